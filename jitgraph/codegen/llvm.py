@@ -1,0 +1,425 @@
+"""LLVM IR text: writing it, and turning it into machine code.
+
+`Module` and `FunctionBuilder` write a module as text: a kernel is a few hundred lines, parsing
+them takes LLVM a fraction of a millisecond, and a generator reads like the code it generates.
+`compile_ir` takes the text through LLVM (parse, verify, optimise, emit) and links the object code
+into this process; `load_object` links object code that a cache kept.
+"""
+
+import itertools
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+import llvmlite.binding as llvm
+
+from jitgraph.codegen.target import Target, host
+
+# Loop properties, for `FunctionBuilder.loop(properties=...)`.
+NO_VECTORIZE = '!"llvm.loop.vectorize.enable", i1 false'
+NO_UNROLL = '!"llvm.loop.unroll.disable"'
+
+_TERMINATORS = ("br ", "ret ", "switch ", "unreachable")
+
+
+class Module:
+    """One LLVM module in the making. Equal declarations and metadata are written once."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.functions: list[FunctionBuilder | str] = []
+        self._declarations: dict[str, None] = {}
+        self._metadata: dict[str, str] = {}
+        self._names: set[str] = set()
+
+    def declare(self, line: str) -> None:
+        """Add a top-level line, once: a declaration, a global, a type."""
+        self._declarations[line] = None
+
+    def define(self, text: str) -> None:
+        """Add the text of a whole function."""
+        self.functions.append(text)
+
+    def once(self, name: str) -> bool:
+        """Whether this is the first time `name` is claimed: for helpers emitted on demand."""
+        fresh = name not in self._names
+        self._names.add(name)
+        return fresh
+
+    def metadata(self, operands: str, *, distinct: bool = False) -> str:
+        """The name (`!3`) of the node `!{operands}`. A distinct node gets itself as its first
+        operand and is never shared, as loop identifiers and alias scopes must be."""
+        name = f"!{len(self._metadata)}"
+        if distinct:
+            self._metadata[f"distinct !{{{name}, {operands}}}"] = name
+            return name
+        return self._metadata.setdefault(f"!{{{operands}}}", name)
+
+    def text(self) -> str:
+        """The module as LLVM IR."""
+        width = self.target.vector_bytes * 8
+        parts = [*self._declarations, *map(str, self.functions)]
+        parts.append(f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" }}')
+        parts.extend(f"{name} = {node}" for node, name in self._metadata.items())
+        return "\n".join(parts) + "\n"
+
+
+class Loop:
+    """A loop being written. It formats as its index, so `f"mul i64 {i}, 8"` reads well.
+
+    `carried` are the accumulators' values at the start of an iteration; the body must give the
+    ones for the next iteration to `carry`; `results` are the final ones, after the loop.
+    """
+
+    def __init__(self, index: str, carried: list[str], results: list[str]) -> None:
+        self.index = index
+        self.carried = carried
+        self.results = results
+        self.next: list[str] = []
+
+    def carry(self, *values: str) -> None:
+        """Set the accumulators' values for the next iteration."""
+        self.next = list(values)
+
+    def __str__(self) -> str:
+        return self.index
+
+
+class FunctionBuilder:
+    """Emits one function of a module, which it joins at once.
+
+    `parameters` are LLVM parameters with their attributes and names, as in `ptr noalias %x`;
+    `args` holds the names. Blocks are named without the `%`.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        name: str,
+        parameters: Sequence[str] = (),
+        *,
+        returns: str = "void",
+        internal: bool = False,
+        attributes: str = "",
+    ) -> None:
+        self.module = module
+        self.name = f"@{name}"
+        self.args = [parameter.rsplit(" ", 1)[1] for parameter in parameters]
+        linkage = "internal " if internal else ""
+        self._head = f"define {linkage}{returns} {self.name}({', '.join(parameters)})"
+        self._attributes = f"{attributes} #0" if attributes else "#0"
+        self._lines: list[str] = ["entry:"]
+        self._count = 0
+        self.current = "entry"
+        self.terminated = False
+        module.functions.append(self)
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self._head} {self._attributes} {{", *self._lines, "}"])
+
+    def fresh(self, prefix: str = "t") -> str:
+        """A value name not used before: `%prefix.7`."""
+        self._count += 1
+        return f"%{prefix}.{self._count}"
+
+    def label(self, prefix: str) -> str:
+        """A block name not used before, for `branch` and then `block`."""
+        return self.fresh(prefix)[1:]
+
+    def emit(self, instruction: str, prefix: str = "t") -> str:
+        """Emit an instruction that has a value, and return the value's new name."""
+        name = self.fresh(prefix)
+        self._lines.append(f"  {name} = {instruction}")
+        return name
+
+    def do(self, instruction: str) -> None:
+        """Emit an instruction that has no value: a store, a void call, a return."""
+        self._lines.append(f"  {instruction}")
+        self.terminated = instruction.startswith(_TERMINATORS)
+
+    def block(self, label: str) -> None:
+        """Start a block; the one before it falls through to it unless it ended already."""
+        if not self.terminated:
+            self.branch(label)
+        self._lines.append(f"{label}:")
+        self.current = label
+        self.terminated = False
+
+    def branch(self, label: str) -> None:
+        """Jump."""
+        self.do(f"br label %{label}")
+
+    def branch_if(self, condition: str, then: str, otherwise: str) -> None:
+        """Jump to `then` when the i1 `condition` holds, else to `otherwise`."""
+        self.do(f"br i1 {condition}, label %{then}, label %{otherwise}")
+
+    def phi(self, type_: str, incoming: Sequence[tuple[str, str]], prefix: str = "t") -> str:
+        """Merge (value, block) pairs; must come first in its block."""
+        pairs = ", ".join(f"[ {value}, %{block} ]" for value, block in incoming)
+        return self.emit(f"phi {type_} {pairs}", prefix)
+
+    def offset(self, pointer: str, offset: str | int) -> str:
+        """`pointer` moved by `offset` bytes."""
+        return self.emit(f"getelementptr i8, ptr {pointer}, i64 {offset}", "p")
+
+    def intrinsic(self, returns: str, function: str, *arguments: str) -> str:
+        """Call an intrinsic with typed arguments, as in `"i64 %x"`, and declare it."""
+        types = ", ".join(argument.rsplit(" ", 1)[0] for argument in arguments)
+        self.module.declare(f"declare {returns} {function}({types})")
+        return self.emit(f"call {returns} {function}({', '.join(arguments)})")
+
+    def minimum(self, x: str | int, y: str | int) -> str:
+        """The smaller of two i64."""
+        return self.intrinsic("i64", "@llvm.smin.i64", f"i64 {x}", f"i64 {y}")
+
+    def maximum(self, x: str | int, y: str | int) -> str:
+        """The larger of two i64."""
+        return self.intrinsic("i64", "@llvm.smax.i64", f"i64 {x}", f"i64 {y}")
+
+    def select(self, condition: str, type_: str, then: str | int, otherwise: str | int) -> str:
+        """`then` where the i1 `condition` holds, else `otherwise`."""
+        return self.emit(f"select i1 {condition}, {type_} {then}, {type_} {otherwise}")
+
+    @contextmanager
+    def if_then(self, condition: str) -> Iterator[None]:
+        """Run the body when the i1 `condition` holds. A body that returns ends its path."""
+        then, done = self.label("then"), self.label("done")
+        self.branch_if(condition, then, done)
+        self.block(then)
+        yield
+        self.block(done)
+
+    @contextmanager
+    def loop(
+        self,
+        start: str | int,
+        end: str | int,
+        step: str | int = 1,
+        name: str = "i",
+        *,
+        accumulators: Sequence[tuple[str, str]] = (),
+        properties: Sequence[str] = (),
+    ) -> Iterator[Loop]:
+        """`for (i64 i = start; i < end; i += step)`, with 0 <= start and 0 < step.
+
+        `accumulators` are (type, initial value) pairs carried from iteration to iteration; see
+        `Loop`. The loop has the rotated form (guard, body, latch) that LLVM's passes want.
+        """
+        before, body, after = self.current, self.label(name), self.label(f"{name}.end")
+        enter = self.emit(f"icmp slt i64 {start}, {end}")
+        self.branch_if(enter, body, after)
+        self.block(body)
+        types = [type_ for type_, _ in accumulators]
+        initial = [value for _, value in accumulators]
+        phis_at = len(self._lines)
+        loop = Loop(
+            self.fresh(name),
+            [self.fresh("acc") for _ in types],
+            [self.fresh("result") for _ in types],
+        )
+        yield loop
+        if len(loop.next) != len(types):
+            raise ValueError(f"loop {name} carries {len(types)} values, not {len(loop.next)}")
+        index_next = self.emit(f"add nuw nsw i64 {loop}, {step}")
+        again = self.emit(f"icmp slt i64 {index_next}, {end}")
+        latch = self.current
+        self.do(f"br i1 {again}, label %{body}, label %{after}{self._loop_id(properties)}")
+        self.block(after)
+        phis = [("i64", loop.index, start, index_next)]
+        phis += zip(types, loop.carried, initial, loop.next, strict=True)
+        self._lines[phis_at:phis_at] = [
+            f"  {phi} = phi {type_} [ {first}, %{before} ], [ {following}, %{latch} ]"
+            for type_, phi, first, following in phis
+        ]
+        self._lines += [
+            f"  {result} = phi {type_} [ {first}, %{before} ], [ {last}, %{latch} ]"
+            for type_, result, first, last in zip(
+                types, loop.results, initial, loop.next, strict=True
+            )
+        ]
+
+    def _loop_id(self, properties: Sequence[str]) -> str:
+        if not properties:
+            return ""
+        nodes = ", ".join(self.module.metadata(text) for text in properties)
+        return f", !llvm.loop {self.module.metadata(nodes, distinct=True)}"
+
+
+# LLVM's contexts are separate but target machines and the JIT session are shared, so one thread
+# at a time. Re-entrant: the garbage collector may run `_unload` while we hold it.
+_llvm_lock = threading.RLock()
+_library_numbers = itertools.count()
+
+
+class CodegenError(RuntimeError):
+    """jitgraph generated IR that LLVM rejects: a bug in jitgraph. `ir` is the offending text."""
+
+    def __init__(self, message: str, ir: str = "") -> None:
+        super().__init__(message)
+        self.ir = ir
+
+
+class Compiled:
+    """Machine code in this process. It is unloaded when the object dies.
+
+    `object_bytes` is the relocatable object it was linked from, for `load_object`.
+    """
+
+    def __init__(
+        self,
+        object_bytes: bytes,
+        target: Target,
+        source: "_Source | None",
+        imports: Mapping[str, int],
+    ) -> None:
+        self.object_bytes = object_bytes
+        self._target = target
+        self._source = source
+        self._addresses: dict[str, int] = {}
+        with _llvm_lock:
+            self._jit = _jit()
+            self._library = f"jitgraph.{next(_library_numbers)}"
+            linker = llvm.JITLibraryBuilder()
+            linker.add_object_img(object_bytes).add_current_process()
+            for symbol, address in imports.items():
+                linker.import_symbol(symbol, address)
+            try:
+                self._code = [linker.link(self._jit, self._library)]
+            except RuntimeError as error:
+                text = source.text if source else ""
+                raise CodegenError(f"linking failed: {error}", text) from error
+        # Not at exit: worker threads may still be parked inside generated code.
+        weakref.finalize(self, _unload, self._code).atexit = False
+
+    def address(self, symbol: str) -> int:
+        """Address of an external function or variable.
+
+        Raises CodegenError when there is none, or when it needs a symbol that nobody defines
+        (the linker works on demand, so this is where that comes out).
+        """
+        if symbol not in self._addresses:
+            with _llvm_lock:
+                try:
+                    found = self._jit.lookup(self._library, symbol)
+                except RuntimeError as error:
+                    raise CodegenError(f"cannot link {symbol}: {error}") from error
+                self._code.append(found)
+                self._addresses[symbol] = found[symbol]
+        return self._addresses[symbol]
+
+    def optimised_ir(self) -> str:
+        """The IR after optimisation, made anew on each call: it is only for people to read."""
+        with _llvm_lock:
+            return str(_optimised(self._require_source(), self._target))
+
+    def assembly(self) -> str:
+        """The assembly, made anew on each call: it is only for people to read."""
+        source = self._require_source()
+        with _llvm_lock:
+            module = _optimised(source, self._target)
+            text: str = _machine(self._target, source.level).emit_assembly(module)
+            return text
+
+    def _require_source(self) -> "_Source":
+        if self._source is None:
+            raise ValueError("this code was loaded from object bytes: its IR is not known")
+        return self._source
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What optimisation starts from."""
+
+    text: str
+    level: int
+    tuned: bool
+
+
+def _unload(code: list[llvm.ResourceTracker]) -> None:
+    with _llvm_lock:
+        while code:
+            code.pop().close()
+
+
+def compile_ir(
+    text: str,
+    target: Target,
+    *,
+    level: int = 2,
+    tuned: bool = False,
+    imports: Mapping[str, int] = MappingProxyType({}),
+) -> Compiled:
+    """Compile the module `text` for `target` and link it into this process.
+
+    `level` is the optimisation level, 0 to 3. `tuned` code is already written as it should run
+    (explicit vectors, nothing to inline): all passes on IR but instruction combining, half of
+    the compile time, are left out. `imports` are addresses of symbols that the module declares,
+    beyond those of the process; what they point to must outlive the result. Raises CodegenError
+    when LLVM rejects the text.
+    """
+    source = _Source(text, level, tuned)
+    with _llvm_lock:
+        module = _optimised(source, target)
+        object_bytes = bytes(_machine(target, level).emit_object(module))
+    return Compiled(object_bytes, target, source, imports)
+
+
+def load_object(
+    object_bytes: bytes, target: Target, *, imports: Mapping[str, int] = MappingProxyType({})
+) -> Compiled:
+    """Link object code that an earlier `compile_ir` for an equal `target` made."""
+    return Compiled(object_bytes, target, None, imports)
+
+
+def _optimised(source: _Source, target: Target) -> llvm.ModuleRef:
+    """Parsed, verified and optimised module, in a context of its own (freed with the module)."""
+    text, level = source.text, source.level
+    machine = _machine(target, level)
+    # The layout comes first: alignments that the text leaves out are taken from it.
+    header = f'target datalayout = "{machine.target_data}"\ntarget triple = "{target.triple}"\n'
+    try:
+        module = llvm.parse_assembly(header + text, llvm.create_context())
+        module.verify()
+    except RuntimeError as error:
+        raise CodegenError(f"invalid LLVM IR: {error}", text) from error
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.loop_vectorization = True
+    options.loop_interleaving = True
+    options.loop_unrolling = True
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(machine, options)
+    if source.tuned:
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_instruction_combine_pass()
+    else:
+        passes = builder.getModulePassManager()
+    passes.run(module, builder)
+    return module
+
+
+@cache
+def _machine(target: Target, level: int) -> llvm.TargetMachine:
+    """LLVM's code generator for `target`; position independent, as the JIT loads it anywhere."""
+    host()  # initialises the native target
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu,
+        features=target.features,
+        opt=level,
+        reloc="pic",
+        codemodel="small",
+        jit=True,
+    )
+
+
+@cache
+def _jit() -> llvm.LLJIT:
+    """The process's one JIT session: each `Compiled` is a library in it."""
+    target = host()
+    machine = llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, reloc="pic", codemodel="small", jit=True
+    )
+    return llvm.create_lljit_compiler(machine, suppress_errors=True)

@@ -1,0 +1,54 @@
+"""The math library: ops as expressions in simpler ops.
+
+`EXPANSIONS` has a function for every op declared with `lower=Expand()`: it takes scalar values of
+the op's operand dtypes (never f16, which is computed in f32) and returns the value to compute.
+`COMPLEX` has one for every op that takes complex operands; there each operand is a pair of real
+values. Expressions are branch-free, so that LLVM vectorises the loops they stand in; the few
+functions that need loops of their own (`fmod`, integer `power`) are LLVM functions.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from jitgraph.codegen.mathlib import (
+    complex,
+    division,
+    elementary,
+    exponential,
+    logarithmic,
+    powers,
+    special,
+    trigonometric,
+)
+
+
+def _named(*functions: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    return {function.__name__: function for function in functions}
+
+
+EXPANSIONS = _named(
+    elementary.positive, elementary.absolute, elementary.sign, elementary.maximum,
+    elementary.minimum, elementary.fmax, elementary.fmin, elementary.floor, elementary.ceil,
+    elementary.trunc, elementary.heaviside, elementary.isnan, elementary.isinf,
+    elementary.isfinite, elementary.signbit, elementary.logical_and, elementary.logical_or,
+    elementary.logical_xor, elementary.logical_not, elementary.invert, elementary.left_shift,
+    elementary.right_shift, elementary.conjugate,
+    division.floor_divide, division.remainder, division.fmod,
+    powers.power, powers.cbrt, powers.hypot, powers.square, powers.reciprocal,
+    exponential.exp, exponential.exp2, exponential.expm1, exponential.sigmoid,
+    exponential.sinh, exponential.cosh, exponential.tanh,
+    logarithmic.log, logarithmic.log2, logarithmic.log10, logarithmic.log1p,
+    logarithmic.logaddexp, logarithmic.logaddexp2, logarithmic.softplus,
+    logarithmic.arcsinh, logarithmic.arccosh, logarithmic.arctanh,
+    trigonometric.sin, trigonometric.cos, trigonometric.tan, trigonometric.deg2rad,
+    trigonometric.rad2deg, trigonometric.arcsin, trigonometric.arccos,
+    trigonometric.arctan, trigonometric.arctan2,
+    special.erf, special.erfc,
+)  # fmt: skip
+COMPLEX = _named(
+    complex.add, complex.subtract, complex.multiply, complex.divide, complex.reciprocal,
+    complex.square, complex.negative, complex.positive, complex.conjugate, complex.real,
+    complex.imag, complex.absolute, complex.equal, complex.not_equal, complex.isnan,
+    complex.isinf, complex.isfinite, complex.logical_and, complex.logical_or,
+    complex.logical_xor, complex.logical_not,
+)  # fmt: skip

@@ -1,0 +1,78 @@
+"""LLVM instructions that no op in the tables stands for, as ops for expansions to build with.
+
+They are not registered: no program contains them, only the scalar code of the library does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitgraph.errors import InternalError
+from jitgraph.ir.opdef import Attrs, OpDef, emit
+from jitgraph.ir.types import Type
+from jitgraph.ir.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """An instruction as text. `{0}`, `{1}` stand for the operands, `{t}` for the register type of
+    the first, `{r}` for that of the result; `{m}` is the type in names of intrinsics (`f64`).
+
+    `declaration` has the lines that the module needs, `definition` a function that it needs.
+    """
+
+    text: str
+    declaration: str = ""
+    definition: str = ""
+
+
+def _no_evaluation(*operands: Any, **attrs: Any) -> Any:
+    raise InternalError("native instructions are not evaluated")
+
+
+def native(
+    name: str, text: str, *, declaration: str = "", definition: str = ""
+) -> Callable[..., Value]:
+    """A function that builds the instruction; its result has the first operand's dtype, or the
+    one given as `dtype`."""
+
+    def infer(types: Sequence[Type], attrs: Attrs) -> Type:
+        return types[0].with_dtype(attrs["dtype"])
+
+    op = OpDef(
+        name=name,
+        infer=infer,
+        evaluate=_no_evaluation,
+        shape=_no_evaluation,
+        lower=Native(text, declaration, definition),  # type: ignore[arg-type]
+    )
+
+    def build(*operands: Value, dtype: Any = None) -> Value:
+        return emit(op, operands, dtype=operands[0].dtype if dtype is None else dtype)
+
+    return build
+
+
+def _float_intrinsic(name: str) -> Callable[..., Value]:
+    function = f"@llvm.{name}.{{m}}"
+    return native(name, f"call {{t}} {function}({{t}} {{0}})",
+                  declaration=f"declare {{t}} {function}({{t}})")  # fmt: skip
+
+
+fabs = _float_intrinsic("fabs")
+floor = _float_intrinsic("floor")
+ceil = _float_intrinsic("ceil")
+trunc = _float_intrinsic("trunc")
+
+#: Shifts by less than the width; a larger count is poison.
+shl = native("shl", "shl {t} {0}, {1}")
+lshr = native("lshr", "lshr {t} {0}, {1}")
+ashr = native("ashr", "ashr {t} {0}, {1}")
+
+#: Division by nonzero; INT_MIN / -1 is undefined behaviour.
+sdiv = native("sdiv", "sdiv {t} {0}, {1}")
+udiv = native("udiv", "udiv {t} {0}, {1}")
+srem = native("srem", "srem {t} {0}, {1}")
+urem = native("urem", "urem {t} {0}, {1}")

@@ -1,0 +1,239 @@
+"""Sine, cosine, tangent and their inverses.
+
+x = n·pi/2 + r with r as a pair, by a Cody-Waite reduction in three parts that loses nothing to
+cancellation; polynomials as in fdlibm's k_sin.c and k_cos.c; the quadrant by selection.
+"""
+
+# mypy: disable-error-code=no-any-return
+# (Python operators on values are typed Any.)
+from __future__ import annotations
+
+import math
+
+from jitgraph.codegen.mathlib.floats import (
+    F32,
+    F64,
+    PI,
+    Pair,
+    Table,
+    bits_of,
+    divide_pairs,
+    fast_two_sum,
+    flip_sign,
+    fma,
+    format_of,
+    literal,
+    nearly_identity,
+    parts,
+    polynomial,
+    round_to_integer,
+    shift_left,
+    two_product,
+    two_sum,
+)
+from jitgraph.codegen.mathlib.native import fabs
+from jitgraph.ir.ops.arithmetic import copysign, equal, not_equal, sqrt, where
+from jitgraph.ir.values import Value
+
+#: (sin(r) / r - 1) / r² by r², |r| <= pi/4; relative error of sin 2^-28.2 and 2^-56.6.
+_SIN: Table = {
+    F32: (
+        -0.16666667, 0.008333329, -0.00019839326, 2.7182189e-06,
+    ),
+    F64: (
+        -0.16666666666666632, 0.008333333333322271, -0.00019841269829691625,
+        2.755731365084963e-06, -2.5050751550335524e-08, 1.589640696178105e-10,
+    ),
+}
+#: (cos(r) - 1 + r²/2) / r⁴ by r²; error of cos 2^-31.0 and 2^-59.4.
+_COS: Table = {
+    F32: (
+        0.041666646, -0.0013887358, 2.4437324e-05,
+    ),
+    F64: (
+        0.0416666666666666, -0.0013888888888873953, 2.4801587289373378e-05,
+        -2.755731432012146e-07, 2.0875718781896294e-09, -1.1359409307224993e-11,
+    ),
+}
+#: (atan(t) / t - 1) / t² by t², |t| <= tan(pi/8); relative error of atan 2^-28.5 and 2^-58.1.
+_ARCTAN: Table = {
+    F32: (
+        -0.33333316, 0.19998479, -0.1424365, 0.10594494, -0.060795143,
+    ),
+    F64: (
+        -0.333333333333332, 0.19999999999953547, -0.1428571428019308, 0.11111110783287433,
+        -0.09090897752334337, 0.07692060105025271, -0.0666310258645044, 0.05847876805225179,
+        -0.050392391422907565, 0.03806264814469963, -0.017904838489300644,
+    ),
+}
+#: (asin(t) / t - 1) / t² by t² <= 1/4; relative error of asin 2^-30.9 and 2^-58.9.
+_ARCSIN: Table = {
+    F32: (
+        0.1666666, 0.07500512, 0.044515505, 0.03181948, 0.0143952975, 0.03757581,
+    ),
+    F64: (
+        0.16666666666666763, 0.07499999999970243, 0.044642857175134935, 0.030381942683033774,
+        0.02237221567556206, 0.01735159982328984, 0.013980964721119633, 0.01139774819778231,
+        0.010786692979731383, 0.0036823858881483615, 0.021765195360620774,
+        -0.021079843718960035, 0.032678584001254014,
+    ),
+}
+
+
+# --- sine, cosine, tangent -----------------------------------------------------------------------
+def _reduce(x: Value) -> tuple[Value, Pair]:
+    """The quadrant in the low bits of an integer, and r."""
+    n, bits = round_to_integer(x * float(2 / PI))
+    first, second, third = parts(x, PI / 2, 3)
+    near = fma(-n, first, x)  # exact
+    product, lost = two_product(n, second)
+    r, error = two_sum(near, -product)
+    return bits, (r, fma(-n, third, error - lost))
+
+
+def _sine(r: Pair) -> Pair:
+    high, low = r
+    z = high * high
+    cubic = high * z
+    return fast_two_sum(high, fma(cubic, polynomial(z, _SIN), fma(low * z, -0.5, low)))
+
+
+def _cosine(r: Pair) -> Pair:
+    high, low = r
+    z = high * high
+    half = z * -0.5
+    total, lost = fast_two_sum(literal(high, 1), half)
+    tail = fma(z * z, polynomial(z, _COS), fma(high, high, -z) * -0.5)
+    return fast_two_sum(total, lost + (tail - high * low))
+
+
+def _quadrant(bits: Value, even: Value, odd: Value) -> Value:
+    """`even` or `odd` by the quadrant, negated in its second half."""
+    chosen = where(equal(bits & 1, 0), even, odd)
+    return flip_sign(chosen, shift_left(bits & 2, 8 * bits.dtype.itemsize - 2))
+
+
+def sin(x: Value) -> Value:
+    """At most 0.6 ULP."""
+    bits, r = _reduce(x)
+    sine, sine_low = _sine(r)
+    cosine, cosine_low = _cosine(r)
+    return nearly_identity(x, _quadrant(bits, sine + sine_low, cosine + cosine_low))
+
+
+def cos(x: Value) -> Value:
+    """At most 0.6 ULP."""
+    bits, r = _reduce(x)
+    sine, sine_low = _sine(r)
+    cosine, cosine_low = _cosine(r)
+    return _quadrant(bits + 1, sine + sine_low, cosine + cosine_low)
+
+
+def tan(x: Value) -> Value:
+    """The quotient of sine and cosine as pairs. At most 0.7 ULP."""
+    bits, r = _reduce(x)
+    sine, cosine = _sine(r), _cosine(r)
+    even = equal(bits & 1, 0)
+    over = (where(even, sine[0], -cosine[0]), where(even, sine[1], -cosine[1]))
+    under = (where(even, cosine[0], sine[0]), where(even, cosine[1], sine[1]))
+    quotient, rest = divide_pairs(over, under)
+    return nearly_identity(x, quotient + rest)
+
+
+def deg2rad(x: Value) -> Value:
+    """NumPy's: a product with the rounded constant."""
+    return x * float(PI / 180)
+
+
+def rad2deg(x: Value) -> Value:
+    """NumPy's: a product with the rounded constant."""
+    return x * float(180 / PI)
+
+
+# --- inverses ------------------------------------------------------------------------------------
+def _arctan_quotient(n: Value, d: Value) -> tuple[Value, Pair]:
+    """arctan(n / d), 0 <= n <= d, as `offset` + pair: offset pi/4 where n / d > tan(pi/8), with
+    arctan((n - d) / (n + d)) for the pair."""
+    far = n > d * math.tan(math.pi / 8)
+    difference, sum_ = two_sum(n, -d), two_sum(n, d)
+    over = (where(far, difference[0], n), where(far, difference[1], 0.0))
+    under = (where(far, sum_[0], d), where(far, sum_[1], 0.0))
+    t, low = divide_pairs(over, under)
+    z = t * t
+    tail = fma(t * z, polynomial(z, _ARCTAN), low)
+    return where(far, 1.0, literal(n, 0)), (t, tail)
+
+
+def _add_to(base: Value, unit: list[float], pair: Pair) -> Value:
+    """base·unit + pair, for a small integer `base` and a unit not less than the pair."""
+    product = base * unit[0]
+    total, lost = fast_two_sum(product, pair[0])
+    return total + (lost + fma(base, unit[1], pair[1]))
+
+
+def arctan(x: Value) -> Value:
+    """At most 0.7 ULP."""
+    a = fabs(x)
+    steep = a > 1.0
+    n, d = where(steep, 1.0, a), where(steep, a, 1.0)
+    offset, (t, low) = _arctan_quotient(n, where(a < math.inf, d, literal(x, 1)))
+    t, low = where(steep, -t, t), where(steep, -low, low)
+    base = where(steep, 2.0 - offset, offset)
+    y = _add_to(base, parts(x, PI / 4), (t, low))
+    y = where(a < math.inf, y, where(equal(a, math.inf), math.pi / 2, x))
+    return nearly_identity(x, copysign(y, x))
+
+
+def arctan2(y: Value, x: Value) -> Value:
+    """At most 0.8 ULP; signs and special cases as in C."""
+    a, b = fabs(y), fabs(x)
+    steep = a > b
+    n, d = where(steep, b, a), where(steep, a, b)
+    infinite = equal(n, math.inf)
+    n, d = where(infinite, 1.0, n), where(infinite, 1.0, d)
+    d = where(equal(d, 0.0), 1.0, d)
+    few = format_of(x).bias // 4
+    factor = where(d > 2.0 ** (3 * few), 2.0**-few,
+                   where(d < 2.0 ** (-2 * few), 2.0 ** (2 * few), literal(x, 1)))  # fmt: skip
+    n, d = n * factor, d * factor
+    huge = equal(d, math.inf)
+    offset, (t, low) = _arctan_quotient(where(huge, 0.0, n), where(huge, 1.0, d))
+    backward = bits_of(x) < 0
+    quarter = where(steep, 2.0, where(backward, 4.0, literal(x, 0)))
+    minus = not_equal(steep, backward)
+    base = where(minus, quarter - offset, quarter + offset)
+    t, low = where(minus, -t, t), where(minus, -low, low)
+    angle = _add_to(base, parts(x, PI / 4), (t, low))
+    angle = where(equal(base, 0.0), t + low, angle)
+    return copysign(angle, y) + where(equal(x, x) & equal(y, y), 0.0, literal(x, math.nan))
+
+
+def _arcsine_parts(a: Value) -> tuple[Value, Value, Value]:
+    """Whether a > 1/2, and high and low with arcsin(a) = high + low, or pi/2 minus twice that."""
+    large = a > 0.5
+    z = where(large, 0.5 - 0.5 * a, a * a)
+    root = sqrt(z)
+    residue = fma(-root, root, z) / (root + root + format_of(a).smallest_normal)
+    high = where(large, root, a)
+    low = fma(high * z, polynomial(z, _ARCSIN), where(large, residue, 0.0))
+    return large, high, low
+
+
+def arcsin(x: Value) -> Value:
+    """arcsin(a) = pi/2 - 2·arcsin(sqrt((1 - a) / 2)) for a > 1/2. At most 0.7 ULP."""
+    a = fabs(x)
+    large, high, low = _arcsine_parts(a)
+    y = _add_to(literal(x, 1), parts(x, PI / 2), (-2.0 * high, -2.0 * low))
+    return nearly_identity(x, copysign(where(large, y, high + low), x))
+
+
+def arccos(x: Value) -> Value:
+    """2·arcsin(sqrt((1 - a) / 2)) for a = |x| > 1/2, reflected for negative x, pi/2 - arcsin(x)
+    for small ones. At most 0.8 ULP."""
+    a = fabs(x)
+    large, high, low = _arcsine_parts(a)
+    negative = x < 0.0
+    base = where(large, where(negative, 2.0, literal(x, 0)), 1.0)
+    factor = where(large, where(negative, -2.0, literal(x, 2)),
+                   where(negative, 1.0, literal(x, -1)))  # fmt: skip
+    return _add_to(base, parts(x, PI / 2), (factor * high, factor * low))

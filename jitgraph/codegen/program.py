@@ -1,0 +1,419 @@
+"""A whole program as one native function: scalar code, checks, allocations, kernels, products.
+
+`@program` is what the entry wrapper calls (see `codegen.entry` for the convention). It returns 0,
+or k + 1 when check k failed, or an error below zero; in every case its memory is given back and the
+GIL is held again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jitgraph.codegen import pyobjects as py
+from jitgraph.codegen.entry import OutputSpec, ParamSpec, output_link, program_parameters
+from jitgraph.codegen.llvm import FunctionBuilder, Module
+from jitgraph.codegen.nests import Memory, emit_kernel
+from jitgraph.codegen.scalar import Register, ScalarLowering, load, register_type
+from jitgraph.ir.kernel import (
+    Buffer,
+    Check,
+    Fetch,
+    Kernel,
+    Let,
+    Product,
+    Program,
+    Step,
+    View,
+    Work,
+    Zero,
+)
+from jitgraph.ir.opdef import Size
+from jitgraph.ir.values import Value
+
+OUT_OF_MEMORY = -2
+#: Arenas up to this many bytes live on the stack.
+STACK_ARENA = 8192
+#: Below this many elements of work a call keeps the GIL: releasing it costs as much.
+LONG_WORK = 100_000
+_ALIGN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The program's face to the entry wrapper."""
+
+    params: tuple[ParamSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+
+
+def emit_program(module: Module, program: Program, signature: Signature, *, contract: bool) -> None:
+    """Add `@program` and the functions of its kernels to the module."""
+    _Program(module, program, signature, contract).emit()
+
+
+class _Program:
+    def __init__(
+        self, module: Module, program: Program, signature: Signature, contract: bool
+    ) -> None:
+        self.module = module
+        self.program = program
+        self.signature = signature
+        self.contract = contract
+        self.memory = Memory(program.placement)
+        self.f = FunctionBuilder(
+            module, "program", program_parameters(signature.params), returns="i64"
+        )
+        self.bindings: dict[Value, Register] = {}
+        self.scalars = ScalarLowering(self.f, self.bindings, contract)
+        self.pointers: dict[str, str] = {}
+        self.exits: list[tuple[str, str]] = []
+        self.leave = self.f.label("leave")
+        self.gil: str | None = None
+        self.owned: list[str] = []
+
+    # --- structure ---------------------------------------------------------------------------------
+    def emit(self) -> None:
+        self._bind_params()
+        self._constants()
+        self._reserve()
+        steps = self.program.steps
+        for step in steps[: self.program.prologue]:
+            self._step(step)
+        self._arena()
+        rest = steps[self.program.prologue :]
+        early = [b for b in self.program.results if self._is_known(b)]
+        for buffer in early:
+            self._allocate_result(buffer)
+        if len(early) == len(self.program.results) and not any(
+            slot.late for slot in self.program.slots
+        ):
+            self._release_gil(self.program.work())
+        for step in rest:
+            self._step(step)
+        for buffer in self.program.results:
+            self._allocate_result(buffer)
+        self._return("0")
+        self._leave()
+
+    def _bind_params(self) -> None:
+        self._param_index = {param: i for i, param in enumerate(self.program.params)}
+        for i, buffer in enumerate(self.program.param_buffers):
+            self.pointers[self.memory.key(buffer)] = f"%x{i}"
+
+    def _constants(self) -> None:
+        for buffer in sorted(self._buffers(), key=lambda b: b.name):
+            if buffer.kind != "constant":
+                continue
+            assert buffer.constant is not None
+            data = buffer.constant.array.tobytes()
+            text = "".join(f"\\{byte:02X}" for byte in data)
+            name = f"@{buffer.name}"
+            self.module.declare(
+                f'{name} = internal constant [{len(data)} x i8] c"{text}", align {_ALIGN}'
+            )
+            self.pointers[self.memory.key(buffer)] = name
+
+    def _buffers(self) -> set[Buffer]:
+        found: set[Buffer] = set()
+        for step in self.program.steps:
+            if isinstance(step, Fetch):
+                found.add(step.buffer)
+            elif isinstance(step, Kernel | Product | Zero):
+                found |= step.reads() | step.writes()
+        return found
+
+    def _reserve(self) -> None:
+        """Cells that must be set on every path before the exit reads them."""
+        f = self.f
+        self.dims = f.emit("alloca [32 x i64]", "dims")
+        self.heap = self._cell("heap") if self.program.slots else None
+        self.stack = f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", "stack")
+        for k, slot in enumerate(self.program.slots):
+            if slot.late:
+                self.owned.append(self._cell(f"late{k}"))
+        self.scratch = self._cell("scratch") if self._has_products() else None
+        if sum(isinstance(s, Kernel | Product) for s in self.program.steps):
+            self.gil = self._cell("gil")
+
+    def _cell(self, name: str) -> str:
+        cell = self.f.emit("alloca ptr", name)
+        self.f.do(f"store ptr null, ptr {cell}")
+        return cell
+
+    def _has_products(self) -> bool:
+        return any(isinstance(s, Product) for s in self.program.steps)
+
+    def _return(self, status: str) -> None:
+        self.exits.append((status, self.f.current))
+        self.f.branch(self.leave)
+
+    def _require(self, condition: str, status: int) -> None:
+        """Go on if the i1 condition holds, else leave with the status."""
+        going_on = self.f.label("ok")
+        self.exits.append((str(status), self.f.current))
+        self.f.branch_if(condition, going_on, self.leave)
+        self.f.block(going_on)
+
+    def _leave(self) -> None:
+        f = self.f
+        f.block(self.leave)
+        status = f.phi("i64", self.exits, "status")
+        cells = [c for c in (self.heap, self.scratch, *self.owned) if c is not None]
+        if cells:
+            self.module.declare("declare void @free(ptr)")
+        for cell in cells:
+            f.do(f"call void @free(ptr {f.emit(f'load ptr, ptr {cell}')})")
+        if self.gil is not None:
+            state = f.emit(f"load ptr, ptr {self.gil}")
+            with f.if_then(f.emit(f"icmp ne ptr {state}, null")):
+                f.do(f"call void @acquire_gil(ptr {state})")
+        f.do(f"ret i64 {status}")
+
+    # --- scalars -----------------------------------------------------------------------------------
+    def register(self, value: Value) -> Register:
+        """The register of a program scalar."""
+        found = self.bindings.get(value)
+        if found is None:
+            found = self._given(value) or self.scalars.lower(value)
+            self.bindings[value] = found
+        return found
+
+    def _given(self, value: Value) -> str | None:
+        op = value.op
+        if op is None or op.name not in ("dim", "stride"):
+            return None
+        param = self._param_index[op.args[0]]
+        kind = "extent" if op.name == "dim" else "stride"
+        return f"%x{param}.{kind}{op.attrs['axis']}"
+
+    def size(self, size: Size) -> str:
+        if isinstance(size, int):
+            return str(size)
+        register = self.register(size)
+        assert isinstance(register, str)
+        return register
+
+    def _product_of(self, sizes: Sequence[Size]) -> str:
+        known = 1
+        total: str | None = None
+        for size in sizes:
+            if isinstance(size, int):
+                known *= size
+            elif total is None:
+                total = self.size(size)
+            else:
+                total = self.f.emit(f"mul i64 {total}, {self.size(size)}")
+        if total is None:
+            return str(known)
+        return total if known == 1 else self.f.emit(f"mul i64 {total}, {known}")
+
+    def _step(self, step: Step) -> None:
+        match step:
+            case Let():
+                self._bind_arguments(step.value)
+                self.bindings[step.value] = self.scalars.lower(step.value)
+            case Fetch():
+                pointer = self._pointer(step.buffer)
+                self.bindings[step.value] = load(self.f, pointer, step.value.dtype)
+            case Check():
+                self._bind_arguments(step.condition)
+                register = self.register(step.condition)
+                assert isinstance(register, str)
+                self._require(register, 1 + self._checks_before(step))
+            case _:
+                self._work(step)
+
+    def _checks_before(self, step: Check) -> int:
+        checks = [s for s in self.program.steps if isinstance(s, Check)]
+        return checks.index(step)
+
+    def _bind_arguments(self, value: Value) -> None:
+        for argument in value.op.args if value.op is not None else ():
+            if argument not in self.bindings and (given := self._given(argument)) is not None:
+                self.bindings[argument] = given
+
+    # --- memory ------------------------------------------------------------------------------------
+    def _is_known(self, buffer: Buffer) -> bool:
+        """Whether the extents are numbers, given, or computed already."""
+        return all(
+            isinstance(s, int) or s in self.bindings or self._given(s) is not None
+            for s in buffer.extents
+        )
+
+    def _allocate_result(self, buffer: Buffer) -> None:
+        key = self.memory.key(buffer)
+        if key in self.pointers:
+            return
+        f = self.f
+        k = self.program.results.index(buffer)
+        spec = self.signature.outputs[k]
+        for axis, extent in enumerate(buffer.extents):
+            f.do(f"store i64 {self.size(extent)}, ptr {f.offset(self.dims, 8 * axis)}")
+        arguments = f"i32 {buffer.dtype.num}, i32 {spec.rank}, ptr {self.dims}"
+        if spec.kind == "update":
+            cell = py.link(output_link(len(self.signature.params), k))
+            slot = f.emit(f"load ptr, {cell}")
+            made = f.emit(f"call ptr @take_spare(ptr {slot}, {arguments})")
+        else:
+            made = f.emit(f"call ptr @new_array({arguments})")
+        f.do(f"store ptr {made}, ptr {f.offset('%outs', 8 * k)}")
+        self._require(f.emit(f"icmp ne ptr {made}, null"), -1)
+        self.pointers[key] = f.emit(f"call ptr @array_data(ptr {made})")
+
+    def _arena(self) -> None:
+        """One block for all early slots: on the stack if small."""
+        early = [(k, s) for k, s in enumerate(self.program.slots) if not s.late]
+        if not early:
+            return
+        f = self.f
+        offsets: list[str] = []
+        total = "0"
+        for _, slot in early:
+            offsets.append(total)
+            total = self._plus(total, self._rounded(self.size(slot.size)))
+        if total.isdigit():
+            base = self.stack if int(total) <= STACK_ARENA else self._malloc(total, self.heap)
+        else:
+            base = self._stack_or_heap(total)
+        for (k, _), offset in zip(early, offsets, strict=True):
+            self.pointers[f"slot{k}"] = base if offset == "0" else f.offset(base, offset)
+
+    def _stack_or_heap(self, total: str) -> str:
+        f = self.f
+        before = f.current
+        large, done = f.label("large"), f.label("arena")
+        f.branch_if(f.emit(f"icmp sgt i64 {total}, {STACK_ARENA}"), large, done)
+        f.block(large)
+        made = self._malloc(total, self.heap)
+        after = f.current
+        f.block(done)
+        return f.phi("ptr", [(self.stack, before), (made, after)], "arena")
+
+    def _plus(self, a: str, b: str) -> str:
+        if a.isdigit() and b.isdigit():
+            return str(int(a) + int(b))
+        return b if a == "0" else self.f.emit(f"add i64 {a}, {b}")
+
+    def _rounded(self, size: str) -> str:
+        if size.isdigit():
+            return str(-(-int(size) // _ALIGN) * _ALIGN)
+        more = self.f.emit(f"add i64 {size}, {_ALIGN - 1}")
+        return self.f.emit(f"and i64 {more}, {-_ALIGN}")
+
+    def _malloc(self, size: str, cell: str | None) -> str:
+        """Aligned memory that the exit frees."""
+        f = self.f
+        self.module.declare("declare ptr @malloc(i64)")
+        made = f.emit(f"call ptr @malloc(i64 {f.emit(f'add i64 {size}, {_ALIGN}')})")
+        f.do(f"store ptr {made}, ptr {cell}")
+        self._require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
+        up = f.emit(f"getelementptr i8, ptr {made}, i64 {_ALIGN - 1}")
+        return f.intrinsic("ptr", "@llvm.ptrmask.p0.i64", f"ptr {up}", f"i64 {-_ALIGN}")
+
+    def _pointer(self, buffer: Buffer) -> str:
+        key = self.memory.key(buffer)
+        if key not in self.pointers:
+            if buffer.kind == "result":
+                self._allocate_result(buffer)
+            else:
+                k = self.program.placement[buffer]
+                slot = self.program.slots[k]
+                late = [s for s in self.program.slots if s.late]
+                self.pointers[key] = self._malloc(
+                    self._rounded(self.size(slot.size)), self.owned[late.index(slot)]
+                )
+        return self.pointers[key]
+
+    def _release_gil(self, work: Sequence[Work]) -> None:
+        """Let other Python threads run if the work ahead is long."""
+        total = "0"
+        for step in work:
+            if isinstance(step, Kernel):
+                total = self._plus(total, self._product_of(step.extents))
+            elif isinstance(step, Product):
+                sizes = (*step.batch, step.rows, step.columns, step.inner)
+                eighth = self._product_of(sizes)
+                if not eighth.isdigit():
+                    eighth = self.f.emit(f"lshr i64 {eighth}, 3")
+                total = self._plus(total, eighth)
+        if self.gil is None or (total.isdigit() and int(total) < LONG_WORK):
+            return
+        with self.f.if_then(self.f.emit(f"icmp sgt i64 {total}, {LONG_WORK}")):
+            state = self.f.emit("call ptr @release_gil()")
+            self.f.do(f"store ptr {state}, ptr {self.gil}")
+
+    # --- work --------------------------------------------------------------------------------------
+    def _work(self, step: Work) -> None:
+        match step:
+            case Kernel():
+                self._kernel(step)
+            case Product():
+                self._product(step)
+            case Zero():
+                self._zero(step)
+
+    def _kernel(self, kernel: Kernel) -> None:
+        name = f"kernel{self.program.work().index(kernel)}"
+        made = emit_kernel(self.module, kernel, name, self.memory, contract=self.contract)
+        arguments = [f"ptr {self._pointer(b)}" for b in made.buffers]
+        for scalar in made.scalars:
+            register = self.register(scalar)
+            type_ = register_type(scalar.dtype)
+            parts = [register] if isinstance(register, str) else register
+            arguments += [f"{type_} {part}" for part in parts]
+        self.f.do(f"call void {made.name}({', '.join(arguments)})")
+
+    def _zero(self, step: Zero) -> None:
+        size = self._product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
+        self.module.declare("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+        self.f.do(
+            f"call void @llvm.memset.p0.i64(ptr {self._pointer(step.buffer)}, i8 0, "
+            f"i64 {size}, i1 false)"
+        )
+
+    def _product(self, step: Product) -> None:
+        f = self.f
+        name = "matmul_f64" if step.out.buffer.dtype == np.float64 else "matmul_f32"
+        self.module.declare(f"declare i64 @{name}_scratch(i64, i64, i64)")
+        self.module.declare(
+            f"declare void @{name}(i64, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr)"
+        )
+        m, n, k = (self.size(s) for s in (step.rows, step.columns, step.inner))
+        needed = f.emit(f"call i64 @{name}_scratch(i64 {m}, i64 {n}, i64 {k})")
+        scratch = self._malloc(needed, self.scratch)
+        starts = [self._start(v) for v in (step.left, step.right, step.out)]
+        self._batched(step, 0, starts, name, f"i64 {m}, i64 {n}, i64 {k}", scratch)
+        f.do(f"call void @free(ptr {f.emit(f'load ptr, ptr {self.scratch}')})")
+        f.do(f"store ptr null, ptr {self.scratch}")
+
+    def _start(self, view: View) -> str:
+        pointer = self._pointer(view.buffer)
+        offset = self.size(view.offset)
+        return pointer if offset == "0" else self.f.offset(pointer, offset)
+
+    def _batched(
+        self, step: Product, axis: int, pointers: list[str], name: str, sizes: str, scratch: str
+    ) -> None:
+        """Loops over the batch axes around one product."""
+        views = (step.left, step.right, step.out)
+        if axis == len(step.batch):
+            arguments = ", ".join(
+                f"ptr {p}, i64 {self.size(v.strides[-2])}, i64 {self.size(v.strides[-1])}"
+                for p, v in zip(pointers, views, strict=True)
+            )
+            self.f.do(f"call void @{name}({sizes}, {arguments}, ptr {scratch})")
+            return
+        # Sizes must be in registers before the loop: what a loop body computes ends with it.
+        strides = [self.size(v.strides[axis]) for v in views]
+        for view in views:
+            for stride in view.strides:
+                self.size(stride)
+        with self.f.loop(0, self.size(step.batch[axis]), name="batch") as loop:
+            moved = [
+                self.f.offset(p, self.f.emit(f"mul i64 {loop.index}, {s}"))
+                for p, s in zip(pointers, strides, strict=True)
+            ]
+            self._batched(step, axis + 1, moved, name, sizes, scratch)

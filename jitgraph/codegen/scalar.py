@@ -1,0 +1,466 @@
+"""Lowering of scalar bodies: rank-0 expressions to straight-line LLVM instructions.
+
+| dtype | register | memory |
+|---|---|---|
+| bool | `i1` | `i8` |
+| integers | `iN` | `iN` |
+| f16, f32, f64 | `half`, `float`, `double` | the same |
+| c64, c128 | a pair of registers | real part, imaginary part |
+
+f16 is computed op by op in f32 and rounded after each, which is what NumPy does. An op whose
+lowering is `Expand` is replaced by its expression in `codegen.mathlib`, built once per dtype and
+process. Code from the library is never contracted: it says `fma` where it means it, and its
+error-free transformations break where a multiply and an add fuse behind its back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jitgraph.codegen.llvm import FunctionBuilder
+from jitgraph.codegen.mathlib import COMPLEX, EXPANSIONS
+from jitgraph.codegen.mathlib.native import Native
+from jitgraph.errors import InternalError
+from jitgraph.ir.opdef import (
+    Attrs,
+    Compare,
+    Expand,
+    Inst,
+    Intrinsic,
+    OpDef,
+    apply_op,
+    building_with,
+)
+from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType, Type
+from jitgraph.ir.values import Op, Value
+
+#: An SSA name or the text of a constant; for complex numbers the real and imaginary parts.
+Register: TypeAlias = "str | tuple[str, str]"
+
+F16, F32, F64 = (np.dtype(f"f{size}") for size in (2, 4, 8))
+I32, I64 = np.dtype("i4"), np.dtype("i8")
+_FLOAT_TYPES = {F16: "half", F32: "float", F64: "double"}
+#: Flags of additions, subtractions and multiplications that may fuse. Never nnan, ninf or
+#: reassoc: `isnan` must hold under every algebra.
+_CONTRACTED = {"fadd": "contract ", "fsub": "contract ", "fmul": "contract "}
+
+
+# --- types, constants, memory --------------------------------------------------------------------
+def register_type(dtype: DType) -> str:
+    """The LLVM type of a register of a real dtype (of one part, for a complex one)."""
+    if dtype.kind in "fc":
+        return _FLOAT_TYPES[part_dtype(dtype)]
+    return "i1" if dtype == BOOL else f"i{8 * dtype.itemsize}"
+
+
+def memory_type(dtype: DType) -> str:
+    """The LLVM type of an element in memory (of one part, for a complex dtype)."""
+    return "i8" if dtype == BOOL else register_type(dtype)
+
+
+def part_dtype(dtype: DType) -> DType:
+    """The dtype of a complex dtype's parts; a real dtype itself."""
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+
+
+def constant_register(value: Any) -> Register:
+    """The text of a NumPy scalar (or 0-d array) as an operand, exact to the bit."""
+    array = np.asarray(value)
+    dtype = array.dtype
+    if dtype.kind == "c":
+        return _constant(array.real), _constant(array.imag)
+    return _constant(array)
+
+
+def _constant(array: Any) -> str:
+    array = np.asarray(array)
+    dtype = array.dtype
+    if dtype == BOOL:
+        return "true" if array else "false"
+    if dtype.kind in "iu":
+        return str(int(array.view(f"i{dtype.itemsize}")))
+    if dtype == F16:
+        return f"0xH{int(array.view('u2')):04X}"
+    return f"0x{int(array.astype(F64).view('u8')):016X}"  # LLVM writes floats as doubles too
+
+
+def load(emitter: FunctionBuilder, pointer: str, dtype: DType, suffix: str = "") -> Register:
+    """Load one element. `suffix` is put after the instruction: alignment, metadata."""
+    type_ = memory_type(dtype)
+    first = emitter.emit(f"load {type_}, ptr {pointer}{suffix}")
+    if dtype == BOOL:
+        return emitter.emit(f"icmp ne i8 {first}, 0")
+    if dtype.kind != "c":
+        return first
+    second = emitter.offset(pointer, dtype.itemsize // 2)
+    return first, emitter.emit(f"load {type_}, ptr {second}{suffix}")
+
+
+def store(
+    emitter: FunctionBuilder, register: Register, pointer: str, dtype: DType, suffix: str = ""
+) -> None:
+    """Store one element. `suffix` is put after the instruction: alignment, metadata."""
+    type_ = memory_type(dtype)
+    first, *second = [register] if isinstance(register, str) else register
+    if dtype == BOOL:
+        first = emitter.emit(f"zext i1 {first} to i8")
+    emitter.do(f"store {type_} {first}, ptr {pointer}{suffix}")
+    for part in second:
+        at = emitter.offset(pointer, dtype.itemsize // 2)
+        emitter.do(f"store {type_} {part}, ptr {at}{suffix}")
+
+
+# --- expansions ----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """An expansion over parameters: ops in order, and the parts of the result."""
+
+    params: tuple[Value, ...]
+    steps: tuple[tuple[Value, Op], ...]
+    results: tuple[Value, ...]
+
+
+class _Sharing:
+    """An emitter that returns the value it made before for an equal op."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, Value] = {}
+        self.steps: list[tuple[Value, Op]] = []
+
+    def emit(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value:
+        operands = tuple(a.literal or a for a in args)
+        key = (definition, operands, tuple(attrs.items()))
+        if (value := self._made.get(key)) is None:
+            value = self._made[key] = apply_op(definition, args, attrs, None)
+            assert value.op is not None
+            self.steps.append((value, value.op))
+        return value
+
+
+@cache
+def _template(name: str, dtypes: tuple[DType, ...]) -> _Template:
+    """The expansion of an op for operands of `dtypes`. Complex operands come as their parts."""
+    sharing = _Sharing()
+    params: list[Value] = []
+    operands: list[Any] = []
+    for dtype in dtypes:
+        parts = [Value(Type(part_dtype(dtype))) for _ in range(1 + (dtype.kind == "c"))]
+        params += parts
+        operands.append(parts[0] if len(parts) == 1 else tuple(parts))
+    with building_with(sharing):
+        table = COMPLEX if any(d.kind == "c" for d in dtypes) else EXPANSIONS
+        if name not in table:
+            names = ", ".join(DTYPE_NAMES[d] for d in dtypes)
+            raise InternalError(f"{name} has no scalar code for {names}")
+        result = table[name](*operands)
+    results = result if isinstance(result, tuple) else (result,)
+    used = _reachable(results, sharing.steps)
+    return _Template(tuple(params), used, results)
+
+
+def _reachable(
+    results: Sequence[Value], steps: Sequence[tuple[Value, Op]]
+) -> tuple[tuple[Value, Op], ...]:
+    """The steps that the results depend on."""
+    needed = set(results)
+    kept = []
+    for value, op in reversed(steps):
+        if value in needed:
+            needed.update(op.args)
+            kept.append((value, op))
+    return tuple(reversed(kept))
+
+
+# --- lowering ------------------------------------------------------------------------------------
+class ScalarLowering:
+    """Lowers rank-0 values to instructions at the emitter's current place.
+
+    `bindings` gives the registers of the leaves (its owner may add more) and receives those of
+    everything lowered. With `contract`, additions and multiplications
+    of the expression (not of the math library) may fuse. Results are remembered, by value and by
+    instruction, so one object serves one straight-line stretch of code: whatever it has emitted
+    must dominate whatever it emits next.
+    """
+
+    def __init__(
+        self, emitter: FunctionBuilder, bindings: dict[Value, Register], contract: bool
+    ) -> None:
+        self._emitter = emitter
+        self._registers = bindings
+        self._contract = contract
+        self._emitted: dict[str, str] = {}
+
+    def lower(self, value: Value) -> Register:
+        """The register that holds `value`. Iterative: chains of 100,000 ops are legal."""
+        known = self._registers
+        pending = [value]
+        while pending:
+            top = pending[-1]
+            if top in known:
+                pending.pop()
+                continue
+            if top.op is None:
+                raise InternalError(f"scalar code uses {top.describe()}, which is not bound")
+            missing = [a for a in top.op.args if a not in known]
+            if missing:
+                pending += reversed(missing)
+            else:
+                known[top] = self._apply(top.op, known, self._contract)
+        return known[value]
+
+    def cast(self, register: Register, source: DType, target: DType) -> Register:
+        """`register` of dtype `source` as `target`, converted as `astype` does on x86-64."""
+        if source == target:
+            return register
+        if isinstance(register, tuple):
+            return self._cast_complex(register, part_dtype(source), target)
+        if target.kind == "c":
+            part = part_dtype(target)
+            return self._cast_real(register, source, part), _constant(part.type(0))
+        return self._cast_real(register, source, target)
+
+    # --- one op ----------------------------------------------------------------------------------
+    def _apply(self, op: Op, known: Mapping[Value, Register], contract: bool) -> Register:
+        if op.name == "constant":
+            return constant_register(op.attrs["value"].array)
+        dtypes = tuple(a.dtype for a in op.args)
+        operands = [known[a] for a in op.args]
+        special = _SPECIAL.get(op.name)
+        if special is not None:
+            return special(self, op, dtypes, operands)
+        return self._compute(op.definition, dtypes, op.type.dtype, operands, contract)
+
+    def _compute(
+        self,
+        definition: OpDef,
+        dtypes: tuple[DType, ...],
+        result: DType,
+        operands: Sequence[Register],
+        contract: bool,
+    ) -> Register:
+        """The op for operands of `dtypes`, by its declared lowering."""
+        if any(d.kind == "c" for d in dtypes):
+            return self._expand(definition.name, dtypes, operands, contract)
+        if F16 in dtypes:
+            return self._widened(definition, dtypes, result, operands)
+        lowering: Any = definition.lower
+        plain = [operand for operand in operands if isinstance(operand, str)]
+        match lowering:
+            case Inst():
+                return self._inst(lowering, dtypes[0], plain, contract)
+            case Compare():
+                return self._compare(lowering, dtypes[0], *plain)
+            case Intrinsic(name):
+                return self._intrinsic(name, result, plain)
+            case Expand():
+                return self._expand(definition.name, dtypes, operands, False)
+            case Native():
+                return self._native(definition.name, lowering, dtypes[0], result, plain)
+        raise InternalError(f"{definition.name} is no scalar op")
+
+    def _widened(
+        self,
+        definition: OpDef,
+        dtypes: tuple[DType, ...],
+        result: DType,
+        operands: Sequence[Register],
+    ) -> Register:
+        """An f16 op in f32 (f64 for fma, which must round once: no sum of f16 and a product of
+        two lies so near the middle of two f16 that f64 moves it there)."""
+        wide = F64 if definition.name == "fma" else F32
+        wider = tuple(wide if d == F16 else d for d in dtypes)
+        widened = [self.cast(r, d, w) for r, d, w in zip(operands, dtypes, wider, strict=True)]
+        wide_result = wide if result == F16 else result
+        computed = self._compute(definition, wider, wide_result, widened, False)
+        return self.cast(computed, wide_result, result)
+
+    def _emit(self, instruction: str) -> str:
+        """Emit an instruction without side effects, unless an equal one was emitted before."""
+        if (name := self._emitted.get(instruction)) is None:
+            name = self._emitted[instruction] = self._emitter.emit(instruction)
+        return name
+
+    def _inst(self, inst: Inst, dtype: DType, operands: Sequence[str], contract: bool) -> str:
+        names = {"f": inst.floating, "i": inst.signed, "u": inst.unsigned, "b": inst.boolean}
+        name, type_ = names[dtype.kind], register_type(dtype)
+        if name is None:
+            raise InternalError(f"{inst} is not for {dtype}")
+        if name == "neg":
+            return self._emit(f"sub {type_} 0, {operands[0]}")
+        flags = _CONTRACTED.get(name, "") if contract else ""
+        return self._emit(f"{name} {flags}{type_} {', '.join(operands)}")
+
+    def _compare(self, compare: Compare, dtype: DType, x: str, y: str) -> str:
+        type_ = register_type(dtype)
+        if dtype.kind == "f":
+            return self._emit(f"fcmp {compare.floating} {type_} {x}, {y}")
+        predicate = compare.signed if dtype.kind == "i" else compare.unsigned
+        return self._emit(f"icmp {predicate} {type_} {x}, {y}")
+
+    def _intrinsic(self, name: str, dtype: DType, operands: Sequence[str]) -> str:
+        type_, function = register_type(dtype), f"@llvm.{name}.{DTYPE_NAMES[dtype]}"
+        self._emitter.module.declare(
+            f"declare {type_} {function}({', '.join([type_] * len(operands))})"
+        )
+        typed = ", ".join(f"{type_} {operand}" for operand in operands)
+        return self._emit(f"call {type_} {function}({typed})")
+
+    def _native(
+        self, name: str, instruction: Native, dtype: DType, result: DType, operands: Sequence[str]
+    ) -> str:
+        types = {"t": register_type(dtype), "r": register_type(result), "m": DTYPE_NAMES[dtype]}
+        module = self._emitter.module
+        for line in instruction.declaration.splitlines():
+            module.declare(line.format(**types))
+        if instruction.definition and module.once(f"{name}.{types['t']}"):
+            module.define(instruction.definition.format(**types))
+        return self._emit(instruction.text.format(*operands, **types))
+
+    def _expand(
+        self, name: str, dtypes: tuple[DType, ...], operands: Sequence[Register], contract: bool
+    ) -> Register:
+        """The registers of an expansion with its parameters bound to `operands`."""
+        template = _template(name, dtypes)
+        flat = [part for r in operands for part in ([r] if isinstance(r, str) else r)]
+        known: dict[Value, Register] = dict(zip(template.params, flat, strict=True))
+        for value, op in template.steps:
+            for argument in op.args:
+                if argument.literal is not None:
+                    known[argument] = constant_register(argument.literal.array)
+            known[value] = self._apply(op, known, contract)
+        parts = [self._known_part(known, value) for value in template.results]
+        return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+    def _known_part(self, known: Mapping[Value, Register], value: Value) -> str:
+        found = known[value] if value.literal is None else _constant(value.literal.array)
+        assert isinstance(found, str)
+        return found
+
+    # --- special ops -----------------------------------------------------------------------------
+    def _lower_cast(
+        self, op: Op, dtypes: Sequence[DType], operands: Sequence[Register]
+    ) -> Register:
+        return self.cast(operands[0], dtypes[0], op.type.dtype)
+
+    def _lower_bitcast(
+        self, op: Op, dtypes: Sequence[DType], operands: Sequence[Register]
+    ) -> Register:
+        source, target = register_type(dtypes[0]), register_type(op.type.dtype)
+        if source == target:
+            return operands[0]
+        return self._emit(f"bitcast {source} {operands[0]} to {target}")
+
+    def _lower_where(
+        self, op: Op, dtypes: Sequence[DType], operands: Sequence[Register]
+    ) -> Register:
+        condition, then, otherwise = operands
+        type_ = register_type(op.type.dtype)
+        if isinstance(then, str):
+            return self._emit(f"select i1 {condition}, {type_} {then}, {type_} {otherwise}")
+        re, im = (
+            self._emit(f"select i1 {condition}, {type_} {a}, {type_} {b}")
+            for a, b in zip(then, otherwise, strict=True)
+        )
+        return re, im
+
+    # --- casts -----------------------------------------------------------------------------------
+    def _cast_complex(self, parts: tuple[str, str], source: DType, target: DType) -> Register:
+        if target == BOOL:
+            re, im = (self._cast_real(part, source, BOOL) for part in parts)
+            return self._emit(f"or i1 {re}, {im}")
+        if target.kind != "c":
+            return self._cast_real(parts[0], source, target)
+        re, im = (self._cast_real(part, source, part_dtype(target)) for part in parts)
+        return re, im
+
+    def _cast_real(self, x: str, source: DType, target: DType) -> str:
+        if source == target:
+            return x
+        from_, to = register_type(source), register_type(target)
+        if target == BOOL:
+            if source.kind == "f":
+                return self._emit(f"fcmp une {from_} {x}, {_constant(source.type(0))}")
+            return self._emit(f"icmp ne {from_} {x}, 0")
+        if source.kind == "f":
+            if target.kind == "f":
+                return self._cast_float(x, source, target)
+            return self._float_to_integer(x, source, target)
+        if target.kind == "f":
+            return self._integer_to_float(x, source, target)
+        if source.itemsize == target.itemsize and source != BOOL:
+            return x
+        if source.itemsize > target.itemsize:
+            return self._emit(f"trunc {from_} {x} to {to}")
+        return self._emit(f"{'sext' if source.kind == 'i' else 'zext'} {from_} {x} to {to}")
+
+    def _integer_to_float(self, x: str, source: DType, target: DType) -> str:
+        # An integer that f32 must round is infinite in f16, so f16 takes it from f32.
+        wide = F32 if target == F16 else target
+        name = "sitofp" if source.kind == "i" else "uitofp"
+        number = self._emit(f"{name} {register_type(source)} {x} to {register_type(wide)}")
+        return self._cast_real(number, wide, target)
+
+    def _cast_float(self, x: str, source: DType, target: DType) -> str:
+        if source == F64 and target == F16:
+            x, source = self._to_odd_f32(x), F32
+        name = "fpext" if source.itemsize < target.itemsize else "fptrunc"
+        return self._emit(f"{name} {register_type(source)} {x} to {register_type(target)}")
+
+    def _to_odd_f32(self, x: str) -> str:
+        """An f64 rounded to odd in f32, so that rounding on to f16 is as if done at once
+        (S. Boldo, G. Melquiond, "When double rounding is odd", 2005): the bits f32 has no room
+        for are gathered in its last one. Without this LLVM calls `__truncdfhf2`."""
+        bits = self._emit(f"bitcast double {x} to i64")
+        tail = self._emit(f"and i64 {bits}, {(1 << 29) - 1}")
+        any_tail = self._emit(f"icmp ne i64 {tail}, 0")
+        sticky = self._emit(f"select i1 {any_tail}, i64 {1 << 29}, i64 0")
+        head = self._emit(f"and i64 {bits}, {-(1 << 29)}")
+        odd = self._emit(f"or i64 {head}, {sticky}")
+        return self._emit(f"fptrunc double {self._emit(f'bitcast i64 {odd} to double')} to float")
+
+    def _float_to_integer(self, x: str, source: DType, target: DType) -> str:
+        """Truncation. What does not fit is what x86-64's instructions give under NumPy: narrow
+        integers come from the low bits of an i32."""
+        if source == F16:
+            x, source = self._cast_float(x, F16, F32), F32
+        if target.kind == "u" and target.itemsize >= 4:
+            return self._float_to_unsigned(x, source, target)
+        number = self._float_to_signed(x, source, I64 if target == I64 else I32)
+        if target.itemsize >= 4:
+            return number
+        return self._emit(f"trunc i32 {number} to {register_type(target)}")
+
+    def _float_to_signed(self, x: str, source: DType, target: DType) -> str:
+        """Truncation to i32 or i64; the most negative integer where the result does not fit."""
+        type_, limit = register_type(source), 2.0 ** (8 * target.itemsize - 1)
+        magnitude = self._intrinsic("fabs", source, [x])
+        fits = self._emit(f"fcmp olt {type_} {magnitude}, {_constant(source.type(limit))}")
+        to = register_type(target)
+        number = self._emit(f"fptosi {type_} {x} to {to}")  # poison where not chosen: harmless
+        return self._emit(f"select i1 {fits}, {to} {number}, {to} {-int(limit)}")
+
+    def _float_to_unsigned(self, x: str, source: DType, target: DType) -> str:
+        """The upper half of the range goes through the signed integers, moved down."""
+        bits, signed = 8 * target.itemsize, np.dtype(f"i{target.itemsize}")
+        type_, half = register_type(source), _constant(source.type(2.0 ** (bits - 1)))
+        upper = self._emit(f"fcmp oge {type_} {x}, {half}")
+        moved = self._emit(f"fsub {type_} {x}, {half}")
+        within = self._emit(f"select i1 {upper}, {type_} {moved}, {type_} {x}")
+        number = self._float_to_signed(within, source, signed)
+        top = self._emit(f"select i1 {upper}, i{bits} {-(1 << (bits - 1))}, i{bits} 0")
+        return self._emit(f"xor i{bits} {number}, {top}")
+
+
+_Special: TypeAlias = Callable[
+    [ScalarLowering, Op, "Sequence[DType]", "Sequence[Register]"], Register
+]
+_SPECIAL: dict[str, _Special] = {
+    "cast": ScalarLowering._lower_cast,
+    "bitcast": ScalarLowering._lower_bitcast,
+    "where": ScalarLowering._lower_where,
+}

@@ -1,0 +1,283 @@
+"""Compiled functions as the user holds them: calls, variants, coercion of inputs, errors.
+
+The fast path is native code that never comes here. Arguments it does not take as they are (lists,
+other dtypes, keywords, another layout) are coerced or refused here and handed to a native variant.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jitgraph.driver import Compilation, Interface, Layout
+from jitgraph.errors import DTypeError, InputError, InternalError, OptionError, ShapeError
+from jitgraph.ir import interpreter
+from jitgraph.ir.types import DTYPE_NAMES, Extent
+from jitgraph.ir.values import Function, Value
+from jitgraph.runtime.callable import make_callable_type, set_entry
+from jitgraph.tensor.shared import SharedVariable
+
+STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A program as `function` understood it. Parameters are the inputs, then the shared variables;
+    results are the outputs, then the new values of `updated`."""
+
+    function: Function
+    inputs: tuple[Value, ...]
+    shared: tuple[SharedVariable, ...]
+    updated: tuple[SharedVariable, ...]
+    single: bool
+    algebra: str
+    allow_input_downcast: bool | None
+
+    def interface(self) -> Interface:
+        outputs = len(self.function.results) - len(self.updated)
+        return Interface(
+            (*(None for _ in self.inputs), *(s.slots.address for s in self.shared)),
+            (*(None for _ in range(outputs)), *(s.slots.address for s in self.updated)),
+            self.single,
+        )
+
+
+@dataclass(slots=True)
+class _State:
+    """What belongs to one compiled function besides its entry point."""
+
+    plan: Plan
+    variants: dict[Layout, Any] = field(default_factory=dict)
+    compilations: dict[Layout, Compilation] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    inside: threading.local = field(default_factory=threading.local)
+
+
+class _Methods:
+    """Methods of compiled functions. Calls go straight to native code."""
+
+    _state: _State
+
+    @property
+    def name(self) -> str:
+        return self._state.plan.function.name
+
+    @property
+    def compilation(self) -> Compilation:
+        """The stages of the variant compiled first."""
+        return next(iter(self._state.compilations.values()))
+
+    def dump(self, stage: str = "all") -> str:
+        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
+        return dump_stage(self.compilation, stage)
+
+    def __repr__(self) -> str:
+        plan = self._state.plan
+        takes = ", ".join(f"{i.describe()}: {i.type}" for i in plan.inputs)
+        results = plan.function.results[: len(plan.function.results) - len(plan.updated)]
+        gives = ", ".join(str(r.type) for r in results)
+        updates = f", updates {', '.join(u.describe() for u in plan.updated)}" * bool(plan.updated)
+        return f"<compiled {self.name}({takes}) -> {gives or 'None'}{updates}>"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<pre>{html.escape(repr(self))}\n\n{html.escape(self.dump('optimised'))}</pre>"
+
+    def _slow(self, *args: Any, **kwargs: Any) -> Any:
+        """Everything the native entry does not take as it is."""
+        state = self._state
+        if getattr(state.inside, "slow", False):
+            raise InternalError(f"{self.name} refuses arguments that were made to fit it")
+        arrays = _coerced(state.plan, args, kwargs)
+        layout = _layout_of(state.plan, arrays)
+        variant = self._variant(layout)
+        state.inside.slow = True
+        try:
+            return variant(*arrays)
+        finally:
+            state.inside.slow = False
+
+    def _variant(self, layout: Layout) -> Any:
+        state = self._state
+        with state.lock:
+            found = state.variants.get(layout)
+            if found is None:
+                found = _Variant()
+                _load(found, _compile(state, layout), self)
+                state.variants[layout] = found
+        return found
+
+    def _fail(self, code: int, *args: Any) -> Any:
+        """The native program stopped: run the same inputs in the interpreter, which will say why."""
+        plan = self._state.plan
+        if code == -2:
+            raise MemoryError(f"{self.name}: no memory for temporaries")
+        inputs = _coerced(plan, args, {})
+        interpreter.run(plan.function, [*inputs, *(s.slots.get() for s in plan.shared)])
+        raise InternalError(f"{self.name} failed its check {code}, and the interpreter did not")
+
+
+def _compile(state: _State, layout: Layout) -> Compilation:
+    plan = state.plan
+    compilation = Compilation(plan.function, layout, plan.interface(), plan.algebra)
+    compilation.code  # noqa: B018  (compiles)
+    state.compilations[layout] = compilation
+    return compilation
+
+
+def _load(target: Any, compilation: Compilation, owner: Any) -> None:
+    """Point a callable at the compilation's native entry."""
+    from jitgraph.runtime import pyapi
+
+    slow, fail = owner._slow, owner._fail
+    code, signature = compilation.code, compilation.signature
+    pyapi.link_entry(code.address("links"), signature.params, signature.outputs, slow, fail)
+    set_entry(target, code.address("entry"), (code, slow, fail, owner._state.plan))
+
+
+CompiledFunction = make_callable_type("CompiledFunction", _Methods)
+
+
+class _VariantMethods:
+    """A native variant that is only called with arguments that fit it."""
+
+
+_Variant = make_callable_type("Variant", _VariantMethods)
+
+
+def compiled_function(plan: Plan, layout: Layout) -> Any:
+    """The callable for a plan, its first variant compiled."""
+    made = CompiledFunction()
+    made._state = _State(plan)
+    _load(made, _compile(made._state, layout), made)
+    return made
+
+
+def dump_stage(compilation: Compilation, stage: str) -> str:
+    """The text of one stage of a compilation, or of all."""
+    texts = {
+        "graph": lambda: str(compilation.graph),
+        "optimised": lambda: str(compilation.optimised),
+        "schedule": lambda: str(compilation.program),
+        "llvm": lambda: compilation.llvm,
+        "asm": lambda: compilation.assembly,
+    }
+    if stage == "all":
+        return "\n\n".join(f"// ---- {name}\n{texts[name]()}" for name in STAGES)
+    if stage not in texts:
+        raise OptionError(f"there is no stage {stage!r}", hint=f"one of: {', '.join(STAGES)}, all")
+    return texts[stage]()
+
+
+# --- inputs --------------------------------------------------------------------------------------
+def _coerced(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+    """One array per input; raises InputError, DTypeError or ShapeError."""
+    given = _by_input(plan, args, kwargs)
+    return [_as_input(p, v, plan.allow_input_downcast) for p, v in
+            zip(plan.inputs, given, strict=True)]  # fmt: skip
+
+
+def _by_input(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+    inputs = plan.inputs
+    listed = ", ".join(f"{p.describe()}: {p.type}" for p in inputs) or "none"
+    hint = f"inputs of {plan.function.name}: {listed}"
+    if len(args) > len(inputs):
+        raise InputError(f"{len(args)} inputs given, {len(inputs)} wanted", hint=hint)
+    values: dict[Value, Any] = dict(zip(inputs, args, strict=False))
+    by_name = {p.name: p for p in inputs if p.name}
+    for name, value in kwargs.items():
+        if name not in by_name:
+            raise InputError(f"there is no input named {name!r}", hint=hint)
+        if by_name[name] in values:
+            raise InputError(f"the input {name!r} is given twice", hint=hint)
+        values[by_name[name]] = value
+    missing = [p.describe() for p in inputs if p not in values]
+    if missing:
+        raise InputError(f"missing input{'s' * (len(missing) > 1)}: {', '.join(missing)}", hint=hint)
+    return [values[p] for p in inputs]
+
+
+def _as_input(param: Value, value: Any, downcast: bool | None) -> Any:
+    type_ = param.type
+    if isinstance(value, Value):
+        raise InputError(
+            f"input {param.describe()} was given the symbolic {value!r}",
+            hint="call with arrays; to substitute an expression use givens=",
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"input {param.describe()}: {error}") from None
+    typed = isinstance(value, np.ndarray | np.generic)
+    if array.dtype != type_.dtype:
+        array = _converted(param, array, typed, downcast)
+    if array.ndim != type_.rank:
+        raise ShapeError(
+            f"input {param.describe()} is {type_}, and was given an array of shape {array.shape}",
+            location=param.location,
+        )
+    for axis, (known, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
+        if isinstance(known, int) and known != size:
+            raise ShapeError(
+                f"input {param.describe()} is {type_}, and was given an array of shape "
+                f"{array.shape} (dimension {axis}: {size} is not {known})",
+                location=param.location,
+            )
+    # Exact arrays in native byte order: the native entry takes nothing else.
+    return np.asarray(np.require(array, dtype=type_.dtype, requirements=["A", "E"]))
+
+
+def _converted(param: Value, array: Any, typed: bool, downcast: bool | None) -> Any:
+    have, want = array.dtype, param.dtype
+    if have.kind not in "biufc":
+        raise DTypeError(
+            f"input {param.describe()} is {param.type}, and was given {have}",
+            location=param.location,
+        )
+    if np.can_cast(have, want, "safe") or downcast and np.can_cast(have, want, "same_kind"):
+        return array.astype(want)
+    if not typed:
+        adapted = array.astype(want)
+        whole = have.kind in "biu" and want.kind in "iu" and np.array_equal(adapted, array)
+        if whole or (want.kind in "fc" and have.kind in "biuf") or (have.kind == want.kind == "c"):
+            return adapted
+    raise DTypeError(
+        f"input {param.describe()} is {DTYPE_NAMES[want]}, and was given {have}: "
+        "the conversion could lose information",
+        location=param.location,
+        hint=f"pass x.astype({str(want)!r})"
+        + (", or build with allow_input_downcast=True" if np.can_cast(have, want, "same_kind")
+           else ""),
+    )  # fmt: skip
+
+
+def _layout_of(plan: Plan, arrays: Sequence[Any]) -> Layout:
+    """The variant these inputs, and the shared variables as they are, belong to."""
+    everything = [*arrays, *(s.slots.get() for s in plan.shared)]
+    _check_named(plan, everything)
+    ones = tuple(
+        tuple(size == 1 and not isinstance(d, int) for size, d in zip(a.shape, p.type.shape,
+                                                                     strict=True))
+        for a, p in zip(everything, plan.function.params, strict=True)
+    )  # fmt: skip
+    return Layout(tuple(bool(a.flags.c_contiguous) for a in everything), ones)
+
+
+def _check_named(plan: Plan, arrays: Sequence[Any]) -> None:
+    """Extents of one name must be equal."""
+    seen: dict[str, tuple[Value, int]] = {}
+    for param, array in zip(plan.function.params, arrays, strict=True):
+        for dim, size in zip(param.type.shape, array.shape, strict=True):
+            if isinstance(dim, Extent):
+                first, known = seen.setdefault(dim.name, (param, size))
+                if known != size:
+                    raise ShapeError(
+                        f"extent {dim.name} is {known} in {first.describe()} and {size} in "
+                        f"{param.describe()}",
+                        location=param.location,
+                    )

@@ -1,0 +1,243 @@
+"""`function`: from symbolic inputs, outputs, updates and givens to a native callable."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgraph.compiled import Plan, compiled_function
+from jitgraph.config import config
+from jitgraph.driver import default_layout
+from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
+from jitgraph.ir.elementwise import cast, symbolic
+from jitgraph.ir.opdef import apply_op
+from jitgraph.ir.values import Function, Value, topological
+from jitgraph.location import caller_location
+from jitgraph.tensor import variable as _variable
+from jitgraph.tensor.shared import SharedVariable
+from jitgraph.tensor.variable import Variable
+
+Pairs = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
+
+
+def function(
+    inputs: Sequence[Variable],
+    outputs: Any = None,
+    *,
+    updates: Pairs | None = None,
+    givens: Pairs | None = None,
+    name: str | None = None,
+    on_unused_input: str | None = None,
+    allow_input_downcast: bool | None = None,
+    algebra: str | None = None,
+) -> Any:
+    """Compile expressions into one native function.
+
+    inputs: the variables the function takes, in order. outputs: an expression (the call returns an
+    array, 0-d for a scalar), a list of them (a list of arrays), or None. updates: pairs of shared
+    variable and new value, all computed from the old ones and stored after the outputs are.
+    givens: pairs of variable and what to put in its place. on_unused_input: "raise", "warn" or
+    "ignore". allow_input_downcast: take arrays of a wider dtype of the same kind.
+    algebra: "real" or "ieee", by default `config.algebra`.
+
+    Raises InputError for inputs that are missing, unused, given twice or not variables, UpdateError
+    for updates of what is not shared or of another type, and at the call InputError, DTypeError,
+    ShapeError and the run-time errors of ops. A failing call changes no shared variable.
+    """
+    inputs = _checked_inputs(inputs)
+    single = not isinstance(outputs, list | tuple) and outputs is not None
+    listed = [outputs] if single else list(outputs or ())
+    results = [_expression(o, "an output") for o in listed]
+    pairs = _checked_updates(updates)
+    roots = [*results, *(new for _, new in pairs)]
+    roots = substituted(roots, _checked_givens(givens))
+    shared = _shared_of(inputs, roots, on_unused_input or config.on_unused_input)
+    algebra = algebra or config.algebra
+    if algebra not in ("real", "ieee"):
+        raise OptionError(f"algebra cannot be {algebra!r}", hint="one of: 'real', 'ieee'")
+    fn = Function((*inputs, *shared), roots, name=name or "main")
+    updated = tuple(s for s, _ in pairs)
+    plan = Plan(fn, inputs, shared, updated, single, algebra, allow_input_downcast)
+    return compiled_function(plan, _expected_layout(plan))
+
+
+def _expected_layout(plan: Plan) -> Any:
+    extents: list[list[int | None]] = [[None] * p.ndim for p in plan.inputs]
+    extents += [list(s.slots.get().shape) for s in plan.shared]
+    return default_layout(plan.function, extents)
+
+
+# --- inputs and outputs ----------------------------------------------------------------------------
+def _checked_inputs(inputs: Sequence[Variable]) -> tuple[Variable, ...]:
+    if isinstance(inputs, Value) or not isinstance(inputs, Sequence):
+        raise InputError("the inputs must be a list of variables", hint="function([x], x + 1)")
+    seen: set[Value] = set()
+    for item in inputs:
+        if not isinstance(item, Value):
+            raise InputError(f"{item!r} is not a symbolic variable", hint="make one: T.dscalar('x')")
+        if isinstance(item, SharedVariable):
+            raise InputError(
+                f"the shared variable {item.describe()} cannot be an input",
+                hint="functions read shared variables by themselves; leave it out",
+                location=item.location,
+            )
+        if item.op is not None:
+            raise InputError(
+                f"{item.describe()} is an expression, not a variable",
+                hint="take its variables as inputs, or replace it through givens=",
+                location=item.location,
+            )
+        if item in seen:
+            raise InputError(f"the input {item.describe()} is given twice", location=item.location)
+        seen.add(item)
+    return tuple(inputs)
+
+
+def _expression(value: Any, role: str) -> Value:
+    if isinstance(value, Value):
+        return value
+    try:
+        return symbolic(value, cls=Variable)
+    except DTypeError:
+        raise InputError(f"{value!r} cannot be {role}: it is no expression") from None
+
+
+def _shared_of(
+    inputs: Sequence[Value], roots: Sequence[Value], on_unused: str
+) -> tuple[SharedVariable, ...]:
+    """The shared variables the program reads; every other leaf must be an input."""
+    leaves = [v for v in topological(roots) if v.op is None]
+    known = set(inputs)
+    shared = [v for v in leaves if isinstance(v, SharedVariable)]
+    missing = [v for v in leaves if v not in known and not isinstance(v, SharedVariable)]
+    if missing:
+        first = missing[0]
+        listed = ", ".join(f"{v.describe()}: {v.type}" for v in missing)
+        raise InputError(
+            f"the outputs need {listed}, which {'is' if len(missing) == 1 else 'are'} not among "
+            "the inputs",
+            hint="add it to inputs, or give it a value through givens=",
+            location=first.location,
+        )
+    unused = [v for v in inputs if v not in set(leaves)]
+    if unused and on_unused != "ignore":
+        listed = ", ".join(v.describe() for v in unused)
+        if on_unused not in ("raise", "warn"):
+            raise OptionError(f"on_unused_input cannot be {on_unused!r}",
+                              hint="one of: 'raise', 'warn', 'ignore'")  # fmt: skip
+        if on_unused == "raise":
+            raise InputError(
+                f"no output needs the input{'s' * (len(unused) > 1)} {listed}",
+                hint="leave it out, or pass on_unused_input='ignore'",
+                location=unused[0].location,
+            )
+        warnings.warn(f"no output needs the input {listed}", stacklevel=3)
+    return tuple(shared)
+
+
+# --- updates and givens ----------------------------------------------------------------------------
+def _pairs(given: Pairs | None, role: str) -> list[tuple[Any, Any]]:
+    if given is None:
+        return []
+    items = given.items() if isinstance(given, Mapping) else given
+    pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in items]
+    if any(len(pair) != 2 for pair in pairs):
+        raise UpdateError(f"{role} must be pairs or a dict", hint=f"{role}=[(variable, value)]")
+    return pairs  # type: ignore[return-value]
+
+
+def _checked_updates(updates: Pairs | None) -> list[tuple[SharedVariable, Value]]:
+    checked: list[tuple[SharedVariable, Value]] = []
+    seen: set[Value] = set()
+    for target, new in _pairs(updates, "updates"):
+        if not isinstance(target, SharedVariable):
+            name = target.describe() if isinstance(target, Value) else repr(target)
+            raise UpdateError(
+                f"{name} cannot be updated: it is not a shared variable",
+                hint="make it with jitgraph.shared(value)",
+                location=caller_location(),
+            )
+        if target in seen:
+            raise UpdateError(f"{target.describe()} is updated twice", location=caller_location())
+        seen.add(target)
+        checked.append((target, _fitting_update(target, _expression(new, "an update"))))
+    return checked
+
+
+def _fitting_update(target: SharedVariable, new: Value) -> Value:
+    have, want = new.type, target.type
+    if have.rank != want.rank:
+        raise UpdateError(
+            f"{target.describe()} is {want}, its update {have}: the ranks differ",
+            location=new.location or caller_location(),
+        )
+    if not np.can_cast(have.dtype, want.dtype, "safe"):
+        raise UpdateError(
+            f"{target.describe()} is {want}, its update {have}: the conversion would lose "
+            "information",
+            hint=f"write it out: T.cast(new_value, {str(want.dtype)!r})",
+            location=new.location or caller_location(),
+        )
+    return cast(new, want.dtype)  # type: ignore[no-any-return]
+
+
+def _checked_givens(givens: Pairs | None) -> dict[Value, Value]:
+    checked: dict[Value, Value] = {}
+    for old, new in _pairs(givens, "givens"):
+        if not isinstance(old, Value):
+            raise InputError(f"givens can replace variables and expressions, not {old!r}")
+        replacement = _expression(new, "a replacement")
+        if replacement.dtype != old.dtype:
+            if not np.can_cast(replacement.dtype, old.dtype, "safe"):
+                raise DTypeError(
+                    f"{old.describe()} is {old.type} and cannot be replaced by {replacement.type}",
+                    hint=f"T.cast(replacement, {str(old.dtype)!r})",
+                    location=replacement.location or caller_location(),
+                )
+            replacement = cast(replacement, old.dtype)
+        if replacement.ndim != old.ndim:
+            raise ShapeError(
+                f"{old.describe()} is {old.type} and cannot be replaced by {replacement.type}: "
+                "the ranks differ",
+                location=replacement.location or caller_location(),
+            )
+        checked[old] = replacement
+    return checked
+
+
+def substituted(roots: Sequence[Value], replacements: Mapping[Value, Value]) -> list[Value]:
+    """The expressions with some values replaced, all at once; what does not change stays itself."""
+    if not replacements:
+        return list(roots)
+    new: dict[Value, Value] = dict(replacements)
+    for value in topological(roots, stop=set(replacements)):
+        if value in new:
+            continue
+        op = value.op
+        args = tuple(new[a] for a in op.args) if op is not None else ()
+        if op is None or all(a is b for a, b in zip(args, op.args, strict=True)):
+            new[value] = value
+        else:
+            new[value] = apply_op(op.definition, args, op.attrs, op.location)
+    return [new[r] for r in roots]
+
+
+# --- eval ------------------------------------------------------------------------------------------
+def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
+    """`expression.eval({x: 1.0})`: compiled once per expression and set of variables."""
+    cache: dict[Any, Any] | None = getattr(expression, "evaluators", None)
+    if cache is None:
+        cache = expression.evaluators = {}
+    variables = tuple(givens)
+    key = frozenset(map(id, variables))
+    if key not in cache:
+        cache[key] = (variables, function(list(variables), expression, on_unused_input="ignore"))
+    order, compiled = cache[key]
+    by_id = {id(v): value for v, value in givens.items()}
+    return compiled(*(by_id[id(v)] for v in order))
+
+
+_variable.EVALUATOR = _evaluate

@@ -1,0 +1,295 @@
+"""The schedule: a program as buffers, loop nests, matrix products and scalar code between them.
+
+A kernel is what MLIR calls `linalg.generic`: an iteration domain, affine accesses (a byte offset
+and a byte stride per iterator, 0 where the operand is broadcast), and a scalar body. Sizes,
+offsets and strides are numbers or i64 values that the program computes before the kernel runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+from jitgraph.ir.opdef import Attrs, OpDef, Shape, Size, register
+from jitgraph.ir.types import I64, DType, Type
+from jitgraph.ir.values import Literal as Constant
+from jitgraph.ir.values import Value, topological
+from jitgraph.location import Location
+
+
+# --- ops that exist only below the graph ---------------------------------------------------------
+def _infer_stride(types: Sequence[Type], attrs: Attrs) -> Type:
+    return Type(I64)
+
+
+def _infer_element(types: Sequence[Type], attrs: Attrs) -> Type:
+    return Type(types[0].dtype)
+
+
+STRIDE = OpDef(
+    name="stride",
+    infer=_infer_stride,
+    evaluate=lambda x, *, axis: x.strides[axis],
+    shape=lambda source, args, attrs: (),
+    doc="Bytes from one element of a parameter to the next along an axis.",
+)
+ELEMENT = OpDef(
+    name="element",
+    infer=_infer_element,
+    evaluate=lambda x, *indices: x[indices],
+    shape=lambda source, args, attrs: (),
+    doc="One element of a buffer, at indices computed in a kernel's body.",
+)
+register(STRIDE)
+register(ELEMENT)
+
+
+# --- buffers and accesses ------------------------------------------------------------------------
+BufferKind: TypeAlias = Literal["param", "result", "temporary", "constant"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffer:
+    """Memory for one array. `extents` give its size where the program allocates it."""
+
+    name: str
+    dtype: DType
+    kind: BufferKind
+    extents: Shape = ()
+    constant: Constant | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How to find the elements of an array in a buffer: a byte offset and a byte stride per axis."""
+
+    buffer: Buffer
+    offset: Size
+    strides: tuple[Size, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A view driven by a kernel's iterators: one byte stride per iterator."""
+
+    buffer: Buffer
+    offset: Size
+    strides: tuple[Size, ...]
+
+    def same_as(self, other: Access) -> bool:
+        return (
+            self.buffer is other.buffer
+            and same_size(self.offset, other.offset)
+            and all(map(same_size, self.strides, other.strides))
+        )
+
+
+def same_size(a: Size, b: Size) -> bool:
+    """Whether two sizes are provably equal: equal numbers or the same value."""
+    return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
+
+
+# --- kernels -------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A body leaf and where its value comes from at each point of the domain."""
+
+    leaf: Value
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A whole array that `element` ops of the body read at computed indices."""
+
+    handle: Value
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A body value and where it goes.
+
+    `combine` names the op that merges it with what is there: in a register, when the reduced
+    iterators are the innermost ones, else in memory. `indices` add a computed offset (scatter).
+    `position` makes it an argmax or argmin: the position of the winner is stored.
+    """
+
+    value: Value
+    access: Access
+    combine: str | None = None
+    reduced: frozenset[int] = frozenset()
+    in_register: bool = False
+    indices: tuple[tuple[Value, Size], ...] = ()
+    position: Value | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kernel:
+    """A loop nest over `extents`, outermost first, with a scalar body run at each point.
+
+    `sequential` kernels write where others write or at computed places: they stay on their own.
+    """
+
+    extents: Shape
+    iterators: tuple[Value, ...]
+    loads: tuple[Load, ...]
+    sources: tuple[Source, ...]
+    stores: tuple[Store, ...]
+    captured: tuple[Value, ...] = ()
+    sequential: bool = False
+    locations: tuple[Location, ...] = ()
+
+    def leaves(self) -> set[Value]:
+        """Everything the body takes from outside: iterators, loads, sources, captured scalars."""
+        leaves = {load.leaf for load in self.loads} | {*self.iterators, *self.captured}
+        return leaves | {s.handle for s in self.sources}
+
+    def roots(self) -> list[Value]:
+        """The body values that are stored, and the indices they are stored at."""
+        roots: list[Value] = []
+        for store in self.stores:
+            roots += [store.value, *(i for i, _ in store.indices)]
+            if store.position is not None:
+                roots.append(store.position)
+        return roots
+
+    def body(self) -> list[Value]:
+        """The values computed at each point, arguments first, without the leaves."""
+        leaves = self.leaves()
+        return [v for v in topological(self.roots(), stop=leaves) if v not in leaves]
+
+    def scalars(self) -> list[Value]:
+        """Every program scalar the kernel needs: extents, offsets, strides, captured values, in an
+        order that does not depend on where objects lie in memory."""
+        sizes: list[Size] = list(self.extents)
+        for load in self.loads:
+            sizes += [load.access.offset, *load.access.strides]
+        for source in self.sources:
+            sizes += [source.view.offset, *source.view.strides]
+        for store in self.stores:
+            sizes += [store.access.offset, *store.access.strides]
+            sizes += [stride for _, stride in store.indices]
+        named = {s: None for s in sizes if isinstance(s, Value)}
+        return list(named | {v: None for v in self.captured})
+
+    def reads(self) -> set[Buffer]:
+        read = {load.access.buffer for load in self.loads}
+        read |= {source.view.buffer for source in self.sources}
+        return read | {s.access.buffer for s in self.stores if s.combine and not s.in_register}
+
+    def writes(self) -> set[Buffer]:
+        return {store.access.buffer for store in self.stores}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """out[b, i, j] = sum over k of left[b, i, k] * right[b, k, j], for f32 and f64."""
+
+    batch: Shape
+    rows: Size
+    columns: Size
+    inner: Size
+    left: View
+    right: View
+    out: View
+    location: Location | None = None
+
+    def scalars(self) -> list[Value]:
+        sizes: list[Size] = [*self.batch, self.rows, self.columns, self.inner]
+        for view in (self.left, self.right, self.out):
+            sizes += [view.offset, *view.strides]
+        return list({s: None for s in sizes if isinstance(s, Value)})
+
+    def reads(self) -> set[Buffer]:
+        return {self.left.buffer, self.right.buffer}
+
+    def writes(self) -> set[Buffer]:
+        return {self.out.buffer}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Zero:
+    """A whole buffer set to zero bytes."""
+
+    buffer: Buffer
+
+    def scalars(self) -> list[Value]:
+        return [s for s in self.buffer.extents if isinstance(s, Value)]
+
+    def reads(self) -> set[Buffer]:
+        return set()
+
+    def writes(self) -> set[Buffer]:
+        return {self.buffer}
+
+
+# --- scalar code between kernels -----------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class Let:
+    """A rank-0 op computed in a register of the program."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fetch:
+    """A rank-0 value read from the buffer that holds it."""
+
+    value: Value
+    buffer: Buffer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Check:
+    """A condition without which the call fails and the interpreter explains why."""
+
+    condition: Value
+
+
+Work: TypeAlias = "Kernel | Product | Zero"
+Step: TypeAlias = "Work | Let | Fetch | Check"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A stretch of memory of `size` bytes, shared by temporaries whose lives do not overlap. Most
+    lie in one arena; a `late` one, whose size only a kernel can tell, is allocated by itself."""
+
+    name: str
+    size: Size
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """What one native function does. `contiguous[i]` tells whether parameter i is in C order.
+
+    `prologue` steps depend on no kernel: they compute sizes and make the checks that can be made
+    before memory is allocated. `slots` place the temporaries, after memory planning.
+    """
+
+    name: str
+    params: tuple[Value, ...]
+    contiguous: tuple[bool, ...]
+    param_buffers: tuple[Buffer, ...]
+    steps: tuple[Step, ...]
+    results: tuple[Buffer, ...]
+    prologue: int = 0
+    slots: tuple[Slot, ...] = ()
+    placement: dict[Buffer, int] = field(default_factory=dict)
+
+    def work(self) -> list[Work]:
+        return [s for s in self.steps if isinstance(s, Kernel | Product | Zero)]
+
+    def with_steps(self, steps: Sequence[Step], **changes: Any) -> Program:
+        return replace(self, steps=tuple(steps), **changes)
+
+    def __str__(self) -> str:
+        from jitgraph.ir.schedule_text import print_program
+
+        return print_program(self)

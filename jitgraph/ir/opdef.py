@@ -1,0 +1,216 @@
+"""What an op is: one declaration from which everything else follows.
+
+| field | gives |
+|---|---|
+| `infer` | type inference, verification and build-time errors |
+| `evaluate` | the meaning, in NumPy: interpreter, constant folding, tests |
+| `gradient` | reverse-mode differentiation |
+| `shape` | run-time extents of the result as i64 expressions |
+| `requires` | what must hold at run time, as bool scalars |
+| `lower` | how the code generator computes it, as data |
+| `decompose` | the same value by simpler ops |
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from jitgraph.errors import InternalError, JitgraphError, Operand
+from jitgraph.ir.types import Type
+from jitgraph.ir.values import Literal, Op, Value, literal_type
+from jitgraph.location import Location, caller_location
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+#: A run-time extent: a number, or an i64 scalar.
+Size: TypeAlias = "int | Value"
+Shape: TypeAlias = "tuple[Size, ...]"
+#: Something a user may pass where an array is meant.
+ArrayLike: TypeAlias = Any
+
+
+# --- lowering, as data ---------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Inst:
+    """One LLVM instruction per kind of operand; None where the op does not take the kind."""
+
+    floating: str | None = None
+    signed: str | None = None
+    unsigned: str | None = None
+    boolean: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One LLVM comparison predicate per kind of operand."""
+
+    floating: str
+    signed: str
+    unsigned: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intrinsic:
+    """An LLVM intrinsic by name, such as `sqrt` for `llvm.sqrt.f64`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """Scalar code found under the op's name in `codegen.mathlib`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """Lowered by a generator of its own, chosen by the op's name: views, reductions, products."""
+
+
+Lowering: TypeAlias = Inst | Compare | Intrinsic | Expand | Special
+
+
+class ShapeSource(Protocol):
+    """What shape rules ask for: the extents of a value."""
+
+    def shape(self, value: Value) -> Shape: ...
+    def broadcast(self, shapes: Sequence[Shape]) -> Shape: ...
+    def same_size(self, a: Size, b: Size) -> Size: ...
+
+
+Attrs: TypeAlias = Mapping[str, Any]
+Gradient: TypeAlias = Callable[..., Sequence[Value | None]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OpDef:
+    """The declaration of an op. `gradient(g, y, *args, **attrs)` gives one adjoint per argument,
+    None where nothing flows; an op without one stops with GradientError."""
+
+    name: str
+    infer: Callable[[Sequence[Type], Attrs], Type]
+    evaluate: Callable[..., Array]
+    shape: Callable[[ShapeSource, Sequence[Value], Attrs], Shape]
+    gradient: Gradient | None = None
+    requires: Callable[[ShapeSource, Sequence[Value], Attrs], list[Value]] | None = None
+    lower: Lowering = Special()
+    decompose: Callable[..., Value] | None = None
+    doc: str = ""
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+OPS: dict[str, OpDef] = {}
+
+
+def register(definition: OpDef) -> None:
+    if definition.name in OPS:
+        raise InternalError(f"op {definition.name} is declared twice")
+    OPS[definition.name] = definition
+
+
+# --- who builds ----------------------------------------------------------------------------------
+class Emitter(Protocol):
+    """Turns an op application into a value; passes install one that simplifies as it builds."""
+
+    def emit(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value: ...
+
+
+class _Active(threading.local):
+    emitter: Emitter | None = None
+
+
+_active = _Active()
+
+
+@contextmanager
+def building_with(emitter: Emitter) -> Iterator[None]:
+    """Within the block, every op application of this thread goes through `emitter`."""
+    before = _active.emitter
+    _active.emitter = emitter
+    try:
+        yield
+    finally:
+        _active.emitter = before
+
+
+def emit(definition: OpDef, args: Sequence[Value], **attrs: Any) -> Value:
+    """Apply an op: through the active builder, or as written, with the user's location."""
+    if _active.emitter is not None:
+        return _active.emitter.emit(definition, tuple(args), attrs)
+    return apply_op(definition, tuple(args), attrs, caller_location())
+
+
+def apply_op(
+    definition: OpDef, args: tuple[Value, ...], attrs: Attrs, location: Location | None
+) -> Value:
+    """The op as it stands, typed; an inference error gets the place and the operands."""
+    try:
+        type_ = definition.infer([a.type for a in args], attrs)
+    except JitgraphError as error:
+        operands = (Operand(a.describe(), str(a.type), a.location) for a in args)
+        raise error.locate(location, operands) from None
+    cls = result_class(args)
+    return cls(type_, Op(definition, args, attrs, type_, location))
+
+
+def result_class(args: Sequence[Any]) -> type[Value]:
+    """An expression over the user's variables is again a variable: the most derived class wins."""
+    best: type[Value] = Value
+    for arg in args:
+        cls = getattr(type(arg), "expression_class", None) or type(arg)
+        if isinstance(arg, Value) and issubclass(cls, best):
+            best = cls
+    return best
+
+
+# --- constants -----------------------------------------------------------------------------------
+def _infer_constant(types: Sequence[Type], attrs: Attrs) -> Type:
+    return literal_type(attrs["value"])
+
+
+CONSTANT = OpDef(
+    name="constant",
+    infer=_infer_constant,
+    evaluate=lambda *, value: value.array,
+    shape=lambda source, args, attrs: attrs["value"].array.shape,
+    gradient=lambda g, y, *, value: (),
+    doc="An array known when the program is built.",
+)
+register(CONSTANT)
+
+
+def constant(array: ArrayLike, dtype: Any = None, cls: type[Value] = Value) -> Value:
+    """A constant value; with `cls`, one of the user's kind."""
+    literal = Literal(np.asarray(array, dtype=dtype))
+    type_ = literal_type(literal)
+    return cls(type_, Op(CONSTANT, (), {"value": literal}, type_, None))
+
+
+# --- mixed static and run-time numbers -------------------------------------------------------------
+def split_sizes(sizes: Sequence[Size]) -> tuple[tuple[int | None, ...], tuple[Value, ...]]:
+    """Sizes as an attribute with None holes, and the values that fill the holes in order."""
+    static: list[int | None] = []
+    dynamic: list[Value] = []
+    for size in sizes:
+        if isinstance(size, Value) and size.literal is not None:
+            size = int(size.literal.array)
+        static.append(None if isinstance(size, Value) else int(size))
+        if isinstance(size, Value):
+            dynamic.append(size)
+    return tuple(static), tuple(dynamic)
+
+
+def join_sizes(static: Sequence[int | None], dynamic: Sequence[Any]) -> tuple[Any, ...]:
+    """The inverse of `split_sizes`, for values or for run-time numbers."""
+    holes = iter(dynamic)
+    filled: list[Any] = []
+    for size in static:
+        value = next(holes) if size is None else size
+        filled.append(value if isinstance(value, Value) else int(value))
+    return tuple(filled)

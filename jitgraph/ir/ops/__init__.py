@@ -1,0 +1,23 @@
+"""The tables of ops, by theme. Importing this package declares all of them."""
+
+from jitgraph.ir.ops import (
+    arithmetic,
+    bits,
+    exponential,
+    indexing,
+    linear,
+    movement,
+    normalisation,
+    reduction,
+)
+
+__all__ = [
+    "arithmetic",
+    "bits",
+    "exponential",
+    "indexing",
+    "linear",
+    "movement",
+    "normalisation",
+    "reduction",
+]

@@ -1,0 +1,195 @@
+"""The table of arithmetic, comparison, logical and bitwise ops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgraph.ir.elementwise import binary, ternary, unary
+from jitgraph.ir.opdef import Attrs, Compare, Expand, Inst, Intrinsic, ShapeSource, Special
+from jitgraph.ir.operators import TABLE
+from jitgraph.ir.types import DType
+from jitgraph.ir.values import Value
+
+# --- arithmetic ----------------------------------------------------------------------------------
+add = binary(
+    "add", np.add, lower=Inst("fadd", "add", "add", "or"),
+    grad=(lambda g, y, a, b: g, lambda g, y, a, b: g),
+)  # fmt: skip
+subtract = binary(
+    "subtract", np.subtract, lower=Inst("fsub", "sub", "sub"),
+    grad=(lambda g, y, a, b: g, lambda g, y, a, b: -g),
+)  # fmt: skip
+multiply = binary(
+    "multiply", np.multiply, lower=Inst("fmul", "mul", "mul", "and"),
+    grad=(lambda g, y, a, b: g * conjugate(b), lambda g, y, a, b: g * conjugate(a)),
+)  # fmt: skip
+divide = binary(
+    "divide", np.divide, lower=Inst("fdiv"),
+    grad=(lambda g, y, a, b: g / conjugate(b), lambda g, y, a, b: -g * conjugate(y / b)),
+)  # fmt: skip
+floor_divide = binary("floor_divide", np.floor_divide, lower=Expand(), grad=(None, None))
+remainder = binary(
+    "remainder", np.remainder, lower=Expand(),
+    grad=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)),
+)  # fmt: skip
+fmod = binary(
+    "fmod", np.fmod, lower=Expand(),
+    grad=(lambda g, y, a, b: g, lambda g, y, a, b: -g * trunc(a / b)),
+)  # fmt: skip
+
+
+def _integer_power_is_defined(
+    source: ShapeSource, args: Sequence[Value], attrs: Attrs
+) -> list[Value]:
+    from jitgraph.ir.ops.reduction import all_
+
+    exponent = args[1]
+    if exponent.dtype.kind != "i":
+        return []
+    return [all_(exponent >= 0)]
+
+
+def _power_gradient_of_base(g: Value, y: Value, a: Value, b: Value) -> Any:
+    # b·a^(b-1), but 0 for b = 0 also where a^(b-1) is infinite.
+    return where(equal(b, 0), 0, g * (b * power(a, b - 1)))
+
+
+def _power_gradient_of_exponent(g: Value, y: Value, a: Value, b: Value) -> Any:
+    # a^b·log(a); for a = 0 and b > 0 the limit is 0, not 0·(-inf).
+    from jitgraph.ir.ops.exponential import log
+
+    at_zero = equal(a, 0)
+    return where(at_zero, 0, g * (y * log(where(at_zero, 1, a))))
+
+
+power = binary(
+    "power", np.power, lower=Expand(), requires=_integer_power_is_defined,
+    grad=(_power_gradient_of_base, _power_gradient_of_exponent),
+    domain=((0.1, np.inf), (-np.inf, np.inf)),
+)  # fmt: skip
+negative = unary(
+    "negative", np.negative, lower=Inst("fneg", "neg", "neg"), grad=lambda g, y, x: -g,
+    zero_to_zero=False,
+)  # fmt: skip
+positive = unary("positive", np.positive, lower=Expand(), grad=lambda g, y, x: g)
+absolute = unary(
+    "absolute", np.absolute, lower=Expand(), grad=lambda g, y, x: g * sign(x), zero_to_zero=True
+)
+sign = unary("sign", np.sign, lower=Expand(), flat=True)
+square = unary(
+    "square", np.square, lower=Expand(), grad=lambda g, y, x: g * (2 * x), zero_to_zero=True
+)
+reciprocal = unary(
+    "reciprocal", np.reciprocal, lower=Expand(), grad=lambda g, y, x: -g * y * y,
+)  # fmt: skip
+sqrt = unary(
+    "sqrt", np.sqrt, lower=Intrinsic("sqrt"), grad=lambda g, y, x: g / (2 * y),
+    domain=(0, np.inf), zero_to_zero=True,
+)  # fmt: skip
+cbrt = unary(
+    "cbrt", np.cbrt, lower=Expand(), grad=lambda g, y, x: g / (3 * y * y), zero_to_zero=True,
+)  # fmt: skip
+hypot = binary(
+    "hypot", np.hypot, lower=Expand(),
+    grad=(lambda g, y, a, b: g * (a / y), lambda g, y, a, b: g * (b / y)),
+)  # fmt: skip
+
+
+def _fma_reference(a: Any, b: Any, c: Any) -> Any:
+    wide = np.longdouble(a) * np.longdouble(b) + np.longdouble(c)
+    return np.asarray(wide).astype(np.result_type(a, b, c))
+
+
+def _fma_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
+    dtype = np.sqrt.resolve_dtypes((np.result_type(*kinds), None))[0]
+    return (dtype,) * 4
+
+
+fma = ternary(
+    "fma", _fma_reference, lower=Intrinsic("fma"), signature=_fma_signature,
+    grad=(lambda g, y, a, b, c: g * b, lambda g, y, a, b, c: g * a, lambda g, y, a, b, c: g),
+    doc="a·b + c, rounded once.",
+)  # fmt: skip
+
+
+# --- extrema: np.maximum hands NaN on, np.fmax ignores it; ties share the gradient ---------------
+def _wins(pick: Any) -> tuple[Any, Any]:
+    def first(g: Value, y: Value, a: Value, b: Value) -> Any:
+        return where(equal(a, b), g * 0.5, where(pick(a, b), g, 0))
+
+    def second(g: Value, y: Value, a: Value, b: Value) -> Any:
+        return where(equal(a, b), g * 0.5, where(pick(a, b), 0, g))
+
+    return first, second
+
+
+maximum = binary("maximum", np.maximum, lower=Expand(), grad=_wins(lambda a, b: a > b))
+minimum = binary("minimum", np.minimum, lower=Expand(), grad=_wins(lambda a, b: a < b))
+fmax = binary("fmax", np.fmax, lower=Expand(), grad=_wins(lambda a, b: (a > b) | isnan(b)))
+fmin = binary("fmin", np.fmin, lower=Expand(), grad=_wins(lambda a, b: (a < b) | isnan(b)))
+
+# --- rounding ------------------------------------------------------------------------------------
+floor = unary("floor", np.floor, lower=Expand(), flat=True, zero_to_zero=True)
+ceil = unary("ceil", np.ceil, lower=Expand(), flat=True, zero_to_zero=True)
+trunc = unary("trunc", np.trunc, lower=Expand(), flat=True, zero_to_zero=True)
+rint = unary("rint", np.rint, lower=Intrinsic("rint"), flat=True, zero_to_zero=True)
+copysign = binary(
+    "copysign", np.copysign, lower=Intrinsic("copysign"),
+    grad=(lambda g, y, a, b: g * sign(a) * copysign(1, b), None),
+)  # fmt: skip
+heaviside = binary("heaviside", np.heaviside, lower=Expand(), grad=(None, None))
+
+# --- comparisons ---------------------------------------------------------------------------------
+equal = binary("equal", np.equal, lower=Compare("oeq", "eq", "eq"))
+not_equal = binary("not_equal", np.not_equal, lower=Compare("une", "ne", "ne"))
+less = binary("less", np.less, lower=Compare("olt", "slt", "ult"))
+less_equal = binary("less_equal", np.less_equal, lower=Compare("ole", "sle", "ule"))
+greater = binary("greater", np.greater, lower=Compare("ogt", "sgt", "ugt"))
+greater_equal = binary("greater_equal", np.greater_equal, lower=Compare("oge", "sge", "uge"))
+
+# --- predicates: they hold under every algebra ---------------------------------------------------
+isnan = unary("isnan", np.isnan, lower=Expand())
+isinf = unary("isinf", np.isinf, lower=Expand())
+isfinite = unary("isfinite", np.isfinite, lower=Expand())
+signbit = unary("signbit", np.signbit, lower=Expand())
+
+# --- logic and bits ------------------------------------------------------------------------------
+logical_and = binary("logical_and", np.logical_and, lower=Expand())
+logical_or = binary("logical_or", np.logical_or, lower=Expand())
+logical_xor = binary("logical_xor", np.logical_xor, lower=Expand())
+logical_not = unary("logical_not", np.logical_not, lower=Expand())
+bitwise_and = binary("bitwise_and", np.bitwise_and, lower=Inst(None, "and", "and", "and"))
+bitwise_or = binary("bitwise_or", np.bitwise_or, lower=Inst(None, "or", "or", "or"))
+bitwise_xor = binary("bitwise_xor", np.bitwise_xor, lower=Inst(None, "xor", "xor", "xor"))
+invert = unary("invert", np.invert, lower=Expand())
+left_shift = binary("left_shift", np.left_shift, lower=Expand())
+right_shift = binary("right_shift", np.right_shift, lower=Expand())
+
+# --- complex -------------------------------------------------------------------------------------
+conjugate = unary("conjugate", np.conjugate, lower=Expand(), grad=lambda g, y, x: conjugate(g))
+
+
+# --- selection -----------------------------------------------------------------------------------
+def _where_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
+    if kinds[0] != np.bool_:
+        raise TypeError
+    weak = [k(0) if isinstance(k, type) else k for k in kinds[1:]]
+    dtype = np.result_type(*weak)
+    return (np.dtype(np.bool_), dtype, dtype, dtype)
+
+
+where = ternary(
+    "where", np.where, lower=Special(), signature=_where_signature,
+    grad=(None, lambda g, y, c, a, b: where(c, g, 0), lambda g, y, c, a, b: where(c, 0, g)),
+    doc="Elements of the second operand where the first is true, of the third elsewhere.",
+)  # fmt: skip
+
+TABLE.update({
+    op.name: op
+    for op in (add, subtract, multiply, divide, floor_divide, remainder, power, bitwise_and,
+               bitwise_or, bitwise_xor, left_shift, right_shift, less, less_equal, greater,
+               greater_equal, negative, positive, absolute, invert)
+})  # fmt: skip

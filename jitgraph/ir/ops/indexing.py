@@ -1,0 +1,274 @@
+"""Reading and writing parts of arrays: slices, integer-array gathers, and their adjoints.
+
+Indices reach these ops already normalised (no negative ones, lengths worked out); that work is
+ordinary i64 arithmetic built by `tensor.indexing`, so the compiler sees and folds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgraph.errors import OutOfBoundsError, ShapeError
+from jitgraph.ir.opdef import (
+    Array,
+    Attrs,
+    OpDef,
+    Shape,
+    ShapeSource,
+    Size,
+    constant,
+    emit,
+    join_sizes,
+    register,
+    split_sizes,
+)
+from jitgraph.ir.ops.movement import broadcast_to, check_sizes, dims, holes
+from jitgraph.ir.types import Dim, Type, broadcast_shapes
+from jitgraph.ir.values import Value
+
+
+def zeros_like(x: Value, dtype: Any = None) -> Value:
+    """Zeros of x's shape."""
+    zero = constant(np.zeros((), dtype or x.dtype), cls=type(x) if x.op is not None else Value)
+    return broadcast_to(zero, dims(x))
+
+
+# --- slice: y[i] = x[start + i·step] along some axes ---------------------------------------------
+def slice_bounds(attrs: Attrs, dynamic: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Starts and sizes per sliced axis, from the attributes and the operands that fill them."""
+    starts = attrs["starts"]
+    split = holes(starts)
+    return join_sizes(starts, dynamic[:split]), join_sizes(attrs["sizes"], dynamic[split:])
+
+
+def _infer_slice(types: Sequence[Type], attrs: Attrs) -> Type:
+    check_sizes("slice", types[1:], holes(attrs["starts"]) + holes(attrs["sizes"]))
+    shape = list(types[0].shape)
+    for axis, size in zip(attrs["axes"], attrs["sizes"], strict=True):
+        if not 0 <= axis < types[0].rank:
+            raise ShapeError(f"{types[0]} has no axis {axis} to slice")
+        shape[axis] = size
+    columns = (attrs[key] for key in ("axes", "starts", "sizes", "steps"))
+    for axis, *bounds in zip(*columns, strict=True):
+        extent = types[0].shape[axis]
+        if isinstance(extent, int) and None not in bounds:
+            _check_bounds(axis, extent, *bounds)
+    return types[0].with_shape(shape)
+
+
+def _check_bounds(axis: int, extent: int, start: int, size: int, step: int) -> None:
+    """Raise OutOfBoundsError unless every element of the slice exists."""
+    last = start + (size - 1) * step
+    if size < 0 or (size > 0 and not (0 <= start < extent and 0 <= last < extent)):
+        raise OutOfBoundsError(
+            f"{size} elements from {start} by {step} are not all inside axis {axis} "
+            f"with size {extent}"
+        )
+
+
+def _numpy_slices(
+    extents: Sequence[int], attrs: Attrs, dynamic: Sequence[Array]
+) -> tuple[slice, ...]:
+    slices = [slice(None)] * len(extents)
+    starts, sizes = slice_bounds(attrs, dynamic)
+    for axis, start, size, step in zip(attrs["axes"], starts, sizes, attrs["steps"], strict=True):
+        _check_bounds(axis, extents[axis], start, size, step)
+        stop = start + size * step
+        slices[axis] = slice(start, None if stop < 0 else stop, step) if size else slice(0, 0)
+    return tuple(slices)
+
+
+def _evaluate_slice(
+    x: Array, *dynamic: Array, axes: Any, starts: Any, sizes: Any, steps: Any
+) -> Array:
+    attrs = {"axes": axes, "starts": starts, "sizes": sizes, "steps": steps}
+    return x[_numpy_slices(x.shape, attrs, dynamic)]
+
+
+def _sliced(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> Shape:
+    shape = list(source.shape(args[0]))
+    for axis, size in zip(attrs["axes"], slice_bounds(attrs, args[1:])[1], strict=True):
+        shape[axis] = size
+    return tuple(shape)
+
+
+def _slice_gradient(g: Value, y: Value, x: Value, *dynamic: Value, **attrs: Any) -> list[Any]:
+    return [emit(SET_SLICE, (zeros_like(x), g, *dynamic), **attrs), *([None] * len(dynamic))]
+
+
+SLICE = OpDef(
+    name="slice",
+    infer=_infer_slice,
+    evaluate=_evaluate_slice,
+    shape=_sliced,
+    gradient=_slice_gradient,
+    doc="Every step-th element from start, `size` of them, along the axes given.",
+)
+register(SLICE)
+
+
+def slice_(
+    x: Value,
+    axes: Sequence[int],
+    starts: Sequence[Size],
+    sizes: Sequence[Size],
+    steps: Sequence[int],
+) -> Value:
+    """Basic indexing, normalised: along axes[k], sizes[k] elements from starts[k] by steps[k]."""
+    if not axes:
+        return x
+    s, dynamic_starts = split_sizes(starts)
+    n, dynamic_sizes = split_sizes(sizes)
+    operands = (x, *dynamic_starts, *dynamic_sizes)
+    return emit(SLICE, operands, axes=tuple(axes), starts=s, sizes=n, steps=tuple(steps))
+
+
+def slice_axis(x: Value, axis: int, start: Size, size: Size) -> Value:
+    """`size` elements of one axis, from `start`."""
+    return slice_(x, (axis,), (start,), (size,), (1,))
+
+
+# --- set_slice: x with a slice replaced ----------------------------------------------------------
+def _infer_set_slice(types: Sequence[Type], attrs: Attrs) -> Type:
+    x, value = types[:2]
+    target = _infer_slice((x, *types[2:]), attrs)
+    if value.dtype != x.dtype or not _fits(value, target.shape):
+        raise ShapeError(f"cannot write {value} into the slice {target} of {x}")
+    return x
+
+
+def _fits(value: Type, shape: Sequence[Dim]) -> bool:
+    """Whether a value may broadcast to a shape of its own rank."""
+    return value.rank == len(shape) and all(
+        have == 1 or not isinstance(have, int) or not isinstance(want, int) or have == want
+        for have, want in zip(value.shape, shape, strict=True)
+    )
+
+
+def _evaluate_set_slice(
+    x: Array, value: Array, *dynamic: Array, axes: Any, starts: Any, sizes: Any, steps: Any
+) -> Array:
+    attrs = {"axes": axes, "starts": starts, "sizes": sizes, "steps": steps}
+    result = x.copy()
+    result[_numpy_slices(x.shape, attrs, dynamic)] = value
+    return result
+
+
+def _set_slice_gradient(
+    g: Value, y: Value, x: Value, value: Value, *dynamic: Value, **attrs: Any
+) -> list[Value | None]:
+    cut = emit(SLICE, (g, *dynamic), **attrs)
+    hole = emit(SET_SLICE, (g, zeros_like(cut), *dynamic), **attrs)
+    return [hole, cut, *([None] * len(dynamic))]
+
+
+SET_SLICE = OpDef(
+    name="set_slice",
+    infer=_infer_set_slice,
+    evaluate=_evaluate_set_slice,
+    shape=lambda source, args, attrs: source.shape(args[0]),
+    gradient=_set_slice_gradient,
+    doc="A copy of the first operand with a slice replaced by the second, of the slice's shape.",
+)
+register(SET_SLICE)
+
+
+# --- gather: y[b, r] = x[i0[b], i1[b], ..., r] ---------------------------------------------------
+def _index_shape(types: Sequence[Type]) -> tuple[Any, ...]:
+    if any(t.dtype.kind not in "i" for t in types):
+        raise ShapeError("indices must be signed integers here")
+    return broadcast_shapes([t.shape for t in types])
+
+
+def _infer_gather(types: Sequence[Type], attrs: Attrs) -> Type:
+    x, indices = types[0], types[1:]
+    if len(indices) > x.rank:
+        raise ShapeError(f"too many indices: {len(indices)} for {x}")
+    return x.with_shape((*_index_shape(indices), *x.shape[len(indices) :]))
+
+
+def checked_indices(x_shape: Sequence[int], indices: Sequence[Array]) -> tuple[Array, ...]:
+    """The indices if each lies inside its axis; raises OutOfBoundsError naming the first bad one."""
+    for axis, index in enumerate(indices):
+        size = x_shape[axis]
+        bad = (index < 0) | (index >= size)
+        if bad.any():
+            # Negative indices arrive with the size added once; show the number the user wrote.
+            first = int(index[bad][0])
+            given = first - size if first < 0 else first
+            raise OutOfBoundsError(
+                f"index {given} is out of bounds for axis {axis} with size {size}"
+            )
+    return tuple(indices)
+
+
+def _indices_in_bounds(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
+    from jitgraph.ir.ops.reduction import all_
+
+    sizes = source.shape(args[0])
+    return [
+        all_((index >= 0) & (index < size))
+        for index, size in zip(args[1:], sizes, strict=False)
+    ]
+
+
+def _gathered(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> Shape:
+    indices = args[1:]
+    lead = source.broadcast([source.shape(i) for i in indices])
+    return (*lead, *source.shape(args[0])[len(indices) :])
+
+
+def _gather_gradient(g: Value, y: Value, x: Value, *indices: Value) -> list[Value | None]:
+    return [emit(SCATTER_ADD, (zeros_like(x), g, *indices)), *([None] * len(indices))]
+
+
+GATHER = OpDef(
+    name="gather",
+    infer=_infer_gather,
+    evaluate=lambda x, *indices: np.asarray(x[checked_indices(x.shape, indices)]),
+    shape=_gathered,
+    requires=_indices_in_bounds,
+    gradient=_gather_gradient,
+    doc="Integer-array indexing of the leading axes; the index arrays broadcast together.",
+)
+register(GATHER)
+
+
+def gather(x: Value, indices: Sequence[Value]) -> Value:
+    """x[indices[0], indices[1], ...]: non-negative i64 index arrays for the leading axes."""
+    return emit(GATHER, (x, *indices))
+
+
+# --- scatter_add: the adjoint of gather ----------------------------------------------------------
+def _infer_scatter_add(types: Sequence[Type], attrs: Attrs) -> Type:
+    x, value, indices = types[0], types[1], types[2:]
+    target = (*_index_shape(indices), *x.shape[len(indices) :])
+    if value.dtype != x.dtype or not _fits(value, target):
+        raise ShapeError(f"cannot add {value} into {x} at {len(indices)} indices")
+    return x
+
+
+def _evaluate_scatter_add(x: Array, value: Array, *indices: Array) -> Array:
+    result = x.copy()
+    with np.errstate(all="ignore"):
+        np.add.at(result, checked_indices(x.shape, indices), value)
+    return result
+
+
+def _scatter_in_bounds(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
+    return _indices_in_bounds(source, args[:1] + args[2:], attrs)
+
+
+SCATTER_ADD = OpDef(
+    name="scatter_add",
+    infer=_infer_scatter_add,
+    evaluate=_evaluate_scatter_add,
+    shape=lambda source, args, attrs: source.shape(args[0]),
+    requires=_scatter_in_bounds,
+    gradient=lambda g, y, x, value, *indices: [g, gather(g, indices), *([None] * len(indices))],
+    doc="A copy of the first operand with the second added at the indices; repeats accumulate.",
+)
+register(SCATTER_ADD)

@@ -1,0 +1,187 @@
+"""Types: a dtype and a shape whose dimensions are known, named or unknown.
+
+| dimension | printed | meaning |
+|---|---|---|
+| `784` | `784` | known |
+| `Extent("n")` | `n` | unknown; every `n` of one function is the same number |
+| `Extent("n", not_one=True)` | `n!` | the same, and not 1: it never broadcasts |
+| `None` | `?` | unknown |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jitgraph.errors import DTypeError, ShapeError
+
+#: Short names, as printed, of every dtype jitgraph computes with.
+DTYPE_NAMES: dict[np.dtype[Any], str] = {
+    np.dtype(np.bool_): "bool",
+    **{np.dtype(f"i{n // 8}"): f"i{n}" for n in (8, 16, 32, 64)},
+    **{np.dtype(f"u{n // 8}"): f"u{n}" for n in (8, 16, 32, 64)},
+    **{np.dtype(f"f{n // 8}"): f"f{n}" for n in (16, 32, 64)},
+    **{np.dtype(f"c{n // 8}"): f"c{n}" for n in (64, 128)},
+}
+DTYPES: dict[str, np.dtype[Any]] = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+
+DType: TypeAlias = "np.dtype[Any]"
+BOOL, I64, F64 = np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float64)
+
+
+def as_dtype(dtype: Any) -> DType:
+    """The numpy dtype for a name, type or dtype; raises DTypeError if jitgraph lacks it."""
+    try:
+        found = DTYPES[dtype] if isinstance(dtype, str) and dtype in DTYPES else np.dtype(dtype)
+        found = found.newbyteorder("=")
+    except TypeError:
+        raise DTypeError(f"{dtype!r} is not a dtype") from None
+    if found not in DTYPE_NAMES:
+        raise DTypeError(f"dtype {found} is not supported", hint="one of: " + ", ".join(DTYPES))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """An unknown number of elements along an axis, known by name."""
+
+    name: str
+    not_one: bool = False
+
+    def __str__(self) -> str:
+        return self.name + "!" * self.not_one
+
+
+Dim: TypeAlias = "int | Extent | None"
+
+
+def dim_text(dim: Dim) -> str:
+    return "?" if dim is None else str(dim)
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What an array is before it exists: `f64[n, 784]`."""
+
+    dtype: DType
+    shape: tuple[Dim, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype.kind == "f"
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether gradients flow through values of this type."""
+        return self.dtype.kind in "fc"
+
+    @property
+    def is_static(self) -> bool:
+        return all(isinstance(d, int) for d in self.shape)
+
+    def with_dtype(self, dtype: DType) -> Type:
+        return Type(dtype, self.shape)
+
+    def with_shape(self, shape: Iterable[Dim]) -> Type:
+        return Type(self.dtype, tuple(shape))
+
+    def accepts(self, other: Type) -> bool:
+        """Whether every array of type `other` is an array of this type."""
+        return (
+            self.dtype == other.dtype
+            and self.rank == other.rank
+            and all(a is None or a == b for a, b in zip(self.shape, other.shape, strict=True))
+        )
+
+    def __str__(self) -> str:
+        dims = ", ".join(map(dim_text, self.shape))
+        return f"{DTYPE_NAMES[self.dtype]}[{dims}]"
+
+
+def type_of(array: np.ndarray[Any, Any] | np.generic) -> Type:
+    """The fully known type of an array that exists."""
+    return Type(as_dtype(array.dtype), tuple(array.shape))
+
+
+_TYPE = re.compile(r"\s*(\w+)\s*\[([^\]]*)\]\s*")
+_DIM = re.compile(r"(\d+)|(\?)|([A-Za-z_][\w.]*)(!?)")
+
+
+def parse_dim(text: str) -> Dim:
+    match = _DIM.fullmatch(text.strip())
+    if match is None:
+        raise ShapeError(f"{text.strip()!r} is not a dimension", hint="a number, a name or ?")
+    number, unknown, name, bang = match.groups()
+    if number:
+        return int(number)
+    return None if unknown else Extent(name, bool(bang))
+
+
+def parse_type(text: str) -> Type:
+    """The type that prints as `text`; raises DTypeError or ShapeError."""
+    match = _TYPE.fullmatch(text)
+    if match is None:
+        raise ShapeError(f"{text!r} is not a type", hint="write f64[n, 784], i32[] or bool[?]")
+    if match[1] not in DTYPES:
+        raise DTypeError(f"{match[1]!r} is not a dtype", hint="one of: " + ", ".join(DTYPES))
+    dims = match[2].strip()
+    return Type(DTYPES[match[1]], tuple(map(parse_dim, dims.split(",") if dims else ())))
+
+
+def broadcast_dim(a: Dim, b: Dim) -> Dim | ShapeError:
+    """What is known of the broadcast of two dimensions; an unknown one may turn out to be 1."""
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    if isinstance(a, int):
+        return ShapeError(f"{a} is not {b} and neither is 1") if isinstance(b, int) else a
+    if isinstance(b, int) or (isinstance(b, Extent) and b.not_one):
+        return b
+    return a if isinstance(a, Extent) and a.not_one else None
+
+
+def broadcast_shapes(shapes: Sequence[Sequence[Dim]]) -> tuple[Dim, ...]:
+    """NumPy broadcasting over known and unknown dimensions; raises ShapeError if impossible."""
+    rank = max(map(len, shapes), default=0)
+    result: list[Dim] = []
+    for axis in range(rank):
+        dim: Dim = 1
+        for shape in shapes:
+            if (offset := axis - rank + len(shape)) >= 0:
+                met = broadcast_dim(dim, shape[offset])
+                if isinstance(met, ShapeError):
+                    raise ShapeError(f"dimension {axis}: {met.message}")
+                dim = met
+        result.append(dim)
+    return tuple(result)
+
+
+def normalise_axis(axis: Any, rank: int) -> int:
+    """An axis counted from the front; raises ShapeError outside -rank..rank-1."""
+    try:
+        index = axis.__index__()
+    except AttributeError:
+        raise DTypeError(f"an axis must be an integer, not {axis!r}") from None
+    if not -rank <= index < rank:
+        raise ShapeError(f"axis {index} is out of bounds for {rank} dimensions")
+    return int(index % rank)
+
+
+def normalise_axes(axis: Any, rank: int) -> tuple[int, ...]:
+    """Sorted axes from NumPy's `axis=None | int | tuple`; raises ShapeError on a repeated one."""
+    if axis is None:
+        return tuple(range(rank))
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = [normalise_axis(a, rank) for a in given]
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"axis {axis} names a dimension twice")
+    return tuple(sorted(axes))

@@ -1,0 +1,203 @@
+"""The SSA graph: `Value`, `Op`, `Function`, all immutable.
+
+An expression the user builds is this graph. A `Value` is a parameter (its `op` is None) or the
+result of an `Op`; an op holds its arguments, never its users, so graphs share freely and every
+pass is `Function -> Function`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from jitgraph.errors import InternalError
+from jitgraph.ir.operators import Operators
+from jitgraph.ir.types import Type, type_of
+from jitgraph.location import Location
+
+if TYPE_CHECKING:
+    from jitgraph.ir.opdef import OpDef
+
+
+class Literal:
+    """A constant array, compared by dtype, shape and bits: 0.0 is not -0.0, a NaN equals itself."""
+
+    __slots__ = ("_key", "array")
+
+    def __init__(self, array: Any) -> None:
+        given = np.asarray(array)
+        made = np.array(given, given.dtype.newbyteorder("="), order="C")
+        made.flags.writeable = False
+        self.array: Final[np.ndarray[Any, Any]] = made
+        self._key = (made.dtype, made.shape, made.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def splat(self) -> Any:
+        """The one element all are equal to (by bits), or None."""
+        flat = self.array.reshape(-1)
+        if flat.size == 0:
+            return None
+        size = self.array.dtype.itemsize
+        data = self._key[2]
+        return flat[0] if flat.size == 1 or data == data[:size] * flat.size else None
+
+
+class Value(Operators):
+    """An SSA value. Arithmetic on values builds ops; equality of values is identity."""
+
+    __slots__ = ("__weakref__", "location", "name", "op", "type")
+
+    def __init__(
+        self,
+        type: Type,
+        op: Op | None = None,
+        name: str | None = None,
+        location: Location | None = None,
+    ) -> None:
+        self.type = type
+        self.op = op
+        self.name = name
+        self.location = op.location if op is not None else location
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.type.rank
+
+    @property
+    def literal(self) -> Literal | None:
+        """The constant this value is, or None."""
+        op = self.op
+        return op.attrs["value"] if op is not None and op.name == "constant" else None
+
+    def is_op(self, name: str) -> bool:
+        return self.op is not None and self.op.name == name
+
+    def describe(self) -> str:
+        """A short name for messages: the user's name, the constant, or the op that made it."""
+        if self.name:
+            return self.name
+        if self.literal is not None:
+            return str(self.literal.array) if self.literal.array.size < 8 else "constant"
+        return f"{self.op.name}(...)" if self.op is not None else "input"
+
+
+class Op:
+    """The application of a definition to arguments. Attributes are never changed after birth."""
+
+    __slots__ = ("args", "attrs", "definition", "location", "type")
+
+    def __init__(
+        self,
+        definition: OpDef,
+        args: tuple[Value, ...],
+        attrs: Mapping[str, Any],
+        type: Type,
+        location: Location | None,
+    ) -> None:
+        self.definition = definition
+        self.args = args
+        self.attrs = attrs
+        self.type = type
+        self.location = location
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    def __repr__(self) -> str:
+        return f"<{self.name} : {self.type}>"
+
+
+def literal_type(literal: Literal) -> Type:
+    return type_of(literal.array)
+
+
+def topological(
+    roots: Iterable[Value], *, stop: frozenset[Value] | set[Value] = frozenset()
+) -> list[Value]:
+    """Every value the roots depend on, arguments first; values in `stop` are not looked into.
+
+    Iterative, since graphs of 100,000 ops in a row are legal.
+    """
+    order: list[Value] = []
+    seen: set[Value] = set()
+    for root in roots:
+        if root in seen:
+            continue
+        stack: list[tuple[Value, Iterator[Value]]] = [(root, _arguments(root, stop))]
+        seen.add(root)
+        while stack:
+            value, pending = stack[-1]
+            for argument in pending:
+                if argument not in seen:
+                    seen.add(argument)
+                    stack.append((argument, _arguments(argument, stop)))
+                    break
+            else:
+                order.append(value)
+                stack.pop()
+    return order
+
+
+def _arguments(value: Value, stop: frozenset[Value] | set[Value]) -> Iterator[Value]:
+    return iter(()) if value.op is None or value in stop else iter(value.op.args)
+
+
+class Function:
+    """Parameters, results and the checks that must hold before any result is used.
+
+    `checks` are bool scalars: where one is false the call has failed, and the interpreter is asked
+    what to tell the user. `ops` lists every value made by an op, arguments first.
+    """
+
+    __slots__ = ("_ops", "checks", "name", "params", "results")
+
+    def __init__(
+        self,
+        params: Iterable[Value],
+        results: Iterable[Value],
+        *,
+        checks: Iterable[Value] = (),
+        name: str = "main",
+    ) -> None:
+        self.params: Final = tuple(params)
+        self.results: Final = tuple(results)
+        self.checks: Final = tuple(checks)
+        self.name: Final = name
+        self._ops: tuple[Value, ...] | None = None
+
+    @property
+    def ops(self) -> tuple[Value, ...]:
+        """Values in topological order; raises InternalError on a free variable."""
+        if self._ops is None:
+            params = frozenset(self.params)
+            order = topological((*self.checks, *self.results), stop=params)
+            free = [v for v in order if v.op is None and v not in params]
+            if free:
+                names = ", ".join(v.describe() for v in free)
+                raise InternalError(f"{self.name} uses {names}, which it has no parameter for")
+            self._ops = tuple(v for v in order if v not in params)
+        return self._ops
+
+    def __str__(self) -> str:
+        from jitgraph.ir.printer import print_function
+
+        return print_function(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Function) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))

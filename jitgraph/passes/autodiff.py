@@ -1,0 +1,93 @@
+"""Reverse-mode differentiation, graph to graph, so that gradients of gradients are nothing special.
+
+    y = exp(x); cost = sum(y)    =>    g = broadcast(1); dx = g * y
+
+Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., section 3.2 (incremental reverse).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from jitgraph.errors import GradientError, Operand
+from jitgraph.ir.elementwise import Elementwise
+from jitgraph.ir.opdef import constant
+from jitgraph.ir.ops.movement import dims, sum_to
+from jitgraph.ir.values import Value, topological
+from jitgraph.passes.stabilise import stabilised
+
+
+def gradients(
+    cost: Value, wrt: Sequence[Value], consider_constant: Collection[Value] = ()
+) -> list[Value | None]:
+    """The adjoint of each value of `wrt`, of its type; None where the cost does not depend on it.
+
+    Nothing flows through values in `consider_constant`. The cost is stabilised first: the
+    derivative of log(softmax(x)) as written is 0/0 where the softmax underflows.
+    Raises GradientError if an op on the way has no gradient.
+    """
+    stop = frozenset(consider_constant) - frozenset(wrt)
+    kept = set(wrt) | stop
+    (cost,) = stabilised([cost], kept)
+    order = topological([cost], stop=stop)
+    active = _depending_on(order, wrt, stop)
+    adjoints: dict[Value, Value] = {cost: constant(np.ones((), cost.dtype), cls=type(cost))}
+    targets = set(wrt)
+    for value in reversed(order):
+        adjoint = adjoints.get(value)
+        if adjoint is None or value.op is None or value in stop:
+            continue
+        if value not in targets:
+            del adjoints[value]  # nobody asks for it: its memory can go
+        for argument, flowing in zip(value.op.args, _pull_back(value, adjoint, active), strict=True):
+            if flowing is not None and argument in active:
+                before = adjoints.get(argument)
+                adjoints[argument] = flowing if before is None else before + flowing
+    return [adjoints.get(w) if w in active else None for w in wrt]
+
+
+def _depending_on(
+    order: Sequence[Value], wrt: Sequence[Value], stop: frozenset[Value]
+) -> set[Value]:
+    """The values through which a change of `wrt` reaches the cost differentiably."""
+    active = {w for w in wrt if w.type.is_continuous}
+    for value in order:
+        op = value.op
+        if op is None or value in stop or not value.type.is_continuous:
+            continue
+        if any(a in active for a in op.args):
+            active.add(value)
+    return active
+
+
+def _pull_back(value: Value, adjoint: Value, active: set[Value]) -> list[Value | None]:
+    op = value.op
+    assert op is not None
+    if not any(a in active for a in op.args):
+        return [None] * len(op.args)
+    definition = op.definition
+    if definition.gradient is None:
+        operands = (Operand(a.describe(), str(a.type), a.location) for a in op.args)
+        raise GradientError(
+            f"{op.name} has no gradient", hint="name the value in consider_constant="
+        ).locate(op.location, operands)
+    flowing = list(definition.gradient(adjoint, value, *op.args, **op.attrs))
+    if isinstance(definition, Elementwise):
+        return [
+            None if f is None else unbroadcast(f, a, value)
+            for f, a in zip(flowing, op.args, strict=True)
+        ]
+    return flowing
+
+
+def unbroadcast(adjoint: Value, argument: Value, result: Value) -> Value:
+    """The adjoint summed over the axes along which `argument` was broadcast to `result`, which for
+    unknown extents only the call can tell."""
+    shape = argument.type.shape
+    op = result.op
+    assert op is not None
+    if len(op.args) == 1 or (None not in shape and shape == result.type.shape):
+        return adjoint
+    return sum_to(adjoint, dims(argument))

@@ -1,0 +1,143 @@
+"""Which values get memory of their own; all others are computed where they are used.
+
+    e = exp(x); s = sum(e, 1); y = e / s    =>    e and s are stored, the division is fused
+
+A value is stored when somebody needs it as an array (results, matrix products, gather sources), or
+when computing it again at every use would cost more than reading it back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from jitgraph.ir.builder import Builder
+from jitgraph.ir.elementwise import Elementwise
+from jitgraph.ir.kernel import same_size
+from jitgraph.ir.opdef import Expand
+from jitgraph.ir.values import Function, Value
+
+VIEWS = frozenset({"transpose", "expand_dims", "squeeze", "slice", "broadcast_to"})
+#: Ops computed inside the loop nest of whoever uses them.
+INLINE = VIEWS | {"cast", "iota", "gather"}
+#: Approximate cost of an op in additions. Recomputing is worth it up to RECOMPUTE of them.
+EXPENSIVE = 12
+COSTS = {"divide": 5, "sqrt": 5, "gather": 4}
+CHEAP_EXPANSIONS = frozenset({
+    "absolute", "positive", "square", "maximum", "minimum", "fmax", "fmin", "floor", "ceil",
+    "trunc", "sign", "isnan", "isinf", "isfinite", "signbit", "logical_and", "logical_or",
+    "logical_xor", "logical_not", "invert", "left_shift", "right_shift", "deg2rad", "rad2deg",
+    "conjugate",
+})  # fmt: skip
+RECOMPUTE = 8
+#: A body larger than this compiles slowly and spills; cut it.
+LARGEST_BODY = 200
+
+
+def is_inline(value: Value) -> bool:
+    """Whether the value can be computed point by point inside another kernel."""
+    op = value.op
+    if op is None:
+        return False
+    if op.name == "constant":
+        literal = value.literal
+        return literal is not None and (value.ndim == 0 or literal.splat is not None)
+    return op.name in INLINE or isinstance(op.definition, Elementwise)
+
+
+def is_scalar_code(value: Value) -> bool:
+    """Whether the value lives in a register of the program: rank-0 arithmetic on such values."""
+    op = value.op
+    if value.ndim or op is None:
+        return False
+    if op.name in ("constant", "dim", "stride"):
+        return True
+    arithmetic = isinstance(op.definition, Elementwise) or op.name == "cast"
+    return arithmetic and all(a.ndim == 0 for a in op.args)
+
+
+def op_cost(value: Value) -> int:
+    """The cost of one element of an op, its arguments given."""
+    op = value.op
+    if op is None or op.name in VIEWS or op.name == "constant":
+        return 0
+    if op.name in COSTS:
+        return COSTS[op.name]
+    expands = isinstance(op.definition.lower, Expand) and op.name not in CHEAP_EXPANSIONS
+    return EXPENSIVE if expands else 1
+
+
+def view_base(value: Value) -> Value:
+    """What a chain of views looks at."""
+    while value.op is not None and value.op.name in VIEWS:
+        value = value.op.args[0]
+    return value
+
+
+def stored_values(fn: Function, builder: Builder) -> set[Value]:
+    """The values of `fn` that get a buffer (parameters have theirs already)."""
+    stored: set[Value] = set(fn.results)
+    uses: Counter[Value] = Counter(fn.results)
+    cost: dict[Value, int] = {}
+    weight: dict[Value, int] = {}
+    for value in fn.ops:
+        op = value.op
+        assert op is not None
+        for arg in set(op.args):
+            uses[arg] += 1
+        stored |= _needed_as_arrays(value)
+        if not is_inline(value) and not is_scalar_code(value):
+            stored.add(value)
+    for value in fn.ops:
+        op = value.op
+        assert op is not None
+        for arg in op.args:
+            if arg.ndim and _repeats(builder, value, arg) and cost.get(arg, 0) >= RECOMPUTE:
+                _store(view_base(arg), stored, cost, weight)
+        cost[value] = op_cost(value) + sum(cost.get(a, 0) for a in set(op.args))
+        weight[value] = 1 + sum(weight.get(a, 0) for a in set(op.args))
+        if value in stored or is_scalar_code(value):
+            cost[value] = weight[value] = 0
+        elif op.name not in VIEWS and (
+            (uses[value] > 1 and cost[value] >= RECOMPUTE) or weight[value] > LARGEST_BODY
+        ):
+            _store(value, stored, cost, weight)
+    return stored
+
+
+def _store(value: Value, stored: set[Value], cost: dict[Value, int], weight: dict[Value, int]) -> None:
+    if value.op is not None and value.ndim and value.literal is None:
+        stored.add(value)
+        cost[value] = weight[value] = 0
+
+
+def _needed_as_arrays(value: Value) -> set[Value]:
+    """Arguments that must be in memory, whole, for this op."""
+    op = value.op
+    assert op is not None
+    if op.name == "matmul":
+        needed = {_array_under(a) for a in op.args}
+    elif op.name == "gather":
+        needed = {_array_under(op.args[0])}
+    elif op.name == "reshape":
+        needed = {op.args[0]}
+    else:
+        return set()
+    return {v for v in needed if v.op is not None}
+
+
+def _array_under(value: Value) -> Value:
+    """The array a chain of views looks at, or the value itself where that is only a scalar."""
+    base = view_base(value)
+    return base if base.ndim else value
+
+
+def _repeats(builder: Builder, value: Value, arg: Value) -> bool:
+    """Whether using `arg` in `value` would compute its elements more than once: it is broadcast,
+    or read through a reduction's operand that is not alone in needing it."""
+    op = value.op
+    assert op is not None
+    if op.name == "broadcast_to" or isinstance(op.definition, Elementwise):
+        have, want = builder.shape(arg), builder.shape(value)
+        lead = len(want) - len(have)
+        return lead > 0 or not all(map(same_size, have, want[lead:]))
+    return False

@@ -1,0 +1,195 @@
+"""Places scalars and temporaries: what is computed when, and which memory is used twice.
+
+    t0 = exp(x); t1 = t0 * t0; y = t1 @ w    =>    t0 and t1 in one slot of the arena
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jitgraph.errors import InternalError
+from jitgraph.ir.builder import Builder
+from jitgraph.ir.kernel import (
+    Access,
+    Buffer,
+    Check,
+    Fetch,
+    Kernel,
+    Let,
+    Program,
+    Slot,
+    Step,
+    Work,
+    same_size,
+)
+from jitgraph.ir.opdef import Size
+from jitgraph.ir.values import Value
+from jitgraph.passes.fuse import is_scalar_code
+from jitgraph.passes.nest import Sizes
+
+#: Slots start at multiples of this many bytes: a cache line, and the widest vector.
+ALIGNMENT = 64
+_GIVEN = frozenset({"dim", "stride", "constant"})
+
+
+# --- scalars -------------------------------------------------------------------------------------
+def place_scalars(program: Program, builder: Builder) -> Program:
+    """Each scalar computed once, before its first use; what needs no kernel goes to the front."""
+    placer = _Placer()
+    prologue: list[Step] = []
+    rest: list[Step] = []
+    params = set(program.param_buffers)
+    for step in program.steps:
+        if isinstance(step, Fetch) and step.buffer in params:
+            prologue.append(step)
+            placer.early.add(step.value)
+    for step in program.steps:
+        if isinstance(step, Fetch):
+            if step.value not in placer.early:
+                rest.append(step)
+                placer.late.add(step.value)
+        elif isinstance(step, Check):
+            placer.place([step.condition], prologue, rest)
+            late = step.condition in placer.late
+            (rest if late else prologue).append(step)
+        else:
+            placer.place(step.scalars(), prologue, rest)  # type: ignore[union-attr]
+            rest.append(step)
+    sizes = [s for b in _allocated(program, rest) for s in b.extents if isinstance(s, Value)]
+    placer.place(sizes, prologue, rest)
+    return program.with_steps([*prologue, *rest], prologue=len(prologue))
+
+
+def _allocated(program: Program, steps: Iterable[Step]) -> list[Buffer]:
+    written = {b for s in steps if not isinstance(s, Fetch | Check | Let) for b in s.writes()}
+    return sorted(written | set(program.results), key=lambda b: b.name)
+
+
+class _Placer:
+    """Knows which scalars are computed already, in the prologue (early) or after it (late)."""
+
+    def __init__(self) -> None:
+        self.early: set[Value] = set()
+        self.late: set[Value] = set()
+
+    def place(self, scalars: Iterable[Value], prologue: list[Step], rest: list[Step]) -> None:
+        stack = list(scalars)
+        while stack:
+            value = stack[-1]
+            if self._is_known(value):
+                stack.pop()
+                continue
+            if value.op is None or not is_scalar_code(value):
+                raise InternalError(f"the scalar {value.describe()} is used before it is computed")
+            missing = [a for a in value.op.args if not self._is_known(a)]
+            if missing:
+                stack += missing
+                continue
+            stack.pop()
+            late = any(a in self.late for a in value.op.args)
+            (self.late if late else self.early).add(value)
+            (rest if late else prologue).append(Let(value))
+
+    def _is_known(self, value: Value) -> bool:
+        given = value.op is not None and value.op.name in _GIVEN
+        return given or value in self.early or value in self.late
+
+
+# --- temporaries ---------------------------------------------------------------------------------
+def plan_memory(program: Program, sizes: Sizes) -> Program:
+    """Temporaries in slots; one slot serves several whose lives do not overlap, and a kernel writes
+    over an operand that dies in it, where it reads and writes the same place at the same time."""
+    return _Planner(program, sizes).run()
+
+
+class _Planner:
+    def __init__(self, program: Program, sizes: Sizes) -> None:
+        self.program = program
+        self.sizes = sizes
+        self.last = _last_uses(program)
+        self.slots: list[Slot] = []
+        self.free: list[int] = []
+        self.placement: dict[Buffer, int] = {}
+        self.scalars = _Placer()
+        self.prologue = list(program.steps[: program.prologue])
+        self.steps: list[Step] = []
+        self.scalars.early = {s.value for s in self.prologue if isinstance(s, Let | Fetch)}
+
+    def run(self) -> Program:
+        for at, step in enumerate(self.program.steps):
+            if at < self.program.prologue:
+                continue
+            if isinstance(step, Let | Fetch):
+                self.scalars.late.add(step.value)
+            elif not isinstance(step, Check):
+                self._place(at, step)
+            self.steps.append(step)
+        return self.program.with_steps(
+            [*self.prologue, *self.steps],
+            prologue=len(self.prologue),
+            slots=tuple(self.slots),
+            placement=self.placement,
+        )
+
+    def _place(self, at: int, step: Work) -> None:
+        dying = {b for b in step.reads() if b in self.placement and self.last[b] == at}
+        for buffer in sorted(step.writes() - set(self.placement), key=lambda b: b.name):
+            if buffer.kind != "temporary":
+                continue
+            size = self.sizes.mul(self.sizes.product(buffer.extents), buffer.dtype.itemsize)
+            chosen = self._in_place(step, buffer, size, dying)
+            if chosen is None:
+                chosen = self._from_free(size)
+            else:
+                dying = {b for b in dying if self.placement[b] != chosen}
+            self.placement[buffer] = chosen
+        self._release(at)
+
+    def _from_free(self, size: Size) -> int:
+        for slot in self.free:
+            if same_size(self.slots[slot].size, size):
+                self.free.remove(slot)
+                return slot
+        late = False
+        if isinstance(size, Value):
+            self.scalars.place([size], self.prologue, self.steps)
+            late = size in self.scalars.late
+        self.slots.append(Slot(f"s{len(self.slots)}", size, late))
+        return len(self.slots) - 1
+
+    def _release(self, at: int) -> None:
+        live = {slot for b, slot in self.placement.items() if self.last[b] > at}
+        ended = {slot for b, slot in self.placement.items() if self.last[b] == at}
+        self.free += sorted(ended - live - set(self.free))
+
+    def _in_place(self, step: Work, buffer: Buffer, size: Size, dying: set[Buffer]) -> int | None:
+        """The slot of a dying operand that `buffer` can be written over."""
+        if not isinstance(step, Kernel) or step.sequential:
+            return None
+        stores = [s for s in step.stores if s.access.buffer is buffer]
+        if any(s.combine is not None or s.indices for s in stores):
+            return None
+        for operand in sorted(dying, key=lambda b: b.name):
+            if any(s.view.buffer is operand for s in step.sources):
+                continue
+            loads = [x.access for x in step.loads if x.access.buffer is operand]
+            moved = [Access(buffer, a.offset, a.strides) for a in loads]
+            slot = self.placement[operand]
+            if (
+                operand.dtype.itemsize == buffer.dtype.itemsize
+                and same_size(self.slots[slot].size, size)
+                and all(s.access.same_as(a) for s in stores for a in moved)
+            ):
+                return slot
+        return None
+
+
+def _last_uses(program: Program) -> dict[Buffer, int]:
+    last: dict[Buffer, int] = {}
+    for at, step in enumerate(program.steps):
+        if isinstance(step, Fetch):
+            last[step.buffer] = at
+        elif not isinstance(step, Let | Check):
+            for buffer in step.reads() | step.writes():
+                last[buffer] = at
+    return last

@@ -1,0 +1,282 @@
+"""Builds one loop nest: pulls the scalar body of a value out of the graph, point by point.
+
+    y = transpose(x) + b  at (i, j)    =>    load x[j, i]; load b[j]; add
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from jitgraph.errors import InternalError
+from jitgraph.ir.builder import Builder
+from jitgraph.ir.kernel import ELEMENT, Access, Kernel, Load, Source, Store, View, same_size
+from jitgraph.ir.opdef import Shape, Size, apply_op, building_with, constant
+from jitgraph.ir.ops.arithmetic import add, equal, multiply, where
+from jitgraph.ir.ops.indexing import slice_bounds
+from jitgraph.ir.types import I64, Type
+from jitgraph.ir.values import Value
+from jitgraph.location import Location
+
+
+class Sizes:
+    """Arithmetic on sizes: numbers stay numbers, the rest becomes i64 values of the builder."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+
+    def add(self, a: Size, b: Size) -> Size:
+        if isinstance(a, int) and isinstance(b, int):
+            return a + b
+        if isinstance(a, int) and a == 0:
+            return b
+        return a if isinstance(b, int) and b == 0 else self._build(add, a, b)
+
+    def mul(self, a: Size, b: Size) -> Size:
+        if isinstance(a, int) and isinstance(b, int):
+            return a * b
+        for x, y in ((a, b), (b, a)):
+            if isinstance(x, int) and x in (0, 1):
+                return 0 if x == 0 else y
+        return self._build(multiply, a, b)
+
+    def if_one(self, extent: Size, then: Size, otherwise: Size) -> Size:
+        """`then` where the extent is 1, else `otherwise`."""
+        if isinstance(extent, int):
+            return then if extent == 1 else otherwise
+        if same_size(then, otherwise):
+            return then
+        with building_with(self.builder):
+            return self.builder.find(where(equal(extent, 1), then, otherwise))
+
+    def _build(self, op: Callable[[Size, Size], Value], a: Size, b: Size) -> Size:
+        with building_with(self.builder):
+            return self.builder.find(op(a, b))
+
+    def product(self, sizes: Sequence[Size]) -> Size:
+        total: Size = 1
+        for size in sizes:
+            total = self.mul(total, size)
+        return total
+
+    def row_major(self, shape: Shape, itemsize: int) -> tuple[Size, ...]:
+        """Byte strides of a C-ordered array."""
+        strides: list[Size] = []
+        stride: Size = itemsize
+        for extent in reversed(shape):
+            strides.append(stride)
+            stride = self.mul(stride, extent)
+        return tuple(reversed(strides))
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Where along one axis an element lies: start + step * iterator (or just start)."""
+
+    iterator: int | None
+    start: Size = 0
+    step: Size = 1
+
+
+FIRST = Axis(None, 0, 0)
+Index: TypeAlias = tuple[Axis, ...]
+
+
+class Nest:
+    """A kernel in the making over a domain. `views` tells which values are in memory, and where."""
+
+    def __init__(self, extents: Shape, views: Mapping[Value, View], sizes: Sizes) -> None:
+        self.extents = extents
+        self.views = views
+        self.sizes = sizes
+        self.shape = sizes.builder.shape
+        self.iterators = tuple(Value(Type(I64), name=f"i{k}") for k in range(len(extents)))
+        self.stores: list[Store] = []
+        self._loads: list[Load] = []
+        self._sources: dict[Value, Source] = {}
+        self._captured: dict[Value, None] = {}
+        self._memo: dict[tuple[Value, Index], Value] = {}
+        self._locations: dict[Location, None] = {}
+
+    def identity(self) -> Index:
+        return tuple(Axis(k) for k in range(len(self.extents)))
+
+    def kernel(self, *, sequential: bool = False) -> Kernel:
+        return Kernel(
+            self.extents,
+            self.iterators,
+            tuple(self._loads),
+            tuple(self._sources.values()),
+            tuple(self.stores),
+            tuple(self._captured),
+            sequential,
+            tuple(self._locations),
+        )
+
+    # --- elements --------------------------------------------------------------------------------
+    def element(self, value: Value, index: Index) -> Value:
+        """The body value of one element of `value`."""
+        literal = value.literal
+        if literal is not None and literal.splat is not None:
+            return value if value.ndim == 0 else constant(literal.splat)
+        if value.ndim == 0 and value not in self.views:
+            self._captured.setdefault(value)
+            return value
+        key = (value, index)
+        found = self._memo.get(key)
+        if found is None:
+            found = self._memo[key] = self._element(value, index)
+        return found
+
+    def _element(self, value: Value, index: Index) -> Value:
+        if value in self.views:
+            return self._load(value, index)
+        op = value.op
+        if op is None:
+            raise InternalError(f"{value.describe()} is not in memory")
+        if op.location is not None:
+            self._locations.setdefault(op.location)
+        if op.name == "iota":
+            return self.position(index[0])
+        if op.name == "gather":
+            return self._gather(value, index)
+        mapped = self.look_through(value, index)
+        if mapped is not None:
+            return self.element(op.args[0], mapped)
+        args = tuple(
+            self.element(a, self.align(a, index, self.shape(value))) for a in op.args
+        )
+        return apply_op(op.definition, args, op.attrs, op.location)
+
+    def look_through(self, value: Value, index: Index) -> Index | None:
+        """For a view, the index of the same element in what it looks at."""
+        op = value.op
+        assert op is not None
+        source, attrs = op.args[0] if op.args else value, op.attrs
+        match op.name:
+            case "transpose":
+                moved = {p: index[i] for i, p in enumerate(attrs["perm"])}
+                return tuple(moved[p] for p in range(source.ndim))
+            case "expand_dims":
+                return tuple(a for i, a in enumerate(index) if i not in attrs["axes"])
+            case "squeeze":
+                rest = iter(index)
+                return tuple(
+                    FIRST if i in attrs["axes"] else next(rest) for i in range(source.ndim)
+                )
+            case "broadcast_to":
+                return self.align(source, index, self.shape(value))
+            case "slice":
+                return self._sliced(index, attrs["axes"], op.args[1:], value)
+        return None
+
+    def _sliced(
+        self, index: Index, axes: Sequence[int], dynamic: Sequence[Value], value: Value
+    ) -> Index:
+        assert value.op is not None
+        attrs = value.op.attrs
+        starts, _ = slice_bounds(attrs, dynamic)
+        result = list(index)
+        for axis, start, step in zip(axes, starts, attrs["steps"], strict=True):
+            at = index[axis]
+            moved = self.sizes.add(start, self.sizes.mul(at.start, step))
+            result[axis] = Axis(at.iterator, moved, self.sizes.mul(at.step, step))
+        return tuple(result)
+
+    def align(self, operand: Value, index: Index, shape: Shape) -> Index:
+        """The index of a broadcast operand, given that of the result of shape `shape`."""
+        have = self.shape(operand)
+        lead = len(shape) - len(have)
+        aligned: list[Axis] = []
+        for extent, whole, axis in zip(have, shape[lead:], index[lead:], strict=True):
+            if isinstance(extent, int) and extent == 1:
+                aligned.append(FIRST)
+            elif same_size(extent, whole):
+                aligned.append(axis)
+            else:
+                start = self.sizes.if_one(extent, 0, axis.start)
+                aligned.append(Axis(axis.iterator, start, self.sizes.if_one(extent, 0, axis.step)))
+        return tuple(aligned)
+
+    # --- memory ----------------------------------------------------------------------------------
+    def access(self, view: View, index: Index) -> Access:
+        """The view driven by the nest's iterators."""
+        offset = view.offset
+        strides: list[Size] = [0] * len(self.extents)
+        for axis, stride in zip(index, view.strides, strict=True):
+            offset = self.sizes.add(offset, self.sizes.mul(axis.start, stride))
+            if axis.iterator is not None:
+                step = self.sizes.mul(axis.step, stride)
+                strides[axis.iterator] = self.sizes.add(strides[axis.iterator], step)
+        return Access(view.buffer, offset, tuple(strides))
+
+    def _load(self, value: Value, index: Index) -> Value:
+        access = self.access(self.views[value], index)
+        for load in self._loads:
+            if load.access.same_as(access):
+                return load.leaf
+        leaf = Value(Type(value.dtype), name=f"x{len(self._loads)}")
+        self._loads.append(Load(leaf, access))
+        return leaf
+
+    def _gather(self, value: Value, index: Index) -> Value:
+        assert value.op is not None
+        source, indices = value.op.args[0], value.op.args[1:]
+        lead = value.ndim - (source.ndim - len(indices))
+        shape = self.shape(value)[:lead]
+        found = [self.element(i, self.align(i, index[:lead], shape)) for i in indices]
+        found = [i if i.dtype == I64 else self._to_i64(i) for i in found]
+        found += [self.position(axis) for axis in index[lead:]]
+        handle = self._source(source)
+        return apply_op(ELEMENT, (handle, *found), {}, value.op.location)
+
+    @staticmethod
+    def _to_i64(index: Value) -> Value:
+        from jitgraph.ir.elementwise import CAST
+
+        return apply_op(CAST, (index,), {"dtype": I64}, None)
+
+    def _source(self, value: Value) -> Value:
+        known = self._sources.get(value)
+        if known is None:
+            handle = Value(value.type, name=f"a{len(self._sources)}")
+            known = self._sources[value] = Source(handle, view_of(value, self.views, self.sizes))
+        return known.handle
+
+    def position(self, axis: Axis) -> Value:
+        """An axis's index as an i64 body value."""
+        start = self._as_body(axis.start)
+        if axis.iterator is None:
+            return start
+        at: Value = self.iterators[axis.iterator]
+        if not (isinstance(axis.step, int) and axis.step == 1):
+            at = apply_op(multiply, (at, self._as_body(axis.step)), {}, None)
+        if isinstance(axis.start, int) and axis.start == 0:
+            return at
+        return apply_op(add, (at, start), {}, None)
+
+    def _as_body(self, size: Size) -> Value:
+        if isinstance(size, Value):
+            self._captured.setdefault(size)
+            return size
+        return constant(np.int64(size))
+
+
+def view_of(value: Value, views: Mapping[Value, View], sizes: Sizes) -> View:
+    """Memory that holds the value: its own, or that of a stored value seen through views."""
+    if value in views:
+        return views[value]
+    nest = Nest(sizes.builder.shape(value), views, sizes)
+    index: Index | None = nest.identity()
+    base = value
+    while base not in views:
+        index = None if index is None or base.op is None else nest.look_through(base, index)
+        if index is None or base.op is None:
+            raise InternalError(f"{value.describe()} is not in memory")
+        base = base.op.args[0]
+    assert index is not None
+    access = nest.access(views[base], index)
+    return View(access.buffer, access.offset, access.strides)

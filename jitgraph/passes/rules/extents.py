@@ -1,0 +1,194 @@
+"""Comparisons that are decided by what sizes are: never negative, never above their minimum.
+
+Bounds of slices and indices are i64 arithmetic over extents. Most of it is decided here when the
+program is compiled. Sums and products of extents are taken not to overflow.
+"""
+
+from __future__ import annotations
+
+from jitgraph.ir.builder import Builder
+from jitgraph.ir.opdef import Attrs, OpDef, constant
+from jitgraph.ir.ops.arithmetic import less, less_equal
+from jitgraph.ir.types import I64
+from jitgraph.ir.values import Op, Value
+from jitgraph.passes.rules.rule import Rule, fitted, number_of, recipe
+
+Args = tuple[Value, ...]
+#: How deep a proof may look.
+_DEPTH = 6
+#: Anything that counts elements is far below this.
+_LARGE = 1 << 40
+
+
+def _number(value: Value) -> int | None:
+    number = number_of(value)
+    return None if number is None else int(number)
+
+
+def _is_size(value: Value, depth: int = _DEPTH) -> bool:
+    """Whether the value counts elements: not negative, and no sum of a few of them overflows."""
+    number = _number(value)
+    if number is not None:
+        return 0 <= number < _LARGE
+    op = value.op
+    if op is None or depth == 0:
+        return False
+    if op.name in ("dim", "iota", "reduce_argmax", "reduce_argmin"):
+        return True
+    if op.name in ("add", "multiply", "maximum", "floor_divide"):
+        return all(_is_size(a, depth - 1) for a in op.args)
+    if op.name == "minimum":
+        return _is_size(op.args[0], depth - 1) and _is_size(op.args[1], depth - 1)
+    if op.name == "where":
+        return all(_is_size(a, depth - 1) for a in op.args[1:])
+    if op.name == "subtract":
+        whole, part = op.args
+        return _is_size(whole, depth - 1) and at_most(part, whole, depth - 1)
+    return False
+
+
+def _not_negative(value: Value, depth: int) -> bool:
+    number = _number(value)
+    if number is not None:
+        return number >= 0
+    op = value.op
+    if op is not None and depth and op.name in ("maximum", "minimum"):
+        enough = any if op.name == "maximum" else all
+        return enough(_not_negative(a, depth - 1) for a in op.args)
+    return _is_size(value, depth)
+
+
+def at_most(a: Value, b: Value, depth: int = _DEPTH) -> bool:
+    """Whether a <= b is provable, for integers."""
+    if a is b:
+        return True
+    low, high = _number(a), _number(b)
+    if low is not None and high is not None:
+        return low <= high
+    if depth == 0:
+        return False
+    if low is not None and low <= 0 and _not_negative(b, depth - 1):
+        return True
+    return _below(a.op, b, depth - 1) or _above(b.op, a, depth - 1)
+
+
+def _below(op: Op | None, b: Value, depth: int) -> bool:
+    """Whether the op's result is at most b because an argument is."""
+    if op is None:
+        return False
+    if op.name == "minimum":
+        return any(at_most(x, b, depth) for x in op.args)
+    if op.name == "maximum":
+        return all(at_most(x, b, depth) for x in op.args)
+    if op.name == "where":
+        return all(at_most(x, b, depth) for x in op.args[1:])
+    if op.name in ("subtract", "floor_divide"):  # x - y and x // (y > 0) are at most x
+        x, y = op.args
+        positive = op.name == "subtract" or (_number(y) or 0) > 0
+        sizes = _is_size(x, depth) and _is_size(y, depth)
+        return positive and sizes and at_most(x, b, depth)
+    return False
+
+
+def _above(op: Op | None, a: Value, depth: int) -> bool:
+    """Whether the op's result is at least a because an argument is."""
+    if op is None:
+        return False
+    if op.name == "maximum":
+        return any(at_most(a, x, depth) for x in op.args)
+    if op.name == "minimum":
+        return all(at_most(a, x, depth) for x in op.args)
+    if op.name == "where":
+        return all(at_most(a, x, depth) for x in op.args[1:])
+    if op.name == "add":
+        x, y = op.args
+        return _is_size(x, depth) and _is_size(y, depth) and (
+            at_most(a, x, depth) or at_most(a, y, depth)
+        )
+    return False
+
+
+def _strictly_less(builder: Builder, a: Value, b: Value) -> bool:
+    """Whether a < b is provable: positions are below the extent they are in."""
+    low, high = _number(a), _number(b)
+    if low is not None and high is not None:
+        return low < high
+    if low is not None:
+        return low < 0 and _not_negative(b, _DEPTH)
+    op = a.op
+    if op is None or op.name not in ("iota", "reduce_argmax", "reduce_argmin"):
+        return False
+    if op.name == "iota":
+        size = builder.shape(a)[0]
+    elif len(op.attrs["axes"]) == 1:
+        size = builder.shape(op.args[0])[op.attrs["axes"][0]]
+    else:
+        return False
+    extent = size if isinstance(size, Value) else constant(size, I64)
+    return at_most(extent, b)
+
+
+@recipe("decided-comparison", "less", "less_equal", "equal", "not_equal", dtypes="i")
+def decided_comparison(
+    builder: Builder, definition: OpDef, args: Args, attrs: Attrs
+) -> Value | None:
+    """dim(x) < 0 => false;  min(n, k) <= k => true"""
+    a, b = _leader(builder, args[0]), _leader(builder, args[1])
+    decided: bool | None = None
+    if definition.name == "less":
+        decided = True if _strictly_less(builder, a, b) else False if at_most(b, a) else None
+    elif definition.name == "less_equal":
+        decided = True if at_most(a, b) else False if _strictly_less(builder, b, a) else None
+    else:
+        equal = definition.name == "equal"
+        if a is b:
+            decided = equal
+        elif _differ(builder, a, b):
+            decided = not equal
+    return None if decided is None else fitted(builder, constant(decided), definition, args, attrs)
+
+
+def _leader(builder: Builder, value: Value) -> Value:
+    """The value that stands for an extent and all that equal it."""
+    found = builder.find(value) if not value.type.shape else value
+    return value if isinstance(found, int) else found
+
+
+def _differ(builder: Builder, a: Value, b: Value) -> bool:
+    if _strictly_less(builder, a, b) or _strictly_less(builder, b, a):
+        return True
+    one, other = (a, b) if _number(a) == 1 else (b, a)
+    return _number(one) == 1 and not other.type.shape and builder.not_one(other)
+
+
+@recipe("decided-extremum", "maximum", "minimum", dtypes="i")
+def decided_extremum(
+    builder: Builder, definition: OpDef, args: Args, attrs: Attrs
+) -> Value | None:
+    """max(n, 0) => n;  min(n, n + k) => n"""
+    a, b = args
+    if at_most(a, b):
+        low, high = a, b
+    elif at_most(b, a):
+        low, high = b, a
+    else:
+        return None
+    return fitted(builder, low if definition.name == "minimum" else high, definition, args, attrs)
+
+
+@recipe("all-in-bounds", "reduce_all")
+def all_in_bounds(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+    """all(iota(n) < m) => n <= m;  all([c, d, ...] < m) => max(c, d, ...) < m"""
+    op = args[0].op
+    if op is None or op.name != "less" or op.args[1].type.shape or args[0].ndim > 1:
+        return None
+    index, bound = op.args
+    if index.is_op("iota") and _not_negative(bound, _DEPTH):
+        return less_equal(builder.shape(index)[0], bound)  # type: ignore[no-any-return]
+    literal = index.literal
+    if literal is None or not literal.array.size or index.type.dtype.kind != "i":
+        return None
+    return less(constant(literal.array.max()), bound)  # type: ignore[no-any-return]
+
+
+RULES: tuple[Rule, ...] = (decided_comparison, decided_extremum, all_in_bounds)

@@ -1,0 +1,343 @@
+"""Turns an optimised function into a program: buffers, loop nests, products and scalar code.
+
+    %2 = reduce_sum (%0 * %1)    =>    kernel over (n, m): acc[i] += load %0[i, j] * load %1[j]
+
+The order is the function's own: each stored value becomes work at its place, each scalar a `let`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jitgraph.ir.builder import Builder, rebuild
+from jitgraph.ir.kernel import (
+    STRIDE,
+    Access,
+    Buffer,
+    BufferKind,
+    Check,
+    Fetch,
+    Kernel,
+    Product,
+    Program,
+    Step,
+    Store,
+    View,
+    Zero,
+    same_size,
+)
+from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.ops.arithmetic import add, multiply
+from jitgraph.ir.ops.indexing import SLICE, slice_bounds
+from jitgraph.ir.ops.reduction import Reduction
+from jitgraph.ir.values import Function, Value
+from jitgraph.passes.fuse import is_scalar_code, stored_values, view_base
+from jitgraph.passes.loops import collapse, merge_kernels, settle
+from jitgraph.passes.memory import place_scalars, plan_memory
+from jitgraph.passes.nest import Axis, Nest, Sizes, view_of
+from jitgraph.passes.rules.registry import rules_for
+
+
+def schedule(fn: Function, contiguous: Sequence[bool]) -> Program:
+    """The program for `fn`; parameter i is in C order if contiguous[i], else strided."""
+    builder = Builder(fn.params, rules=rules_for("ieee"))
+    return _Scheduler(rebuild(fn, builder), builder, tuple(contiguous)).run()
+
+
+class _Scheduler:
+    def __init__(self, fn: Function, builder: Builder, contiguous: tuple[bool, ...]) -> None:
+        self.fn = fn
+        self.builder = builder
+        self.contiguous = contiguous
+        self.sizes = Sizes(builder)
+        self.stored = stored_values(fn, builder)
+        self.steps: list[Step] = []
+        self.views: dict[Value, View] = {}
+        self._seen: set[Value] = set()
+        self._buffers = 0
+        self._result_buffers: dict[Value, Buffer] = {}
+
+    def run(self) -> Program:
+        param_buffers = tuple(self._param(p, c) for p, c in
+                              zip(self.fn.params, self.contiguous, strict=True))  # fmt: skip
+        results = self._result_plan()
+        checks = list(reversed(self.fn.checks))
+        self._emit_checks(checks)
+        for value in self.fn.ops:
+            self._value(value)
+            self._seen.add(value)
+            self._emit_checks(checks)
+        for value, buffer in results:
+            self._copy_result(value, buffer)
+        steps = merge_kernels(self.steps, {buffer for _, buffer in results})
+        steps = [collapse(s, self.sizes) if isinstance(s, Kernel) else s for s in steps]
+        program = Program(
+            self.fn.name,
+            self.fn.params,
+            self.contiguous,
+            param_buffers,
+            tuple(steps),
+            tuple(buffer for _, buffer in results),
+        )
+        return plan_memory(place_scalars(program, self.builder), self.sizes)
+
+    # --- parameters, results, checks ---------------------------------------------------------------
+    def _buffer(self, value: Value, kind: BufferKind) -> Buffer:
+        self._buffers += 1
+        return Buffer(f"b{self._buffers}", value.dtype, kind, self.builder.shape(value))
+
+    def _param(self, param: Value, contiguous: bool) -> Buffer:
+        buffer = Buffer(param.name or f"p{len(self.views)}", param.dtype, "param",
+                        self.builder.shape(param))  # fmt: skip
+        strides: tuple[Size, ...]
+        if contiguous:
+            strides = self.sizes.row_major(self.builder.shape(param), param.dtype.itemsize)
+        else:
+            strides = tuple(
+                apply_op(STRIDE, (param,), {"axis": axis}, None) for axis in range(param.ndim)
+            )
+        if param.ndim:
+            self.views[param] = View(buffer, 0, strides)
+        else:
+            self.steps.append(Fetch(param, buffer))
+        return buffer
+
+    def _result_plan(self) -> list[tuple[Value, Buffer]]:
+        """A fresh buffer per result. The first result of a stored value is computed in place."""
+        plan: list[tuple[Value, Buffer]] = []
+        for value in self.fn.results:
+            buffer = self._buffer(value, "result")
+            op = value.op
+            computed = op is not None and op.name not in ("constant", "reshape")
+            if computed and value.ndim and value not in self._result_buffers:
+                self._result_buffers[value] = buffer
+            plan.append((value, buffer))
+        return plan
+
+    def _copy_result(self, value: Value, buffer: Buffer) -> None:
+        """Results that are parameters, constants, scalars or given twice are copies."""
+        if self._result_buffers.get(value) is not buffer:
+            self._pointwise(value, self._whole(buffer))
+
+    def _emit_checks(self, waiting: list[Value]) -> None:
+        while waiting and (waiting[-1].op is None or waiting[-1] in self._seen):
+            self.steps.append(Check(waiting.pop()))
+
+    def _do(self, step: Kernel | Product | Zero) -> None:
+        self.steps.append(settle(step) if isinstance(step, Kernel) else step)
+
+    # --- values ----------------------------------------------------------------------------------
+    def _value(self, value: Value) -> None:
+        op = value.op
+        assert op is not None
+        if is_scalar_code(value) or value not in self.stored:
+            return
+        if op.name == "constant":
+            self._constant(value)
+        elif op.name == "reshape":
+            self._reshape(value)
+        else:
+            self._compute(value)
+        if value.ndim == 0 and value in self.views:
+            view = self.views.pop(value)
+            self.steps.append(Fetch(value, view.buffer))
+
+    def _constant(self, value: Value) -> None:
+        self._buffers += 1
+        buffer = Buffer(f"c{self._buffers}", value.dtype, "constant", self.builder.shape(value),
+                        value.literal)  # fmt: skip
+        self.views[value] = self._whole(buffer)
+
+    def _whole(self, buffer: Buffer) -> View:
+        return View(buffer, 0, self.sizes.row_major(buffer.extents, buffer.dtype.itemsize))
+
+    def _is_whole(self, view: View, shape: Shape) -> bool:
+        strides = self.sizes.row_major(shape, view.buffer.dtype.itemsize)
+        return same_size(view.offset, 0) and all(map(same_size, view.strides, strides))
+
+    def _reshape(self, value: Value) -> None:
+        """Another view of the same memory, if that is in C order; else of a copy."""
+        assert value.op is not None
+        source = value.op.args[0]
+        if source.ndim == 0:
+            view = self._whole(self._buffer(source, "temporary"))
+            self._pointwise(source, view)
+        else:
+            view = self.views[source]
+            if not self._is_whole(view, self.builder.shape(source)):
+                view = self._whole(self._buffer(source, "temporary"))
+                self._pointwise(source, view)
+        strides = self.sizes.row_major(self.builder.shape(value), value.dtype.itemsize)
+        self.views[value] = View(view.buffer, 0, strides)
+
+    def _compute(self, value: Value) -> None:
+        buffer = self._result_buffers.get(value) or self._buffer(value, "temporary")
+        out = self._whole(buffer)
+        op = value.op
+        assert op is not None
+        if isinstance(op.definition, Reduction):
+            self._reduction(value, op.definition, out)
+        elif op.name == "sum_to":
+            self._sum_to(value, out)
+        elif op.name == "matmul":
+            self._product(value, out)
+        elif op.name == "concatenate":
+            self._concatenate(value, out)
+        elif op.name == "set_slice":
+            self._set_slice(value, out)
+        elif op.name == "scatter_add":
+            self._scatter_add(value, out)
+        else:
+            self._pointwise(value, out)
+        self.views[value] = out
+
+    def _nest(self, extents: Shape) -> Nest:
+        return Nest(extents, self.views, self.sizes)
+
+    def _pointwise(self, value: Value, out: View, *, sequential: bool = False) -> None:
+        """Compute every element of `value` into `out`."""
+        if self._is_zero(value) and self._is_whole(out, self.builder.shape(value)):
+            self._do(Zero(out.buffer))
+            return
+        nest = self._nest(self.builder.shape(value))
+        element = nest.element(value, nest.identity())
+        nest.stores.append(Store(element, nest.access(out, nest.identity())))
+        self._do(nest.kernel(sequential=sequential))
+
+    @staticmethod
+    def _is_zero(value: Value) -> bool:
+        literal = view_base(value).literal
+        splat = None if literal is None else literal.splat
+        return value.ndim > 0 and splat is not None and not any(np.asarray(splat).tobytes())
+
+    # --- reductions ------------------------------------------------------------------------------
+    def _reduction(self, value: Value, definition: Reduction, out: View) -> None:
+        assert value.op is not None
+        source, axes = value.op.args[0], value.op.attrs["axes"]
+        nest = self._nest(self.builder.shape(source))
+        index = nest.identity()
+        element = nest.element(source, index)
+        kept = tuple(a for i, a in enumerate(index) if i not in axes)
+        store = Store(element, nest.access(out, kept), definition.combine, frozenset(axes))
+        if definition.positional:
+            store = Store(element, store.access, definition.combine, store.reduced,
+                          position=self._position(nest, axes))  # fmt: skip
+        nest.stores.append(store)
+        self._accumulate(nest.kernel(), out, definition.identity(source.dtype))
+
+    def _position(self, nest: Nest, axes: Sequence[int]) -> Value:
+        """The C-order position of a point among the reduced axes."""
+        position: Value | None = None
+        for axis in axes:
+            at = nest.position(Axis(axis))
+            if position is not None:
+                extent = nest.position(Axis(None, nest.extents[axis]))
+                at = apply_op(
+                    add, (apply_op(multiply, (position, extent), {}, None), at), {}, None
+                )
+            position = at
+        assert position is not None
+        return position
+
+    def _sum_to(self, value: Value, out: View) -> None:
+        """Axes that may or may not be summed get a stride that is zero when they are."""
+        assert value.op is not None
+        source = value.op.args[0]
+        whole, target = self.builder.shape(source), self.builder.shape(value)
+        nest = self._nest(whole)
+        lead = len(whole) - len(target)
+        index: list[Axis] = []
+        reduced = set(range(lead))
+        for k, (extent, size) in enumerate(zip(target, whole[lead:], strict=True), lead):
+            if same_size(extent, size):
+                index.append(Axis(k))
+            else:
+                index.append(Axis(k, 0, self.sizes.if_one(extent, 0, 1)))
+                reduced.add(k)
+        element = nest.element(source, nest.identity())
+        access = nest.access(out, tuple(index))
+        nest.stores.append(Store(element, access, "add", frozenset(reduced)))
+        self._accumulate(nest.kernel(), out, 0)
+
+    def _accumulate(self, kernel: Kernel, out: View, identity: object) -> None:
+        """A reduction that cannot combine in registers starts from the identity in memory."""
+        if not settle(kernel).stores[0].in_register:
+            initial = constant(np.asarray(identity).astype(out.buffer.dtype))
+            if any(np.asarray(identity).astype(out.buffer.dtype).tobytes()):
+                start = self._nest(out.buffer.extents)
+                start.stores.append(Store(initial, start.access(out, start.identity())))
+                self._do(start.kernel(sequential=True))
+            else:
+                self._do(Zero(out.buffer))
+        self._do(kernel)
+
+    # --- products and joins ------------------------------------------------------------------------
+    def _product(self, value: Value, out: View) -> None:
+        assert value.op is not None
+        left, right = (view_of(a, self.views, self.sizes) for a in value.op.args)
+        a, b = (self.builder.shape(x) for x in value.op.args)
+        batch = self.builder.shape(value)[:-2]
+        self._do(Product(
+            batch, a[-2], b[-1], self.builder.same_size(a[-1], b[-2]),
+            self._batched(left, a, batch), self._batched(right, b, batch), out, value.location,
+        ))  # fmt: skip
+
+    def _batched(self, view: View, shape: Shape, batch: Shape) -> View:
+        """The view with one stride per batch axis, zero where the operand is broadcast."""
+        lead = len(batch) - (len(shape) - 2)
+        strides: list[Size] = [0] * lead
+        for extent, whole, stride in zip(shape[:-2], batch[lead:], view.strides, strict=False):
+            same = same_size(extent, whole)
+            strides.append(stride if same else self.sizes.if_one(extent, 0, stride))
+        return View(view.buffer, view.offset, (*strides, *view.strides[-2:]))
+
+    def _concatenate(self, value: Value, out: View) -> None:
+        assert value.op is not None
+        axis = value.op.attrs["axis"]
+        offset: Size = 0
+        for piece in value.op.args:
+            self._pointwise_at(piece, View(out.buffer, offset, out.strides))
+            length = self.builder.shape(piece)[axis]
+            offset = self.sizes.add(offset, self.sizes.mul(length, out.strides[axis]))
+
+    def _pointwise_at(self, value: Value, out: View) -> None:
+        """Like `_pointwise`, into a part of a buffer that other kernels write as well."""
+        nest = self._nest(self.builder.shape(value))
+        element = nest.element(value, nest.identity())
+        nest.stores.append(Store(element, nest.access(out, nest.identity())))
+        self._do(nest.kernel(sequential=True))
+
+    def _set_slice(self, value: Value, out: View) -> None:
+        assert value.op is not None
+        base, piece, *dynamic = value.op.args
+        self._pointwise(base, out, sequential=True)
+        cut = apply_op(SLICE, (value, *dynamic), value.op.attrs, None)
+        shape = list(self.builder.shape(base))
+        for axis, size in zip(value.op.attrs["axes"],
+                              slice_bounds(value.op.attrs, dynamic)[1], strict=True):  # fmt: skip
+            shape[axis] = self.builder.find(size)
+        nest = self._nest(tuple(shape))
+        target = nest.look_through(cut, nest.identity())
+        assert target is not None
+        aligned = nest.align(piece, nest.identity(), tuple(shape))
+        nest.stores.append(Store(nest.element(piece, aligned), nest.access(out, target)))
+        self._do(nest.kernel(sequential=True))
+
+    def _scatter_add(self, value: Value, out: View) -> None:
+        assert value.op is not None
+        base, piece, *indices = value.op.args
+        self._pointwise(base, out, sequential=True)
+        lead = self.builder.broadcast([self.builder.shape(i) for i in indices])
+        rest = self.builder.shape(base)[len(indices) :]
+        nest = self._nest((*lead, *rest))
+        whole = nest.identity()
+        found = [nest.element(i, nest.align(i, whole[: len(lead)], lead)) for i in indices]
+        element = nest.element(piece, nest.align(piece, whole, (*lead, *rest)))
+        inner = View(out.buffer, out.offset, out.strides[len(indices) :])
+        access = nest.access(inner, whole[len(lead) :])
+        placed = tuple(zip(found, out.strides, strict=False))
+        nest.stores.append(Store(element, Access(access.buffer, access.offset, access.strides),
+                                 "add", frozenset(range(len(lead))), indices=placed))  # fmt: skip
+        self._do(nest.kernel(sequential=True))

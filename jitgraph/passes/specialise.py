@@ -1,0 +1,63 @@
+"""One function for one layout of its inputs: which unknown extents are 1, and which are not.
+
+    f(x: f64[?, ?], b: f64[?])  called with (20, 10), (10,)   =>   f(x: f64[x.0!, x.1!], b: f64[b.0!])
+
+An extent that is known not to be 1 never broadcasts, so gradients need not ask at run time which
+axes to sum; a call with another pattern of ones gets a variant of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jitgraph.ir.opdef import apply_op
+from jitgraph.ir.types import Dim, Extent, Type
+from jitgraph.ir.values import Function, Value
+
+#: For each parameter, whether each axis has extent 1 (only unknown extents are looked at).
+Ones = tuple[tuple[bool, ...], ...]
+
+
+def specialise(fn: Function, ones: Ones) -> Function:
+    """`fn` for inputs whose unknown extents are 1 exactly where `ones` says so."""
+    names = _unique_names(fn)
+    params = [
+        Value(_specialised(p.type, names[k], flags), name=p.name, location=p.location)
+        for k, (p, flags) in enumerate(zip(fn.params, ones, strict=True))
+    ]
+    return with_params(fn, params)
+
+
+def _unique_names(fn: Function) -> list[str]:
+    names: list[str] = []
+    for k, param in enumerate(fn.params):
+        name = param.name or f"arg{k}"
+        if not name.isidentifier() or name in names:
+            name = f"arg{k}"
+        names.append(name)
+    return names
+
+
+def _specialised(type_: Type, name: str, ones: Sequence[bool]) -> Type:
+    def dim(axis: int, known: Dim) -> Dim:
+        if isinstance(known, int):
+            return known
+        if ones[axis]:
+            return 1
+        own = known.name if known is not None else f"{name}.{axis}"
+        return Extent(own, not_one=True)
+
+    return type_.with_shape(dim(axis, known) for axis, known in enumerate(type_.shape))
+
+
+def with_params(fn: Function, params: Sequence[Value]) -> Function:
+    """`fn` over other parameters; types are inferred anew."""
+    new: dict[Value, Value] = dict(zip(fn.params, params, strict=True))
+    for value in fn.ops:
+        op = value.op
+        assert op is not None
+        args = tuple(new[a] for a in op.args)
+        new[value] = apply_op(op.definition, args, op.attrs, op.location)
+    return Function(
+        params, (new[r] for r in fn.results), checks=(new[c] for c in fn.checks), name=fn.name
+    )

@@ -1,0 +1,87 @@
+"""Stabilise: the formulas a user wrote => forms whose gradients are good numbers too.
+
+    log(1 + exp(x)) => softplus(x)      log(softmax(x)) => log_softmax(x)
+
+Runs before differentiation: the derivative of log(sigmoid(x)) as written is 0/0 for small x, that
+of -softplus(-x) is sigmoid(-x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from jitgraph.ir.builder import Builder
+from jitgraph.ir.elementwise import cast
+from jitgraph.ir.opdef import Attrs, OpDef, apply_op, building_with
+from jitgraph.ir.ops.movement import broadcast_to, dims
+from jitgraph.ir.values import Op, Value, topological
+from jitgraph.location import Location
+from jitgraph.passes.rules.registry import THEMES
+from jitgraph.passes.rules.rule import Equation, Rule
+
+
+@dataclass(slots=True)
+class _AsWritten:
+    """An emitter that changes nothing; the ops get the location of the one they replace."""
+
+    location: Location | None = None
+
+    def emit(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value:
+        return apply_op(definition, args, attrs, self.location)
+
+
+@cache
+def _stabilising() -> Mapping[str, tuple[Rule, ...]]:
+    table: dict[str, tuple[Rule, ...]] = {}
+    for rules in THEMES.values():
+        for rule in rules:
+            if rule.promise.stabilises:
+                for root in rule.roots:
+                    table[root] = (*table.get(root, ()), rule)
+    return table
+
+
+def stabilised(values: Sequence[Value], stop: set[Value]) -> list[Value]:
+    """The values with every unstable formula replaced.
+
+    What holds no such formula stays the same object, and values in `stop` are not looked into.
+    """
+    new: dict[Value, Value] = {}
+    emitter = _AsWritten()
+    with building_with(emitter):
+        for value in topological(values, stop=stop):
+            op = value.op
+            if op is None or value in stop:
+                new[value] = value
+                continue
+            emitter.location = op.location
+            args = tuple(new[a] for a in op.args)
+            moved = any(a is not b for a, b in zip(args, op.args, strict=True))
+            made = emitter.emit(op.definition, args, op.attrs) if moved else value
+            new[value] = _rewritten(made)
+    return [new[v] for v in values]
+
+
+def _rewritten(value: Value) -> Value:
+    """The value by the first rule that fits, or itself."""
+    op = value.op
+    assert op is not None
+    for rule in _stabilising().get(op.name, ()):
+        better = _applied(rule, op, value)
+        if better is not None:
+            return better
+    return value
+
+
+def _applied(rule: Rule, op: Op, value: Value) -> Value | None:
+    if not isinstance(rule, Equation):  # those that recognise composites keep the shape
+        return rule.apply(Builder(()), op.definition, op.args, op.attrs)
+    found = rule.match(op.args)
+    if found is None:
+        return None
+    better: Value = cast(rule.rewrite(**found), value.dtype)
+    if rule.keeps_shape(found, value.type.shape):
+        return better
+    return broadcast_to(better, dims(value))

@@ -1,0 +1,142 @@
+"""Python objects whose call is generated code, and the cells of shared variables.
+
+CPython calls an object through the function pointer that its type says instances hold (PEP 590,
+"vectorcall"). `make_callable_type` makes such types: a native base type brings the pointer, and
+everything else (attributes, weak references, garbage collection, methods) is that of an ordinary
+Python class derived from it.
+"""
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from jitgraph.codegen import pyobjects as py
+
+_TPFLAGS_BASETYPE, _TPFLAGS_HAVE_VECTORCALL = 1 << 10, 1 << 11
+_TP_CALL, _TP_MEMBERS = 50, 72  # numbers of slots, from typeslots.h
+_T_PYSSIZET, _READONLY = 19, 1
+_TYPE_FLAGS = 168  # offset of tp_flags in a type object
+_ENTRY = 16  # offset of the entry's address in an instance: right after the object's head
+
+
+class _Member(ctypes.Structure):
+    """PyMemberDef"""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("type", ctypes.c_int),
+        ("offset", ctypes.c_ssize_t),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+class _TypeSlot(ctypes.Structure):
+    """PyType_Slot"""
+
+    _fields_ = (("slot", ctypes.c_int), ("value", ctypes.c_void_p))
+
+
+class _TypeSpec(ctypes.Structure):
+    """PyType_Spec"""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("basicsize", ctypes.c_int),
+        ("itemsize", ctypes.c_int),
+        ("flags", ctypes.c_uint),
+        ("slots", ctypes.POINTER(_TypeSlot)),
+    )
+
+
+# CPython keeps pointers into these, so they live as long as the process.
+_MEMBERS = (_Member * 2)(_Member(b"__vectorcalloffset__", _T_PYSSIZET, _ENTRY, _READONLY, None))
+_SLOTS = (_TypeSlot * 3)(
+    _TypeSlot(_TP_CALL, ctypes.cast(ctypes.pythonapi.PyVectorcall_Call, ctypes.c_void_p)),
+    _TypeSlot(_TP_MEMBERS, ctypes.addressof(_MEMBERS)),
+)
+_SPEC = _TypeSpec(
+    b"jitgraph.runtime.callable.NativeEntry",
+    _ENTRY + ctypes.sizeof(ctypes.c_void_p),
+    0,
+    _TPFLAGS_BASETYPE | _TPFLAGS_HAVE_VECTORCALL,
+    _SLOTS,
+)
+
+
+@cache
+def _native_entry() -> type:
+    """The base type: one pointer to code, and calls that go there."""
+    from_spec = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(
+        ("PyType_FromSpec", ctypes.pythonapi)
+    )
+    type_: type = from_spec(ctypes.addressof(_SPEC))
+    return type_
+
+
+def make_callable_type(name: str, methods: type) -> type[Any]:
+    """A class `name`, derived from `methods`, whose instances run native code when called.
+
+    `methods` is an ordinary class without `__slots__` and without `__call__`; its `__init__` and
+    so on work as usual. Until `set_entry` gave an instance its code, calling it is a TypeError.
+    """
+    if "__call__" in dir(methods):
+        raise TypeError(f"{methods.__name__}.__call__ would hide the native entry")
+    namespace = {"__module__": methods.__module__, "__doc__": methods.__doc__}
+    made = type(name, (methods, _native_entry()), namespace)
+    if not made.__flags__ & _TPFLAGS_HAVE_VECTORCALL:
+        # CPython 3.11 inherits the pointer's place but, fearing a later `__call__`, not the flag.
+        flags = ctypes.c_ulong.from_address(id(made) + _TYPE_FLAGS)
+        if flags.value != made.__flags__:
+            raise RuntimeError("this interpreter lays out its types in an unknown way")
+        flags.value |= _TPFLAGS_HAVE_VECTORCALL
+    return made
+
+
+def set_entry(callable_: object, address: int, owner: object) -> None:
+    """Let calls of `callable_` run the vectorcall function at `address`.
+
+    The object keeps `owner` (of the code) alive, and those of former entries as well: they may
+    still be running, in another thread or below the very caller that replaces the entry.
+    """
+    if not isinstance(callable_, _native_entry()):
+        raise TypeError(f"{callable_!r} was not made by make_callable_type")
+    owners = vars(callable_).setdefault("_code_owners", [])
+    if not any(known is owner for known in owners):
+        owners.append(owner)
+    ctypes.c_void_p.from_address(id(callable_) + _ENTRY).value = address
+
+
+class Slots:
+    """The two cells of a shared variable, [current, spare], which generated code exchanges.
+
+    They are the storage of a Python list of fixed length: CPython then does the counting of
+    references and the garbage collection, and access from Python is atomic under the GIL. An
+    empty spare cell holds None.
+    """
+
+    __slots__ = ("__weakref__", "_cells", "address")
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._cells: list[np.ndarray[Any, Any] | None] = [array, None]
+        cells = ctypes.c_void_p.from_address(id(self._cells) + py.LIST_ITEMS).value
+        assert cells is not None
+        self.address = cells
+
+    def get(self) -> np.ndarray[Any, Any]:
+        """The current array itself. It stays as it is while the caller holds it: updates go to
+        other memory."""
+        current = self._cells[0]
+        assert current is not None
+        return current
+
+    def set(self, array: np.ndarray[Any, Any]) -> None:
+        """Make `array` itself the current one. Generated code will not write to it unless, one
+        update later, it owns its memory and nobody else refers to it."""
+        self._cells[0] = array
+
+    def drop_spare(self) -> None:
+        """Free the memory that is kept for the next update."""
+        self._cells[1] = None

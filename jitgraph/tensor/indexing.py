@@ -1,0 +1,306 @@
+"""NumPy indexing: `x[...]` as slices, gathers and new axes.
+
+Bounds and negative indices are worked out here as i64 arithmetic (folded in Python where all is
+known), so the ops below see only plain ones. What is provably out of range raises
+OutOfBoundsError at the user's line; the rest is checked by the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jitgraph.errors import DTypeError, OutOfBoundsError, ShapeError
+from jitgraph.ir.elementwise import cast
+from jitgraph.ir.opdef import ArrayLike, Size
+from jitgraph.ir.ops import movement
+from jitgraph.ir.ops.arithmetic import maximum, minimum, where
+from jitgraph.ir.ops.indexing import gather, slice_
+from jitgraph.ir.types import I64, normalise_axis
+from jitgraph.ir.values import Value
+from jitgraph.tensor.operands import as_size, as_tensor, constant, public
+
+#: Ops whose results are never negative.
+_COUNTING = frozenset({"iota", "dim", "reduce_argmax", "reduce_argmin"})
+_HUGE = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An axis kept, from start by step; `whole` where nothing is cut."""
+
+    start: Size
+    size: Size
+    step: int
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An axis dropped: the element at an index known to be inside."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """An axis read at indices (an i64 value of any rank, negative ones resolved)."""
+
+    indices: Value
+
+
+Item: TypeAlias = "Span | Position | Positions | None"
+
+
+@public
+def getitem(x: ArrayLike, key: Any) -> Value:
+    """x[key] with NumPy's meaning: integers, slices, None, Ellipsis, integer arrays and constant
+    boolean masks; integers, slice bounds and arrays may be symbolic.
+
+    Raises OutOfBoundsError for an index known to be outside or too many indices, DTypeError for
+    what is no index, ShapeError for a slice step of 0.
+    """
+    x = as_tensor(x)
+    entries = [_entry(e) for e in (key if isinstance(key, tuple) else (key,))]
+    x, entries = _without_masks(x, _spread(x, entries))
+    axes = iter(range(x.ndim))
+    items: list[Item] = [None if e is None else _item(e, x, next(axes)) for e in entries]
+    return _read(x, items)
+
+
+# --- entries of the key --------------------------------------------------------------------------
+def _entry(given: Any) -> Any:
+    """One entry as None, Ellipsis, slice, int, integer array, mask, or symbolic index."""
+    if given is None or given is Ellipsis or isinstance(given, slice):
+        return given
+    if isinstance(given, bool | np.bool_):
+        raise DTypeError(
+            f"an index cannot be {given}", hint="an integer, a slice, None or an array"
+        )
+    if hasattr(given, "__index__") and not isinstance(given, Value | np.ndarray):
+        return int(given.__index__())
+    if isinstance(given, list | tuple) and not len(given):
+        return np.zeros(0, np.int64)
+    value = as_tensor(given)
+    if value.literal is not None:
+        array = value.literal.array
+        if array.dtype.kind in "iu":
+            return int(array) if not array.ndim else array.astype(np.int64)
+        if array.dtype.kind == "b" and array.ndim:
+            return array
+    if value.dtype.kind == "b":
+        raise DTypeError(
+            f"a symbolic mask ({value.type}) cannot be an index in this release",
+            hint="use T.where(mask, x, 0), or a NumPy array as the mask",
+        )
+    if value.dtype.kind not in "iu":
+        raise DTypeError(f"an index must be an integer, not {value.type}")
+    return value
+
+
+def _consumed(entry: Any) -> int:
+    """How many axes an entry stands for."""
+    if entry is None or entry is Ellipsis:
+        return 0
+    return entry.ndim if _is_mask(entry) else 1
+
+
+def _is_mask(entry: Any) -> bool:
+    return isinstance(entry, np.ndarray) and entry.dtype.kind == "b"
+
+
+def _spread(x: Value, entries: Sequence[Any]) -> list[Any]:
+    """Entries with the Ellipsis, or what is missing at the end, written as full slices."""
+    places = [i for i, e in enumerate(entries) if e is Ellipsis]
+    if len(places) > 1:
+        raise OutOfBoundsError("an index can have only one Ellipsis")
+    missing = x.ndim - sum(map(_consumed, entries))
+    if missing < 0:
+        raise OutOfBoundsError(f"too many indices: {x.ndim - missing} for {x.type}")
+    place = places[0] if places else len(entries)
+    return [*entries[:place], *[slice(None)] * missing, *entries[place + 1 :]]
+
+
+def _without_masks(x: Value, entries: list[Any]) -> tuple[Value, list[Any]]:
+    """Constant masks => the positions where they are true, one index array per axis."""
+    plain: list[Any] = []
+    for entry in entries:
+        if _is_mask(entry):
+            axis = sum(e is not None for e in plain)
+            for i, size in enumerate(entry.shape):
+                x = _with_extent(x, axis + i, size)
+            plain += entry.nonzero()
+        else:
+            plain.append(entry)
+    return x, plain
+
+
+def _with_extent(x: Value, axis: int, size: int) -> Value:
+    """x, whose extent along an axis must be `size`: a reshape is checked by the call."""
+    known = x.type.shape[axis]
+    if isinstance(known, int) and known != size:
+        raise OutOfBoundsError(f"a mask of extent {size} does not fit axis {axis} of {x.type}")
+    sizes = movement.dims(x)
+    return movement.reshape(x, (*sizes[:axis], size, *sizes[axis + 1 :]))
+
+
+def _item(entry: Any, x: Value, axis: int) -> Span | Position | Positions:
+    extent = movement.dim(x, axis)
+    if isinstance(entry, slice):
+        return _span(entry, extent)
+    if isinstance(entry, int):
+        if isinstance(extent, int):
+            return Position(int(_inside(np.asarray(entry), extent, axis)))
+        return Positions(as_tensor(entry + extent if entry < 0 else entry, I64))
+    if isinstance(entry, np.ndarray):
+        if isinstance(extent, int):
+            return Positions(constant(_inside(entry, extent, axis)))
+        return Positions(_resolved(constant(entry), extent))
+    return Positions(_resolved(entry, extent))
+
+
+def _inside(index: np.ndarray[Any, Any], extent: int, axis: int) -> np.ndarray[Any, Any]:
+    """Known indices counted from the front; raises OutOfBoundsError naming the first bad one."""
+    bad = index[(index < -extent) | (index >= extent)]
+    if bad.size:
+        raise OutOfBoundsError(
+            f"index {int(bad[0])} is out of bounds for axis {axis} with size {extent}"
+        )
+    return np.where(index < 0, index + extent, index)
+
+
+def _resolved(index: Value, extent: Size) -> Value:
+    """Indices counted from the front: negative ones get the extent added."""
+    counted = index.dtype.kind == "u" or (index.op is not None and index.op.name in _COUNTING)
+    literal = index.literal
+    index = cast(index, I64)
+    if counted or (literal is not None and bool((literal.array >= 0).all())):
+        return index
+    return where(index < 0, index + extent, index)  # type: ignore[no-any-return]
+
+
+# --- slices --------------------------------------------------------------------------------------
+def _span(given: slice, extent: Size) -> Span:
+    """Where a slice starts and how many elements it has, by the rule of `slice.indices`."""
+    step = 1 if given.step is None else as_size(given.step, "a slice step")
+    if isinstance(step, Value):
+        raise DTypeError("a slice step must be a number, not symbolic")
+    if step == 0:
+        raise ShapeError("a slice step cannot be 0")
+    start, stop = _bound(given.start), _bound(given.stop)
+    if all(not isinstance(b, Value) for b in (start, stop, extent)):
+        numbers = range(*slice(start, stop, step).indices(extent))  # type: ignore[arg-type]
+        return Span(numbers.start, len(numbers), step, numbers == range(extent))  # type: ignore[arg-type]
+    if start is None and stop is None and abs(step) == 1:
+        return Span(0 if step > 0 else extent - 1, extent, step, step > 0)
+    first = _clamped(start, extent, step, first=True)
+    last = _clamped(stop, extent, step, first=False)
+    return Span(first, _count(first, last, step, never_empty=None in (start, stop)), step)
+
+
+def _bound(given: Any) -> Size | None:
+    if given is None:
+        return None
+    found = as_size(given, "a slice bound")
+    return found if isinstance(found, Value) else max(-_HUGE, min(found, _HUGE))
+
+
+def _clamped(bound: Size | None, extent: Size, step: int, *, first: bool) -> Size:
+    """A bound as a position: 0..extent going up, -1..extent-1 going down."""
+    lowest, highest = (0, extent) if step > 0 else (-1, extent - 1)
+    if bound is None:
+        return lowest if first == (step > 0) else highest
+    if isinstance(bound, Value):
+        return where(  # type: ignore[no-any-return]
+            bound < 0, _largest(bound + extent, lowest), _least(bound, highest)
+        )
+    if bound < 0:
+        return _largest(bound + extent, lowest)
+    return 0 if bound == 0 and step > 0 else _least(bound, highest)
+
+
+def _count(first: Size, last: Size, step: int, *, never_empty: bool) -> Size:
+    """How many steps lead from first to before last."""
+    if isinstance(first, int) and first == 0 and step == 1:
+        return last
+    span = last - first if step > 0 else first - last
+    if abs(step) != 1:
+        span = (span + (abs(step) - 1)) // abs(step)
+    # With one end left open a clamped bound cannot lie beyond it.
+    return span if never_empty else _largest(span, 0)
+
+
+def _least(a: Size, b: Size) -> Size:
+    return min(a, b) if isinstance(a, int) and isinstance(b, int) else minimum(a, b)
+
+
+def _largest(a: Size, b: Size) -> Size:
+    return max(a, b) if isinstance(a, int) and isinstance(b, int) else maximum(a, b)
+
+
+# --- reading -------------------------------------------------------------------------------------
+def _read(x: Value, items: Sequence[Item]) -> Value:
+    """Slices first, which are views; then what is gathered; then new axes."""
+    cuts = [
+        (axis, item.start, item.size, item.step) if isinstance(item, Span)
+        else (axis, item.index, 1, 1)
+        for axis, item in enumerate(i for i in items if i is not None)
+        if isinstance(item, Position) or (isinstance(item, Span) and not item.whole)
+    ]  # fmt: skip
+    if cuts:
+        x = slice_(x, *zip(*cuts, strict=True))
+    fixed = [a for a, i in enumerate(i for i in items if i is not None) if isinstance(i, Position)]
+    x = movement.squeeze(x, fixed)
+    if any(isinstance(i, Positions) for i in items):
+        return _gathered(x, items)
+    left = [i for i in items if not isinstance(i, Position)]
+    return movement.expand_dims(x, [place for place, item in enumerate(left) if item is None])
+
+
+def _gathered(x: Value, items: Sequence[Item]) -> Value:
+    """Index arrays (x now lacks the axes of fixed positions), with the dimensions they give where
+    NumPy puts them: in place of the indices if those stand together, else in front."""
+    axes = [i for i in items if isinstance(i, Span | Positions)]
+    read = [a for a, item in enumerate(axes) if isinstance(item, Positions)]
+    kept = [a for a, item in enumerate(axes) if isinstance(item, Span)]
+    indices = [item.indices for item in axes if isinstance(item, Positions)]
+    rank = max(i.ndim for i in indices)
+    y = gather(movement.transpose(x, read + kept), indices)
+    front = _kept_in_front(items)
+    lead, rest = list(range(rank)), list(range(rank, y.ndim))
+    ahead = sum(isinstance(i, Span) for i in items[:front])
+    y = movement.transpose(y, rest[:ahead] + lead + rest[ahead:])
+    return movement.expand_dims(y, list(_new_axes(items, front, rank)))
+
+
+def _kept_in_front(items: Sequence[Item]) -> int:
+    """How many items stand before the dimensions of the index arrays. An integer beside an index
+    array is an index array of rank 0."""
+    places = [p for p, i in enumerate(items) if isinstance(i, Position | Positions)]
+    together = places[-1] - places[0] + 1 == len(places)
+    return places[0] if together else 0
+
+
+def _new_axes(items: Sequence[Item], front: int, rank: int) -> Iterator[int]:
+    """Positions in the result of the new axes that None asks for."""
+    position = 0
+    for place, item in enumerate((*items, None)):
+        if place == front:
+            position += rank
+        if place < len(items) and item is None:
+            yield position
+        if item is None or isinstance(item, Span):
+            position += 1
+
+
+@public
+def take(x: ArrayLike, indices: ArrayLike, axis: int | None = None) -> Value:
+    """Elements of x at integer indices along an axis, or of x flattened. As `x[..., indices]`."""
+    x = as_tensor(x)
+    if axis is None:
+        return getitem(movement.reshape(x, (-1,)), indices)
+    lead = normalise_axis(axis, x.ndim)
+    return getitem(x, (*(slice(None),) * lead, as_tensor(indices)))

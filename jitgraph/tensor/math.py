@@ -1,0 +1,146 @@
+"""Elementwise functions under NumPy's names.
+
+Every op of the elementwise tables is here by its name (`exp`, `maximum`, `logical_and`, ...), made
+from its declaration; `ALIASES` gives the other names NumPy and Theano know them by. They take
+variables, arrays, lists and Python scalars, mixed; dtypes promote by NEP 50. They raise DTypeError
+for operands without meaning, ShapeError for shapes that cannot broadcast.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jitgraph.errors import DTypeError
+from jitgraph.ir import ops
+from jitgraph.ir.elementwise import Elementwise
+from jitgraph.ir.elementwise import cast as cast_to
+from jitgraph.ir.opdef import OPS, ArrayLike
+from jitgraph.ir.ops import arithmetic
+from jitgraph.ir.types import F64
+from jitgraph.ir.values import Value
+from jitgraph.tensor import reductions
+from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public
+
+if TYPE_CHECKING:
+    from jitgraph.tensor.variable import Variable
+
+#: Other names by which NumPy or Theano know an op.
+ALIASES = {
+    "abs": "absolute", "abs_": "absolute", "neg": "negative", "inv": "reciprocal",
+    "sqr": "square", "sgn": "sign", "conj": "conjugate", "pow": "power", "mod": "remainder",
+    "mul": "multiply", "sub": "subtract", "true_divide": "divide", "true_div": "divide",
+    "int_div": "floor_divide", "eq": "equal", "neq": "not_equal", "lt": "less",
+    "le": "less_equal", "gt": "greater", "ge": "greater_equal", "and_": "bitwise_and",
+    "or_": "bitwise_or", "xor": "bitwise_xor", "bitwise_not": "invert",
+    "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2",
+    "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh",
+    "degrees": "rad2deg", "radians": "deg2rad",
+}  # fmt: skip
+_PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
+
+
+def _function(op: Elementwise, name: str) -> Callable[..., Variable]:
+    @public
+    def call(*given: ArrayLike) -> Value:
+        return op(*operands(given))  # type: ignore[no-any-return]
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = op.doc
+    call.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
+        inspect.Parameter(p, inspect.Parameter.POSITIONAL_ONLY) for p in _PARAMETERS[op.arity]
+    ])
+    return call
+
+
+def _tables() -> dict[str, Callable[..., Variable]]:
+    assert ops.__all__, "importing the tables declares the ops"
+    found = {op.name: op for op in OPS.values() if isinstance(op, Elementwise)}
+    names = {name: name for name in found} | ALIASES
+    return {name: _function(found[op], name) for name, op in names.items() if op != "where"}
+
+
+#: The functions that follow from the op tables, by name.
+FUNCTIONS = _tables()
+
+
+@public
+def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Value:
+    """a where condition is true (not 0), b elsewhere; all three broadcast together."""
+    a, b = (as_tensor(v) if isinstance(v, list | tuple) else v for v in (a, b))
+    return arithmetic.where(reductions.truth(as_tensor(condition)), a, b)  # type: ignore[no-any-return]
+
+
+#: Theano's name of `where`.
+switch = where
+
+
+@public
+def cast(x: ArrayLike, dtype: Any) -> Value:
+    """x in another dtype, converted as NumPy's `astype`."""
+    return cast_to(as_tensor(x), dtype)  # type: ignore[no-any-return]
+
+
+@public
+def clip(x: ArrayLike, lo: ArrayLike, hi: ArrayLike) -> Value:
+    """x brought into lo..hi; None leaves a side open. Where lo > hi the result is hi, as in NumPy.
+    The dtype is that of all three together."""
+    x = as_tensor(x)
+    bounds = [as_tensor(b) if isinstance(b, list | tuple) else b for b in (lo, hi)]
+    y: Any = cast_to(x, common_dtype([x, *(b for b in bounds if b is not None)]))
+    if bounds[0] is not None:
+        y = arithmetic.maximum(y, bounds[0])
+    return y if bounds[1] is None else arithmetic.minimum(y, bounds[1])  # type: ignore[no-any-return]
+
+
+@public
+def round(x: ArrayLike, decimals: int = 0) -> Value:
+    """x to a number of decimals, halves to even. Integers stay as they are (decimals < 0 rounds
+    them to tens, hundreds, ...)."""
+    x = as_tensor(x)
+    if x.dtype.kind == "c":
+        raise DTypeError(f"round does not take {x.type}")
+    if x.dtype.kind in "iu" and decimals >= 0:
+        return x
+    if decimals == 0:
+        return FUNCTIONS["rint"](x)
+    scale = 10.0 ** abs(decimals)
+    real = cast_to(x, F64) if x.dtype.kind in "iu" else x
+    y = arithmetic.rint(real * scale) / scale if decimals > 0 else (
+        arithmetic.rint(real / scale) * scale
+    )  # fmt: skip
+    return cast_to(y, x.dtype)  # type: ignore[no-any-return]
+
+
+@public
+def relu(x: ArrayLike, alpha: ArrayLike = 0) -> Value:
+    """max(x, 0), or x where positive and alpha·x elsewhere."""
+    x = as_tensor(x)
+    if type(alpha) in (int, float) and alpha == 0:
+        return arithmetic.maximum(x, 0)  # type: ignore[no-any-return]
+    return arithmetic.where(x > 0, x, x * alpha)  # type: ignore[no-any-return]
+
+
+@public
+def isclose(
+    a: ArrayLike, b: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Value:
+    """|a - b| <= atol + rtol·|b|, as bool; infinities are close to themselves, NaN to nothing
+    unless equal_nan."""
+    a, b = as_tensor(a), as_tensor(b)
+    if b.dtype.kind not in "fc":
+        b = cast_to(b, common_dtype((b, 1.0)))
+    near = arithmetic.less_equal(arithmetic.absolute(a - b), atol + rtol * arithmetic.absolute(b))
+    close = (near & arithmetic.isfinite(b)) | arithmetic.equal(a, b)
+    if equal_nan:
+        close = close | (arithmetic.isnan(a) & arithmetic.isnan(b))
+    return close  # type: ignore[no-any-return]
+
+
+@public
+def allclose(
+    a: ArrayLike, b: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Value:
+    """Whether `isclose` holds everywhere, as a bool scalar."""
+    return reductions.all(isclose(a, b, rtol, atol, equal_nan))

@@ -1,0 +1,215 @@
+"""Reductions with NumPy's axes, dtypes and names.
+
+Everywhere: `axis` is None (all axes), an integer or a tuple, negative ones count from the end;
+`keepdims=True` leaves reduced axes with extent 1. An axis that does not exist, or is named twice,
+raises ShapeError; a dtype without meaning raises DTypeError.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+from jitgraph.errors import DTypeError
+from jitgraph.ir.elementwise import cast
+from jitgraph.ir.opdef import ArrayLike
+from jitgraph.ir.ops import normalisation, reduction
+from jitgraph.ir.ops.arithmetic import absolute, maximum, not_equal, sqrt, square
+from jitgraph.ir.ops.movement import dim, expand_dims, product
+from jitgraph.ir.types import BOOL, F64, DType, as_dtype, normalise_axes
+from jitgraph.ir.values import Value
+from jitgraph.tensor.operands import Axis, as_tensor, public
+
+_F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
+
+
+def _axes(x: Value, axis: Axis) -> tuple[int, ...]:
+    return normalise_axes(tuple(axis) if isinstance(axis, list) else axis, x.ndim)
+
+
+def _kept(y: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
+    return expand_dims(y, axes) if keepdims else y
+
+
+def _total_dtype(x: Value, dtype: Any) -> DType:
+    """What NumPy sums in: small integers widen to 64 bits."""
+    if dtype is not None:
+        return as_dtype(dtype)
+    if x.dtype.kind in "bi":
+        return np.dtype(np.int64)
+    return np.dtype(np.uint64) if x.dtype.kind == "u" else x.dtype
+
+
+def _mean_dtype(x: Value, dtype: Any, name: str) -> DType:
+    if dtype is None:
+        return x.dtype if x.dtype.kind in "fc" else F64
+    if (wanted := as_dtype(dtype)).kind not in "fc":
+        raise DTypeError(f"{name} cannot be computed in {wanted}", hint="give a floating dtype")
+    return wanted
+
+
+def _wide(dtype: DType) -> DType:
+    """What a dtype accumulates in: float16 would lose the sum of a few thousand elements."""
+    return _F32 if dtype == _F16 else dtype
+
+
+def _sum(x: Value, axes: tuple[int, ...], dtype: DType) -> Value:
+    if dtype == BOOL:
+        return reduction.any_over(cast(x, BOOL), axes)
+    return cast(reduction.sum_(cast(x, _wide(dtype)), axes), dtype)  # type: ignore[no-any-return]
+
+
+def _count(x: Value, axes: tuple[int, ...]) -> Any:
+    return product([dim(x, a) for a in axes])
+
+
+def _as_divisor(count: Any, dtype: DType) -> Any:
+    return cast(count, dtype) if isinstance(count, Value) else count
+
+
+# --- sums and products ---------------------------------------------------------------------------
+@public
+def sum(x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Value:
+    """The sum of elements. bool and small integers sum in 64 bits, float16 in float32 (the result
+    is float16 again); dtype chooses another."""
+    x = as_tensor(x)
+    axes = _axes(x, axis)
+    return _kept(_sum(x, axes, _total_dtype(x, dtype)), axes, keepdims)
+
+
+@public
+def prod(x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Value:
+    """The product of elements, in the dtypes of `sum`. Complex operands raise DTypeError."""
+    x = as_tensor(x)
+    axes, total = _axes(x, axis), _total_dtype(x, dtype)
+    if total == BOOL:
+        return _kept(reduction.all_over(cast(x, BOOL), axes), axes, keepdims)
+    y = cast(reduction.prod(cast(x, _wide(total)), axes), total)
+    return _kept(y, axes, keepdims)
+
+
+@public
+def mean(x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Value:
+    """The arithmetic mean; float64 for integers and bool. NaN over no elements at all."""
+    x = as_tensor(x)
+    axes, result = _axes(x, axis), _mean_dtype(x, dtype, "mean")
+    return _kept(cast(_mean(x, axes, _wide(result)), result), axes, keepdims)
+
+
+def _mean(x: Value, axes: tuple[int, ...], dtype: DType) -> Value:
+    total = reduction.sum_(cast(x, dtype), axes)
+    return total / _as_divisor(_count(x, axes), dtype)  # type: ignore[no-any-return]
+
+
+@public
+def var(
+    x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False, ddof: int = 0
+) -> Value:
+    """The variance: mean of |x - mean(x)|², divided by the count less ddof. Real for complex x."""
+    x = as_tensor(x)
+    axes, result = _axes(x, axis), _mean_dtype(x, dtype, "var")
+    y = _variance(x, axes, _wide(result), ddof)
+    return _kept(y if y.dtype == _real(result) else cast(y, _real(result)), axes, keepdims)
+
+
+@public
+def std(
+    x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False, ddof: int = 0
+) -> Value:
+    """The standard deviation: the square root of `var`."""
+    return sqrt(var(x, axis, dtype, keepdims, ddof))  # type: ignore[no-any-return]
+
+
+def _real(dtype: DType) -> DType:
+    return np.empty(0, dtype).real.dtype
+
+
+def _variance(x: Value, axes: tuple[int, ...], dtype: DType, ddof: int) -> Value:
+    """Two passes, as NumPy: the mean first, so that large offsets do not cancel."""
+    deviation = cast(x, dtype) - expand_dims(_mean(x, axes, dtype), axes)
+    squares = square(absolute(deviation) if dtype.kind == "c" else deviation)
+    count = _count(x, axes)
+    if ddof:
+        left = count - ddof
+        count = maximum(left, 0) if isinstance(left, Value) else builtins.max(left, 0)
+    return reduction.sum_(squares, axes) / _as_divisor(count, squares.dtype)  # type: ignore[no-any-return]
+
+
+# --- extrema -------------------------------------------------------------------------------------
+@public
+def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The largest element, NaN if there is one. An axis without elements raises ShapeError."""
+    x = as_tensor(x)
+    axes = _axes(x, axis)
+    return _kept(reduction.max_(x, axes), axes, keepdims)
+
+
+@public
+def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
+    """The smallest element, NaN if there is one. An axis without elements raises ShapeError."""
+    x = as_tensor(x)
+    axes = _axes(x, axis)
+    return _kept(reduction.min_(x, axes), axes, keepdims)
+
+
+@public
+def argmax(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
+    """Position (int64) of the first largest element; over several axes it counts in C order."""
+    x = as_tensor(x)
+    axes = _axes(x, axis)
+    return _kept(reduction.argmax(x, axes), axes, keepdims)
+
+
+@public
+def argmin(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
+    """Position (int64) of the first smallest element; over several axes it counts in C order."""
+    x = as_tensor(x)
+    axes = _axes(x, axis)
+    return _kept(reduction.argmin(x, axes), axes, keepdims)
+
+
+@public
+def max_and_argmax(
+    x: ArrayLike, axis: Axis = None, keepdims: bool = False
+) -> tuple[Value, ...]:
+    """`max` and `argmax` in one."""
+    x = as_tensor(x)
+    return max(x, axis, keepdims), argmax(x, axis, keepdims)
+
+
+# --- truth ---------------------------------------------------------------------------------------
+def truth(x: Value) -> Value:
+    """x as bool: what is not 0 is true."""
+    return x if x.dtype == BOOL else not_equal(x, 0)
+
+
+@public
+def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
+    """Whether an element is true (not 0)."""
+    x = as_tensor(x)
+    axes = _axes(x, axis)
+    return _kept(reduction.any_over(truth(x), axes), axes, keepdims)
+
+
+@public
+def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
+    """Whether every element is true (not 0)."""
+    x = as_tensor(x)
+    axes = _axes(x, axis)
+    return _kept(reduction.all_over(truth(x), axes), axes, keepdims)
+
+
+# --- composite -----------------------------------------------------------------------------------
+@public
+def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
+    """log(sum(exp(x))) without overflow; -inf over no elements. Integers become float64."""
+    x = as_float(as_tensor(x))
+    axes = _axes(x, axis)
+    return _kept(normalisation.logsumexp(x, axes), axes, keepdims)
+
+
+def as_float(x: Value) -> Value:
+    """x itself if its dtype is floating or complex, else as float64."""
+    return x if x.dtype.kind in "fc" else cast(x, F64)

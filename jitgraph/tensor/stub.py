@@ -1,0 +1,66 @@
+"""Writes `__init__.pyi`, so that type checkers and editors see the functions made from tables.
+
+`python -m jitgraph.tensor.stub` rewrites it; a test says when it is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+from jitgraph.tensor.constructors import CONSTRUCTORS
+from jitgraph.tensor.math import FUNCTIONS
+
+_PACKAGE = Path(__file__).parent
+_HEAD = '''"""Written by `python -m jitgraph.tensor.stub`; do not edit."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+'''
+_ALIASES = {
+    "as_tensor_variable": "as_tensor", "constant": "as_tensor", "log_softmax": "nnet.log_softmax",
+    "softmax": "nnet.softmax",
+}  # fmt: skip
+
+
+def stub() -> str:
+    """The text of `__init__.pyi`."""
+    parts = [_HEAD, *_imports(), "\n"]
+    parts += (f"{alias} = {name}\n" for alias, name in _ALIASES.items())
+    parts.append("inf: float\nnan: float\npi: float\nnewaxis: None\n")
+    parts.append("_Name: TypeAlias = str | None\n_Shape: TypeAlias = Sequence[Any] | None\n\n")
+    parts += (_elementwise(name) for name in FUNCTIONS)
+    parts += (_constructor(name) for name in CONSTRUCTORS)
+    parts.append("\n__all__: list[str]\n")
+    return "".join(parts)
+
+
+def _imports() -> Iterator[str]:
+    """The names `__init__.py` takes from its modules, each re-exported."""
+    tree = ast.parse((_PACKAGE / "__init__.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            for name in (a.name for a in node.names if a.name not in ("FUNCTIONS", "CONSTRUCTORS")):
+                yield f"from {node.module} import {name} as {name}\n"
+
+
+def _elementwise(name: str) -> str:
+    parameters = inspect.signature(FUNCTIONS[name]).parameters
+    listed = ", ".join(f"{p}: Any" for p in parameters)
+    return f"def {name}({listed}, /) -> Variable: ...\n"
+
+
+def _constructor(name: str) -> str:
+    parameters = inspect.signature(CONSTRUCTORS[name]).parameters
+    if "names" in parameters:
+        return f"def {name}(*names: Any) -> list[Variable]: ...\n"
+    types = {"name": "_Name", "dtype": "Any", "shape": "_Shape"}
+    listed = ", ".join(f"{p}: {types[p]} = None" for p in parameters)
+    return f"def {name}({listed}) -> Variable: ...\n"
+
+
+if __name__ == "__main__":
+    (_PACKAGE / "__init__.pyi").write_text(stub())

@@ -1,0 +1,286 @@
+"""`Variable`: the array a user computes with before it exists."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from jitgraph.errors import DTypeError, InternalError, TruthValueError
+from jitgraph.ir.opdef import ArrayLike, Size
+from jitgraph.ir.ops import arithmetic, movement
+from jitgraph.ir.printer import print_expression
+from jitgraph.ir.types import DTYPE_NAMES
+from jitgraph.ir.values import Value
+from jitgraph.tensor import indexing, linear, math, reductions, shaping
+from jitgraph.tensor.operands import Axis, refuse, typed, user_class
+
+#: What `Variable.eval` calls: `(variable, givens) -> array`. Compiling lies above this package, and
+#: imports point downward only, so `jitgraph.function` puts its evaluator here when imported.
+EVALUATOR: Callable[[Variable, Mapping[Any, Any]], Any] | None = None
+
+_equal, _not_equal = math.FUNCTIONS["equal"], math.FUNCTIONS["not_equal"]
+
+
+@user_class
+class Variable(Value):
+    """A symbolic array: arithmetic, comparison, indexing and the methods of NumPy arrays build
+    expressions, which `jitgraph.function` compiles.
+
+    `type` has its dtype and what is known of its shape. All errors are `jitgraph.errors` and name
+    the line of the user's program.
+    """
+
+    #: What `eval` has compiled for this expression, by the set of variables given.
+    __slots__ = ("evaluators",)
+    #: Results of ops over this class and its subclasses are of this class.
+    expression_class: ClassVar[type[Variable]]
+    __hash__ = Value.__hash__
+
+    # --- what it is ------------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int | Variable, ...]:
+        """Extents: integers where known, else int64 scalar variables."""
+        return tuple(map(_size, movement.dims(self)))
+
+    @property
+    def size(self) -> int | Variable:
+        """The number of elements."""
+        return _size(movement.product(movement.dims(self)))
+
+    @property
+    def T(self) -> Variable:  # noqa: N802  (NumPy's name)
+        """The axes in reverse order."""
+        return shaping.transpose(self)
+
+    def eval(self, givens: Mapping[Any, Any] | None = None) -> Any:
+        """The value as a NumPy array, given arrays (or lists, numbers) for the variables it is
+        made of: `(x + y).eval({x: 1, y: [2, 3]})`. For a look at a result, not for speed."""
+        if EVALUATOR is None:
+            raise InternalError("nothing can evaluate yet", hint="import jitgraph")
+        return EVALUATOR(self, givens or {})
+
+    # --- comparison, and what a symbol cannot be -------------------------------------------------
+    def __eq__(self, other: object) -> Any:
+        return _equal(self, other) if _is_array(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Any:
+        return _not_equal(self, other) if _is_array(other) else NotImplemented
+
+    def __bool__(self) -> bool:
+        refuse(
+            TruthValueError(
+                f"{self.describe()} ({self.type}) is symbolic: it is neither true nor false yet",
+                hint="choose between values with T.where(condition, a, b)",
+            ),
+            self,
+        )
+
+    def _refuse(self, what: str) -> NoReturn:
+        refuse(
+            DTypeError(
+                f"{self.describe()} ({self.type}) is symbolic: {what}",
+                hint="compute it with .eval({variable: value}) or jitgraph.function",
+            ),
+            self,
+        )
+
+    def __float__(self) -> float:
+        self._refuse("it has no number yet")
+
+    def __int__(self) -> int:
+        self._refuse("it has no number yet")
+
+    def __complex__(self) -> complex:
+        self._refuse("it has no number yet")
+
+    def __index__(self) -> int:
+        self._refuse("it has no number yet")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        self._refuse("it is no NumPy array yet")
+
+    def __len__(self) -> int:
+        length = self._leading("has no length")
+        return length if isinstance(length, int) else self._refuse("its length is not known yet")
+
+    def __iter__(self) -> Iterator[Variable]:
+        length = self._leading("cannot be iterated over")
+        if not isinstance(length, int):
+            refuse(
+                DTypeError(
+                    f"cannot iterate over {self.describe()} ({self.type}): its length is not known",
+                    hint="give the shape when the variable is made, such as shape=(3, None)",
+                ),
+                self,
+            )
+        return (indexing.getitem(self, i) for i in range(length))
+
+    def _leading(self, without: str) -> Any:
+        if not self.ndim:
+            refuse(DTypeError(f"{self.describe()} is a scalar ({self.type}): it {without}"), self)
+        return self.type.shape[0]
+
+    # --- products, indexing ----------------------------------------------------------------------
+    def __matmul__(self, other: ArrayLike) -> Variable:
+        return linear.matmul(self, other)
+
+    def __rmatmul__(self, other: ArrayLike) -> Variable:
+        return linear.matmul(other, self)
+
+    def __divmod__(self, other: ArrayLike) -> tuple[Variable, Variable]:
+        return self // other, self % other
+
+    def __round__(self, decimals: int = 0) -> Variable:
+        return math.round(self, decimals)
+
+    def dot(self, other: ArrayLike) -> Variable:
+        """`T.dot(self, other)`."""
+        return linear.dot(self, other)
+
+    def __getitem__(self, key: Any) -> Variable:
+        return indexing.getitem(self, key)
+
+    def take(self, indices: ArrayLike, axis: int | None = None) -> Variable:
+        """Elements at integer indices along an axis, or of the flattened array."""
+        return indexing.take(self, indices, axis)
+
+    # --- reductions: see `tensor.reductions` -----------------------------------------------------
+    def sum(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
+        """The sum of elements over axes."""
+        return reductions.sum(self, axis, dtype, keepdims)
+
+    def prod(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
+        """The product of elements over axes."""
+        return reductions.prod(self, axis, dtype, keepdims)
+
+    def mean(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
+        """The arithmetic mean over axes."""
+        return reductions.mean(self, axis, dtype, keepdims)
+
+    def var(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False, ddof: int = 0
+    ) -> Variable:
+        """The variance over axes."""
+        return reductions.var(self, axis, dtype, keepdims, ddof)
+
+    def std(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False, ddof: int = 0
+    ) -> Variable:
+        """The standard deviation over axes."""
+        return reductions.std(self, axis, dtype, keepdims, ddof)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+        """The smallest element over axes."""
+        return reductions.min(self, axis, keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+        """The largest element over axes."""
+        return reductions.max(self, axis, keepdims)
+
+    def argmin(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+        """Position of the smallest element."""
+        return reductions.argmin(self, axis, keepdims)
+
+    def argmax(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+        """Position of the largest element."""
+        return reductions.argmax(self, axis, keepdims)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+        """Whether an element is true."""
+        return reductions.any(self, axis, keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+        """Whether every element is true."""
+        return reductions.all(self, axis, keepdims)
+
+    # --- shape: see `tensor.shaping` -------------------------------------------------------------
+    def reshape(self, *shape: Any) -> Variable:
+        """The elements under another shape; one size may be -1."""
+        return shaping.reshape(self, *shape)
+
+    def flatten(self, ndim: int = 1) -> Variable:
+        """The trailing axes merged so that `ndim` are left."""
+        return shaping.flatten(self, ndim)
+
+    def ravel(self) -> Variable:
+        """All elements as a vector."""
+        return shaping.ravel(self)
+
+    def transpose(self, *axes: Any) -> Variable:
+        """The axes in another order, reversed by default."""
+        return shaping.transpose(self, *axes)
+
+    def dimshuffle(self, *pattern: Any) -> Variable:
+        """The axes in the order of the pattern, with a new one for every "x"."""
+        return shaping.dimshuffle(self, *pattern)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Variable:
+        """Two axes exchanged."""
+        return shaping.swapaxes(self, axis1, axis2)
+
+    def squeeze(self, axis: Axis = None) -> Variable:
+        """Without axes of extent 1."""
+        return shaping.squeeze(self, axis)
+
+    # --- elementwise -----------------------------------------------------------------------------
+    def astype(self, dtype: Any) -> Variable:
+        """The same numbers in another dtype."""
+        return math.cast(self, dtype)
+
+    def clip(self, lo: ArrayLike = None, hi: ArrayLike = None) -> Variable:
+        """Brought into lo..hi; None leaves a side open."""
+        return math.clip(self, lo, hi)
+
+    def round(self, decimals: int = 0) -> Variable:
+        """Rounded to a number of decimals, halves to even."""
+        return math.round(self, decimals)
+
+    def conj(self) -> Variable:
+        """The complex conjugate."""
+        return typed(arithmetic.conjugate(self) if self.dtype.kind == "c" else self)
+
+    conjugate = conj
+
+    def copy(self) -> Variable:
+        """Itself: a variable never changes."""
+        return self
+
+    # --- display ---------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return f"{self.describe()}: {self.type}"
+
+    def __str__(self) -> str:
+        """The whole expression as a function of the variables it is made of."""
+        return print_expression(self)
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "name": self.name or "", "dtype": DTYPE_NAMES[self.dtype], "type": str(self.type),
+            "made at": self.location.short if self.location else "",
+        }  # fmt: skip
+        cells = "".join(
+            f"<tr><th>{key}</th><td>{html.escape(text)}</td></tr>"
+            for key, text in rows.items()
+            if text
+        )
+        return f"<table>{cells}</table><pre>{html.escape(str(self))}</pre>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+
+Variable.expression_class = Variable
+
+
+def _size(size: Size) -> int | Variable:
+    return typed(size) if isinstance(size, Value) else size
+
+
+def _is_array(other: object) -> bool:
+    """Whether `==` with other has NumPy's meaning, rather than that of Python objects."""
+    if isinstance(other, np.ndarray | np.generic):
+        return other.dtype in DTYPE_NAMES
+    return isinstance(other, Value | int | float | complex | list | tuple)

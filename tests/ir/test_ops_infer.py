@@ -1,0 +1,250 @@
+"""Inference and evaluation agree, for every op in the tables, on every dtype it takes.
+
+The cases are derived from the declarations, so an op added to a table is tested as it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jitgraph.errors import DTypeError, JitgraphError, OutOfBoundsError, ShapeError
+from jitgraph.ir import ops as _tables  # noqa: F401
+from jitgraph.ir.elementwise import Elementwise, cast
+from jitgraph.ir.opdef import OPS, OpDef, emit
+from jitgraph.ir.ops.arithmetic import add, equal, invert, power, where
+from jitgraph.ir.ops.exponential import exp
+from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_axis
+from jitgraph.ir.ops.linear import matmul
+from jitgraph.ir.ops.movement import broadcast_to, concatenate, reshape, squeeze, transpose
+from jitgraph.ir.ops.normalisation import softmax
+from jitgraph.ir.ops.reduction import Reduction, max_, sum_
+from jitgraph.ir.types import DTYPE_NAMES, DTYPES, Extent, Type, parse_type, type_of
+from jitgraph.ir.values import Literal, Value
+
+Case = tuple[list[np.ndarray], dict[str, Any]]
+
+
+def example(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Small positive numbers, in the domain of nearly every op."""
+    size = int(np.prod(shape, dtype=np.int64))
+    return (np.arange(size) % 3).reshape(shape).astype(DTYPES[dtype])
+
+
+def index(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
+def size(number: int) -> np.ndarray:
+    return np.array(number, np.int64)
+
+
+# --- the cases of each op ------------------------------------------------------------------------
+def elementwise_cases(definition: Elementwise) -> list[Case]:
+    shapes = [((2, 1, 3), (4, 3), ()), ((), (), ()), ((0, 3), (), (3,))]
+    cases: list[Case] = []
+    for dtypes in itertools.product(DTYPES, repeat=definition.arity):
+        if definition.arity == 3 and len(set(dtypes[1:])) > 1:
+            continue
+        for chosen in shapes:
+            arrays = [example(s, d) for s, d in zip(chosen, dtypes, strict=False)]
+            cases.append((arrays, {}))
+    return cases
+
+
+def reduction_cases(definition: Reduction) -> list[Case]:
+    return [
+        ([example(shape, dtype)], {"axes": axes})
+        for dtype in DTYPES
+        for shape in ((2, 3, 2), (3,), ())
+        for count in range(len(shape) + 1)
+        for axes in itertools.combinations(range(len(shape)), count)
+    ]
+
+
+def over_dtypes(*shapes: tuple[int, ...], **attrs: Any) -> list[Case]:
+    return [([example(s, d) for s in shapes], attrs) for d in DTYPES]
+
+
+def along_axes(shape: tuple[int, ...]) -> list[Case]:
+    return [case for axes in ((), (0,), (1,), (0, 1)) for case in over_dtypes(shape, axes=axes)]
+
+
+def with_operands(cases: list[Case], *more: np.ndarray) -> list[Case]:
+    return [([*arrays, *more], attrs) for arrays, attrs in cases]
+
+
+SLICE = {"axes": (0, 1), "starts": (None, 2), "sizes": (2, None), "steps": (2, -1)}
+OTHER_CASES: dict[str, list[Case]] = {
+    "constant": [([], {"value": Literal(example((2, 3), d))}) for d in DTYPES],
+    "cast": [case for to in DTYPES.values() for case in over_dtypes((2, 3), dtype=to)],
+    "bitcast": [case for to in DTYPES.values() for case in over_dtypes((2, 3), dtype=to)],
+    "dim": over_dtypes((2, 3), axis=1),
+    "iota": [([size(5)], {"shape": (None,)}), ([size(0)], {"shape": (None,)}),
+             ([], {"shape": (4,)})],
+    "broadcast_to": [*over_dtypes((3, 1), shape=(2, 3, 4)),
+                     *with_operands(over_dtypes((3, 1), shape=(2, 3, None)), size(4))],
+    "sum_to": [*over_dtypes((2, 3, 4), shape=(3, 1)),
+               *with_operands(over_dtypes((2, 3, 4), shape=(None, 1)), size(3))],
+    "reshape": [*over_dtypes((2, 6), shape=(3, 4)), *over_dtypes((1, 1), shape=()),
+                *with_operands(over_dtypes((2, 6), shape=(3, None)), size(4))],
+    "transpose": [*over_dtypes((2, 3, 4), perm=(2, 0, 1)), *over_dtypes((), perm=())],
+    "expand_dims": [*over_dtypes((2, 3), axes=(0, 2, 4)), *over_dtypes((), axes=(0,))],
+    "squeeze": over_dtypes((1, 3, 1), axes=(0, 2)),
+    "concatenate": [*over_dtypes((2, 3), (2, 0), (2, 4), axis=1), *over_dtypes((2,), axis=0)],
+    "slice": with_operands(over_dtypes((4, 5), **SLICE), size(1), size(3)),
+    "set_slice": with_operands(over_dtypes((4, 5), (2, 3), **SLICE), size(1), size(3)),
+    "gather": [*with_operands(over_dtypes((4, 5)), index(0, 3, 3)),
+               *with_operands(over_dtypes((4, 5)), index(0, 3), index(4, 0)[:, None]),
+               *with_operands(over_dtypes((4,)), size(2))],
+    "scatter_add": [*with_operands(over_dtypes((4, 5), (3, 5)), index(0, 3, 3)),
+                    *with_operands(over_dtypes((4,), ()), size(2))],
+    "matmul": [case for a, b in (((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)),
+                                 ((5, 1, 2, 3), (4, 3, 2)), ((2, 0), (0, 3)))
+               for case in over_dtypes(a, b)],
+    "softmax": along_axes((2, 3)),
+    "log_softmax": along_axes((2, 3)),
+    "logsumexp": along_axes((2, 3)),
+}  # fmt: skip
+
+
+def cases(definition: OpDef) -> list[Case]:
+    if isinstance(definition, Elementwise):
+        return elementwise_cases(definition)
+    return reduction_cases(definition) if isinstance(definition, Reduction) else (
+        OTHER_CASES[definition.name]
+    )
+
+
+def blurred(type_: Type) -> list[Type]:
+    """The same type as it may be known before the call: without extents, or with names."""
+    named = [Extent(f"n{d}", not_one=d > 1) if d != 1 else None for d in type_.shape]
+    return [type_.with_shape([None] * type_.rank), type_.with_shape(named)]
+
+
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
+@pytest.mark.parametrize("definition", OPS.values(), ids=list(OPS))
+def test_evaluation_is_of_the_inferred_type(definition: OpDef) -> None:
+    accepted = 0
+    for arrays, attrs in cases(definition):
+        types = [type_of(a) for a in arrays]
+        try:
+            inferred = definition.infer(types, attrs)
+        except DTypeError:
+            continue
+        accepted += 1
+        result = definition.evaluate(*arrays, **attrs)
+        told = f"{definition.name}({', '.join(map(str, types))}) {attrs}"
+        assert isinstance(result, np.ndarray), f"{told} gives a {type(result).__name__}"
+        assert result.dtype == inferred.dtype, told
+        assert result.ndim == inferred.rank, told
+        for known in (inferred, *knowing_less(definition, types, attrs)):
+            for have, want in zip(result.shape, known.shape, strict=True):
+                fits = have == want if isinstance(want, int) else (
+                    want is None or (want.name == f"n{have}" and not (want.not_one and have == 1))
+                )
+                assert fits, f"{told} has shape {result.shape}, inferred {known}"
+    assert accepted, f"{definition.name} accepted no example at all"
+
+
+def knowing_less(definition: OpDef, types: list[Type], attrs: dict[str, Any]) -> list[Type]:
+    return [definition.infer(list(less), attrs) for less in zip(*map(blurred, types), strict=True)]
+
+
+# --- errors when the expression is built ---------------------------------------------------------
+def var(text: str, name: str) -> Value:
+    return Value(parse_type(text), name=name)
+
+
+REFUSED = {
+    "cannot add f64[3] and f64[4] (dimension 0: 3 is not 4 and neither is 1)":
+        lambda: var("f64[3]", "a") + var("f64[4]", "b"),
+    "cannot where bool[2] and f64[n, 3] and f64[] (dimension 1: 2 is not 3 and neither is 1)":
+        lambda: where(var("bool[2]", "c"), var("f64[n, 3]", "a"), 0.0),
+    "cannot multiply f64[2, 3] by f64[4, 5]: the inner dimensions 3 and 4 differ":
+        lambda: matmul(var("f64[2, 3]", "a"), var("f64[4, 5]", "b")),
+    "cannot multiply f64[2, 3] by f32[3, 5]":
+        lambda: matmul(var("f64[2, 3]", "a"), var("f32[3, 5]", "b")),
+    "a matrix product takes no scalars: f64[] and f64[3]":
+        lambda: matmul(var("f64[]", "a"), var("f64[3]", "b")),
+    "invert does not take f64": lambda: invert(var("f64[3]", "a")),
+    "exp does not take complex operands": lambda: exp(var("c128[3]", "a")),
+    "cannot reshape f64[2, 3] to [4]: the sizes differ":
+        lambda: reshape(var("f64[2, 3]", "a"), [4]),
+    "cannot reshape f64[2, 3] to [4, -1]: 6 / 4":
+        lambda: reshape(var("f64[2, 3]", "a"), [4, -1]),
+    "only one dimension of a reshape may be -1":
+        lambda: reshape(var("f64[2, 3]", "a"), [-1, -1]),
+    "cannot broadcast f64[3] to [2, 4] (dimension 1: 3 is not 4)":
+        lambda: broadcast_to(var("f64[3]", "a"), [2, 4]),
+    "[0, 0] is no permutation of the 2 axes of f64[2, 3]":
+        lambda: transpose(var("f64[2, 3]", "a"), [0, 0]),
+    "cannot squeeze axis 0 of f64[2, 1]: its extent is not 1":
+        lambda: squeeze(var("f64[2, 1]", "a"), [0]),
+    "cannot concatenate f64[2, 3] and f64[4, 4] along axis 0 (dimension 1: 3 is not 4)":
+        lambda: concatenate([var("f64[2, 3]", "a"), var("f64[4, 4]", "b")], 0),
+    "max of an axis of extent 0 in f64[0, n] has no value":
+        lambda: max_(var("f64[0, n]", "a"), [0]),
+    "sum: axes [2] do not fit f64[2, 3]": lambda: sum_(var("f64[2, 3]", "a"), [2]),
+    "sum does not take bool[3]": lambda: sum_(var("bool[3]", "a"), [0]),
+    "softmax does not take i64[3]": lambda: softmax(var("i64[3]", "a"), [0]),
+    "too many indices: 2 for f64[3]":
+        lambda: gather(var("f64[3]", "a"), [var("i64[]", "i"), var("i64[]", "j")]),
+    "5 elements from 0 by 1 are not all inside axis 0 with size 3":
+        lambda: slice_axis(var("f64[3]", "a"), 0, 0, 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_build_errors_name_the_types_and_the_place(message: str) -> None:
+    with pytest.raises(JitgraphError) as caught:
+        REFUSED[message]()
+    assert caught.value.message == message
+
+
+def test_a_build_error_shows_the_line_and_the_operands() -> None:
+    a, b = var("f64[3]", "a"), var("f64[4]", "b")
+    with pytest.raises(ShapeError) as caught:
+        a + b
+    text = str(caught.value)
+    assert "test_ops_infer.py:" in text
+    assert "a + b\n" in text
+    assert "^^^^^" in text
+    assert "a: f64[3]      b: f64[4]" in text
+
+
+def test_python_scalars_adapt_and_do_not_overflow() -> None:
+    small = var("i8[3]", "x")
+    assert str(add(small, 1).type) == "i8[3]"
+    assert str(add(small, 1.5).type) == "f64[3]"
+    assert str(add(var("f32[3]", "x"), 1.5).type) == "f32[3]"
+    assert str(add(small, np.int32(1)).type) == "i32[3]"
+    with pytest.raises(DTypeError, match="300"):
+        add(small, 300)
+    assert str(equal(small, 300).type) == "bool[3]"
+
+
+def test_casting_to_the_same_dtype_builds_nothing() -> None:
+    x = var("f64[n]", "x")
+    assert cast(x, "f64") is x
+    assert str(power(x, 2).type) == "f64[n]"
+
+
+def test_a_write_must_fit_the_slice() -> None:
+    attrs = {"axes": (0,), "starts": (0,), "sizes": (1,), "steps": (1,)}
+    with pytest.raises(ShapeError):
+        emit(SET_SLICE, (var("f64[4]", "x"), var("f64[3]", "v")), **attrs)
+
+
+def test_an_index_out_of_bounds_is_shown_as_the_user_wrote_it() -> None:
+    with pytest.raises(OutOfBoundsError, match="index 4 is out of bounds for axis 0 with size 3"):
+        OPS["gather"].evaluate(np.ones(3), index(0, 4))
+    with pytest.raises(OutOfBoundsError, match="index -4 is out of bounds for axis 0 with size 3"):
+        OPS["gather"].evaluate(np.ones(3), index(-4 + 3))
+
+
+def test_every_dtype_has_one_name() -> None:
+    assert {DTYPE_NAMES[d] for d in DTYPES.values()} == set(DTYPES)

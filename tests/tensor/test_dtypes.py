@@ -1,0 +1,118 @@
+"""Promotion is NumPy's own (NEP 50): every op, every pair of dtypes, and Python scalars."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import jitgraph.tensor as T
+from jitgraph.errors import DTypeError
+from jitgraph.ir.elementwise import COMPLEX, Elementwise
+from jitgraph.ir.opdef import OPS
+from jitgraph.ir.types import DTYPE_NAMES
+from tests.tensor.helpers import assert_same, evaluate
+
+DTYPES = list(DTYPE_NAMES)
+SCALARS = [True, 2, 2.5, 2j]
+BINARY = [op for op in OPS.values() if isinstance(op, Elementwise) and op.arity == 2]
+UNARY = [op for op in OPS.values() if isinstance(op, Elementwise) and op.arity == 1]
+
+
+def numpy_dtype(op, *operands):
+    """NumPy's result dtype, or None where it has no loop or one we leave out."""
+    function = op.numpy if isinstance(op.numpy, np.ufunc) else np.sqrt  # sigmoid, erf, ...
+    try:
+        with np.errstate(all="ignore"):
+            dtype = function(*operands).dtype
+    except TypeError:
+        return None
+    complex_ = any(np.asarray(o).dtype.kind == "c" for o in operands)
+    return None if complex_ and op.name not in COMPLEX else dtype
+
+
+def our_dtype(op, *operands):
+    try:
+        return T.FUNCTIONS[op.name](*operands).dtype
+    except DTypeError:
+        return None
+
+
+@pytest.mark.parametrize("op", BINARY, ids=lambda op: op.name)
+def test_binary(op):
+    for a, b in itertools.product(DTYPES, DTYPES):
+        want = numpy_dtype(op, np.ones(1, a), np.ones(1, b))
+        assert our_dtype(op, T.tensor(a, (None,)), T.tensor(b, (None,))) == want, (a, b)
+
+
+@pytest.mark.parametrize("op", BINARY, ids=lambda op: op.name)
+def test_binary_with_python_scalars(op):
+    for a, scalar in itertools.product(DTYPES, SCALARS):
+        x, array = T.tensor(a, (None,)), np.ones(1, a)
+        assert our_dtype(op, x, scalar) == numpy_dtype(op, array, scalar), (a, scalar)
+        assert our_dtype(op, scalar, x) == numpy_dtype(op, scalar, array), (scalar, a)
+
+
+@pytest.mark.parametrize("op", UNARY, ids=lambda op: op.name)
+def test_unary(op):
+    for a in DTYPES:
+        assert our_dtype(op, T.tensor(a, (None,))) == numpy_dtype(op, np.ones(1, a)), a
+
+
+@pytest.mark.parametrize("a", DTYPES, ids=str)
+def test_where_concatenate_dot_clip(a):
+    x, array = T.tensor(a, (None,)), np.ones(2, a)
+    for b in DTYPES:
+        y, other = T.tensor(b, (None,)), np.ones(2, b)
+        want = np.result_type(a, b)
+        assert T.where(x, x, y).dtype == want
+        assert T.concatenate([x, y]).dtype == want
+        assert T.concatenate([x, other]).dtype == want
+        assert T.stack([x, other]).dtype == want
+        assert T.dot(x, y).dtype == np.dot(array, other).dtype
+        assert (x @ other).dtype == want
+        assert (array @ y).dtype == want
+    for scalar in SCALARS[:3]:
+        assert T.where([True], x, scalar).dtype == np.where([True], array, scalar).dtype
+        if a.kind not in "bc":
+            assert T.clip(x, 0, scalar).dtype == np.clip(array, 0, scalar).dtype
+
+
+def test_python_scalars_adapt_and_must_fit():
+    x = T.tensor("int8", (None,), "x")
+    assert (x + 100).dtype == np.int8
+    assert (x + np.int64(100)).dtype == np.int64
+    with pytest.raises(DTypeError, match="out of bounds for int8"):
+        x + 300
+    assert_same(evaluate(x < 300, {x: np.array([5], np.int8)}), [True])
+
+
+def test_functions_without_variables_are_symbolic():
+    assert_same(evaluate(T.add(np.float32(1), 2)), np.float32(3))
+    assert_same(evaluate(T.add(1, 2)), np.int64(3))
+    assert_same(evaluate(T.exp([0, 1])), np.exp([0, 1]))
+    assert isinstance(T.sqrt(2), T.Variable)
+
+
+def test_lists_of_variables():
+    x, y = T.scalars("x", "y")
+    assert_same(evaluate(T.exp([x, y]), {x: 0, y: 1}), np.exp([0.0, 1.0]))
+    assert_same(evaluate(T.add([x, y], [[1], [2]]), {x: 0, y: 1}), [[1.0, 2.0], [2.0, 3.0]])
+    assert_same(evaluate(T.where([True, False], [x, y], 5), {x: 0, y: 1}), [0.0, 5.0])
+
+
+def test_numpy_arrays_on_the_left_defer():
+    x = T.vector("x")
+    for made in (np.ones(3) + x, np.float64(2) * x, np.ones((2, 3)) @ x, np.ones(3) > x):
+        assert isinstance(made, T.Variable)
+
+
+@pytest.mark.parametrize("dtype", ["U3", "O", "M8[s]", "longdouble"])
+def test_foreign_dtypes(dtype):
+    with pytest.raises(DTypeError):
+        T.constant(np.zeros(2, dtype))
+    with pytest.raises(DTypeError):
+        T.vector() + np.zeros(2, dtype)
+
+
+def test_byte_order_is_made_native():
+    assert T.constant(np.ones(2, ">f8")).dtype == np.dtype("=f8")
