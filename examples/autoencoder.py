@@ -37,10 +37,10 @@ PICTURES = Path("out")
 
 
 def initial_weights(pixels: int, hidden: int, seed: int = 0) -> Array:
-    """W[pixels, hidden], uniform within ±4 √(6 / (pixels + hidden)): the bound for sigmoid units
-    of Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
-    networks". The dtype is floatX."""
-    bound = 4 * math.sqrt(6 / (pixels + hidden))
+    """W[pixels, hidden], uniform within ±√(6 / (pixels + hidden)), the bound of Glorot and Bengio
+    (2010), "Understanding the difficulty of training deep feedforward neural networks". The dtype
+    is floatX."""
+    bound = math.sqrt(6 / (pixels + hidden))
     random = np.random.default_rng(seed)
     return random.uniform(-bound, bound, (pixels, hidden)).astype(jg.config.floatX)
 
@@ -76,12 +76,10 @@ class AutoEncoder:
     def cost(self, x: Variable) -> Variable:
         """The mean cross-entropy of the rows of x and what becomes of them."""
         out = self.decoded(self.encoded(x))
-        cross_entropy = -T.sum(x * T.log(out) + (1 - x) * T.log(1 - out), axis=1)
+        cross_entropy: Variable = -T.sum(x * T.log(out) + (1 - x) * T.log(1 - out), axis=1)
         return cross_entropy.mean()
 
-    def compile_step(
-        self, batch: int = BATCH, learning_rate: float = LEARNING_RATE
-    ) -> Callable[[int], Any]:
+    def compile_step(self, batch: int = BATCH, learning_rate: float = LEARNING_RATE) -> Any:
         """A function of a minibatch's first row: one step down the gradient, and the cost before
         it."""
         x, start = T.matrix("x"), T.lscalar("start")
@@ -156,7 +154,7 @@ def draw(picture: Array, title: str, path: str | os.PathLike[str]) -> Path:
 def draw_features(
     weights: Array, size: tuple[int, int], path: str | os.PathLike[str], count: int = 100
 ) -> Path:
-    """The strongest features, W[pixels, hidden]'s columns of greatest norm, as images."""
+    """The strongest features as images: the columns of weights[pixels, hidden] of greatest norm."""
     strongest = np.argsort(-np.linalg.norm(weights, axis=0))[:count]
     columns = math.isqrt(max(len(strongest) - 1, 0)) + 1
     tiles = weights[:, strongest].T

@@ -154,16 +154,16 @@ def _pickled(path: Path, random: np.random.Generator, dtype: np.dtype[Any]) -> D
 # --- idx files -----------------------------------------------------------------------------------
 def _idx_files(folder: Path, half: str) -> tuple[Path, Path] | None:
     """The images and the labels of one half; None if neither file is there."""
-    found = [
-        next(filter(Path.exists, _spellings(folder, f"{half}-{what}", rank)), None)
+    spellings = [
+        list(_spellings(folder, f"{half}-{what}", rank))
         for what, rank in (("images", 3), ("labels", 1))
     ]
-    images, labels = found
+    images, labels = (next(filter(Path.exists, paths), None) for paths in spellings)
     if images is not None and labels is not None:
         return images, labels
     if images is None and labels is None:
         return None
-    missing = next(_spellings(folder, f"{half}-{'labels' if images else 'images'}", 1 if images else 3))
+    missing = spellings[images is not None][0]
     raise FileNotFoundError(f"{images or labels} is there, but {missing} is not")
 
 

@@ -37,7 +37,8 @@ class LogisticRegression:
 
     def negative_log_likelihood(self, y: Variable) -> Variable:
         """The mean of -log p(y), for labels y[n]."""
-        return -T.mean(T.log(self.p)[T.arange(y.shape[0]), y])
+        cost: Variable = -T.mean(T.log(self.p)[T.arange(y.shape[0]), y])
+        return cost
 
     def error_rate(self, y: Variable) -> Variable:
         """The part of the rows whose likeliest class is not y."""

@@ -29,15 +29,16 @@ LEARNING_RATE = 0.1
 SEED = 1
 
 
-def layer(x: Variable, w: Any) -> Variable:
+def layer(x: Variable, w: Variable) -> Variable:
     """sigmoid(w.T [x 1]): the last row of w holds the biases."""
     bias = np.array([1], dtype=jg.config.floatX)
     return T.nnet.sigmoid(T.dot(w.T, T.concatenate([x, bias])))
 
 
-def descend(cost: Variable, w: Any, learning_rate: float) -> Variable:
+def descend(cost: Variable, w: Variable, learning_rate: float) -> Variable:
     """w after one step of gradient descent."""
-    return w - learning_rate * T.grad(cost, wrt=w)
+    lower: Variable = w - learning_rate * T.grad(cost, wrt=w)
+    return lower
 
 
 def initial_weights(seed: int = SEED) -> tuple[Array, Array]:
@@ -53,9 +54,7 @@ class Network:
     output.
     """
 
-    def __init__(
-        self, w1: Array, w2: Array, learning_rate: float = LEARNING_RATE
-    ) -> None:
+    def __init__(self, w1: Array, w2: Array, learning_rate: float = LEARNING_RATE) -> None:
         x, y = T.vector("x"), T.scalar("y")
         self.w1 = jg.shared(w1.astype(jg.config.floatX), name="w1")
         self.w2 = jg.shared(w2.astype(jg.config.floatX), name="w2")
@@ -80,13 +79,12 @@ class Result:
 
 def train(network: Network, calls: int = 40_000) -> Result:
     """Train one sample a call, the four samples in turn."""
+    inputs = list(INPUTS.astype(network.w1.dtype))
+    samples = list(zip(inputs, TARGETS.tolist(), strict=True))
     started = time.perf_counter()
-    costs = [
-        [network.step(x, y) for x, y in zip(INPUTS, TARGETS, strict=True)]
-        for _ in range(calls // len(INPUTS))
-    ]
+    costs = [[network.step(x, y) for x, y in samples] for _ in range(calls // len(samples))]
     seconds = time.perf_counter() - started
-    return Result(np.array(costs), np.array([network.predict(x) for x in INPUTS]), seconds)
+    return Result(np.array(costs), np.array([network.predict(x) for x in inputs]), seconds)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -39,7 +39,7 @@ class Memory:
 
     def key(self, buffer: Buffer) -> str:
         slot = self.placement.get(buffer)
-        return f"slot{slot}" if slot is not None else buffer.name
+        return f"slot{slot}" if slot is not None else f"buffer{buffer.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def emit_kernel(
 ) -> KernelFunction:
     """Add the kernel's function to the module."""
     by_key = {memory.key(b): b for b in sorted(kernel.reads() | kernel.writes(),
-                                               key=lambda b: b.name)}  # fmt: skip
+                                               key=lambda b: b.number)}  # fmt: skip
     scalars = kernel.scalars()
     parameters = [f"ptr noalias %{key}" for key in by_key]
     for k, scalar in enumerate(scalars):

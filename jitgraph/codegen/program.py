@@ -104,13 +104,13 @@ class _Program:
             self.pointers[self.memory.key(buffer)] = f"%x{i}"
 
     def _constants(self) -> None:
-        for buffer in sorted(self._buffers(), key=lambda b: b.name):
+        for buffer in sorted(self._buffers(), key=lambda b: b.number):
             if buffer.kind != "constant":
                 continue
             assert buffer.constant is not None
             data = buffer.constant.array.tobytes()
             text = "".join(f"\\{byte:02X}" for byte in data)
-            name = f"@{buffer.name}"
+            name = f"@{self.memory.key(buffer)}"
             self.module.declare(
                 f'{name} = internal constant [{len(data)} x i8] c"{text}", align {_ALIGN}'
             )

@@ -79,6 +79,8 @@ class Builder:
     _shapes: dict[Value, Shape] = field(default_factory=dict)
     _leaders: dict[Value, Size] = field(default_factory=dict)
     _births: dict[Value, int] = field(default_factory=dict)
+    _parts: dict[Size, frozenset[Size]] = field(default_factory=dict)
+    _joined: dict[frozenset[Size], Size] = field(default_factory=dict)
     _depth: int = 0
 
     def __post_init__(self) -> None:
@@ -122,7 +124,9 @@ class Builder:
                 found = self._rewritten(definition, args, attrs)
             if found is None:
                 found = self._born(definition, args, attrs)
-            found = self._numbers[key] = self._interned(found)
+            if definition is not CONSTANT:
+                found = self._interned(found)
+            self._numbers[key] = found
         return found
 
     def _interned(self, value: Value) -> Value:
@@ -130,7 +134,7 @@ class Builder:
         op = value.op
         if op is None or op.definition is not CONSTANT:
             return value
-        return self._numbers.setdefault(self._key(CONSTANT, (), op.attrs), value)
+        return self.emit(CONSTANT, (), op.attrs)
 
     def _as_value(self, size: Size) -> Value:
         return size if isinstance(size, Value) else self._interned(constant(size, I64))
@@ -297,8 +301,30 @@ class Builder:
             if self.not_one(b):
                 self.check(equal(a, 1) | equal(a, b))
                 return b
+            return self._join(a, b)
+
+    def _join(self, a: Size, b: Size) -> Size:
+        """The broadcast of two extents of which nothing is known; of the same ones, the same."""
+        parts_a, parts_b = self._parts_of(a), self._parts_of(b)
+        parts = parts_a | parts_b
+        if parts in (parts_a, parts_b):
+            return a if parts == parts_a else b
+        if parts not in self._joined:
             self.check(equal(a, b) | equal(a, 1) | equal(b, 1))
-            return self.find(where(equal(a, 1), b, a))
+            joined = self.find(where(equal(a, 1), b, a))
+            self._joined[parts] = joined
+            self._parts[joined] = parts
+        return self._joined[parts]
+
+    def _parts_of(self, size: Size) -> frozenset[Size]:
+        return self._parts.get(size, frozenset((size,)))
+
+    def broadcasts(self, size: Size, whole: Size) -> bool:
+        """Whether an extent is known to be 1 or `whole`."""
+        size, whole = self.find(size), self.find(whole)
+        return size is whole or (isinstance(size, int) and size in (1, whole)) or (
+            self._parts_of(size) <= self._parts_of(whole)
+        )
 
 
 def rebuild(

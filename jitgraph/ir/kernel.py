@@ -51,8 +51,10 @@ BufferKind: TypeAlias = Literal["param", "result", "temporary", "constant"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Buffer:
-    """Memory for one array. `extents` give its size where the program allocates it."""
+    """Memory for one array, numbered within its program. `extents` give its size where the
+    program allocates it; `name` is for people to read."""
 
+    number: int
     name: str
     dtype: DType
     kind: BufferKind

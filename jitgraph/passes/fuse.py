@@ -30,7 +30,7 @@ CHEAP_EXPANSIONS = frozenset({
 })  # fmt: skip
 RECOMPUTE = 8
 #: A body larger than this compiles slowly and spills; cut it.
-LARGEST_BODY = 200
+LARGEST_BODY = 150
 
 
 def is_inline(value: Value) -> bool:
@@ -85,7 +85,8 @@ def stored_values(fn: Function, builder: Builder) -> set[Value]:
         for arg in set(op.args):
             uses[arg] += 1
         stored |= _needed_as_arrays(value)
-        if not is_inline(value) and not is_scalar_code(value):
+        # Scalars that are not scalar code (an element of an array) are fetched from memory.
+        if not is_scalar_code(value) and (value.ndim == 0 or not is_inline(value)):
             stored.add(value)
     for value in fn.ops:
         op = value.op

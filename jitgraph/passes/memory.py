@@ -62,7 +62,7 @@ def place_scalars(program: Program, builder: Builder) -> Program:
 
 def _allocated(program: Program, steps: Iterable[Step]) -> list[Buffer]:
     written = {b for s in steps if not isinstance(s, Fetch | Check | Let) for b in s.writes()}
-    return sorted(written | set(program.results), key=lambda b: b.name)
+    return sorted(written | set(program.results), key=lambda b: b.number)
 
 
 class _Placer:
@@ -133,7 +133,7 @@ class _Planner:
 
     def _place(self, at: int, step: Work) -> None:
         dying = {b for b in step.reads() if b in self.placement and self.last[b] == at}
-        for buffer in sorted(step.writes() - set(self.placement), key=lambda b: b.name):
+        for buffer in sorted(step.writes() - set(self.placement), key=lambda b: b.number):
             if buffer.kind != "temporary":
                 continue
             size = self.sizes.mul(self.sizes.product(buffer.extents), buffer.dtype.itemsize)
@@ -169,7 +169,7 @@ class _Planner:
         stores = [s for s in step.stores if s.access.buffer is buffer]
         if any(s.combine is not None or s.indices for s in stores):
             return None
-        for operand in sorted(dying, key=lambda b: b.name):
+        for operand in sorted(dying, key=lambda b: b.number):
             if any(s.view.buffer is operand for s in step.sources):
                 continue
             loads = [x.access for x in step.loads if x.access.buffer is operand]

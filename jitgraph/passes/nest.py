@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ from jitgraph.ir.ops.indexing import slice_bounds
 from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Value
 from jitgraph.location import Location
+from jitgraph.passes.fuse import is_scalar_code
 
 
 class Sizes:
@@ -88,8 +89,15 @@ Index: TypeAlias = tuple[Axis, ...]
 class Nest:
     """A kernel in the making over a domain. `views` tells which values are in memory, and where."""
 
-    def __init__(self, extents: Shape, views: Mapping[Value, View], sizes: Sizes) -> None:
+    def __init__(
+        self,
+        extents: Shape,
+        views: Mapping[Value, View],
+        sizes: Sizes,
+        fetched: Collection[Value] = (),
+    ) -> None:
         self.extents = extents
+        self.fetched = fetched
         self.views = views
         self.sizes = sizes
         self.shape = sizes.builder.shape
@@ -130,6 +138,13 @@ class Nest:
         if found is None:
             found = self._memo[key] = self._element(value, index)
         return found
+
+    def root(self, value: Value, index: Index) -> Value:
+        """Like `element`, for a scalar that this very nest computes."""
+        computed = value.ndim == 0 and value.literal is None and not is_scalar_code(value)
+        if computed and value.op is not None and value not in self.fetched:
+            return self._element(value, index)
+        return self.element(value, index)
 
     def _element(self, value: Value, index: Index) -> Value:
         if value in self.views:

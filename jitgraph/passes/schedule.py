@@ -56,6 +56,7 @@ class _Scheduler:
         self.steps: list[Step] = []
         self.views: dict[Value, View] = {}
         self._seen: set[Value] = set()
+        self.fetched: set[Value] = set()
         self._buffers = 0
         self._result_buffers: dict[Value, Buffer] = {}
 
@@ -84,13 +85,19 @@ class _Scheduler:
         return plan_memory(place_scalars(program, self.builder), self.sizes)
 
     # --- parameters, results, checks ---------------------------------------------------------------
-    def _buffer(self, value: Value, kind: BufferKind) -> Buffer:
+    def _buffer(self, value: Value, kind: BufferKind, name: str | None = None) -> Buffer:
         self._buffers += 1
-        return Buffer(f"b{self._buffers}", value.dtype, kind, self.builder.shape(value))
+        return Buffer(
+            self._buffers,
+            name or f"{kind[0]}{self._buffers}",
+            value.dtype,
+            kind,
+            self.builder.shape(value),
+            value.literal if kind == "constant" else None,
+        )
 
     def _param(self, param: Value, contiguous: bool) -> Buffer:
-        buffer = Buffer(param.name or f"p{len(self.views)}", param.dtype, "param",
-                        self.builder.shape(param))  # fmt: skip
+        buffer = self._buffer(param, "param", param.name)
         strides: tuple[Size, ...]
         if contiguous:
             strides = self.sizes.row_major(self.builder.shape(param), param.dtype.itemsize)
@@ -143,12 +150,10 @@ class _Scheduler:
         if value.ndim == 0 and value in self.views:
             view = self.views.pop(value)
             self.steps.append(Fetch(value, view.buffer))
+            self.fetched.add(value)
 
     def _constant(self, value: Value) -> None:
-        self._buffers += 1
-        buffer = Buffer(f"c{self._buffers}", value.dtype, "constant", self.builder.shape(value),
-                        value.literal)  # fmt: skip
-        self.views[value] = self._whole(buffer)
+        self.views[value] = self._whole(self._buffer(value, "constant"))
 
     def _whole(self, buffer: Buffer) -> View:
         return View(buffer, 0, self.sizes.row_major(buffer.extents, buffer.dtype.itemsize))
@@ -194,7 +199,7 @@ class _Scheduler:
         self.views[value] = out
 
     def _nest(self, extents: Shape) -> Nest:
-        return Nest(extents, self.views, self.sizes)
+        return Nest(extents, self.views, self.sizes, self.fetched)
 
     def _pointwise(self, value: Value, out: View, *, sequential: bool = False) -> None:
         """Compute every element of `value` into `out`."""
@@ -202,7 +207,7 @@ class _Scheduler:
             self._do(Zero(out.buffer))
             return
         nest = self._nest(self.builder.shape(value))
-        element = nest.element(value, nest.identity())
+        element = nest.root(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
         self._do(nest.kernel(sequential=sequential))
 
@@ -238,8 +243,7 @@ class _Scheduler:
                     add, (apply_op(multiply, (position, extent), {}, None), at), {}, None
                 )
             position = at
-        assert position is not None
-        return position
+        return constant(np.int64(0)) if position is None else position
 
     def _sum_to(self, value: Value, out: View) -> None:
         """Axes that may or may not be summed get a stride that is zero when they are."""

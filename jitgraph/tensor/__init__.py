@@ -14,6 +14,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `indexing` | `x[...]` |
 | `linear` | `dot`, `matmul`, `outer` |
 | `nnet` | `softmax`, cross-entropies |
+| `shared` | `shared`: variables with a value of their own |
 | `gradient` | `grad` |
 | `operands` | what may stand where an array is meant |
 
@@ -82,6 +83,7 @@ from jitgraph.tensor.shaping import (
     vstack,
     zeros_like,
 )
+from jitgraph.tensor.shared import SharedVariable, shared
 from jitgraph.tensor.variable import Variable
 
 as_tensor_variable = as_tensor
@@ -95,13 +97,14 @@ globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 
 __all__ = [
-    "Variable", "all", "allclose", "any", "arange", "argmax", "argmin", "as_tensor",
-    "as_tensor_variable", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to", "cast", "clip",
-    "concatenate", "constant", "dimshuffle", "dot", "expand_dims", "eye", "flatten", "full",
-    "full_like", "grad", "hstack", "inf", "isclose", "log_softmax", "logsumexp", "matmul", "max",
-    "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis", "nnet", "ones", "ones_like",
-    "outer", "pi", "prod", "ravel", "relu", "reshape", "round", "shape", "shape_padleft",
-    "shape_padright", "softmax", "split", "squeeze", "stack", "std", "sum", "swapaxes", "switch",
-    "take", "tensor", "transpose", "var", "vstack", "where", "zeros", "zeros_like",
+    "SharedVariable", "Variable", "all", "allclose", "any", "arange", "argmax", "argmin",
+    "as_tensor", "as_tensor_variable", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to",
+    "cast", "clip", "concatenate", "constant", "dimshuffle", "dot", "expand_dims", "eye",
+    "flatten", "full", "full_like", "grad", "hstack", "inf", "isclose", "log_softmax",
+    "logsumexp", "matmul", "max", "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis",
+    "nnet", "ones", "ones_like", "outer", "pi", "prod", "ravel", "relu", "reshape", "round",
+    "shape", "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack",
+    "std", "sum", "swapaxes", "switch", "take", "tensor", "transpose", "var", "vstack", "where",
+    "zeros", "zeros_like",
     *FUNCTIONS, *CONSTRUCTORS,
 ]  # fmt: skip

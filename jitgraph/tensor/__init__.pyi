@@ -61,6 +61,8 @@ from jitgraph.tensor.shaping import swapaxes as swapaxes
 from jitgraph.tensor.shaping import transpose as transpose
 from jitgraph.tensor.shaping import vstack as vstack
 from jitgraph.tensor.shaping import zeros_like as zeros_like
+from jitgraph.tensor.shared import SharedVariable as SharedVariable
+from jitgraph.tensor.shared import shared as shared
 from jitgraph.tensor.variable import Variable as Variable
 
 as_tensor_variable = as_tensor

@@ -14,7 +14,7 @@ from jitgraph.ir.ops import movement
 from jitgraph.ir.ops.arithmetic import ceil, equal, maximum
 from jitgraph.ir.types import F64, I64, DType, as_dtype
 from jitgraph.ir.values import Value
-from jitgraph.tensor.operands import as_tensor, common_dtype, constant, public
+from jitgraph.tensor.operands import as_size, as_tensor, common_dtype, constant, public
 from jitgraph.tensor.shaping import length, sized
 
 
@@ -42,7 +42,7 @@ def eye(n: Any, m: Any = None, k: Any = 0, dtype: Any = None) -> Value:
     rows = _iota(length(n, "n"))
     columns = _iota(length(n if m is None else m, "m"))
     on_diagonal = equal(
-        movement.expand_dims(rows, (1,)) + k, movement.expand_dims(columns, (0,))
+        movement.expand_dims(rows, (1,)) + as_size(k, "k"), movement.expand_dims(columns, (0,))
     )
     return cast(on_diagonal, dtype or config.floatX)  # type: ignore[no-any-return]
 

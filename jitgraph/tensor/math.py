@@ -98,19 +98,18 @@ def clip(x: ArrayLike, lo: ArrayLike, hi: ArrayLike) -> Value:
 def round(x: ArrayLike, decimals: int = 0) -> Value:
     """x to a number of decimals, halves to even. Integers stay as they are (decimals < 0 rounds
     them to tens, hundreds, ...)."""
-    x = as_tensor(x)
-    if x.dtype.kind == "c":
-        raise DTypeError(f"round does not take {x.type}")
-    if x.dtype.kind in "iu" and decimals >= 0:
-        return x
+    value = as_tensor(x)
+    if value.dtype.kind == "c":
+        raise DTypeError(f"round does not take {value.type}")
+    if value.dtype.kind in "iu" and decimals >= 0:
+        return value
     if decimals == 0:
-        return FUNCTIONS["rint"](x)
+        return FUNCTIONS["rint"](value)
     scale = 10.0 ** abs(decimals)
-    real = cast_to(x, F64) if x.dtype.kind in "iu" else x
-    y = arithmetic.rint(real * scale) / scale if decimals > 0 else (
-        arithmetic.rint(real / scale) * scale
-    )  # fmt: skip
-    return cast_to(y, x.dtype)  # type: ignore[no-any-return]
+    real = cast_to(value, F64) if value.dtype.kind in "iu" else value
+    if decimals > 0:
+        return cast_to(arithmetic.rint(real * scale) / scale, value.dtype)  # type: ignore[no-any-return]
+    return cast_to(arithmetic.rint(real / scale) * scale, value.dtype)  # type: ignore[no-any-return]
 
 
 @public

@@ -33,10 +33,11 @@ class Variable(Value):
     the line of the user's program.
     """
 
-    #: What `eval` has compiled for this expression, by the set of variables given.
     __slots__ = ("evaluators",)
     #: Results of ops over this class and its subclasses are of this class.
     expression_class: ClassVar[type[Variable]]
+    #: What `eval` has compiled for this expression, by the variables given; unset until it has.
+    evaluators: dict[Any, Any]
     __hash__ = Value.__hash__
 
     # --- what it is ------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ class Variable(Value):
         self._refuse("it has no number yet")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        self._refuse("it is no NumPy array yet")
+        self._refuse("it is no NumPy array yet (T.stack joins variables)")
 
     def __len__(self) -> int:
         length = self._leading("has no length")

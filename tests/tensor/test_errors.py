@@ -49,7 +49,7 @@ def test_truth_value():
     with pytest.raises(errors.TruthValueError):
         assert x
     with pytest.raises(errors.TruthValueError):
-        x in [T.vector()]
+        assert x in [T.vector()]
 
 
 @pytest.mark.parametrize(("convert", "words"), [

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 import jitgraph.tensor as T
 from jitgraph.config import config
 from jitgraph.errors import DomainError, DTypeError, ShapeError
+from jitgraph.ir.builder import Builder, rebuild
+from jitgraph.ir.values import Function
 from tests.tensor.helpers import assert_same, evaluate
 
 ARRAY = np.arange(24.0).reshape(2, 3, 4)
@@ -265,6 +267,16 @@ def test_refused(build, error):
     with pytest.raises(error) as caught:
         build(T.tensor("float64", (2, 3, 4), "x"))
     assert "test_shaping.py" in str(caught.value)
+
+
+def test_sizes_that_turn_out_negative():
+    x, n = T.scalar("x"), T.lscalar("n")
+    for made in (T.zeros(n), T.eye(n), T.eye(3, n), T.broadcast_to(x, (n,)), T.full((2, n - 1), 3)):
+        builder = Builder([x, n])
+        rebuild(Function([x, n], [made]), builder)
+        assert len(builder.checks) in (1, 2)
+        with pytest.raises(ShapeError):
+            evaluate(made, {x: 0, n: -1})
 
 
 def test_misfits_only_the_call_can_see():

@@ -28,22 +28,27 @@ def multiply(x: Complex, y: Complex) -> Complex:
     return x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]
 
 
+def _by_size(x: Complex) -> tuple[Value, Value, Value]:
+    """Whether the imaginary part is the larger one (or NaN is about), the larger, the smaller."""
+    steep = (fabs(x[0]) >= fabs(x[1])) ^ True
+    return steep, where(steep, x[1], x[0]), where(steep, x[0], x[1])
+
+
 def divide(x: Complex, y: Complex) -> Complex:
     """R. L. Smith's algorithm (1962): by the larger part of y, against overflow."""
-    steep = fabs(y[0]) < fabs(y[1])
-    large, small = where(steep, y[1], y[0]), where(steep, y[0], y[1])
-    zero = real_equal(large, 0.0)
-    ratio = where(zero, 0.0, small / large)
+    steep, large, small = _by_size(y)
+    zero = real_equal(large, 0.0) & real_equal(small, 0.0)
+    ratio = small / large
     scale = 1.0 / where(zero, fabs(large), large + small * ratio)
     re, im = where(steep, x[1], x[0]), where(steep, x[0], x[1])
-    cross = im - re * ratio
-    return (re + im * ratio) * scale, where(steep, -cross, cross) * scale
+    along = re + im * ratio
+    across = where(steep, re * ratio - im, im - re * ratio)
+    return where(zero, x[0], along) * scale, where(zero, x[1], across) * scale
 
 
 def reciprocal(x: Complex) -> Complex:
     """Smith's algorithm for 1 / x."""
-    steep = fabs(x[0]) < fabs(x[1])
-    large, small = where(steep, x[1], x[0]), where(steep, x[0], x[1])
+    steep, large, small = _by_size(x)
     ratio = small / large
     below = large + small * ratio
     first, second = where(steep, ratio, 1.0), where(steep, -1.0, -ratio)

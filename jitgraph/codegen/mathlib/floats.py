@@ -94,8 +94,19 @@ def parts(x: Value, number: Fraction, count: int = 2) -> list[float]:
 
 
 def polynomial(x: Value, table: Table) -> Value:
-    """The polynomial with the table's coefficients, lowest first, by Horner's rule."""
+    """The polynomial with the table's coefficients, lowest first.
+
+    Long ones as even(x²) + x·odd(x²): half the latency of Horner's rule, which is what limits a
+    loop over few of them, for one product more at most.
+    """
     coefficients = table[x.dtype]
+    if len(coefficients) < 6:
+        return horner(x, coefficients)
+    square = x * x
+    return fma(x, horner(square, coefficients[1::2]), horner(square, coefficients[::2]))
+
+
+def horner(x: Value, coefficients: Sequence[float]) -> Value:
     result = literal(x, coefficients[-1])
     for c in reversed(coefficients[:-1]):
         result = fma(result, x, c)

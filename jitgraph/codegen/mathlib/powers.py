@@ -89,7 +89,7 @@ def _power_of_magnitude(x: Value, y: Value) -> Value:
     low = where(at_edge, 0.0, low)
     product = y * high
     lost = fma(y, low, fma(y, high, -product))
-    bounded = clamp(product, *pick(x, (-110.0, 95.0), (-760.0, 720.0)))
+    bounded = clamp(product, *pick(x, (-104.0, 89.0), (-746.0, 710.0)))
     lost = where(equal(bounded, product), lost, 0.0)
     n, r = reduce(bounded)
     near, rest = reduced_exponential(r)

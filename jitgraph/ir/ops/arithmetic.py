@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.ir.elementwise import binary, ternary, unary
+from jitgraph.ir.elementwise import Elementwise, binary, ternary, unary
 from jitgraph.ir.opdef import Attrs, Compare, Expand, Inst, Intrinsic, ShapeSource, Special
 from jitgraph.ir.operators import TABLE
 from jitgraph.ir.types import DType
@@ -78,7 +78,7 @@ positive = unary("positive", np.positive, lower=Expand(), grad=lambda g, y, x: g
 absolute = unary(
     "absolute", np.absolute, lower=Expand(), grad=lambda g, y, x: g * sign(x), zero_to_zero=True
 )
-sign = unary("sign", np.sign, lower=Expand(), flat=True)
+sign: Elementwise = unary("sign", np.sign, lower=Expand(), flat=True)
 square = unary(
     "square", np.square, lower=Expand(), grad=lambda g, y, x: g * (2 * x), zero_to_zero=True
 )
@@ -134,9 +134,9 @@ fmin = binary("fmin", np.fmin, lower=Expand(), grad=_wins(lambda a, b: (a < b) |
 # --- rounding ------------------------------------------------------------------------------------
 floor = unary("floor", np.floor, lower=Expand(), flat=True, zero_to_zero=True)
 ceil = unary("ceil", np.ceil, lower=Expand(), flat=True, zero_to_zero=True)
-trunc = unary("trunc", np.trunc, lower=Expand(), flat=True, zero_to_zero=True)
+trunc: Elementwise = unary("trunc", np.trunc, lower=Expand(), flat=True, zero_to_zero=True)
 rint = unary("rint", np.rint, lower=Intrinsic("rint"), flat=True, zero_to_zero=True)
-copysign = binary(
+copysign: Elementwise = binary(
     "copysign", np.copysign, lower=Intrinsic("copysign"),
     grad=(lambda g, y, a, b: g * sign(a) * copysign(1, b), None),
 )  # fmt: skip
@@ -151,7 +151,7 @@ greater = binary("greater", np.greater, lower=Compare("ogt", "sgt", "ugt"))
 greater_equal = binary("greater_equal", np.greater_equal, lower=Compare("oge", "sge", "uge"))
 
 # --- predicates: they hold under every algebra ---------------------------------------------------
-isnan = unary("isnan", np.isnan, lower=Expand())
+isnan: Elementwise = unary("isnan", np.isnan, lower=Expand())
 isinf = unary("isinf", np.isinf, lower=Expand())
 isfinite = unary("isfinite", np.isfinite, lower=Expand())
 signbit = unary("signbit", np.signbit, lower=Expand())
@@ -169,7 +169,9 @@ left_shift = binary("left_shift", np.left_shift, lower=Expand())
 right_shift = binary("right_shift", np.right_shift, lower=Expand())
 
 # --- complex -------------------------------------------------------------------------------------
-conjugate = unary("conjugate", np.conjugate, lower=Expand(), grad=lambda g, y, x: conjugate(g))
+conjugate: Elementwise = unary(
+    "conjugate", np.conjugate, lower=Expand(), grad=lambda g, y, x: conjugate(g)
+)
 
 
 # --- selection -----------------------------------------------------------------------------------
@@ -181,7 +183,7 @@ def _where_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
     return (np.dtype(np.bool_), dtype, dtype, dtype)
 
 
-where = ternary(
+where: Elementwise = ternary(
     "where", np.where, lower=Special(), signature=_where_signature,
     grad=(None, lambda g, y, c, a, b: where(c, g, 0), lambda g, y, c, a, b: where(c, 0, g)),
     doc="Elements of the second operand where the first is true, of the third elsewhere.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.ir.elementwise import binary, floating, unary
+from jitgraph.ir.elementwise import Elementwise, binary, floating, unary
 from jitgraph.ir.opdef import Expand
 from jitgraph.ir.ops.arithmetic import sqrt
 
@@ -57,7 +57,7 @@ logaddexp2 = binary(
     grad=(lambda g, y, a, b: g * sigmoid((a - b) * LN2),
           lambda g, y, a, b: g * sigmoid((b - a) * LN2)),
 )  # fmt: skip
-sigmoid = unary(
+sigmoid: Elementwise = unary(
     "sigmoid", _sigmoid_reference, signature=lambda kinds: floating(*kinds), lower=Expand(),
     grad=lambda g, y, x: g * (y * (1 - y)), doc="1 / (1 + exp(-x)).",
 )  # fmt: skip
@@ -68,7 +68,7 @@ softplus = unary(
 
 # --- trigonometric -------------------------------------------------------------------------------
 sin = unary("sin", np.sin, lower=Expand(), grad=lambda g, y, x: g * cos(x), zero_to_zero=True)
-cos = unary("cos", np.cos, lower=Expand(), grad=lambda g, y, x: -g * sin(x))
+cos: Elementwise = unary("cos", np.cos, lower=Expand(), grad=lambda g, y, x: -g * sin(x))
 tan = unary("tan", np.tan, lower=Expand(), grad=lambda g, y, x: g * (1 + y * y),
             zero_to_zero=True)  # fmt: skip
 arcsin = unary("arcsin", np.arcsin, lower=Expand(), grad=lambda g, y, x: g / sqrt(1 - x * x),
@@ -89,7 +89,7 @@ rad2deg = unary("rad2deg", np.rad2deg, lower=Expand(), grad=lambda g, y, x: g * 
 
 # --- hyperbolic ----------------------------------------------------------------------------------
 sinh = unary("sinh", np.sinh, lower=Expand(), grad=lambda g, y, x: g * cosh(x), zero_to_zero=True)
-cosh = unary("cosh", np.cosh, lower=Expand(), grad=lambda g, y, x: g * sinh(x))
+cosh: Elementwise = unary("cosh", np.cosh, lower=Expand(), grad=lambda g, y, x: g * sinh(x))
 tanh = unary("tanh", np.tanh, lower=Expand(), grad=lambda g, y, x: g * (1 - y * y),
              zero_to_zero=True)  # fmt: skip
 arcsinh = unary("arcsinh", np.arcsinh, lower=Expand(), grad=lambda g, y, x: g / sqrt(x * x + 1),

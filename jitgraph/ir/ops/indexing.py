@@ -191,7 +191,7 @@ def _infer_gather(types: Sequence[Type], attrs: Attrs) -> Type:
 
 
 def checked_indices(x_shape: Sequence[int], indices: Sequence[Array]) -> tuple[Array, ...]:
-    """The indices if each lies inside its axis; raises OutOfBoundsError naming the first bad one."""
+    """The indices if each lies in its axis; raises OutOfBoundsError naming the first bad one."""
     for axis, index in enumerate(indices):
         size = x_shape[axis]
         bad = (index < 0) | (index >= size)
@@ -259,7 +259,7 @@ def _evaluate_scatter_add(x: Array, value: Array, *indices: Array) -> Array:
 
 
 def _scatter_in_bounds(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    return _indices_in_bounds(source, args[:1] + args[2:], attrs)
+    return _indices_in_bounds(source, (args[0], *args[2:]), attrs)
 
 
 SCATTER_ADD = OpDef(

@@ -39,6 +39,32 @@ def holes(static: Sequence[int | None]) -> int:
     return sum(s is None for s in static)
 
 
+def is_count(size: Size, depth: int = 8) -> bool:
+    """Whether a size is known not to be negative, by looking at how it was made."""
+    if not isinstance(size, Value):
+        return size >= 0
+    op = size.op
+    if op is None or not depth:
+        return False
+    if op.name == "constant":
+        return bool(op.attrs["value"].array >= 0)
+    known = (is_count(a, depth - 1) for a in op.args if a.dtype.kind in "iu")
+    if op.name == "maximum":
+        return any(known)
+    return op.name == "dim" or (op.name in _KEEP_COUNTS and all(known))
+
+
+#: Ops that make counts of counts.
+_KEEP_COUNTS = frozenset({"add", "multiply", "floor_divide", "minimum", "where"})
+
+
+def _counts(sizes: Sequence[Value]) -> list[Value]:
+    """The demand that sizes a user computed are not negative."""
+    from jitgraph.ir.ops.arithmetic import greater_equal
+
+    return [greater_equal(s, 0) for s in sizes if not is_count(s)]
+
+
 # --- dim: an extent as a number ------------------------------------------------------------------
 def _infer_dim(types: Sequence[Type], attrs: Attrs) -> Type:
     if not 0 <= attrs["axis"] < types[0].rank:
@@ -102,7 +128,7 @@ def _broadcast_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) ->
         same = h is w or (isinstance(h, int) and (h == 1 or isinstance(w, int)))
         if not same:
             checks.append(equal(h, 1) | equal(h, w))
-    return checks
+    return checks + _counts(args[1:])
 
 
 BROADCAST_TO = OpDef(
@@ -178,7 +204,7 @@ def _symbolic_product(sizes: Sequence[Any]) -> Any:
 def _infer_reshape(types: Sequence[Type], attrs: Attrs) -> Type:
     shape, x = attrs["shape"], types[0]
     check_sizes("reshape", types[1:], holes(shape))
-    if x.is_static and None not in shape and math.prod(x.shape) != math.prod(shape):  # type: ignore[type-var]
+    if x.is_static and None not in shape and product(x.shape) != product(shape):
         raise ShapeError(f"cannot reshape {x} to {list(shape)}: the sizes differ")
     return x.with_shape(shape)
 
@@ -191,14 +217,14 @@ def _evaluate_reshape(x: Array, *sizes: Array, shape: Sequence[int | None]) -> A
 
 
 def _reshape_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    from jitgraph.ir.ops.arithmetic import equal, greater_equal
+    from jitgraph.ir.ops.arithmetic import equal
 
     new = join_sizes(attrs["shape"], args[1:])
     have, want = product(source.shape(args[0])), product(new)
     if isinstance(have, int) and isinstance(want, int):
         return []
     checks = [] if have is want else [equal(have, want)]
-    return checks + [greater_equal(s, 0) for s in new if isinstance(s, Value)]
+    return checks + _counts(args[1:])
 
 
 RESHAPE = OpDef(
@@ -351,7 +377,7 @@ def _infer_concatenate(types: Sequence[Type], attrs: Attrs) -> Type:
         joined = joined + length if isinstance(joined, int) and isinstance(length, int) else None
     others: list[Dim] = []
     for i in range(first.rank):
-        known = {t.shape[i] for t in types if isinstance(t.shape[i], int)}
+        known = {d for d in (t.shape[i] for t in types) if isinstance(d, int)}
         if i != axis and len(known) > 1:
             raise ShapeError(
                 f"cannot concatenate {' and '.join(map(str, types))} along axis {axis} "
@@ -376,7 +402,7 @@ def _joined(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> Shape:
     result = list(shapes[0])
     for shape in shapes[1:]:
         for i, size in enumerate(shape):
-            result[i] = result[i] + size if i == axis else source.same_size(result[i], size)  # type: ignore[operator]
+            result[i] = result[i] + size if i == axis else source.same_size(result[i], size)
     return tuple(result)
 
 
@@ -388,7 +414,7 @@ def _concatenate_gradient(g: Value, y: Value, *args: Value, axis: int) -> list[V
     for arg in args:
         length = dim(arg, axis)
         pieces.append(slice_axis(g, axis, start, length))
-        start = start + length  # type: ignore[operator]
+        start = start + length
     return pieces
 
 
@@ -415,7 +441,10 @@ def _infer_iota(types: Sequence[Type], attrs: Attrs) -> Type:
 
 
 def _evaluate_iota(*sizes: Array, shape: Sequence[int | None]) -> Array:
-    return np.arange(join_sizes(shape, sizes)[0], dtype=np.int64)
+    size = join_sizes(shape, sizes)[0]
+    if size < 0:
+        raise ShapeError(f"a dimension cannot be negative: {size}")
+    return np.arange(size, dtype=np.int64)
 
 
 IOTA = OpDef(
@@ -423,6 +452,7 @@ IOTA = OpDef(
     infer=_infer_iota,
     evaluate=_evaluate_iota,
     shape=lambda source, args, attrs: join_sizes(attrs["shape"], args),
+    requires=lambda source, args, attrs: _counts(args),
     gradient=lambda g, y, *sizes, shape: [None] * len(sizes),
     doc="0, 1, 2, ... as i64.",
 )
@@ -435,7 +465,7 @@ def iota(size: Size, cls: type[Value] | None = None) -> Value:
     if not dynamic:
         from jitgraph.ir.opdef import constant
 
-        return constant(np.arange(static[0], dtype=np.int64), cls=cls or Value)
+        return constant(np.arange(int(static[0] or 0), dtype=np.int64), cls=cls or Value)
     return emit(IOTA, dynamic, shape=static)
 
 

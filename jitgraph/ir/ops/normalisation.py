@@ -12,7 +12,7 @@ from jitgraph.ir.opdef import Array, Attrs, OpDef, emit, register
 from jitgraph.ir.ops.arithmetic import isfinite, where
 from jitgraph.ir.ops.exponential import exp, log
 from jitgraph.ir.ops.movement import expand_dims
-from jitgraph.ir.ops.reduction import max_, restore, sum_
+from jitgraph.ir.ops.reduction import peak, restore, sum_
 from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
 
@@ -56,7 +56,7 @@ def _evaluate_log_softmax(x: Array, *, axes: tuple[int, ...]) -> Array:
 
 
 def _shift(x: Value, axes: tuple[int, ...]) -> Value:
-    return x - expand_dims(max_(x, axes), axes)
+    return x - expand_dims(peak(x, axes), axes)
 
 
 def _decompose_softmax(x: Value, *, axes: tuple[int, ...]) -> Value:
@@ -70,10 +70,10 @@ def _decompose_log_softmax(x: Value, *, axes: tuple[int, ...]) -> Value:
 
 
 def _decompose_logsumexp(x: Value, *, axes: tuple[int, ...]) -> Value:
-    peak = max_(x, axes)
-    peak = where(isfinite(peak), peak, 0)
-    total = sum_(exp(x - expand_dims(peak, axes)), axes)
-    return log(total) + peak  # type: ignore[no-any-return]
+    shift = peak(x, axes)
+    shift = where(isfinite(shift), shift, 0)
+    total = sum_(exp(x - expand_dims(shift, axes)), axes)
+    return log(total) + shift  # type: ignore[no-any-return]
 
 
 def _softmax_gradient(g: Value, y: Value, x: Value, *, axes: tuple[int, ...]) -> list[Any]:

@@ -157,6 +157,11 @@ REDUCE_MAX = _declare(
     gradient=_extremum_gradient,
     doc="The largest element along axes; NaN if there is one. Ties share the gradient.",
 )  # fmt: skip
+REDUCE_PEAK = _declare(
+    "reduce_peak", lambda x, axis: np.max(x, axis=axis, initial=-np.inf), accepts="f",
+    combine="maximum", identity=_lowest, gradient=_extremum_gradient,
+    doc="The largest element along axes, -inf if there is none: what softmax shifts by.",
+)  # fmt: skip
 REDUCE_MIN = _declare(
     "reduce_min", np.min, accepts="biuf", combine="minimum", identity=_highest, of_nothing=False,
     gradient=_extremum_gradient,
@@ -196,6 +201,7 @@ def _reducer(definition: Reduction) -> Callable[[Value, Sequence[int]], Value]:
 sum_ = _reducer(REDUCE_SUM)
 prod = _reducer(REDUCE_PROD)
 max_ = _reducer(REDUCE_MAX)
+peak = _reducer(REDUCE_PEAK)
 min_ = _reducer(REDUCE_MIN)
 any_over = _reducer(REDUCE_ANY)
 all_over = _reducer(REDUCE_ALL)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.elementwise import Elementwise, cast
 from jitgraph.ir.opdef import OPS, Attrs, OpDef, Shape, Size, emit
-from jitgraph.ir.ops.arithmetic import equal
+from jitgraph.ir.ops.arithmetic import equal, not_equal
 from jitgraph.ir.ops.movement import broadcast_to, expand_dims, squeeze, transpose
 from jitgraph.ir.values import Op, Value
-from jitgraph.passes.rules.rule import Rule, recipe, same, same_shape
+from jitgraph.passes.rules.rule import Rule, full_like, recipe, same, same_shape
 
 Args = tuple[Value, ...]
 
@@ -143,7 +143,7 @@ def _once(
     axes = tuple(kept.index(a) for a in attrs["axes"] if a not in again)
     count: Size = 1
     for axis in again:
-        count = count * extents[axis]  # type: ignore[operator]
+        count = count * extents[axis]
     return (emit(definition, (spread,), axes=axes) if axes else spread), count
 
 
@@ -188,12 +188,11 @@ def all_of_repeated(builder: Builder, definition: OpDef, args: Args, attrs: Attr
     if found is None:
         return None
     once, count = found
-    nothing = equal(count, 0)
-    if not isinstance(nothing, Value):
-        nothing = bool(nothing)
+    if not isinstance(count, Value):
+        return once if count else full_like(once, definition.name == "reduce_all")
     if definition.name == "reduce_all":
-        return once | nothing  # type: ignore[no-any-return]
-    return once & ~nothing if isinstance(nothing, Value) else once & (not nothing)
+        return once | equal(count, 0)  # type: ignore[no-any-return]
+    return once & not_equal(count, 0)  # type: ignore[no-any-return]
 
 
 RULES: tuple[Rule, ...] = (

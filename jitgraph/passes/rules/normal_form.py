@@ -7,14 +7,17 @@ meet in the dictionary; if what is left takes fewer ops than what was written, i
 otherwise the user's order and rounding stay. Integers are a ring that wraps, so their sums cancel
 under every algebra; those of floats, and all products, need the real one.
 
-Each op looks at no more than `LEAVES` terms below it, which keeps the sweep linear.
+The form of a value is made once, from those of its arguments, and has at most `LEAVES` terms (a
+longer sum counts as one term of the next), so a sweep over a function stays linear.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,34 +25,47 @@ from jitgraph.ir.builder import Builder
 from jitgraph.ir.opdef import Attrs, OpDef, constant
 from jitgraph.ir.ops.arithmetic import sqrt
 from jitgraph.ir.types import DType
-from jitgraph.ir.values import Op, Value
+from jitgraph.ir.values import Value
 from jitgraph.passes.rules.rule import FINITE, Rule, fitted, number_of, recipe
 from jitgraph.passes.rules.strength import multiplied
 
-#: How many terms or factors are looked at.
+#: How many terms or factors a form may have.
 LEAVES = 16
 
 Number = int | Fraction
+Args = tuple[Value, ...]
 
 
-def _exact(number: np.generic) -> Number | None:
-    """The number as an exact rational; None where it is none."""
-    if number.dtype.kind in "iu":
-        return int(number)  # type: ignore[call-overload, no-any-return]
-    if number.dtype.kind != "f" or not np.isfinite(number):  # type: ignore[call-overload]
+@dataclass(frozen=True, slots=True)
+class Form:
+    """unit + Σ number·term, or unit · Π term^number; `ops` counts the ops it was written with."""
+
+    terms: dict[Value, Number]
+    unit: Number
+    ops: int = 0
+
+
+def _ops(a: Form, b: Form, args: Args) -> int:
+    return a.ops + 1 + (0 if args[0] is args[1] else b.ops)
+
+
+# --- numbers -------------------------------------------------------------------------------------
+def _exact(value: Value) -> Number | None:
+    """The finite number a constant consists of, as an exact rational."""
+    number = number_of(value)
+    if number is None or number.dtype.kind not in "iuf" or not np.isfinite(number):
         return None
-    return _simple(Fraction(float(number)))  # type: ignore[arg-type]
+    return int(number) if number.dtype.kind in "iu" else _simple(Fraction(float(number)))
 
 
 def _simple(number: Number) -> Number:
     return int(number) if number.denominator == 1 else number
 
 
-def _rounded(number: Number, dtype: DType) -> np.generic | None:
+def _rounded(number: Number, dtype: DType) -> Any:
     """The number in a dtype: wrapped for integers, None where a float over- or underflows."""
     if dtype.kind in "iu":
-        bits = dtype.itemsize * 8
-        return np.array(int(number) % (1 << bits), f"u{bits // 8}").astype(dtype)[()]
+        return dtype.type(_wrapped(int(number), dtype.itemsize * 8, dtype.kind == "i"))
     try:
         made = dtype.type(float(number))
     except OverflowError:
@@ -57,203 +73,194 @@ def _rounded(number: Number, dtype: DType) -> np.generic | None:
     return made if np.isfinite(made) and (made != 0 or number == 0) else None
 
 
-@dataclass(slots=True)
-class _Form:
-    """What is known of a sum or product: terms still to be looked into, terms looked into, and
-    the number of ops they were written with. The key None stands for the constant part."""
+def _wrapped(number: int, bits: int, signed: bool = True) -> int:
+    low = -(1 << (bits - 1)) if signed else 0
+    return (number - low) % (1 << bits) + low
 
-    dtype: DType
-    terms: dict[Value, Number] = field(default_factory=dict)
-    closed: dict[Value, Number] = field(default_factory=dict)
-    constant: Number = 0
-    written: int = 0
 
-    def put(self, value: Value, number: Number) -> None:
-        """Add to the number of a term; a term whose number is 0 is gone."""
-        place = self.closed if value in self.closed else self.terms
-        number = self.wrapped(number + place.pop(value, 0))
-        if number:
-            place[value] = number
+def _size(number: Number) -> Number:
+    return -number if number < 0 else number
 
-    def wrapped(self, number: Number) -> Number:
-        if self.dtype.kind not in "iu":
-            return _simple(number)
-        half = 1 << (self.dtype.itemsize * 8 - 1)
-        return (int(number) + half) % (2 * half) - half
 
-    def next(self) -> tuple[Value, Number] | None:
-        """A term to look into, or None when there are none or enough."""
-        while self.terms and len(self.terms) + len(self.closed) < LEAVES and self.written < LEAVES:
-            value = next(iter(self.terms))
-            number = self.terms.pop(value)
-            if value.op is not None:
-                return value, number
-            self.closed[value] = number
-        return None
-
-    @property
-    def found(self) -> list[tuple[Value, Number]]:
-        return [*self.closed.items(), *self.terms.items()]
+def _is_integer(number: Number) -> bool:
+    return number.denominator == 1
 
 
 # --- sums ----------------------------------------------------------------------------------------
-class _Sum(_Form):
-    __slots__ = ()
-
-    def add(self, value: Value, k: Number) -> None:
-        """Add k·value, with factors that are constants or signs taken into k."""
-        while self.written < LEAVES:
-            op = value.op
-            if op is None:
-                break
-            if op.name == "negative":
-                value, k = op.args[0], -k
-            elif op.name in ("multiply", "divide") and (scaled := _scaled(op)) is not None:
-                value, k = scaled[0], k * scaled[1]
-            else:
-                break
-            self.written += 1
-        number = number_of(value)
-        known = None if number is None else _exact(number)
-        if known is None:
-            self.put(value, k)
-        else:
-            self.constant = self.wrapped(self.constant + k * known)
-
-    def add_op(self, op: Op | _Birth, k: Number) -> bool:
-        """Add k·op(...), if that is a sum."""
-        if op.name not in ("add", "subtract") or self.dtype.kind == "b":
-            return False
-        self.written += 1
-        self.add(op.args[0], k)
-        self.add(op.args[1], k if op.name == "add" else -k)
-        return True
-
-    def grow(self) -> None:
-        # Only ±1: multiplying a constant into a sum would undo what its author factored out.
-        while (item := self.next()) is not None:
-            value, k = item
-            if not (abs(k) == 1 and value.op is not None and self.add_op(value.op, k)):
-                self.closed[value] = k
-
-    def cost(self) -> int:
-        """The number of ops `build` would write."""
-        terms = self.found
-        scales = sum(abs(k) != 1 for _, k in terms)
-        negative = bool(terms) and not self.constant and all(k < 0 for _, k in terms)
-        leading = negative and all(abs(k) == 1 for _, k in terms)
-        return len(terms) + (self.constant != 0) - 1 + scales + leading
-
-    def build(self) -> Value | None:
-        """The sum, positive terms first; None if a number does not fit the dtype."""
-        total: Any = None
-        if self.constant and all(k < 0 for _, k in self.found):
-            total = _rounded(self.constant, self.dtype)
-        for value, k in sorted(self.found, key=lambda item: item[1] < 0):
-            scale = _rounded(abs(k) if total is not None else k, self.dtype)
-            if scale is None:
-                return None
-            term: Any = value if abs(k) == 1 else value * scale
-            if total is None:
-                total = -term if k == -1 else term
-            else:
-                total = total + term if k > 0 else total - term
-        if total is None or (self.constant and any(k > 0 for _, k in self.found)):
-            rest = _rounded(self.constant, self.dtype)
-            if rest is None:
-                return None
-            total = constant(rest) if total is None else total + rest
-        return total  # type: ignore[no-any-return]
+_sums: WeakKeyDictionary[Value, Form] = WeakKeyDictionary()
 
 
-def _scaled(op: Op | _Birth) -> tuple[Value, Number] | None:
-    """x and c, if the op is x·c or x/c for a constant c."""
-    for x, c in (op.args, op.args[::-1]) if op.name == "multiply" else (op.args,):
-        number = number_of(c)
-        known = None if number is None else _exact(number)
-        if known is not None and not (known == 0 and op.name == "divide"):
-            return x, known if op.name == "multiply" else Fraction(1) / known
+def _sum_of(value: Value, depth: int) -> Form:
+    """The value as a sum; of one term, itself, if it is no sum."""
+    op = value.op
+    if op is None or not depth:
+        return Form({value: 1}, 0)
+    name = op.definition.name
+    if name in ("constant", "broadcast_to"):
+        number = _exact(value)
+        return Form({value: 1}, 0) if number is None else Form({}, number)
+    if name not in _SUM_OPS:
+        return Form({value: 1}, 0)
+    form = _sums.get(value)
+    if form is None:
+        form = _sum(name, op.args, depth)
+        if form is None:
+            return Form({value: 1}, 0)
+        _sums[value] = form
+    return form
+
+
+_SUM_OPS = ("add", "subtract", "negative", "multiply", "divide")
+
+
+def _sum(name: str, args: Args, depth: int = LEAVES) -> Form | None:
+    """The sum that an op of this name makes of the arguments, if it makes one."""
+    dtype = args[0].type.dtype
+    if name == "negative":
+        form = _sum_of(args[0], depth - 1)
+        return _scaled(form, -1, form.ops + 1, dtype)
+    if name in ("multiply", "divide"):
+        return _multiple(name, args, depth)
+    a, b = _sum_of(args[0], depth - 1), _sum_of(args[1], depth - 1)
+    # In v - 2*v, v stays one term, though it may be a sum itself.
+    if args[1] in a.terms or len(b.terms) + len(a.terms) > LEAVES:
+        b = Form({args[1]: 1}, 0)
+    if args[0] in b.terms or len(b.terms) + len(a.terms) > LEAVES:
+        a = Form({args[0]: 1}, 0)
+    if name == "subtract":
+        b = _scaled(b, -1, b.ops, dtype)
+    terms = dict(a.terms)
+    for term, k in b.terms.items():
+        total = _coefficient(k + terms.pop(term, 0), dtype)
+        if total:
+            terms[term] = total
+    return Form(terms, _coefficient(a.unit + b.unit, dtype), _ops(a, b, args))
+
+
+def _multiple(name: str, args: Args, depth: int) -> Form | None:
+    """c·x or x/c for a constant c. A sum x is one term: its author may have factored c out."""
+    for x, c in (args, args[::-1]) if name == "multiply" else (args,):
+        number = _exact(c)
+        if number is None or (number == 0 and name == "divide"):
+            continue
+        by = number if name == "multiply" else Fraction(1) / number
+        form = _sum_of(x, depth - 1)
+        if len(form.terms) != 1 or form.unit:
+            form = Form({x: 1}, 0)
+        return _scaled(form, by, form.ops + 1, x.type.dtype)
     return None
+
+
+def _scaled(form: Form, by: Number, ops: int, dtype: DType) -> Form:
+    terms = {term: _coefficient(k * by, dtype) for term, k in form.terms.items()}
+    kept = {term: k for term, k in terms.items() if k}
+    return Form(kept, _coefficient(form.unit * by, dtype), ops)
+
+
+def _coefficient(number: Number, dtype: DType) -> Number:
+    if dtype.kind in "iu":
+        return _wrapped(int(number), dtype.itemsize * 8)
+    return _simple(number)
+
+
+def _sum_cost(form: Form) -> int:
+    """The number of ops `_build_sum` writes."""
+    numbers = form.terms.values()
+    scales = sum(abs(k) != 1 for k in numbers)
+    all_negative = bool(numbers) and not form.unit and all(k < 0 for k in numbers)
+    leading = all_negative and all(k == -1 for k in numbers)
+    return len(numbers) + (form.unit != 0) - 1 + scales + leading
+
+
+def _build_sum(form: Form, dtype: DType) -> Value | None:
+    """The sum, positive terms first; None if a number does not fit the dtype."""
+    items = sorted(form.terms.items(), key=lambda item: item[1] < 0)
+    unit = _rounded(form.unit, dtype)
+    if unit is None:
+        return None
+    if not items:
+        return constant(unit)
+    unit_first = bool(form.unit) and items[0][1] < 0
+    total: Any = unit if unit_first else None
+    for value, k in items:
+        scale = _rounded(k if total is None else _size(k), dtype)
+        if scale is None:
+            return None
+        term: Any = value if abs(k) == 1 else value * scale
+        if total is None:
+            total = -term if k == -1 else term
+        else:
+            total = total + term if k > 0 else total - term
+    return total if unit_first or not form.unit else total + unit  # type: ignore[no-any-return]
 
 
 # --- products ------------------------------------------------------------------------------------
-class _Product(_Form):
-    __slots__ = ()
-
-    def multiply(self, value: Value, k: Number) -> None:
-        """Multiply by valueᵏ, with powers of powers and signs taken apart."""
-        while self.written < LEAVES and _is_integer(k):
-            op = value.op
-            if op is None:
-                break
-            if op.name == "negative":
-                value, self.constant = op.args[0], self.constant * (-1) ** int(k)
-            elif (power := _power(op)) is not None:
-                value, k = power[0], _simple(k * power[1])
-            else:
-                break
-            self.written += 1
-        number = number_of(value)
-        known = None if number is None else _exact(number)
-        if known and _is_integer(k) and abs(k) <= LEAVES:
-            self.constant = _simple(self.constant * Fraction(known) ** int(k))
-        else:
-            self.put(value, k)
-
-    def multiply_op(self, op: Op | _Birth, k: Number) -> bool:
-        """Multiply by op(...)ᵏ, if that is a product."""
-        if op.name not in ("multiply", "divide") or not _is_integer(k):
-            return False
-        self.written += 1
-        self.multiply(op.args[0], k)
-        self.multiply(op.args[1], k if op.name == "multiply" else -k)
-        return True
-
-    def grow(self) -> None:
-        while (item := self.next()) is not None:
-            value, k = item
-            if value.op is None or not self.multiply_op(value.op, k):
-                self.closed[value] = k
-
-    def cost(self) -> int:
-        """The number of ops `build` would write; more than any limit if it cannot."""
-        above = [_power_cost(k) for _, k in self.found if k > 0]
-        below = [_power_cost(-k) for _, k in self.found if k < 0]
-        scale = self.constant not in (1, -1)
-        factors = len(above) + len(below) - 1 + (not above and bool(below))
-        shared = scale and (bool(above) or not below)
-        return sum(above) + sum(below) + max(factors, 0) + shared + (self.constant == -1)
-
-    def build(self) -> Value | None:
-        """The product, as one fraction times a constant."""
-        scale = _rounded(abs(self.constant), self.dtype)
-        if scale is None:
-            return None
-        above = _multiplied_all([(v, k) for v, k in self.found if k > 0])
-        below = _multiplied_all([(v, -k) for v, k in self.found if k < 0])
-        if above is None:
-            total: Any = constant(scale) if below is None else scale / below
-        else:
-            total = above if below is None else above / below
-            total = total if scale == 1 else total * scale
-        return -total if self.constant < 0 else total  # type: ignore[no-any-return]
+_products: WeakKeyDictionary[Value, Form] = WeakKeyDictionary()
+_PRODUCT_OPS = ("multiply", "divide", "negative", "square", "sqrt", "power")
 
 
-def _is_integer(k: Number) -> bool:
-    return k.denominator == 1
+def _product_of(value: Value, depth: int) -> Form:
+    """The value as a product; of one factor, itself, if it is no product."""
+    op = value.op
+    if op is None or not depth:
+        return Form({value: 1}, 1)
+    name = op.definition.name
+    if name in ("constant", "broadcast_to"):
+        number = _exact(value)
+        return Form({}, number) if number else Form({value: 1}, 1)
+    if name not in _PRODUCT_OPS:
+        return Form({value: 1}, 1)
+    form = _products.get(value)
+    if form is None:
+        form = _product(name, op.args, depth)
+        if form is None:
+            return Form({value: 1}, 1)
+        _products[value] = form
+    return form
 
 
-def _power(op: Op) -> tuple[Value, Number] | None:
-    """x and c, if the op is x to the power of a constant c."""
-    if op.name == "square":
-        return op.args[0], 2
-    if op.name == "sqrt":
-        return op.args[0], Fraction(1, 2)
-    if op.name == "power":
-        number = number_of(op.args[1])
-        known = None if number is None else _exact(number)
-        return None if not known else (op.args[0], known)
-    return None
+def _product(name: str, args: Args, depth: int = LEAVES) -> Form | None:
+    """The product that an op of this name makes of the arguments, if it makes one."""
+    if name == "negative":
+        form = _product_of(args[0], depth - 1)
+        return Form(form.terms, -form.unit, form.ops + 1)
+    if name not in ("multiply", "divide"):
+        return _power(name, args, depth)
+    a, b = _product_of(args[0], depth - 1), _product_of(args[1], depth - 1)
+    if args[1] in a.terms or len(b.terms) + len(a.terms) > LEAVES:
+        b = Form({args[1]: 1}, 1)
+    if args[0] in b.terms or len(b.terms) + len(a.terms) > LEAVES:
+        a = Form({args[0]: 1}, 1)
+    sign = 1 if name == "multiply" else -1
+    factors = dict(a.terms)
+    for factor, k in b.terms.items():
+        total = _simple(factors.pop(factor, 0) + sign * k)
+        if total:
+            factors[factor] = total
+    unit = a.unit if b.unit == 1 else _simple(a.unit * Fraction(b.unit) ** sign)
+    return Form(factors, unit, _ops(a, b, args))
+
+
+def _power(name: str, args: Args, depth: int) -> Form | None:
+    """x to the power of a constant."""
+    fixed: dict[str, Number] = {"square": 2, "sqrt": Fraction(1, 2)}
+    exponent = _exact(args[1]) if name == "power" else fixed.get(name)
+    if not exponent or _size(exponent) > LEAVES:
+        return None
+    if not _is_integer(exponent):  # sqrt(x*x) is not x
+        return Form({args[0]: exponent}, 1, 1)
+    form = _product_of(args[0], depth - 1)
+    factors = {factor: _simple(k * exponent) for factor, k in form.terms.items()}
+    return Form(factors, _simple(Fraction(form.unit) ** int(exponent)), form.ops + 1)
+
+
+def _product_cost(form: Form) -> int:
+    """The number of ops `_build_product` writes; more than any limit if it cannot."""
+    above = [_power_cost(k) for k in form.terms.values() if k > 0]
+    below = [_power_cost(-k) for k in form.terms.values() if k < 0]
+    joins = max(len(above) - 1, 0) + max(len(below) - 1, 0) + bool(below)
+    scaled = abs(form.unit) != 1 and bool(above)
+    return sum(above) + sum(below) + joins + scaled + (form.unit < 0 and bool(above))
 
 
 def _power_cost(k: Number) -> int:
@@ -265,8 +272,22 @@ def _power_cost(k: Number) -> int:
     return products + (k.denominator == 2) * (1 + (whole > 0))
 
 
-def _multiplied_all(factors: list[tuple[Value, Number]]) -> Value | None:
-    total: Value | None = None
+def _build_product(form: Form, dtype: DType) -> Value | None:
+    """The product, as one fraction times a constant."""
+    above = _multiplied([(v, k) for v, k in form.terms.items() if k > 0])
+    below = _multiplied([(v, -k) for v, k in form.terms.items() if k < 0])
+    unit = _rounded(form.unit if above is None else _size(form.unit), dtype)
+    if unit is None:
+        return None
+    if above is None:
+        return constant(unit) if below is None else unit / below
+    total = above if below is None else above / below
+    total = total if unit == 1 else total * unit
+    return -total if form.unit < 0 else total  # type: ignore[no-any-return]
+
+
+def _multiplied(factors: list[tuple[Value, Number]]) -> Any:
+    total: Any = None
     for value, k in factors:
         power = multiplied(value, int(k)) if k >= 1 else None
         if k.denominator == 2:
@@ -276,61 +297,23 @@ def _multiplied_all(factors: list[tuple[Value, Number]]) -> Value | None:
 
 
 # --- the rules -----------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class _Birth:
-    """An op about to be born, as the forms see ops."""
-
-    definition: OpDef
-    args: tuple[Value, ...]
-
-    @property
-    def name(self) -> str:
-        return self.definition.name
-
-
-def _cancel_sum(
-    builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
-) -> Value | None:
-    """x + y - x => y;  2*x - x => x"""
-    form = _Sum(args[0].type.dtype)
-    birth = _Birth(definition, args)
-    if definition.name == "negative":
-        form.written = 1
-        form.add(args[0], -1)
-    elif definition.name in ("multiply", "divide"):
-        scaled = _scaled(birth)
-        if scaled is None:
+def _rewrite(
+    read: Callable[[str, Args], Form | None],
+    cost: Callable[[Form], int],
+    build: Callable[[Form, DType], Value | None],
+) -> Callable[[Builder, OpDef, Args, Attrs], Value | None]:
+    def rewrite(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+        form = read(definition.name, args)
+        if form is None or cost(form) >= form.ops:
             return None
-        form.written = 1
-        form.add(*scaled)
-    else:
-        form.add_op(birth, 1)
-        form.grow()
-    return _replaced(builder, form, definition, args, attrs)
+        better = build(form, args[0].type.dtype)
+        return None if better is None else fitted(builder, better, definition, args, attrs)
+
+    return rewrite
 
 
-def _cancel_product(
-    builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
-) -> Value | None:
-    """x*y/x => y;  x*y * (1/x) => y"""
-    form = _Product(args[0].type.dtype, constant=1)
-    form.multiply_op(_Birth(definition, args), 1)
-    form.grow()
-    return None if not form.constant else _replaced(builder, form, definition, args, attrs)
-
-
-def _replaced(
-    builder: Builder,
-    form: _Sum | _Product,
-    definition: OpDef,
-    args: tuple[Value, ...],
-    attrs: Attrs,
-) -> Value | None:
-    if form.cost() >= form.written:
-        return None
-    better = form.build()
-    return None if better is None else fitted(builder, better, definition, args, attrs)
-
+_cancel_sum = _rewrite(_sum, _sum_cost, _build_sum)
+_cancel_product = _rewrite(_product, _product_cost, _build_product)
 
 RULES: tuple[Rule, ...] = (
     recipe("cancel-sum", "add", "subtract", "negative", "multiply", dtypes="iu")(_cancel_sum),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.opdef import Attrs, OpDef, emit
+from jitgraph.ir.ops.arithmetic import negative
 from jitgraph.ir.ops.movement import squeeze
 from jitgraph.ir.values import Value
 from jitgraph.passes.rules.rule import FINITE, Rule, recipe, same
@@ -55,7 +56,7 @@ def _sum_of_negative(
     op = args[0].op
     if op is None or op.definition.name != "negative":
         return None
-    return -emit(definition, op.args, **attrs)
+    return negative(emit(definition, op.args, **attrs))  # type: ignore[no-any-return]
 
 
 sum_of_negative = recipe("sum-of-negative", "reduce_sum", dtypes="iu")(_sum_of_negative)

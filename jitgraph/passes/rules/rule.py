@@ -23,10 +23,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from jitgraph.ir.builder import COMMUTATIVE, Builder
-from jitgraph.ir.elementwise import Elementwise, cast
-from jitgraph.ir.opdef import Attrs, OpDef, Shape, Size, constant
+from jitgraph.ir.elementwise import CAST, Elementwise, cast
+from jitgraph.ir.opdef import CONSTANT, Attrs, OpDef, Shape, Size, constant
 from jitgraph.ir.operators import Operators
-from jitgraph.ir.ops.movement import broadcast_to, dims
+from jitgraph.ir.ops.movement import BROADCAST_TO, broadcast_to, dims
 from jitgraph.ir.types import broadcast_shapes
 from jitgraph.ir.values import Value
 
@@ -152,7 +152,11 @@ def as_pattern(operand: Any) -> Pattern:
     return operand if isinstance(operand, Pattern) else Number(operand)
 
 
-def number_of(value: Value) -> np.generic | None:
+#: The ops that `number_of` sees through.
+_NUMBERS = frozenset((CONSTANT, BROADCAST_TO, CAST))
+
+
+def number_of(value: Value) -> Any:
     """The one number a constant consists of, also through broadcasts and casts; else None."""
     op = value.op
     if op is None:
@@ -161,11 +165,11 @@ def number_of(value: Value) -> np.generic | None:
     if name == "constant":
         array = op.attrs["value"].array
         if array.size == 1:
-            return array.reshape(-1)[0]  # type: ignore[no-any-return]
+            return array.reshape(-1)[0]
         # Looking at two elements spares most large constants the comparison of all.
         flat = array.reshape(-1)[:2]
         differs = flat.size == 0 or flat[0].tobytes() != flat[1].tobytes()
-        return None if differs else op.attrs["value"].splat  # type: ignore[no-any-return]
+        return None if differs else op.attrs["value"].splat
     if name == "broadcast_to":
         return number_of(op.args[0])
     if name == "cast":
@@ -175,17 +179,12 @@ def number_of(value: Value) -> np.generic | None:
     return None
 
 
-def is_number(number: np.generic, wanted: int | float | bool) -> bool:
+def is_number(number: Any, wanted: int | float | bool) -> bool:
     """Equal, and of the same sign where both are zero."""
     if number != wanted:
         return False
-    return wanted != 0 or number.dtype.kind not in "fc" or is_negative(number) == is_negative(
-        np.float64(wanted)
-    )
-
-
-def is_negative(number: np.generic) -> bool:
-    return bool(np.signbit(number.real))  # type: ignore[attr-defined]
+    signed = wanted == 0 and number.dtype.kind in "fc"
+    return not signed or bool(np.signbit(number.real) == np.signbit(wanted))
 
 
 # --- right sides ---------------------------------------------------------------------------------
@@ -252,6 +251,8 @@ class Equation:
     when: Callable[..., bool] | None
     #: `left` with the operands of commutative ops in every order.
     variants: tuple[Apply, ...]
+    #: For each argument of each variant, the ops it may come from; None for any.
+    heads: tuple[tuple[frozenset[OpDef] | None, ...], ...]
 
     @property
     def contract(self) -> str:
@@ -269,10 +270,14 @@ class Equation:
         """The values of the variables for which `left` is the op with these arguments."""
         if args[-1].type.dtype.kind not in self.dtypes:
             return None
-        for variant in self.variants:
-            found: dict[str, Any] = {}
-            if variant.fits(args, found) and (self.when is None or self.when(**found)):
-                return found
+        for variant, wanted in zip(self.variants, self.heads, strict=True):
+            for arg, head in zip(args, wanted, strict=True):  # most mismatches show here, fast
+                if head is not None and (arg.op is None or arg.op.definition not in head):
+                    break
+            else:
+                found: dict[str, Any] = {}
+                if variant.fits(args, found) and (self.when is None or self.when(**found)):
+                    return found
         return None
 
     def apply(
@@ -339,6 +344,7 @@ def rule(
     pattern = left(**holes)
     assert isinstance(pattern, Apply)
     assert stage in STAGES
+    variants = tuple(_orders(pattern))
     return Equation(
         name=name,
         left=pattern,
@@ -348,7 +354,8 @@ def rule(
         dtypes=dtypes,
         stage=stage,
         when=when,
-        variants=tuple(_orders(pattern)),
+        variants=variants,
+        heads=tuple(tuple(map(_head, variant.args)) for variant in variants),
     )
 
 
@@ -364,6 +371,14 @@ def recipe(
     """Declare a function of (builder, definition, args, attrs) as a rewrite of `roots`."""
     promise = Contract(stabilises, reassociates, assumes)
     return lambda function: Recipe(name, roots, function, promise, dtypes, stage)
+
+
+def _head(pattern: Pattern) -> frozenset[OpDef] | None:
+    """The ops a value may come from that matches the pattern; None for any, or none."""
+    if isinstance(pattern, Apply):
+        return frozenset((pattern.definition,))
+    is_number = isinstance(pattern, Number) or (isinstance(pattern, Hole) and pattern.constant)
+    return _NUMBERS if is_number else None
 
 
 def _orders(pattern: Apply) -> list[Apply]:

@@ -256,7 +256,7 @@ def slice_of_slice(builder: Builder, definition: OpDef, args: Args, attrs: Attrs
     cuts = _sliced_axes(inner.args, inner.attrs, 1)
     for axis, (start, size, step) in _sliced_axes(args, attrs, 1).items():
         first, _, stride = cuts.get(axis, (0, 0, 1))
-        cuts[axis] = (first + start * stride, size, stride * step)  # type: ignore[operator]
+        cuts[axis] = (first + start * stride, size, stride * step)
     return _slice_all(inner.args[0], cuts)
 
 

@@ -1,0 +1,148 @@
+"""Errors of the math library in units in the last place, against mpmath."""
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from scalar_kernels import DTYPES, Array, compile_kernels
+
+from jitgraph.ir.opdef import OPS
+
+Draw = Callable[[np.random.Generator, int, bool], Array]
+COUNT = 250
+
+
+def magnitudes(low: float, high: float) -> Draw:
+    """Numbers of either sign with evenly spread logarithms."""
+    return lambda rng, n, single: 2.0 ** rng.uniform(low, high, n) * rng.choice([-1.0, 1.0], n)
+
+
+def uniform(low: float, high: float) -> Draw:
+    return lambda rng, n, single: rng.uniform(low, high, n)
+
+
+def either(single: Draw, double: Draw) -> Draw:
+    return lambda rng, n, is_single: (single if is_single else double)(rng, n, is_single)
+
+
+def absolute(draw: Draw) -> Draw:
+    return lambda rng, n, single: np.abs(draw(rng, n, single))
+
+
+def near_multiples(unit: float, most: int) -> Draw:
+    """Where a reduction of the argument cancels."""
+    return lambda rng, n, single: rng.integers(-most, most, n) * unit
+
+
+def offset(by: float, draw: Draw) -> Draw:
+    return lambda rng, n, single: by + draw(rng, n, single)
+
+
+ANY = either(magnitudes(-125, 125), magnitudes(-1020, 1020))
+SMALL = magnitudes(-30, 3)
+EXPONENTS = either(uniform(-103, 88.7), uniform(-745, 709.7))
+ANGLES = [SMALL, magnitudes(0, 20), near_multiples(math.pi / 2, 10**6), ANY]
+
+#: op, reference, bounds in ulps for f32 and f64, where to draw operands from.
+UNARY: list[tuple[str, Callable[..., Any], float, float, list[Draw]]] = [
+    ("exp", mpmath.exp, 1.0, 1.0, [SMALL, EXPONENTS]),
+    ("exp2", lambda x: mpmath.mpf(2) ** x, 1.0, 1.0,
+     [SMALL, either(uniform(-149, 128), uniform(-1074, 1024))]),
+    ("expm1", mpmath.expm1, 0.8, 0.8, [SMALL, EXPONENTS]),
+    ("sigmoid", lambda x: 1 / (1 + mpmath.exp(-x)), 1.0, 1.0, [SMALL, EXPONENTS]),
+    ("softplus", lambda x: mpmath.log1p(mpmath.exp(x)), 1.5, 1.5, [SMALL, EXPONENTS]),
+    ("sinh", mpmath.sinh, 0.85, 0.85, [SMALL, EXPONENTS]),
+    ("cosh", mpmath.cosh, 0.9, 0.9, [SMALL, EXPONENTS]),
+    ("tanh", mpmath.tanh, 0.8, 0.8, [SMALL, magnitudes(-3, 4)]),
+    ("log", mpmath.log, 0.6, 0.6, [absolute(ANY), absolute(magnitudes(-2, 2))]),
+    ("log2", lambda x: mpmath.log(x, 2), 0.65, 0.65, [absolute(ANY), absolute(magnitudes(-2, 2))]),
+    ("log10", mpmath.log10, 0.7, 0.7, [absolute(ANY), absolute(magnitudes(-2, 2))]),
+    ("log1p", mpmath.log1p, 1.05, 1.05,
+     [absolute(ANY), uniform(-1, 1), magnitudes(-26, -22), magnitudes(-56, -50)]),
+    ("arcsinh", mpmath.asinh, 1.2, 1.2, [ANY, SMALL]),
+    ("arccosh", mpmath.acosh, 1.2, 1.2, [offset(1, absolute(ANY)), offset(1, uniform(0, 1))]),
+    ("arctanh", mpmath.atanh, 1.05, 1.05, [uniform(-1, 1), magnitudes(-30, 0)]),
+    ("sin", mpmath.sin, 0.7, 0.7, ANGLES),
+    ("cos", mpmath.cos, 0.7, 0.7, ANGLES),
+    ("tan", mpmath.tan, 0.8, 0.8, ANGLES),
+    ("arcsin", mpmath.asin, 0.7, 0.7, [uniform(-1, 1), magnitudes(-30, 0)]),
+    ("arccos", mpmath.acos, 0.8, 0.8, [uniform(-1, 1), magnitudes(-30, 0)]),
+    ("arctan", mpmath.atan, 0.7, 0.7, [ANY, SMALL]),
+    ("erf", mpmath.erf, 1.0, 1.0, [SMALL, uniform(-4, 4), uniform(0.9, 1.4)]),
+    ("erfc", mpmath.erfc, 3.5, 3.5, [SMALL, either(uniform(-5, 10), uniform(-6, 27))]),
+    ("cbrt", lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)), 0.7, 0.7, [ANY, SMALL]),
+]  # fmt: skip
+BINARY: list[tuple[str, Callable[..., Any], float, list[tuple[Draw, Draw]]]] = [
+    ("power", lambda a, b: a**b, 1.0,
+     [(absolute(ANY), uniform(-1, 1)), (offset(1, uniform(-1e-3, 1e-3)), EXPONENTS)]),
+    ("hypot", mpmath.hypot, 1.1, [(SMALL, SMALL), (ANY, ANY)]),
+    ("arctan2", mpmath.atan2, 1.0, [(SMALL, SMALL), (ANY, ANY)]),
+    ("logaddexp", lambda a, b: mpmath.log(mpmath.exp(a) + mpmath.exp(b)), 1.5,
+     [(uniform(0, 20), uniform(0, 20))]),
+    ("logaddexp2", lambda a, b: mpmath.log(mpmath.mpf(2) ** a + mpmath.mpf(2) ** b, 2), 1.5,
+     [(uniform(0, 20), uniform(0, 20))]),
+]  # fmt: skip
+
+
+@cache
+def compiled() -> dict[str, Callable[..., Array]]:
+    rows = [(row[0], 1) for row in UNARY] + [(row[0], 2) for row in BINARY]
+    return compile_kernels({
+        f"{name}.{d}": (OPS[name], [DTYPES[d]] * arity)  # type: ignore[dict-item]
+        for name, arity in rows for d in ("f32", "f64")
+    })  # fmt: skip
+
+
+def worst_error(
+    actual: Array, reference: Callable[..., Any], operands: list[Array]
+) -> tuple[float, Any]:
+    """The largest error in ulps of the exact result, and where it is."""
+    info, worst = np.finfo(actual.dtype), (0.0, None)
+    with mpmath.workdps(50):
+        for result, *args in zip(actual, *operands, strict=True):
+            exact = reference(*(mpmath.mpf(float(a)) for a in args))
+            if isinstance(exact, mpmath.mpc) or abs(exact) > float(info.max):
+                continue
+            exponent = mpmath.frexp(exact)[1] - 1 if exact else info.minexp
+            ulp = mpmath.ldexp(1, max(exponent, info.minexp) - info.nmant)
+            error = float(abs(mpmath.mpf(float(result)) - exact) / ulp)
+            if not error <= worst[0]:
+                worst = (error, (*args, result))
+    return worst
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("row", UNARY, ids=lambda row: row[0])
+def test_unary_error(row: Any, dtype: str) -> None:
+    name, reference, single, double, draws = row
+    rng, is_single = np.random.default_rng(11), dtype == "f32"
+    x = np.concatenate([draw(rng, COUNT, is_single) for draw in draws]).astype(DTYPES[dtype])
+    error, where = worst_error(compiled()[f"{name}.{dtype}"](x), reference, [x])
+    assert error <= (single if is_single else double), where
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("row", BINARY, ids=lambda row: row[0])
+def test_binary_error(row: Any, dtype: str) -> None:
+    name, reference, bound, draws = row
+    rng, is_single = np.random.default_rng(13), dtype == "f32"
+    pairs = [(a(rng, COUNT, is_single), b(rng, COUNT, is_single)) for a, b in draws]
+    x, y = (np.concatenate(part).astype(DTYPES[dtype]) for part in zip(*pairs, strict=True))
+    error, where = worst_error(compiled()[f"{name}.{dtype}"](x, y), reference, [x, y])
+    assert error <= bound, where
+
+
+def test_hard_angles() -> None:
+    """Arguments that lie nearer to a multiple of pi/2 than almost all others (J.-M. Muller,
+    "Elementary Functions", and W. Kahan's 6381956970095103·2^797), and the largest."""
+    x = np.array([6381956970095103.0 * 2.0**797, 5.319372648326541e255, 1e22, 2.0**1023, 11.0,
+                  1.7976931348623157e308, 22.0, 355.0, 9007199254740992.0])  # fmt: skip
+    for name in ("sin", "cos", "tan"):
+        reference = getattr(mpmath, name)
+        with mpmath.workdps(400):
+            exact = np.array([float(reference(mpmath.mpf(v))) for v in x])
+        np.testing.assert_array_max_ulp(compiled()[f"{name}.f64"](x), exact, 1)

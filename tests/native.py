@@ -1,0 +1,41 @@
+"""Native results of an IR function, and how close they must be to the interpreter's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgraph.compiled import Plan, compiled_function
+from jitgraph.driver import default_layout
+from jitgraph.ir.values import Function
+
+#: Relative error allowed per dtype kind and size: programs of ten ops, reductions among them.
+TOLERANCE = {"f2": 2e-2, "f4": 2e-4, "f8": 1e-10, "c8": 2e-4, "c16": 1e-10}
+
+
+def compiled(fn: Function, algebra: str = "real") -> Any:
+    """The function as a native callable that returns a list."""
+    plan = Plan(fn, fn.params, (), (), False, algebra, None)
+    return compiled_function(plan, default_layout(fn, [[None] * p.ndim for p in fn.params]))
+
+
+def run_native(fn: Function, inputs: Sequence[np.ndarray], algebra: str = "real") -> list[Any]:
+    """The results of the compiled function."""
+    results = compiled(fn, algebra)(*inputs)
+    return [] if results is None else results
+
+
+def assert_close(got: Any, want: Any, context: object = "") -> None:
+    """Same dtype and shape, and the same numbers up to the rounding of a few ops."""
+    assert got.dtype == want.dtype, context
+    assert got.shape == want.shape, context
+    if want.dtype.kind not in "fc":
+        np.testing.assert_array_equal(got, want, err_msg=str(context))
+        return
+    bound = TOLERANCE[want.dtype.str[1:]]
+    scale = float(np.max(np.abs(want), initial=0, where=np.isfinite(want)))
+    np.testing.assert_allclose(
+        got, want, rtol=bound, atol=bound * max(scale, 1), equal_nan=True, err_msg=str(context)
+    )
