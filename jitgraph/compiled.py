@@ -16,8 +16,10 @@ import numpy as np
 from jitgraph.driver import Compilation, Interface, Layout
 from jitgraph.errors import DTypeError, InputError, InternalError, OptionError, ShapeError
 from jitgraph.ir import interpreter
+from jitgraph.ir.function import Function
+from jitgraph.ir.schedule_text import print_program
 from jitgraph.ir.types import DTYPE_NAMES, Extent
-from jitgraph.ir.values import Function, Value
+from jitgraph.ir.values import Value
 from jitgraph.runtime.callable import make_callable_type, set_entry
 from jitgraph.tensor.shared import SharedVariable
 
@@ -113,7 +115,7 @@ class _Methods:
         return found
 
     def _fail(self, code: int, *args: Any) -> Any:
-        """The native program stopped: run the same inputs in the interpreter, which will say why."""
+        """The native program stopped: the interpreter, given the same inputs, will say why."""
         plan = self._state.plan
         if code == -2:
             raise MemoryError(f"{self.name}: no memory for temporaries")
@@ -163,7 +165,7 @@ def dump_stage(compilation: Compilation, stage: str) -> str:
     texts = {
         "graph": lambda: str(compilation.graph),
         "optimised": lambda: str(compilation.optimised),
-        "schedule": lambda: str(compilation.program),
+        "schedule": lambda: print_program(compilation.program),
         "llvm": lambda: compilation.llvm,
         "asm": lambda: compilation.assembly,
     }
@@ -174,7 +176,7 @@ def dump_stage(compilation: Compilation, stage: str) -> str:
     return texts[stage]()
 
 
-# --- inputs --------------------------------------------------------------------------------------
+# --- inputs ------------------------------------------------------------------------------------
 def _coerced(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     """One array per input; raises InputError, DTypeError or ShapeError."""
     given = _by_input(plan, args, kwargs)
@@ -184,8 +186,8 @@ def _coerced(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[An
 
 def _by_input(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     inputs = plan.inputs
-    listed = ", ".join(f"{p.describe()}: {p.type}" for p in inputs) or "none"
-    hint = f"inputs of {plan.function.name}: {listed}"
+    known = ", ".join(f"{p.describe()}: {p.type}" for p in inputs) or "none"
+    hint = f"inputs of {plan.function.name}: {known}"
     if len(args) > len(inputs):
         raise InputError(f"{len(args)} inputs given, {len(inputs)} wanted", hint=hint)
     values: dict[Value, Any] = dict(zip(inputs, args, strict=False))
@@ -198,7 +200,8 @@ def _by_input(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[A
         values[by_name[name]] = value
     missing = [p.describe() for p in inputs if p not in values]
     if missing:
-        raise InputError(f"missing input{'s' * (len(missing) > 1)}: {', '.join(missing)}", hint=hint)
+        listed = ", ".join(missing)
+        raise InputError(f"missing input{'s' * (len(missing) > 1)}: {listed}", hint=hint)
     return [values[p] for p in inputs]
 
 
@@ -239,7 +242,7 @@ def _converted(param: Value, array: Any, typed: bool, downcast: bool | None) -> 
             f"input {param.describe()} is {param.type}, and was given {have}",
             location=param.location,
         )
-    if np.can_cast(have, want, "safe") or downcast and np.can_cast(have, want, "same_kind"):
+    if np.can_cast(have, want, "safe") or (downcast and np.can_cast(have, want, "same_kind")):
         return array.astype(want)
     if not typed:
         adapted = array.astype(want)

@@ -15,9 +15,9 @@ from jitgraph.codegen.matmul import matmul_library
 from jitgraph.codegen.program import Signature, emit_program
 from jitgraph.codegen.target import host
 from jitgraph.ir.builder import Rewritten
+from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import Product, Program
 from jitgraph.ir.types import Extent
-from jitgraph.ir.values import Function
 from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.pipeline import optimise
 from jitgraph.passes.schedule import schedule

@@ -23,9 +23,10 @@ from jitgraph.compiled import STAGES, CompiledFunction, dump_stage
 from jitgraph.driver import Compilation, Interface, default_layout
 from jitgraph.errors import InputError, JitgraphError
 from jitgraph.ir.builder import Rewritten
+from jitgraph.ir.function import Function
 from jitgraph.ir.parser import parse_module
 from jitgraph.ir.types import parse_type
-from jitgraph.ir.values import Function, Value, topological
+from jitgraph.ir.values import Value, topological
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
 
@@ -69,7 +70,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-# --- finding what to show --------------------------------------------------------------------------
+# --- finding what to show ----------------------------------------------------------------------
 def _targets(options: argparse.Namespace) -> Iterator[Target]:
     if options.expression is not None:
         inputs = [i for i in (options.what, *options.inputs) if i]
@@ -165,7 +166,7 @@ def _target(name: str, fn: Function, options: argparse.Namespace) -> Target:
     return target
 
 
-# --- showing ---------------------------------------------------------------------------------------
+# --- showing -----------------------------------------------------------------------------------
 def _show(target: Target, options: argparse.Namespace) -> None:
     compilation = target.compilation
     print(f"// ==== {target.name}")

@@ -74,7 +74,7 @@ class DomainError(JitgraphError, ValueError):
 
 
 class GradientError(JitgraphError, ValueError):
-    """A gradient that does not exist: of a non-scalar, of an integer, of an unconnected variable."""
+    """A gradient that does not exist: of a non-scalar, an integer, an unconnected variable."""
 
 
 class DisconnectedError(GradientError):

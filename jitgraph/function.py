@@ -13,12 +13,16 @@ from jitgraph.config import config
 from jitgraph.driver import default_layout
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
 from jitgraph.ir.elementwise import cast, symbolic
+from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import apply_op
-from jitgraph.ir.values import Function, Value, topological
+from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
 from jitgraph.tensor import variable as _variable
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
+
+#: Constants of more bytes than this are read where they are instead of being copied into the code.
+EMBED_LIMIT = 1 << 12
 
 Pairs = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
@@ -54,6 +58,7 @@ def function(
     pairs = _checked_updates(updates)
     roots = [*results, *(new for _, new in pairs)]
     roots = substituted(roots, _checked_givens(givens))
+    roots = substituted(roots, _large_constants(roots))
     shared = _shared_of(inputs, roots, on_unused_input or config.on_unused_input)
     algebra = algebra or config.algebra
     if algebra not in ("real", "ieee"):
@@ -70,14 +75,14 @@ def _expected_layout(plan: Plan) -> Any:
     return default_layout(plan.function, extents)
 
 
-# --- inputs and outputs ----------------------------------------------------------------------------
+# --- inputs and outputs ------------------------------------------------------------------------
 def _checked_inputs(inputs: Sequence[Variable]) -> tuple[Variable, ...]:
     if isinstance(inputs, Value) or not isinstance(inputs, Sequence):
         raise InputError("the inputs must be a list of variables", hint="function([x], x + 1)")
     seen: set[Value] = set()
     for item in inputs:
         if not isinstance(item, Value):
-            raise InputError(f"{item!r} is not a symbolic variable", hint="make one: T.dscalar('x')")
+            raise InputError(f"{item!r} is not a symbolic variable", hint="such as T.dscalar('x')")
         if isinstance(item, SharedVariable):
             raise InputError(
                 f"the shared variable {item.describe()} cannot be an input",
@@ -138,7 +143,7 @@ def _shared_of(
     return tuple(shared)
 
 
-# --- updates and givens ----------------------------------------------------------------------------
+# --- updates and givens ------------------------------------------------------------------------
 def _pairs(given: Pairs | None, role: str) -> list[tuple[Any, Any]]:
     if given is None:
         return []
@@ -146,7 +151,7 @@ def _pairs(given: Pairs | None, role: str) -> list[tuple[Any, Any]]:
     pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in items]
     if any(len(pair) != 2 for pair in pairs):
         raise UpdateError(f"{role} must be pairs or a dict", hint=f"{role}=[(variable, value)]")
-    return pairs  # type: ignore[return-value]
+    return pairs
 
 
 def _checked_updates(updates: Pairs | None) -> list[tuple[SharedVariable, Value]]:
@@ -225,7 +230,19 @@ def substituted(roots: Sequence[Value], replacements: Mapping[Value, Value]) -> 
     return [new[r] for r in roots]
 
 
-# --- eval ------------------------------------------------------------------------------------------
+def _large_constants(roots: Sequence[Value]) -> dict[Value, Value]:
+    """Constants too large to be part of the code become parameters that nobody can change."""
+    found: dict[Value, Value] = {}
+    for value in topological(roots):
+        literal = value.literal
+        if literal is not None and literal.array.nbytes > EMBED_LIMIT and literal.splat is None:
+            held = SharedVariable(literal.array, value.name or f"constant{len(found)}")
+            held.type = value.type
+            found[value] = held
+    return found
+
+
+# --- eval --------------------------------------------------------------------------------------
 def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
     """`expression.eval({x: 1.0})`: compiled once per expression and set of variables."""
     cache: dict[Any, Any] | None = getattr(expression, "evaluators", None)

@@ -63,7 +63,7 @@ class Location:
         return f"{os.path.basename(self.file)}:{self.line}"
 
     def excerpt(self) -> list[str]:
-        """The source line with carets under the expression; just the place if there is no source."""
+        """The source line with carets under the expression; only the place without a source."""
         text = linecache.getline(self.file, self.line).rstrip("\n")
         stripped = text.lstrip()
         if not stripped:

@@ -7,17 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.compiled import Plan, compiled_function
+from jitgraph.compiled import Plan, _layout_of, compiled_function
 from jitgraph.driver import default_layout
-from jitgraph.ir.values import Function
+from jitgraph.ir.function import Function
 
 #: Relative error allowed per dtype kind and size: programs of ten ops, reductions among them.
 TOLERANCE = {"f2": 2e-2, "f4": 2e-4, "f8": 1e-10, "c8": 2e-4, "c16": 1e-10}
 
 
-def compiled(fn: Function, algebra: str = "real") -> Any:
-    """The function as a native callable that returns a list."""
+def compiled(
+    fn: Function, algebra: str = "real", *, arrays: Sequence[np.ndarray] | None = None
+) -> Any:
+    """The function as a native callable that returns a list.
+
+    With `arrays` the variant compiled first is the one for inputs like them, which saves a
+    compilation where some have an extent of 1 or are not in C order.
+    """
     plan = Plan(fn, fn.params, (), (), False, algebra, None)
+    if arrays is not None:
+        return compiled_function(plan, _layout_of(plan, arrays))
     return compiled_function(plan, default_layout(fn, [[None] * p.ndim for p in fn.params]))
 
 

@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import Elementwise, cast, resolve
+from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, constant, emit
+from jitgraph.ir.ops import joining
 from jitgraph.ir.ops import movement as move
 from jitgraph.ir.ops.arithmetic import equal, remainder
 from jitgraph.ir.ops.bits import bitcast
@@ -29,7 +31,7 @@ from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.types import DTYPES, I64, Dim, Extent, Type
-from jitgraph.ir.values import Function, Value, topological
+from jitgraph.ir.values import Value, topological
 from tests.arrays import example_array, is_moderate
 
 #: Arrays in a program have at most this many elements and axes.
@@ -329,7 +331,7 @@ def joined(g: _Growing) -> Value | None:
     others = [s for i, s in enumerate(g.shape(a)) if i != axis]
     b = g.pick(lambda v: v.dtype == a.dtype and v.ndim == a.ndim and g.arrays[v].size <= 64
                and [s for i, s in enumerate(g.shape(v)) if i != axis] == others)  # fmt: skip
-    return b and move.concatenate([a, b], axis)
+    return b and joining.concatenate([a, b], axis)
 
 
 def counting(g: _Growing) -> Value:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import jitgraph as jg
+from jitgraph.errors import JitgraphError
 from jitgraph.ir import interpreter
+from jitgraph.ir.values import Value
+from jitgraph.passes.specialise import with_params
+from jitgraph.tensor.shared import SharedVariable, shared
+from jitgraph.tensor.variable import Variable
 from tests.native import assert_close, run_native
 from tests.strategies import Program, functions
 
 SETTINGS = settings(
-    max_examples=150, deadline=None,
+    max_examples=60, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 
@@ -34,6 +43,59 @@ def test_any_memory_layout_gives_the_same(program: Program, data: st.DataObject)
     got = run_native(program.function, laid_out)
     for g, w in zip(got, want, strict=True):
         assert_close(g, w, program)
+
+
+@SETTINGS
+@given(functions(benign=True, max_params=4), st.data())
+def test_updates_and_givens_are_what_a_python_loop_would_do(
+    program: Program, data: st.DataObject
+) -> None:
+    """Some parameters become shared variables updated by results, some are replaced by givens."""
+    arrays = program.inputs()
+    params = [_as_variable(p, a, data.draw(st.booleans())) for p, a in
+              zip(program.function.params, arrays, strict=True)]  # fmt: skip
+    fn = with_params(program.function, params)
+    updates = _possible_updates(fn.results, params)
+    inputs = [p for p in params if not isinstance(p, SharedVariable)]
+    twins = [Variable(p.type, name=f"{p.name}_given") for p in inputs]
+    givens = {p: q[::-1][::-1] if q.ndim else q for p, q in zip(inputs, twins, strict=True)}
+    compiled = jg.function(
+        twins, list(fn.results), updates=updates, givens=givens, on_unused_input="ignore"
+    )
+    state = dict(zip(params, arrays, strict=True))
+    for _ in range(2):
+        try:
+            want = interpreter.run(fn, [state[p] for p in params])
+        except JitgraphError:  # an update changed a shape: both must refuse, and change nothing
+            with pytest.raises(JitgraphError):
+                compiled(*(state[p] for p in inputs))
+            break
+        got = compiled(*(state[p] for p in inputs))
+        for g, w in zip(got, want, strict=True):
+            assert_close(g, w, program)
+        new = dict(zip(map(id, fn.results), want, strict=True))
+        for target, result in updates.items():
+            state[target] = new[id(result)]
+        for p in params:
+            if isinstance(p, SharedVariable):
+                assert_close(p.get_value(), state[p], program)
+
+
+def _as_variable(param: Value, array: np.ndarray, is_shared: bool) -> Variable:
+    if is_shared:
+        return shared(array, name=param.name)
+    return Variable(param.type, name=param.name)
+
+
+def _possible_updates(
+    results: Sequence[Value], params: Sequence[Variable]
+) -> dict[SharedVariable, Value]:
+    updates: dict[SharedVariable, Value] = {}
+    for target in params:
+        fitting = [r for r in results if r.dtype == target.dtype and r.ndim == target.ndim]
+        if isinstance(target, SharedVariable) and fitting:
+            updates[target] = fitting[-1]
+    return updates
 
 
 def _laid_out(array: np.ndarray, kind: int) -> np.ndarray:

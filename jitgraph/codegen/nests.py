@@ -21,7 +21,7 @@ from jitgraph.codegen.scalar import (
     store,
 )
 from jitgraph.errors import InternalError
-from jitgraph.ir.kernel import ELEMENT, Access, Buffer, Kernel, Store
+from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Store
 from jitgraph.ir.opdef import OPS, Size
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.types import DType
@@ -92,8 +92,7 @@ class _Nest:
         self.memory = memory
         self.registers = registers
         self.contract = contract
-        self.accesses: list[Access] = [x.access for x in kernel.loads]
-        self.accesses += [s.access for s in kernel.stores]
+        self.accesses = kernel.accesses()
         self.carried = [s for s in kernel.stores if s.in_register]
         self.indices: list[str] = []
 
@@ -114,7 +113,7 @@ class _Nest:
     def _moved(self, pointer: str, offset: str) -> str:
         return pointer if offset == "0" else self.f.offset(pointer, offset)
 
-    # --- loops -----------------------------------------------------------------------------------
+    # --- loops ----------------------------------------------------------------------------------
     def _level(
         self, depth: int, pointers: list[str], carried: dict[int, list[str]]
     ) -> dict[int, list[str]]:
@@ -161,7 +160,7 @@ class _Nest:
         offset = self.f.emit(f"mul nsw i64 {index}, {self.size(stride)}")
         return self.f.offset(pointer, offset)
 
-    # --- the body --------------------------------------------------------------------------------
+    # --- the body -------------------------------------------------------------------------------
     def _body(self, pointers: list[str], carried: dict[int, list[str]]) -> dict[int, list[str]]:
         bindings: dict[Value, Register] = dict(self.registers)
         bindings.update(zip(self.kernel.iterators, self.indices, strict=True))
@@ -197,7 +196,8 @@ class _Nest:
         dtype = store_.value.dtype
         if store_.in_register:
             k = self.carried.index(store_)
-            position = store_.position and _single(lowering.lower(store_.position))
+            place = store_.position
+            position = None if place is None else _single(lowering.lower(place))
             carried[k] = self._combined(store_, carried[k], value, position)
             return
         for index, stride in store_.indices:
@@ -207,7 +207,7 @@ class _Nest:
             value = _register(self._combined(store_, _parts(before), value, None))
         store(self.f, value, pointer, store_.access.buffer.dtype)
 
-    # --- reductions ------------------------------------------------------------------------------
+    # --- reductions -----------------------------------------------------------------------------
     def _types(self, store_: Store) -> list[str]:
         dtype = store_.value.dtype
         types = [register_type(dtype)] * (2 if dtype.kind == "c" else 1)

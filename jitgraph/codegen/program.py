@@ -64,7 +64,7 @@ class _Program:
         self.contract = contract
         self.memory = Memory(program.placement)
         self.f = FunctionBuilder(
-            module, "program", program_parameters(signature.params), returns="i64"
+            module, "program", program_parameters(signature.params), returns="i64", internal=True
         )
         self.bindings: dict[Value, Register] = {}
         self.scalars = ScalarLowering(self.f, self.bindings, contract)
@@ -74,7 +74,7 @@ class _Program:
         self.gil: str | None = None
         self.owned: list[str] = []
 
-    # --- structure ---------------------------------------------------------------------------------
+    # --- structure ------------------------------------------------------------------------------
     def emit(self) -> None:
         self._bind_params()
         self._constants()
@@ -84,13 +84,11 @@ class _Program:
             self._step(step)
         self._arena()
         rest = steps[self.program.prologue :]
-        early = [b for b in self.program.results if self._is_known(b)]
+        early = [b for b in self.program.results if self._is_known(b.extents)]
         for buffer in early:
             self._allocate_result(buffer)
-        if len(early) == len(self.program.results) and not any(
-            slot.late for slot in self.program.slots
-        ):
-            self._release_gil(self.program.work())
+        if len(early) == len(self.program.results):
+            self._release_gil()
         for step in rest:
             self._step(step)
         for buffer in self.program.results:
@@ -172,7 +170,7 @@ class _Program:
                 f.do(f"call void @acquire_gil(ptr {state})")
         f.do(f"ret i64 {status}")
 
-    # --- scalars -----------------------------------------------------------------------------------
+    # --- scalars --------------------------------------------------------------------------------
     def register(self, value: Value) -> Register:
         """The register of a program scalar."""
         found = self.bindings.get(value)
@@ -235,12 +233,11 @@ class _Program:
             if argument not in self.bindings and (given := self._given(argument)) is not None:
                 self.bindings[argument] = given
 
-    # --- memory ------------------------------------------------------------------------------------
-    def _is_known(self, buffer: Buffer) -> bool:
-        """Whether the extents are numbers, given, or computed already."""
+    # --- memory ---------------------------------------------------------------------------------
+    def _is_known(self, sizes: Sequence[Size]) -> bool:
+        """Whether the sizes are numbers, given, or computed already."""
         return all(
-            isinstance(s, int) or s in self.bindings or self._given(s) is not None
-            for s in buffer.extents
+            isinstance(s, int) or s in self.bindings or self._given(s) is not None for s in sizes
         )
 
     def _allocate_result(self, buffer: Buffer) -> None:
@@ -327,25 +324,25 @@ class _Program:
                 )
         return self.pointers[key]
 
-    def _release_gil(self, work: Sequence[Work]) -> None:
-        """Let other Python threads run if the work ahead is long."""
+    def _release_gil(self) -> None:
+        """Let other Python threads run if the work ahead is long, as far as one can tell now."""
         total = "0"
-        for step in work:
-            if isinstance(step, Kernel):
+        for step in self.program.work():
+            if isinstance(step, Kernel) and self._is_known(step.extents):
                 total = self._plus(total, self._product_of(step.extents))
             elif isinstance(step, Product):
                 sizes = (*step.batch, step.rows, step.columns, step.inner)
-                eighth = self._product_of(sizes)
-                if not eighth.isdigit():
-                    eighth = self.f.emit(f"lshr i64 {eighth}, 3")
-                total = self._plus(total, eighth)
+                if self._is_known(sizes):
+                    # Eight multiplications by a micro-kernel take about as long as one element.
+                    size = self._product_of(sizes)
+                    total = self._plus(total, self.f.emit(f"lshr i64 {size}, 3"))
         if self.gil is None or (total.isdigit() and int(total) < LONG_WORK):
             return
         with self.f.if_then(self.f.emit(f"icmp sgt i64 {total}, {LONG_WORK}")):
             state = self.f.emit("call ptr @release_gil()")
             self.f.do(f"store ptr {state}, ptr {self.gil}")
 
-    # --- work --------------------------------------------------------------------------------------
+    # --- work -----------------------------------------------------------------------------------
     def _work(self, step: Work) -> None:
         match step:
             case Kernel():

@@ -50,7 +50,7 @@ _FLOAT_TYPES = {F16: "half", F32: "float", F64: "double"}
 _CONTRACTED = {"fadd": "contract ", "fsub": "contract ", "fmul": "contract "}
 
 
-# --- types, constants, memory --------------------------------------------------------------------
+# --- types, constants, memory ------------------------------------------------------------------
 def register_type(dtype: DType) -> str:
     """The LLVM type of a register of a real dtype (of one part, for a complex one)."""
     if dtype.kind in "fc":
@@ -115,7 +115,7 @@ def store(
         emitter.do(f"store {type_} {part}, ptr {at}{suffix}")
 
 
-# --- expansions ----------------------------------------------------------------------------------
+# --- expansions --------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class _Template:
     """An expansion over parameters: ops in order, and the parts of the result."""
@@ -176,7 +176,7 @@ def _reachable(
     return tuple(reversed(kept))
 
 
-# --- lowering ------------------------------------------------------------------------------------
+# --- lowering ----------------------------------------------------------------------------------
 class ScalarLowering:
     """Lowers rank-0 values to instructions at the emitter's current place.
 
@@ -224,7 +224,7 @@ class ScalarLowering:
             return self._cast_real(register, source, part), _constant(part.type(0))
         return self._cast_real(register, source, target)
 
-    # --- one op ----------------------------------------------------------------------------------
+    # --- one op ---------------------------------------------------------------------------------
     def _apply(self, op: Op, known: Mapping[Value, Register], contract: bool) -> Register:
         if op.name == "constant":
             return constant_register(op.attrs["value"].array)
@@ -260,7 +260,7 @@ class ScalarLowering:
             case Expand():
                 return self._expand(definition.name, dtypes, operands, False)
             case Native():
-                return self._native(definition.name, lowering, dtypes[0], result, plain)
+                return self._native(lowering, dtypes[0], result, plain)
         raise InternalError(f"{definition.name} is no scalar op")
 
     def _widened(
@@ -311,14 +311,15 @@ class ScalarLowering:
         return self._emit(f"call {type_} {function}({typed})")
 
     def _native(
-        self, name: str, instruction: Native, dtype: DType, result: DType, operands: Sequence[str]
+        self, instruction: Native, dtype: DType, result: DType, operands: Sequence[str]
     ) -> str:
         types = {"t": register_type(dtype), "r": register_type(result), "m": DTYPE_NAMES[dtype]}
         module = self._emitter.module
         for line in instruction.declaration.splitlines():
             module.declare(line.format(**types))
-        if instruction.definition and module.once(f"{name}.{types['t']}"):
-            module.define(instruction.definition.format(**types))
+        for name, text in instruction.functions.items():
+            if module.once(name.format(**types)):
+                module.define(text.format(**types))
         return self._emit(instruction.text.format(*operands, **types))
 
     def _expand(
@@ -341,7 +342,7 @@ class ScalarLowering:
         assert isinstance(found, str)
         return found
 
-    # --- special ops -----------------------------------------------------------------------------
+    # --- special ops ----------------------------------------------------------------------------
     def _lower_cast(
         self, op: Op, dtypes: Sequence[DType], operands: Sequence[Register]
     ) -> Register:
@@ -368,7 +369,7 @@ class ScalarLowering:
         )
         return re, im
 
-    # --- casts -----------------------------------------------------------------------------------
+    # --- casts ----------------------------------------------------------------------------------
     def _cast_complex(self, parts: tuple[str, str], source: DType, target: DType) -> Register:
         if target == BOOL:
             re, im = (self._cast_real(part, source, BOOL) for part in parts)

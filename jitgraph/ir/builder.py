@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from jitgraph.errors import JitgraphError, Operand, ShapeError
+from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import (
     CONSTANT,
     Attrs,
@@ -26,7 +27,7 @@ from jitgraph.ir.opdef import (
 from jitgraph.ir.ops.arithmetic import equal, where
 from jitgraph.ir.ops.movement import DIM
 from jitgraph.ir.types import I64, Extent
-from jitgraph.ir.values import Function, Value
+from jitgraph.ir.values import Value
 from jitgraph.location import Location
 
 #: Folding must not turn a small program into a large constant.
@@ -103,7 +104,7 @@ class Builder:
             named[known.name] = size
         return size
 
-    # --- emitting --------------------------------------------------------------------------------
+    # --- emitting -------------------------------------------------------------------------------
     @staticmethod
     def _key(definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Any:
         # The key holds the arguments, not their ids, which a later value might be given again.
@@ -215,7 +216,7 @@ class Builder:
     def _as_size(value: Value) -> Size:
         return value if value.literal is None else int(value.literal.array)
 
-    # --- shapes ----------------------------------------------------------------------------------
+    # --- shapes ---------------------------------------------------------------------------------
     def shape(self, value: Value) -> Shape:
         """The extents of a value: numbers where known, else the one i64 value that stands for all
         extents known to be equal to it."""

@@ -27,7 +27,7 @@ from jitgraph.ir.opdef import (
     register,
     result_class,
 )
-from jitgraph.ir.types import DTYPE_NAMES, BOOL, DType, Type, as_dtype, broadcast_shapes
+from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType, Type, as_dtype, broadcast_shapes
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 
@@ -109,7 +109,7 @@ def _resolve(definition: Elementwise, kinds: Operands) -> tuple[DType, ...] | st
         return f"{definition.name} does not take {_names(kinds)}"
     if any(d not in DTYPE_NAMES for d in loop):
         return f"{definition.name} does not take {_names(kinds)}"
-    if "c" in {d.kind for d in loop} and not definition.name in COMPLEX:
+    if "c" in {d.kind for d in loop} and definition.name not in COMPLEX:
         return f"{definition.name} does not take complex operands"
     return loop
 
@@ -128,7 +128,7 @@ def resolve(definition: Elementwise, kinds: Operands) -> tuple[DType, ...]:
 
 #: Ops with a meaning for complex operands.
 COMPLEX = {
-    "add", "subtract", "multiply", "divide", "negative", "positive", "conjugate", "real", "imag",
+    "add", "subtract", "multiply", "divide", "negative", "positive", "conjugate",
     "equal", "not_equal", "where", "cast", "square", "reciprocal", "absolute",
     "isnan", "isinf", "isfinite", "logical_not", "logical_and", "logical_or", "logical_xor",
 }  # fmt: skip
@@ -247,7 +247,7 @@ def ternary(
     return _declare(name, numpy, 3, lower=lower, derivatives=grad, **rest)
 
 
-# --- cast ----------------------------------------------------------------------------------------
+# --- cast --------------------------------------------------------------------------------------
 def _infer_cast(types: Sequence[Type], attrs: Attrs) -> Type:
     return types[0].with_dtype(attrs["dtype"])
 
@@ -282,7 +282,7 @@ def cast(x: ArrayLike, dtype: Any) -> Any:
 
 
 def symbolic(x: ArrayLike, cls: type[Value] = Value) -> Value:
-    """x as a value: itself, or a constant; raises DTypeError if NumPy cannot make an array of it."""
+    """x as a value: itself or a constant; raises DTypeError where NumPy cannot make an array."""
     if isinstance(x, Value):
         return x
     try:

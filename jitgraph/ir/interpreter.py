@@ -21,10 +21,11 @@ from jitgraph.errors import (
     Operand,
     ShapeError,
 )
+from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import Array
 from jitgraph.ir.printer import name_values, op_line
 from jitgraph.ir.types import Dim, Extent, type_of
-from jitgraph.ir.values import Function, Op, Value
+from jitgraph.ir.values import Op, Value
 
 #: What NumPy raises about operands; anything else is a defect and passes through as it is.
 NUMPY_ERRORS = (ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError)
@@ -61,7 +62,7 @@ def _op(value: Value) -> Op:
     return value.op
 
 
-# --- inputs --------------------------------------------------------------------------------------
+# --- inputs ------------------------------------------------------------------------------------
 class _Extents:
     """The number each named extent stands for in this call, and where it was met first."""
 
@@ -109,7 +110,7 @@ def _input_error(
     return None
 
 
-# --- one op --------------------------------------------------------------------------------------
+# --- one op ------------------------------------------------------------------------------------
 def _evaluate(value: Value, operands: list[Array]) -> Array:
     op = _op(value)
     try:
@@ -159,7 +160,7 @@ def _confirm(fn: Function, value: Value, result: Array, extents: _Extents) -> No
         )
 
 
-# --- lifetimes and checks ------------------------------------------------------------------------
+# --- lifetimes and checks ----------------------------------------------------------------------
 def _uses(fn: Function) -> Iterator[Value]:
     """Every use of every value; a check also uses its operands, which its message shows."""
     for value in fn.ops:

@@ -18,7 +18,7 @@ from jitgraph.ir.values import Value, topological
 from jitgraph.location import Location
 
 
-# --- ops that exist only below the graph ---------------------------------------------------------
+# --- ops that exist only below the graph -------------------------------------------------------
 def _infer_stride(types: Sequence[Type], attrs: Attrs) -> Type:
     return Type(I64)
 
@@ -45,7 +45,7 @@ register(STRIDE)
 register(ELEMENT)
 
 
-# --- buffers and accesses ------------------------------------------------------------------------
+# --- buffers and accesses ----------------------------------------------------------------------
 BufferKind: TypeAlias = Literal["param", "result", "temporary", "constant"]
 
 
@@ -67,7 +67,7 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How to find the elements of an array in a buffer: a byte offset and a byte stride per axis."""
+    """Where in a buffer the elements of an array lie: a byte offset, a byte stride per axis."""
 
     buffer: Buffer
     offset: Size
@@ -95,7 +95,7 @@ def same_size(a: Size, b: Size) -> bool:
     return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
 
 
-# --- kernels -------------------------------------------------------------------------------------
+# --- kernels -----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Load:
     """A body leaf and where its value comes from at each point of the domain."""
@@ -177,7 +177,11 @@ class Kernel:
             sizes += [store.access.offset, *store.access.strides]
             sizes += [stride for _, stride in store.indices]
         named = {s: None for s in sizes if isinstance(s, Value)}
-        return list(named | {v: None for v in self.captured})
+        return list(named | dict.fromkeys(self.captured))
+
+    def accesses(self) -> list[Access]:
+        """Of the loads, then of the stores."""
+        return [load.access for load in self.loads] + [store.access for store in self.stores]
 
     def reads(self) -> set[Buffer]:
         read = {load.access.buffer for load in self.loads}
@@ -230,7 +234,7 @@ class Zero:
         return {self.buffer}
 
 
-# --- scalar code between kernels -----------------------------------------------------------------
+# --- scalar code between kernels ---------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class Let:
     """A rank-0 op computed in a register of the program."""
@@ -290,8 +294,3 @@ class Program:
 
     def with_steps(self, steps: Sequence[Step], **changes: Any) -> Program:
         return replace(self, steps=tuple(steps), **changes)
-
-    def __str__(self) -> str:
-        from jitgraph.ir.schedule_text import print_program
-
-        return print_program(self)

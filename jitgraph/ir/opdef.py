@@ -34,7 +34,7 @@ Shape: TypeAlias = "tuple[Size, ...]"
 ArrayLike: TypeAlias = Any
 
 
-# --- lowering, as data ---------------------------------------------------------------------------
+# --- lowering, as data -------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Inst:
     """One LLVM instruction per kind of operand; None where the op does not take the kind."""
@@ -114,7 +114,7 @@ def register(definition: OpDef) -> None:
     OPS[definition.name] = definition
 
 
-# --- who builds ----------------------------------------------------------------------------------
+# --- who builds --------------------------------------------------------------------------------
 class Emitter(Protocol):
     """Turns an op application into a value; passes install one that simplifies as it builds."""
 
@@ -169,7 +169,7 @@ def result_class(args: Sequence[Any]) -> type[Value]:
     return best
 
 
-# --- constants -----------------------------------------------------------------------------------
+# --- constants ---------------------------------------------------------------------------------
 def _infer_constant(types: Sequence[Type], attrs: Attrs) -> Type:
     return literal_type(attrs["value"])
 
@@ -192,7 +192,7 @@ def constant(array: ArrayLike, dtype: Any = None, cls: type[Value] = Value) -> V
     return cls(type_, Op(CONSTANT, (), {"value": literal}, type_, None))
 
 
-# --- mixed static and run-time numbers -------------------------------------------------------------
+# --- mixed static and run-time numbers ---------------------------------------------------------
 def split_sizes(sizes: Sequence[Size]) -> tuple[tuple[int | None, ...], tuple[Value, ...]]:
     """Sizes as an attribute with None holes, and the values that fill the holes in order."""
     static: list[int | None] = []

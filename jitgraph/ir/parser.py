@@ -29,9 +29,10 @@ import numpy as np
 
 from jitgraph.errors import JitgraphError, ParseError
 from jitgraph.ir import ops as _tables  # noqa: F401  (declares every op)
+from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, OpDef, apply_op
 from jitgraph.ir.types import DTYPES, DType, Type, parse_type
-from jitgraph.ir.values import Function, Literal, Value
+from jitgraph.ir.values import Literal, Value
 from jitgraph.ir.verifier import MALFORMED, misfit
 from jitgraph.location import Location
 
@@ -96,7 +97,7 @@ class _Parser:
         self.kind, self.token, self.start, self.end = "", "", 0, 0
         self.advance()
 
-    # --- tokens ----------------------------------------------------------------------------------
+    # --- tokens ---------------------------------------------------------------------------------
     def advance(self) -> str:
         """Step to the next token; gives the text of the one left behind."""
         left = self.token
@@ -150,7 +151,7 @@ class _Parser:
             if not self.accept(","):
                 self.expected(f"',' or {closing!r}")
 
-    # --- functions -------------------------------------------------------------------------------
+    # --- functions ------------------------------------------------------------------------------
     def function(self) -> Function:
         self.values = {}
         self.skip("func")
@@ -227,7 +228,7 @@ class _Parser:
         self.advance()
         return found
 
-    # --- values, types, places -------------------------------------------------------------------
+    # --- values, types, places ------------------------------------------------------------------
     def define(self, name: str, start: int, value: Value) -> Value:
         if name in self.values:
             self.fail(f"{name} is defined twice", start)
@@ -279,7 +280,7 @@ class _Parser:
             self.expected("a number")
         return int(self.advance())
 
-    # --- attributes ------------------------------------------------------------------------------
+    # --- attributes -----------------------------------------------------------------------------
     def attribute(self) -> tuple[str, Any]:
         name = self.take("word")
         self.skip("=")
@@ -355,7 +356,7 @@ def _meant(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-# --- arrays --------------------------------------------------------------------------------------
+# --- arrays ------------------------------------------------------------------------------------
 def _flatten(tree: Any, shape: tuple[int, ...]) -> list[Any]:
     """The elements of nested lists, which must have exactly this shape; raises ValueError."""
     level = [tree]

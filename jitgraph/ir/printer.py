@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jitgraph.ir.types import DTYPE_NAMES
-from jitgraph.ir.values import Function, Literal, Value, topological
+from jitgraph.ir.values import Literal, Value
 from jitgraph.location import Location
+
+if TYPE_CHECKING:
+    from jitgraph.ir.function import Function
 
 #: Constants of more elements than this are written as the hex of their bytes.
 LONGEST_LIST = 32
@@ -43,13 +46,6 @@ def print_function(fn: Function, *, locations: bool = False) -> str:
     return "\n".join([*lines, f"  return {returned}".rstrip(), "}"])
 
 
-def print_expression(values: Value | Iterable[Value], *, locations: bool = False) -> str:
-    """The expressions as a function of the variables they are made of."""
-    roots = (values,) if isinstance(values, Value) else tuple(values)
-    leaves = [v for v in topological(roots) if v.op is None]
-    return print_function(Function(leaves, roots, name="expression"), locations=locations)
-
-
 def _body(fn: Function, names: Mapping[Value, str], locations: bool) -> Iterator[str]:
     """Ops in order, and each check as soon as it and the checks before it are known."""
     defined = set(fn.params)
@@ -63,7 +59,7 @@ def _body(fn: Function, names: Mapping[Value, str], locations: bool) -> Iterator
             checked += 1
 
 
-# --- names ---------------------------------------------------------------------------------------
+# --- names -------------------------------------------------------------------------------------
 def name_values(params: Sequence[Value], ops: Sequence[Value]) -> dict[Value, str]:
     """`%x` for parameters, by the user's names made valid and unique, and `%0`, `%1`... for ops."""
     names: dict[Value, str] = {}
@@ -90,7 +86,7 @@ def _parameter(param: Value, names: Mapping[Value, str], locations: bool) -> str
     return f"{names[param]}: {param.type}{place}"
 
 
-# --- lines ---------------------------------------------------------------------------------------
+# --- lines -------------------------------------------------------------------------------------
 def op_line(value: Value, names: Mapping[Value, str], *, locations: bool = False) -> str:
     """`%1 = reduce_max %0 {axes = [1]} : f64[n]`, also for IR that does not verify."""
     op = value.op
@@ -114,7 +110,7 @@ def format_location(location: Location) -> str:
     return f"loc({json.dumps(location.file)}:{location.line}{columns})"
 
 
-# --- attributes and constants --------------------------------------------------------------------
+# --- attributes and constants ------------------------------------------------------------------
 def format_attribute(attribute: Any) -> str:
     """An attribute as text; one of a kind the IR does not know (see the verifier) as `<repr>`."""
     match attribute:

@@ -80,7 +80,7 @@ class _Writer:
     def _buffer_type(self, buffer: Buffer) -> str:
         return f"{DTYPE_NAMES[buffer.dtype]}[{', '.join(map(self._size, buffer.extents))}]"
 
-    # --- names -----------------------------------------------------------------------------------
+    # --- names ----------------------------------------------------------------------------------
     def _name(self, value: Value) -> str:
         known = self.names.get(value)
         if known is None:
@@ -103,7 +103,7 @@ class _Writer:
     def _size(self, size: Size) -> str:
         return str(size) if isinstance(size, int) else self._name(size)
 
-    # --- steps -----------------------------------------------------------------------------------
+    # --- steps ----------------------------------------------------------------------------------
     def _step(self, step: Step) -> None:
         match step:
             case Let():

@@ -1,4 +1,4 @@
-"""The SSA graph: `Value`, `Op`, `Function`, all immutable.
+"""The SSA graph: `Value` and `Op`, both immutable.
 
 An expression the user builds is this graph. A `Value` is a parameter (its `op` is None) or the
 result of an `Op`; an op holds its arguments, never its users, so graphs share freely and every
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from jitgraph.errors import InternalError
 from jitgraph.ir.operators import Operators
 from jitgraph.ir.types import Type, type_of
 from jitgraph.location import Location
@@ -153,51 +152,3 @@ def topological(
 
 def _arguments(value: Value, stop: frozenset[Value] | set[Value]) -> Iterator[Value]:
     return iter(()) if value.op is None or value in stop else iter(value.op.args)
-
-
-class Function:
-    """Parameters, results and the checks that must hold before any result is used.
-
-    `checks` are bool scalars: where one is false the call has failed, and the interpreter is asked
-    what to tell the user. `ops` lists every value made by an op, arguments first.
-    """
-
-    __slots__ = ("_ops", "checks", "name", "params", "results")
-
-    def __init__(
-        self,
-        params: Iterable[Value],
-        results: Iterable[Value],
-        *,
-        checks: Iterable[Value] = (),
-        name: str = "main",
-    ) -> None:
-        self.params: Final = tuple(params)
-        self.results: Final = tuple(results)
-        self.checks: Final = tuple(checks)
-        self.name: Final = name
-        self._ops: tuple[Value, ...] | None = None
-
-    @property
-    def ops(self) -> tuple[Value, ...]:
-        """Values in topological order; raises InternalError on a free variable."""
-        if self._ops is None:
-            params = frozenset(self.params)
-            order = topological((*self.checks, *self.results), stop=params)
-            free = [v for v in order if v.op is None and v not in params]
-            if free:
-                names = ", ".join(v.describe() for v in free)
-                raise InternalError(f"{self.name} uses {names}, which it has no parameter for")
-            self._ops = tuple(v for v in order if v not in params)
-        return self._ops
-
-    def __str__(self) -> str:
-        from jitgraph.ir.printer import print_function
-
-        return print_function(self)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Function) and str(self) == str(other)
-
-    def __hash__(self) -> int:
-        return hash(str(self))

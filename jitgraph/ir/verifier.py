@@ -11,10 +11,11 @@ import numpy as np
 
 from jitgraph.errors import JitgraphError, VerifyError
 from jitgraph.ir.elementwise import Elementwise
+from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, Attrs, OpDef
 from jitgraph.ir.printer import format_attribute, name_values, op_line
 from jitgraph.ir.types import BOOL, DTYPE_NAMES, Type
-from jitgraph.ir.values import Function, Literal, Op, Value, topological
+from jitgraph.ir.values import Literal, Op, Value, topological
 
 #: Lines of IR shown before and after the bad one.
 CONTEXT = 3
@@ -119,7 +120,7 @@ def _is_known(attribute: Any) -> bool:
     return attribute is None or isinstance(attribute, bool | int | float | complex | str | Literal)
 
 
-# --- what an op takes ----------------------------------------------------------------------------
+# --- what an op takes --------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Interface:
     """How many operands an op takes (`most` is None without limit) and its attributes' names."""

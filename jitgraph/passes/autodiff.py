@@ -41,7 +41,8 @@ def gradients(
             continue
         if value not in targets:
             del adjoints[value]  # nobody asks for it: its memory can go
-        for argument, flowing in zip(value.op.args, _pull_back(value, adjoint, active), strict=True):
+        pulled = _pull_back(value, adjoint, active)
+        for argument, flowing in zip(value.op.args, pulled, strict=True):
             if flowing is not None and argument in active:
                 before = adjoints.get(argument)
                 adjoints[argument] = flowing if before is None else before + flowing

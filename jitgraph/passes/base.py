@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jitgraph.ir.builder import Rewritten
-from jitgraph.ir.values import Function
+from jitgraph.ir.function import Function
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 from jitgraph.ir.builder import Builder, rebuild
-from jitgraph.ir.values import Function, Value
+from jitgraph.ir.function import Function
+from jitgraph.ir.values import Value
 from jitgraph.passes.base import Options
 from jitgraph.passes.rules.registry import rules_for
 

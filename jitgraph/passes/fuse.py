@@ -12,9 +12,10 @@ from collections import Counter
 
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.elementwise import Elementwise
+from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import same_size
 from jitgraph.ir.opdef import Expand
-from jitgraph.ir.values import Function, Value
+from jitgraph.ir.values import Value
 
 VIEWS = frozenset({"transpose", "expand_dims", "squeeze", "slice", "broadcast_to"})
 #: Ops computed inside the loop nest of whoever uses them.
@@ -29,7 +30,7 @@ CHEAP_EXPANSIONS = frozenset({
     "conjugate",
 })  # fmt: skip
 RECOMPUTE = 8
-#: A body larger than this compiles slowly and spills; cut it.
+#: A body that weighs more than this compiles slowly and spills; cut it.
 LARGEST_BODY = 150
 
 
@@ -66,6 +67,11 @@ def op_cost(value: Value) -> int:
     return EXPENSIVE if expands else 1
 
 
+def op_weight(value: Value) -> int:
+    """How much code an op is: a transcendental function is worth a dozen additions."""
+    return max(op_cost(value), 1)
+
+
 def view_base(value: Value) -> Value:
     """What a chain of views looks at."""
     while value.op is not None and value.op.name in VIEWS:
@@ -95,7 +101,7 @@ def stored_values(fn: Function, builder: Builder) -> set[Value]:
             if arg.ndim and _repeats(builder, value, arg) and cost.get(arg, 0) >= RECOMPUTE:
                 _store(view_base(arg), stored, cost, weight)
         cost[value] = op_cost(value) + sum(cost.get(a, 0) for a in set(op.args))
-        weight[value] = 1 + sum(weight.get(a, 0) for a in set(op.args))
+        weight[value] = op_weight(value) + sum(weight.get(a, 0) for a in set(op.args))
         if value in stored or is_scalar_code(value):
             cost[value] = weight[value] = 0
         elif op.name not in VIEWS and (
@@ -105,7 +111,9 @@ def stored_values(fn: Function, builder: Builder) -> set[Value]:
     return stored
 
 
-def _store(value: Value, stored: set[Value], cost: dict[Value, int], weight: dict[Value, int]) -> None:
+def _store(
+    value: Value, stored: set[Value], cost: dict[Value, int], weight: dict[Value, int]
+) -> None:
     if value.op is not None and value.ndim and value.literal is None:
         stored.add(value)
         cost[value] = weight[value] = 0

@@ -25,7 +25,7 @@ from jitgraph.ir.kernel import (
 )
 from jitgraph.ir.opdef import Size, apply_op
 from jitgraph.ir.values import Value, topological
-from jitgraph.passes.fuse import LARGEST_BODY, is_scalar_code
+from jitgraph.passes.fuse import LARGEST_BODY, is_scalar_code, op_weight
 from jitgraph.passes.nest import Sizes
 
 #: More streams than this at once, and the hardware prefetcher loses track.
@@ -34,7 +34,7 @@ MOST_BUFFERS = 16
 LOOK_BACK = 12
 
 
-# --- loop order ----------------------------------------------------------------------------------
+# --- loop order --------------------------------------------------------------------------------
 def settle(kernel: Kernel) -> Kernel:
     """The kernel with its loops in the order that reads memory best, and each reduction told
     whether its reduced loops are the innermost ones, so that it can combine in a register."""
@@ -69,9 +69,9 @@ def _jumps(kernel: Kernel, iterator: int) -> int:
     if isinstance(extent, int) and extent <= 4:
         return len(kernel.loads) + len(kernel.stores) + 1
     count = 0
-    for item in (*kernel.loads, *kernel.stores):
-        stride = item.access.strides[iterator]
-        small = isinstance(stride, int) and abs(stride) <= item.access.buffer.dtype.itemsize
+    for access in kernel.accesses():
+        stride = access.strides[iterator]
+        small = isinstance(stride, int) and abs(stride) <= access.buffer.dtype.itemsize
         count += not small
     return count
 
@@ -96,7 +96,7 @@ def _permuted(kernel: Kernel, order: Sequence[int]) -> Kernel:
     )
 
 
-# --- merging -------------------------------------------------------------------------------------
+# --- merging -----------------------------------------------------------------------------------
 def merge_kernels(steps: Sequence[Step], results: set[Buffer]) -> list[Step]:
     """Kernels over the same domain that share data become one; stores nobody reads disappear."""
     merged: list[Step] = []
@@ -196,8 +196,8 @@ def _compatible(first: Kernel, second: Kernel, available: _Availability) -> bool
     if not second.reads() & (first.reads() | set(written)):
         return False
     buffers = first.reads() | first.writes() | second.reads() | second.writes()
-    size = len(first.body()) + len(second.body())
-    return len(buffers) <= MOST_BUFFERS and size <= LARGEST_BODY
+    weight = sum(map(op_weight, (*first.body(), *second.body())))
+    return len(buffers) <= MOST_BUFFERS and weight <= LARGEST_BODY
 
 
 def _joined(first: Kernel, second: Kernel) -> Kernel:
@@ -294,9 +294,9 @@ def _with_live_loads(kernel: Kernel) -> Kernel:
     )
 
 
-# --- collapsing ----------------------------------------------------------------------------------
+# --- collapsing --------------------------------------------------------------------------------
 def collapse(kernel: Kernel, sizes: Sizes) -> Kernel:
-    """Adjacent loops that walk memory as one become one: for i, j over x[i, j] => for k over x[k]."""
+    """Adjacent loops that walk memory as one: for i, j over x[i, j] => for k over x[k]."""
     inner = len(kernel.extents) - 1
     used = {a for v in kernel.body() if v.op is not None for a in v.op.args} | set(kernel.roots())
     while inner > 0:
@@ -317,7 +317,7 @@ def _collapsible(kernel: Kernel, outer: int, sizes: Sizes, used: set[Value]) -> 
         along: Size = sizes.mul(access.strides[inner], kernel.extents[inner])
         return same_size(access.strides[outer], along)
 
-    return all(walks_on(item.access) for item in (*kernel.loads, *kernel.stores))
+    return all(map(walks_on, kernel.accesses()))
 
 
 def _collapsed(kernel: Kernel, outer: int, sizes: Sizes) -> Kernel:

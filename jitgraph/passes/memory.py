@@ -32,7 +32,7 @@ ALIGNMENT = 64
 _GIVEN = frozenset({"dim", "stride", "constant"})
 
 
-# --- scalars -------------------------------------------------------------------------------------
+# --- scalars -----------------------------------------------------------------------------------
 def place_scalars(program: Program, builder: Builder) -> Program:
     """Each scalar computed once, before its first use; what needs no kernel goes to the front."""
     placer = _Placer()
@@ -95,7 +95,7 @@ class _Placer:
         return given or value in self.early or value in self.late
 
 
-# --- temporaries ---------------------------------------------------------------------------------
+# --- temporaries -------------------------------------------------------------------------------
 def plan_memory(program: Program, sizes: Sizes) -> Program:
     """Temporaries in slots; one slot serves several whose lives do not overlap, and a kernel writes
     over an operand that dies in it, where it reads and writes the same place at the same time."""

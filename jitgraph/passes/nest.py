@@ -13,6 +13,7 @@ import numpy as np
 
 from jitgraph.errors import InternalError
 from jitgraph.ir.builder import Builder
+from jitgraph.ir.elementwise import CAST
 from jitgraph.ir.kernel import ELEMENT, Access, Kernel, Load, Source, Store, View, same_size
 from jitgraph.ir.opdef import Shape, Size, apply_op, building_with, constant
 from jitgraph.ir.ops.arithmetic import add, equal, multiply, where
@@ -124,7 +125,7 @@ class Nest:
             tuple(self._locations),
         )
 
-    # --- elements --------------------------------------------------------------------------------
+    # --- elements -------------------------------------------------------------------------------
     def element(self, value: Value, index: Index) -> Value:
         """The body value of one element of `value`."""
         literal = value.literal
@@ -216,7 +217,7 @@ class Nest:
                 aligned.append(Axis(axis.iterator, start, self.sizes.if_one(extent, 0, axis.step)))
         return tuple(aligned)
 
-    # --- memory ----------------------------------------------------------------------------------
+    # --- memory ---------------------------------------------------------------------------------
     def access(self, view: View, index: Index) -> Access:
         """The view driven by the nest's iterators."""
         offset = view.offset
@@ -250,8 +251,6 @@ class Nest:
 
     @staticmethod
     def _to_i64(index: Value) -> Value:
-        from jitgraph.ir.elementwise import CAST
-
         return apply_op(CAST, (index,), {"dtype": I64}, None)
 
     def _source(self, value: Value) -> Value:

@@ -6,7 +6,7 @@ import os
 import time
 from typing import Final
 
-from jitgraph.ir.values import Function
+from jitgraph.ir.function import Function
 from jitgraph.ir.verifier import verify
 from jitgraph.passes.base import Options, Pass, Trace
 from jitgraph.passes.decompose import decompose

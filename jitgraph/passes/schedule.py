@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jitgraph.ir.builder import Builder, rebuild
+from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import (
     STRIDE,
     Access,
@@ -32,7 +33,7 @@ from jitgraph.ir.opdef import Shape, Size, apply_op, constant
 from jitgraph.ir.ops.arithmetic import add, multiply
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
-from jitgraph.ir.values import Function, Value
+from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import collapse, merge_kernels, settle
 from jitgraph.passes.memory import place_scalars, plan_memory
@@ -57,6 +58,10 @@ class _Scheduler:
         self.views: dict[Value, View] = {}
         self._seen: set[Value] = set()
         self.fetched: set[Value] = set()
+        self.users: dict[Value, list[Value]] = {}
+        for value in fn.ops:
+            for arg in value.op.args if value.op is not None else ():
+                self.users.setdefault(arg, []).append(value)
         self._buffers = 0
         self._result_buffers: dict[Value, Buffer] = {}
 
@@ -84,7 +89,7 @@ class _Scheduler:
         )
         return plan_memory(place_scalars(program, self.builder), self.sizes)
 
-    # --- parameters, results, checks ---------------------------------------------------------------
+    # --- parameters, results, checks ------------------------------------------------------------
     def _buffer(self, value: Value, kind: BufferKind, name: str | None = None) -> Buffer:
         self._buffers += 1
         return Buffer(
@@ -135,7 +140,7 @@ class _Scheduler:
     def _do(self, step: Kernel | Product | Zero) -> None:
         self.steps.append(settle(step) if isinstance(step, Kernel) else step)
 
-    # --- values ----------------------------------------------------------------------------------
+    # --- values ---------------------------------------------------------------------------------
     def _value(self, value: Value) -> None:
         op = value.op
         assert op is not None
@@ -179,9 +184,9 @@ class _Scheduler:
 
     def _compute(self, value: Value) -> None:
         buffer = self._result_buffers.get(value) or self._buffer(value, "temporary")
-        out = self._whole(buffer)
         op = value.op
         assert op is not None
+        out = self._turned(buffer) if self._is_read_turned(value) else self._whole(buffer)
         if isinstance(op.definition, Reduction):
             self._reduction(value, op.definition, out)
         elif op.name == "sum_to":
@@ -197,6 +202,19 @@ class _Scheduler:
         else:
             self._pointwise(value, out)
         self.views[value] = out
+
+    def _is_read_turned(self, value: Value) -> bool:
+        """Whether a matrix product is only ever used transposed: it is then written that way, which
+        costs the product nothing and saves its readers from jumping through memory."""
+        users = self.users.get(value, ())
+        if not value.is_op("matmul") or value.ndim != 2 or value in self._result_buffers:
+            return False
+        return bool(users) and all(u.is_op("transpose") for u in users)
+
+    def _turned(self, buffer: Buffer) -> View:
+        rows, columns = buffer.extents
+        outer, inner = self.sizes.row_major((columns, rows), buffer.dtype.itemsize)
+        return View(buffer, 0, (inner, outer))
 
     def _nest(self, extents: Shape) -> Nest:
         return Nest(extents, self.views, self.sizes, self.fetched)
@@ -217,7 +235,7 @@ class _Scheduler:
         splat = None if literal is None else literal.splat
         return value.ndim > 0 and splat is not None and not any(np.asarray(splat).tobytes())
 
-    # --- reductions ------------------------------------------------------------------------------
+    # --- reductions -----------------------------------------------------------------------------
     def _reduction(self, value: Value, definition: Reduction, out: View) -> None:
         assert value.op is not None
         source, axes = value.op.args[0], value.op.attrs["axes"]
@@ -277,7 +295,7 @@ class _Scheduler:
                 self._do(Zero(out.buffer))
         self._do(kernel)
 
-    # --- products and joins ------------------------------------------------------------------------
+    # --- products and joins ---------------------------------------------------------------------
     def _product(self, value: Value, out: View) -> None:
         assert value.op is not None
         left, right = (view_of(a, self.views, self.sizes) for a in value.op.args)

@@ -13,7 +13,7 @@ because a function consists of what its results and checks depend on.
 from __future__ import annotations
 
 from jitgraph.ir.builder import Builder, rebuild
-from jitgraph.ir.values import Function
+from jitgraph.ir.function import Function
 from jitgraph.passes.base import Options
 from jitgraph.passes.rules.registry import rules_for
 

@@ -1,6 +1,6 @@
 """One function for one layout of its inputs: which unknown extents are 1, and which are not.
 
-    f(x: f64[?, ?], b: f64[?])  called with (20, 10), (10,)   =>   f(x: f64[x.0!, x.1!], b: f64[b.0!])
+    f(x: f64[?, ?], b: f64[?]) with (20, 10), (10,) => f(x: f64[x.0!, x.1!], b: f64[b.0!])
 
 An extent that is known not to be 1 never broadcasts, so gradients need not ask at run time which
 axes to sum; a call with another pattern of ones gets a variant of its own.
@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import apply_op
 from jitgraph.ir.types import Dim, Extent, Type
-from jitgraph.ir.values import Function, Value
+from jitgraph.ir.values import Value
 
 #: For each parameter, whether each axis has extent 1 (only unknown extents are looked at).
 Ones = tuple[tuple[bool, ...], ...]

@@ -71,7 +71,7 @@ def getitem(x: ArrayLike, key: Any) -> Value:
     return _read(x, items)
 
 
-# --- entries of the key --------------------------------------------------------------------------
+# --- entries of the key ------------------------------------------------------------------------
 def _entry(given: Any) -> Any:
     """One entry as None, Ellipsis, slice, int, integer array, mask, or symbolic index."""
     if given is None or given is Ellipsis or isinstance(given, slice):
@@ -182,7 +182,7 @@ def _resolved(index: Value, extent: Size) -> Value:
     return where(index < 0, index + extent, index)  # type: ignore[no-any-return]
 
 
-# --- slices --------------------------------------------------------------------------------------
+# --- slices ------------------------------------------------------------------------------------
 def _span(given: slice, extent: Size) -> Span:
     """Where a slice starts and how many elements it has, by the rule of `slice.indices`."""
     step = 1 if given.step is None else as_size(given.step, "a slice step")
@@ -241,7 +241,7 @@ def _largest(a: Size, b: Size) -> Size:
     return max(a, b) if isinstance(a, int) and isinstance(b, int) else maximum(a, b)
 
 
-# --- reading -------------------------------------------------------------------------------------
+# --- reading -----------------------------------------------------------------------------------
 def _read(x: Value, items: Sequence[Item]) -> Value:
     """Slices first, which are views; then what is gathered; then new axes."""
     cuts = [

@@ -17,7 +17,7 @@ from jitgraph.errors import DTypeError, JitgraphError, Operand, ShapeError
 from jitgraph.ir import opdef
 from jitgraph.ir.elementwise import cast as cast_to
 from jitgraph.ir.opdef import ArrayLike, Size
-from jitgraph.ir.ops import movement
+from jitgraph.ir.ops import joining, movement
 from jitgraph.ir.ops.indexing import slice_axis
 from jitgraph.ir.types import DTYPE_NAMES, DTYPES, I64, DType, as_dtype
 from jitgraph.ir.values import Value
@@ -42,7 +42,7 @@ def user_class(cls: V) -> V:
     return cls
 
 
-# --- public functions ----------------------------------------------------------------------------
+# --- public functions --------------------------------------------------------------------------
 @overload
 def public(function: Callable[P, Value]) -> Callable[P, Variable]: ...
 @overload
@@ -77,7 +77,7 @@ def refuse(error: JitgraphError, *operands: Value) -> NoReturn:
     raise error.locate(caller_location(), _operands(operands))
 
 
-# --- arrays --------------------------------------------------------------------------------------
+# --- arrays ------------------------------------------------------------------------------------
 def constant(array: ArrayLike, dtype: Any = None) -> Value:
     """A constant of the user's class; raises DTypeError if it is no array of a supported dtype."""
     try:
@@ -151,10 +151,10 @@ def stacked(values: Sequence[Value], axis: int) -> Value:
     if len(ranks) > 1:
         raise ShapeError(f"cannot stack arrays of {ranks[0]} and {ranks[1]} dimensions")
     raised = [movement.expand_dims(v, (axis,)) for v in promoted(values)]
-    return movement.concatenate(raised, axis)
+    return joining.concatenate(raised, axis)
 
 
-# --- sizes ---------------------------------------------------------------------------------------
+# --- sizes -------------------------------------------------------------------------------------
 def as_size(given: Any, what: str = "a dimension") -> Size:
     """A number, or an i64 scalar; raises DTypeError for what is no integer."""
     if isinstance(given, Value):

@@ -69,7 +69,7 @@ def _as_divisor(count: Any, dtype: DType) -> Any:
     return cast(count, dtype) if isinstance(count, Value) else count
 
 
-# --- sums and products ---------------------------------------------------------------------------
+# --- sums and products -------------------------------------------------------------------------
 @public
 def sum(x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Value:
     """The sum of elements. bool and small integers sum in 64 bits, float16 in float32 (the result
@@ -137,7 +137,7 @@ def _variance(x: Value, axes: tuple[int, ...], dtype: DType, ddof: int) -> Value
     return reduction.sum_(squares, axes) / _as_divisor(count, squares.dtype)  # type: ignore[no-any-return]
 
 
-# --- extrema -------------------------------------------------------------------------------------
+# --- extrema -----------------------------------------------------------------------------------
 @public
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
     """The largest element, NaN if there is one. An axis without elements raises ShapeError."""
@@ -179,7 +179,7 @@ def max_and_argmax(
     return max(x, axis, keepdims), argmax(x, axis, keepdims)
 
 
-# --- truth ---------------------------------------------------------------------------------------
+# --- truth -------------------------------------------------------------------------------------
 def truth(x: Value) -> Value:
     """x as bool: what is not 0 is true."""
     return x if x.dtype == BOOL else not_equal(x, 0)
@@ -201,7 +201,7 @@ def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
     return _kept(reduction.all_over(truth(x), axes), axes, keepdims)
 
 
-# --- composite -----------------------------------------------------------------------------------
+# --- composite ---------------------------------------------------------------------------------
 @public
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) without overflow; -inf over no elements. Integers become float64."""

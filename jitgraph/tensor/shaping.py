@@ -13,7 +13,7 @@ from typing import Any
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, Size
-from jitgraph.ir.ops import movement
+from jitgraph.ir.ops import joining, movement
 from jitgraph.ir.ops.indexing import slice_axis
 from jitgraph.ir.types import I64, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
@@ -30,7 +30,7 @@ from jitgraph.tensor.operands import (
 )
 
 
-# --- one array, another shape --------------------------------------------------------------------
+# --- one array, another shape ------------------------------------------------------------------
 @public
 def reshape(x: ArrayLike, *shape: Any) -> Value:
     """The elements of x in C order under another shape, given as a tuple or as several sizes.
@@ -196,7 +196,7 @@ def shape(x: ArrayLike) -> Value:
     return as_tensor(list(sizes), dtype=I64)
 
 
-# --- joining and cutting -------------------------------------------------------------------------
+# --- joining and cutting -----------------------------------------------------------------------
 def _sequence(arrays: Any, what: str) -> list[Value]:
     if isinstance(arrays, Value) and isinstance(length := (*arrays.type.shape, None)[0], int):
         return [
@@ -223,7 +223,7 @@ def concatenate(arrays: Sequence[ArrayLike], axis: int | None = 0) -> Value:
         raise ShapeError(f"cannot concatenate {listed}: the numbers of dimensions differ")
     if not values[0].ndim:
         raise ShapeError("scalars cannot be concatenated", hint="use T.stack")
-    return movement.concatenate(promoted(values), normalise_axis(axis, values[0].ndim))
+    return joining.concatenate(promoted(values), normalise_axis(axis, values[0].ndim))
 
 
 @public
@@ -284,7 +284,7 @@ def _split_evenly(x: Value, sections: int, axis: int) -> list[Value]:
     ]
 
 
-# --- repeated values -----------------------------------------------------------------------------
+# --- repeated values ---------------------------------------------------------------------------
 @public
 def zeros_like(x: ArrayLike, dtype: Any = None) -> Value:
     """Zeros of x's shape, and of its dtype unless another is given."""

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from jitgraph.errors import DTypeError, InternalError, TruthValueError
+from jitgraph.ir.function import print_expression
 from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import arithmetic, movement
-from jitgraph.ir.printer import print_expression
 from jitgraph.ir.types import DTYPE_NAMES
 from jitgraph.ir.values import Value
 from jitgraph.tensor import indexing, linear, math, reductions, shaping
@@ -40,7 +40,7 @@ class Variable(Value):
     evaluators: dict[Any, Any]
     __hash__ = Value.__hash__
 
-    # --- what it is ------------------------------------------------------------------------------
+    # --- what it is -----------------------------------------------------------------------------
     @property
     def shape(self) -> tuple[int | Variable, ...]:
         """Extents: integers where known, else int64 scalar variables."""
@@ -63,7 +63,7 @@ class Variable(Value):
             raise InternalError("nothing can evaluate yet", hint="import jitgraph")
         return EVALUATOR(self, givens or {})
 
-    # --- comparison, and what a symbol cannot be -------------------------------------------------
+    # --- comparison, and what a symbol cannot be ------------------------------------------------
     def __eq__(self, other: object) -> Any:
         return _equal(self, other) if _is_array(other) else NotImplemented
 
@@ -124,7 +124,7 @@ class Variable(Value):
             refuse(DTypeError(f"{self.describe()} is a scalar ({self.type}): it {without}"), self)
         return self.type.shape[0]
 
-    # --- products, indexing ----------------------------------------------------------------------
+    # --- products, indexing ---------------------------------------------------------------------
     def __matmul__(self, other: ArrayLike) -> Variable:
         return linear.matmul(self, other)
 
@@ -148,7 +148,7 @@ class Variable(Value):
         """Elements at integer indices along an axis, or of the flattened array."""
         return indexing.take(self, indices, axis)
 
-    # --- reductions: see `tensor.reductions` -----------------------------------------------------
+    # --- reductions: see `tensor.reductions` ----------------------------------------------------
     def sum(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
         """The sum of elements over axes."""
         return reductions.sum(self, axis, dtype, keepdims)
@@ -197,7 +197,7 @@ class Variable(Value):
         """Whether every element is true."""
         return reductions.all(self, axis, keepdims)
 
-    # --- shape: see `tensor.shaping` -------------------------------------------------------------
+    # --- shape: see `tensor.shaping` ------------------------------------------------------------
     def reshape(self, *shape: Any) -> Variable:
         """The elements under another shape; one size may be -1."""
         return shaping.reshape(self, *shape)
@@ -226,7 +226,7 @@ class Variable(Value):
         """Without axes of extent 1."""
         return shaping.squeeze(self, axis)
 
-    # --- elementwise -----------------------------------------------------------------------------
+    # --- elementwise ----------------------------------------------------------------------------
     def astype(self, dtype: Any) -> Variable:
         """The same numbers in another dtype."""
         return math.cast(self, dtype)
@@ -249,7 +249,7 @@ class Variable(Value):
         """Itself: a variable never changes."""
         return self
 
-    # --- display ---------------------------------------------------------------------------------
+    # --- display --------------------------------------------------------------------------------
     def __repr__(self) -> str:
         return f"{self.describe()}: {self.type}"
 

@@ -18,10 +18,11 @@ from jitgraph.errors import (
     OutOfBoundsError,
     ShapeError,
 )
+from jitgraph.ir.function import Function
 from jitgraph.ir.interpreter import run
 from jitgraph.ir.opdef import OPS, OpDef, apply_op, constant
-from jitgraph.ir.ops.arithmetic import equal, greater_equal, power
-from jitgraph.ir.ops.exponential import exp, tanh
+from jitgraph.ir.ops.arithmetic import equal, greater_equal
+from jitgraph.ir.ops.exponential import exp, power, tanh
 from jitgraph.ir.ops.indexing import gather, slice_axis
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.movement import broadcast_to, dim, dims, reshape, squeeze, transpose
@@ -29,7 +30,7 @@ from jitgraph.ir.ops.normalisation import softmax
 from jitgraph.ir.ops.reduction import max_
 from jitgraph.ir.parser import parse
 from jitgraph.ir.types import parse_type
-from jitgraph.ir.values import Function, Value
+from jitgraph.ir.values import Value
 from tests.strategies import EVERY_DTYPE, Program, functions
 
 

@@ -15,11 +15,12 @@ from jitgraph.errors import DTypeError, JitgraphError, OutOfBoundsError, ShapeEr
 from jitgraph.ir import ops as _tables  # noqa: F401
 from jitgraph.ir.elementwise import Elementwise, cast
 from jitgraph.ir.opdef import OPS, OpDef, emit
-from jitgraph.ir.ops.arithmetic import add, equal, invert, power, where
-from jitgraph.ir.ops.exponential import exp
+from jitgraph.ir.ops.arithmetic import add, equal, invert, where
+from jitgraph.ir.ops.exponential import exp, power
 from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_axis
+from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
-from jitgraph.ir.ops.movement import broadcast_to, concatenate, reshape, squeeze, transpose
+from jitgraph.ir.ops.movement import broadcast_to, reshape, squeeze, transpose
 from jitgraph.ir.ops.normalisation import softmax
 from jitgraph.ir.ops.reduction import Reduction, max_, sum_
 from jitgraph.ir.types import DTYPE_NAMES, DTYPES, Extent, Type, parse_type, type_of

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jitgraph.errors import ParseError
+from jitgraph.ir.function import Function, print_expression
 from jitgraph.ir.opdef import OPS, OpDef, apply_op, constant
 from jitgraph.ir.ops.arithmetic import greater
 from jitgraph.ir.ops.exponential import exp, tanh
@@ -17,9 +18,9 @@ from jitgraph.ir.ops.indexing import slice_
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.reduction import max_
 from jitgraph.ir.parser import parse, parse_module
-from jitgraph.ir.printer import format_attribute, print_expression, print_function
+from jitgraph.ir.printer import format_attribute, print_function
 from jitgraph.ir.types import DTYPES, parse_type
-from jitgraph.ir.values import Function, Value
+from jitgraph.ir.values import Value
 from jitgraph.ir.verifier import verify
 from jitgraph.location import Location
 from tests.strategies import EVERY_DTYPE, Program, functions

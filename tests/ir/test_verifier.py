@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 
 from jitgraph.errors import VerifyError
+from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, OpDef
 from jitgraph.ir.ops.exponential import exp, tanh
 from jitgraph.ir.types import parse_type
-from jitgraph.ir.values import Function, Op, Value
+from jitgraph.ir.values import Op, Value
 from jitgraph.ir.verifier import interface, verify
 from jitgraph.location import Location
 from tests.strategies import EVERY_DTYPE, Program, functions

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from jitgraph.ir.builder import Builder, rebuild
+from jitgraph.ir.function import Function
 from jitgraph.ir.interpreter import run
-from jitgraph.ir.values import Function, Value
+from jitgraph.ir.values import Value
 
 
 def evaluate(expression: Any, givens: dict[Any, Any] | None = None) -> Any:

@@ -9,7 +9,7 @@ import jitgraph.tensor as T
 from jitgraph.config import config
 from jitgraph.errors import DomainError, DTypeError, ShapeError
 from jitgraph.ir.builder import Builder, rebuild
-from jitgraph.ir.values import Function
+from jitgraph.ir.function import Function
 from tests.tensor.helpers import assert_same, evaluate
 
 ARRAY = np.arange(24.0).reshape(2, 3, 4)

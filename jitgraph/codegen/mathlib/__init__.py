@@ -4,7 +4,8 @@
 the op's operand dtypes (never f16, which is computed in f32) and returns the value to compute.
 `COMPLEX` has one for every op that takes complex operands; there each operand is a pair of real
 values. Expressions are branch-free, so that LLVM vectorises the loops they stand in; the few
-functions that need loops of their own (`fmod`, integer `power`) are LLVM functions.
+functions that need loops of their own (`fmod`, integer `power`, the reduction of huge angles) are
+LLVM functions, put into the module once.
 """
 
 from collections.abc import Callable

@@ -10,7 +10,7 @@ from jitgraph.ir.ops.arithmetic import copysign, equal, not_equal, where
 from jitgraph.ir.values import Value
 
 
-# --- division of integers ------------------------------------------------------------------------
+# --- division of integers ----------------------------------------------------------------------
 def _divide(x: Value, y: Value) -> tuple[Value, Value]:
     """C's quotient and remainder of integers, 0 and 0 for y = 0; INT_MIN / -1 wraps around."""
     zero = equal(y, 0)
@@ -28,7 +28,7 @@ def _is_rounded_up(remainder: Value, y: Value) -> Value:
     return not_equal(remainder, 0) & ((remainder ^ y) < 0)
 
 
-# --- division of floats --------------------------------------------------------------------------
+# --- division of floats ------------------------------------------------------------------------
 _FMOD = """define internal {t} @fmod.{m}({t} %x, {t} %y) memory(none) #0 {{
 entry:
   %a = call {t} @llvm.fabs.{m}({t} %x)
@@ -89,7 +89,7 @@ _float_remainder = {
         "fmod",
         "call {t} @fmod.{m}({t} {0}, {t} {1})",
         declaration=_DECLARATIONS,
-        definition=_fmod_function(large, small),
+        functions={"fmod.{m}": _fmod_function(large, small)},
     )
     for dtype, large, small in (
         (F32, "0x4130000000000000", "0x3EB0000000000000"),
@@ -106,7 +106,7 @@ def _floor_remainder(x: Value, y: Value) -> tuple[Value, Value, Value]:
                               where(wrong, rest + y, rest))  # fmt: skip
 
 
-# --- the functions -------------------------------------------------------------------------------
+# --- the functions -----------------------------------------------------------------------------
 def fmod(x: Value, y: Value) -> Value:
     """The remainder of the quotient rounded to zero: the sign of x. Exact."""
     return _float_remainder[x.dtype](x, y) if x.dtype.kind == "f" else _divide(x, y)[1]

@@ -17,7 +17,7 @@ from jitgraph.ir.ops.arithmetic import equal, not_equal, where
 from jitgraph.ir.values import Value
 
 
-# --- sign and extrema ----------------------------------------------------------------------------
+# --- sign and extrema --------------------------------------------------------------------------
 def positive(x: Value) -> Value:
     return x
 
@@ -74,7 +74,7 @@ def fmin(x: Value, y: Value) -> Value:
     return where(_is_nan(y), x, where(x < y, x, y))
 
 
-# --- rounding ------------------------------------------------------------------------------------
+# --- rounding ----------------------------------------------------------------------------------
 def floor(x: Value) -> Value:
     return native.floor(x) if x.dtype.kind == "f" else x
 
@@ -92,7 +92,7 @@ def heaviside(x: Value, at_zero: Value) -> Value:
     return where(equal(x, 0.0), at_zero, beside)
 
 
-# --- predicates ----------------------------------------------------------------------------------
+# --- predicates --------------------------------------------------------------------------------
 def isnan(x: Value) -> Value:
     return _is_nan(x) if x.dtype.kind == "f" else constant(np.False_)
 
@@ -109,7 +109,7 @@ def signbit(x: Value) -> Value:
     return bits_of(x) < 0
 
 
-# --- logic and bits ------------------------------------------------------------------------------
+# --- logic and bits ----------------------------------------------------------------------------
 def truth(x: Value) -> Value:
     result: Value = cast(x, np.bool_)
     return result

@@ -49,7 +49,7 @@ _EXP: Table = {
 }
 
 
-# --- the core ------------------------------------------------------------------------------------
+# --- the core ----------------------------------------------------------------------------------
 def reduce(x: Value) -> tuple[Value, Pair]:
     """n in the low bits of an integer, and r as a pair."""
     n, bits = round_to_integer(x * float(1 / LN2))
@@ -100,9 +100,9 @@ def scale_by(y: Value, n: Value, tiny: Value) -> Value:
     return (y * scale) * where(tiny, 2.0**-step, literal(y, 2.0))
 
 
-# --- the functions -------------------------------------------------------------------------------
+# --- the functions -----------------------------------------------------------------------------
 def exp(x: Value) -> Value:
-    """At most 0.6 ULP."""
+    """Measured 0.61 ULP; below 1 where the result is subnormal."""
     x = clamp(x, *pick(x, (-104.0, 89.0), (-746.0, 710.0)))
     n, r = reduce(x)
     high, low = reduced_exponential(r)
@@ -110,7 +110,7 @@ def exp(x: Value) -> Value:
 
 
 def exp2(x: Value) -> Value:
-    """At most 0.6 ULP."""
+    """Measured 0.61 ULP; below 1 where the result is subnormal."""
     x = clamp(x, *pick(x, (-151.0, 129.0), (-1080.0, 1025.0)))
     n, bits = round_to_integer(x)
     fraction = x - n
@@ -121,14 +121,15 @@ def exp2(x: Value) -> Value:
 
 
 def expm1(x: Value) -> Value:
-    """At most 0.6 ULP."""
+    """Measured 0.76 ULP."""
     bounded = clamp(x, *pick(x, (-20.0, 89.0), (-40.0, 710.0)))
     high, low = exponential_minus_one(bounded, down=1)
     return nearly_identity(x, 2.0 * (high + low))
 
 
 def sigmoid(x: Value) -> Value:
-    """1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, where e = exp(-|x|). At most 0.6 ULP."""
+    """1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, where e = exp(-|x|). Measured 0.6 ULP;
+    below 1 where the result is subnormal."""
     a = -fabs(x)
     a = where(a < pick(x, -104.0, -746.0), pick(x, -104.0, -746.0), a)
     n, r = reduce(a)
@@ -144,7 +145,7 @@ def sigmoid(x: Value) -> Value:
 
 
 def sinh(x: Value) -> Value:
-    """(E + E/(1 + E)) / 2 with E = exp(|x|) - 1. At most 0.8 ULP."""
+    """(E + E/(1 + E)) / 2 with E = exp(|x|) - 1. Measured 0.76 ULP."""
     a = fabs(x)
     a = where(a > pick(x, 89.5, 710.5), pick(x, 89.5, 710.5), a)
     high, low = exponential_minus_one(a, down=2)
@@ -157,7 +158,7 @@ def sinh(x: Value) -> Value:
 
 
 def cosh(x: Value) -> Value:
-    """(e + 1/e) / 2 with e = exp(|x|). At most 0.7 ULP."""
+    """(e + 1/e) / 2 with e = exp(|x|). Measured 0.86 ULP."""
     a = fabs(x)
     a = where(a > pick(x, 89.5, 710.5), pick(x, 89.5, 710.5), a)
     high, low = exponential_pair(a, down=2)
@@ -165,7 +166,7 @@ def cosh(x: Value) -> Value:
 
 
 def tanh(x: Value) -> Value:
-    """E / (E + 2) with E = exp(2|x|) - 1. At most 0.6 ULP."""
+    """E / (E + 2) with E = exp(2|x|) - 1. Measured 0.91 ULP."""
     a = fabs(x)
     a = where(a > pick(x, 10.0, 22.0), pick(x, 10.0, 22.0), a)
     high, low = exponential_minus_one(a + a, down=1)

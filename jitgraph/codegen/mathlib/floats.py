@@ -113,7 +113,7 @@ def horner(x: Value, coefficients: Sequence[float]) -> Value:
     return result
 
 
-# --- error-free transformations ------------------------------------------------------------------
+# --- error-free transformations ----------------------------------------------------------------
 def fast_two_sum(a: Value, b: Value) -> Pair:
     """a + b exactly, for |a| >= |b| (Dekker 1971)."""
     total = a + b
@@ -141,7 +141,7 @@ def divide_pairs(a: Pair, b: Pair) -> Pair:
     return quotient, rest * inverse
 
 
-# --- powers of two -------------------------------------------------------------------------------
+# --- powers of two -----------------------------------------------------------------------------
 def round_to_integer(x: Value) -> Pair:
     """The nearest integer to x, |x| < 2^(digits - 2), as a float, and an integer whose low bits
     hold it. (Conversion instructions are slow or missing for vectors of f64.)"""
@@ -174,7 +174,7 @@ def flip_sign(x: Value, sign: Value) -> Value:
     return bitcast(bits_of(x) ^ sign, x.dtype)
 
 
-# --- selections ----------------------------------------------------------------------------------
+# --- selections --------------------------------------------------------------------------------
 def clamp(x: Value, low: float, high: float) -> Value:
     """x within bounds; NaN stays."""
     x = where(x < low, low, x)

@@ -5,8 +5,8 @@ They are not registered: no program contains them, only the scalar code of the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from jitgraph.errors import InternalError
@@ -20,12 +20,13 @@ class Native:
     """An instruction as text. `{0}`, `{1}` stand for the operands, `{t}` for the register type of
     the first, `{r}` for that of the result; `{m}` is the type in names of intrinsics (`f64`).
 
-    `declaration` has the lines that the module needs, `definition` a function that it needs.
+    `declaration` has the lines that the module needs; `functions` the functions, by name, each of
+    which is put into the module once.
     """
 
     text: str
     declaration: str = ""
-    definition: str = ""
+    functions: Mapping[str, str] = field(default_factory=dict)
 
 
 def _no_evaluation(*operands: Any, **attrs: Any) -> Any:
@@ -33,7 +34,7 @@ def _no_evaluation(*operands: Any, **attrs: Any) -> Any:
 
 
 def native(
-    name: str, text: str, *, declaration: str = "", definition: str = ""
+    name: str, text: str, *, declaration: str = "", functions: Mapping[str, str] | None = None
 ) -> Callable[..., Value]:
     """A function that builds the instruction; its result has the first operand's dtype, or the
     one given as `dtype`."""
@@ -46,7 +47,7 @@ def native(
         infer=infer,
         evaluate=_no_evaluation,
         shape=_no_evaluation,
-        lower=Native(text, declaration, definition),  # type: ignore[arg-type]
+        lower=Native(text, declaration, functions or {}),  # type: ignore[arg-type]
     )
 
     def build(*operands: Value, dtype: Any = None) -> Value:

@@ -10,11 +10,11 @@ from jitgraph.codegen.mathlib.native import fabs
 from jitgraph.ir.ops.arithmetic import copysign, where
 from jitgraph.ir.values import Value
 
-#: erf(x) / x - 1 by x² <= 1; error of erf 2^-26.3 and 2^-56.1, relative.
+#: erf(x) / x - 1 by x² <= 1; error of erf 2^-29.1 and 2^-56.1, relative.
 _ERF_SMALL: Table = {
     F32: (
-        0.12837917, -0.37612626, 0.112836, -0.026854452, 0.0051895385, -0.0008020788,
-        7.888721e-05,
+        0.12837917, -0.3761263, 0.11283618, -0.026855126, 0.005190729, -0.00080306455,
+        7.919599e-05,
     ),
     F64: (
         0.1283791670955126, -0.3761263890318375, 0.11283791670954885, -0.026866170645077955,
@@ -23,11 +23,11 @@ _ERF_SMALL: Table = {
         1.466032791560473e-08, -1.137494292189158e-09, 5.960649142767219e-11,
     ),
 }
-#: -log(erfc(x)) on [1, 4] (f32), [1, 6] (f64); error of erf 2^-26.4 and 2^-57.1.
+#: -log(erfc(x)) on [1, 4] (f32), [1, 6] (f64); error of erf 2^-29.2 and 2^-57.1.
 _ERF_LARGE: Table = {
     F32: (
-        0.00035291113, 1.1270429, 0.63822144, 0.103040524, -0.02180659, 0.002939866,
-        -0.00018559441,
+        0.00035291113, 1.1270432, 0.6382204, 0.10304184, -0.02180739, 0.0029400848,
+        -0.00018561154,
     ),
     F64: (
         1.8447235744393104e-07, 1.128377281553708, 0.6366287075208322, 0.10274663210619993,
@@ -58,7 +58,7 @@ _ERFC: Table = {
 
 
 def erf(x: Value) -> Value:
-    """x + x·P(x²) up to 1, then 1 - exp(-Q(|x|)). At most 0.9 ULP."""
+    """x + x·P(x²) up to 1, then 1 - exp(-Q(|x|)). Measured 0.96 ULP."""
     a = fabs(x)
     z = where(a < 1.0, a, 1.0) * where(a < 1.0, a, 1.0)
     small = fma(x, polynomial(z, _ERF_SMALL), x)
@@ -70,7 +70,8 @@ def erf(x: Value) -> Value:
 
 
 def erfc(x: Value) -> Value:
-    """exp(-x²)·P((x - 4) / (x + 4)) / (1 + 2x) from 1/2, mirrored for x < -1/2. About 3 ULP."""
+    """exp(-x²)·P((x - 4) / (x + 4)) / (1 + 2x) from 1/2, mirrored for x < -1/2.
+    Measured 3.1 ULP."""
     a = fabs(x)
     limit = pick(x, 10.3, 27.3)
     within = where(a > limit, limit, a)

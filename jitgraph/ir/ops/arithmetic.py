@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgraph.ir.elementwise import Elementwise, binary, ternary, unary
-from jitgraph.ir.opdef import Attrs, Compare, Expand, Inst, Intrinsic, ShapeSource, Special
+from jitgraph.ir.opdef import Compare, Expand, Inst, Intrinsic, Special
 from jitgraph.ir.operators import TABLE
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
-# --- arithmetic ----------------------------------------------------------------------------------
+# --- arithmetic ---------------------------------------------------------------------------------
 add = binary(
     "add", np.add, lower=Inst("fadd", "add", "add", "or"),
     grad=(lambda g, y, a, b: g, lambda g, y, a, b: g),
@@ -41,35 +40,6 @@ fmod = binary(
 )  # fmt: skip
 
 
-def _integer_power_is_defined(
-    source: ShapeSource, args: Sequence[Value], attrs: Attrs
-) -> list[Value]:
-    from jitgraph.ir.ops.reduction import all_
-
-    exponent = args[1]
-    if exponent.dtype.kind != "i":
-        return []
-    return [all_(exponent >= 0)]
-
-
-def _power_gradient_of_base(g: Value, y: Value, a: Value, b: Value) -> Any:
-    # b·a^(b-1), but 0 for b = 0 also where a^(b-1) is infinite.
-    return where(equal(b, 0), 0, g * (b * power(a, b - 1)))
-
-
-def _power_gradient_of_exponent(g: Value, y: Value, a: Value, b: Value) -> Any:
-    # a^b·log(a); for a = 0 and b > 0 the limit is 0, not 0·(-inf).
-    from jitgraph.ir.ops.exponential import log
-
-    at_zero = equal(a, 0)
-    return where(at_zero, 0, g * (y * log(where(at_zero, 1, a))))
-
-
-power = binary(
-    "power", np.power, lower=Expand(), requires=_integer_power_is_defined,
-    grad=(_power_gradient_of_base, _power_gradient_of_exponent),
-    domain=((0.1, np.inf), (-np.inf, np.inf)),
-)  # fmt: skip
 negative = unary(
     "negative", np.negative, lower=Inst("fneg", "neg", "neg"), grad=lambda g, y, x: -g,
     zero_to_zero=False,
@@ -104,7 +74,8 @@ def _fma_reference(a: Any, b: Any, c: Any) -> Any:
 
 
 def _fma_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
-    dtype = np.sqrt.resolve_dtypes((np.result_type(*kinds), None))[0]
+    weak = [k(0) if isinstance(k, type) else k for k in kinds]
+    dtype = np.sqrt.resolve_dtypes((np.result_type(*weak), None))[0]
     return (dtype,) * 4
 
 
@@ -115,7 +86,7 @@ fma = ternary(
 )  # fmt: skip
 
 
-# --- extrema: np.maximum hands NaN on, np.fmax ignores it; ties share the gradient ---------------
+# --- extrema: np.maximum hands NaN on, np.fmax ignores it; ties share the gradient -------------
 def _wins(pick: Any) -> tuple[Any, Any]:
     def first(g: Value, y: Value, a: Value, b: Value) -> Any:
         return where(equal(a, b), g * 0.5, where(pick(a, b), g, 0))
@@ -131,7 +102,7 @@ minimum = binary("minimum", np.minimum, lower=Expand(), grad=_wins(lambda a, b: 
 fmax = binary("fmax", np.fmax, lower=Expand(), grad=_wins(lambda a, b: (a > b) | isnan(b)))
 fmin = binary("fmin", np.fmin, lower=Expand(), grad=_wins(lambda a, b: (a < b) | isnan(b)))
 
-# --- rounding ------------------------------------------------------------------------------------
+# --- rounding -----------------------------------------------------------------------------------
 floor = unary("floor", np.floor, lower=Expand(), flat=True, zero_to_zero=True)
 ceil = unary("ceil", np.ceil, lower=Expand(), flat=True, zero_to_zero=True)
 trunc: Elementwise = unary("trunc", np.trunc, lower=Expand(), flat=True, zero_to_zero=True)
@@ -142,7 +113,7 @@ copysign: Elementwise = binary(
 )  # fmt: skip
 heaviside = binary("heaviside", np.heaviside, lower=Expand(), grad=(None, None))
 
-# --- comparisons ---------------------------------------------------------------------------------
+# --- comparisons --------------------------------------------------------------------------------
 equal = binary("equal", np.equal, lower=Compare("oeq", "eq", "eq"))
 not_equal = binary("not_equal", np.not_equal, lower=Compare("une", "ne", "ne"))
 less = binary("less", np.less, lower=Compare("olt", "slt", "ult"))
@@ -150,13 +121,13 @@ less_equal = binary("less_equal", np.less_equal, lower=Compare("ole", "sle", "ul
 greater = binary("greater", np.greater, lower=Compare("ogt", "sgt", "ugt"))
 greater_equal = binary("greater_equal", np.greater_equal, lower=Compare("oge", "sge", "uge"))
 
-# --- predicates: they hold under every algebra ---------------------------------------------------
+# --- predicates: they hold under every algebra --------------------------------------------------
 isnan: Elementwise = unary("isnan", np.isnan, lower=Expand())
 isinf = unary("isinf", np.isinf, lower=Expand())
 isfinite = unary("isfinite", np.isfinite, lower=Expand())
 signbit = unary("signbit", np.signbit, lower=Expand())
 
-# --- logic and bits ------------------------------------------------------------------------------
+# --- logic and bits -----------------------------------------------------------------------------
 logical_and = binary("logical_and", np.logical_and, lower=Expand())
 logical_or = binary("logical_or", np.logical_or, lower=Expand())
 logical_xor = binary("logical_xor", np.logical_xor, lower=Expand())
@@ -168,13 +139,13 @@ invert = unary("invert", np.invert, lower=Expand())
 left_shift = binary("left_shift", np.left_shift, lower=Expand())
 right_shift = binary("right_shift", np.right_shift, lower=Expand())
 
-# --- complex -------------------------------------------------------------------------------------
+# --- complex ------------------------------------------------------------------------------------
 conjugate: Elementwise = unary(
     "conjugate", np.conjugate, lower=Expand(), grad=lambda g, y, x: conjugate(g)
 )
 
 
-# --- selection -----------------------------------------------------------------------------------
+# --- selection ---------------------------------------------------------------------------------
 def _where_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
     if kinds[0] != np.bool_:
         raise TypeError
@@ -191,7 +162,7 @@ where: Elementwise = ternary(
 
 TABLE.update({
     op.name: op
-    for op in (add, subtract, multiply, divide, floor_divide, remainder, power, bitwise_and,
+    for op in (add, subtract, multiply, divide, floor_divide, remainder, bitwise_and,
                bitwise_or, bitwise_xor, left_shift, right_shift, less, less_equal, greater,
                greater_equal, negative, positive, absolute, invert)
 })  # fmt: skip

@@ -26,6 +26,7 @@ from jitgraph.ir.opdef import (
     split_sizes,
 )
 from jitgraph.ir.ops.movement import broadcast_to, check_sizes, dims, holes
+from jitgraph.ir.ops.reduction import all_
 from jitgraph.ir.types import Dim, Type, broadcast_shapes
 from jitgraph.ir.values import Value
 
@@ -36,7 +37,7 @@ def zeros_like(x: Value, dtype: Any = None) -> Value:
     return broadcast_to(zero, dims(x))
 
 
-# --- slice: y[i] = x[start + i·step] along some axes ---------------------------------------------
+# --- slice: y[i] = x[start + i·step] along some axes -------------------------------------------
 def slice_bounds(attrs: Attrs, dynamic: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Starts and sizes per sliced axis, from the attributes and the operands that fill them."""
     starts = attrs["starts"]
@@ -131,7 +132,7 @@ def slice_axis(x: Value, axis: int, start: Size, size: Size) -> Value:
     return slice_(x, (axis,), (start,), (size,), (1,))
 
 
-# --- set_slice: x with a slice replaced ----------------------------------------------------------
+# --- set_slice: x with a slice replaced --------------------------------------------------------
 def _infer_set_slice(types: Sequence[Type], attrs: Attrs) -> Type:
     x, value = types[:2]
     target = _infer_slice((x, *types[2:]), attrs)
@@ -176,7 +177,7 @@ SET_SLICE = OpDef(
 register(SET_SLICE)
 
 
-# --- gather: y[b, r] = x[i0[b], i1[b], ..., r] ---------------------------------------------------
+# --- gather: y[b, r] = x[i0[b], i1[b], ..., r] -------------------------------------------------
 def _index_shape(types: Sequence[Type]) -> tuple[Any, ...]:
     if any(t.dtype.kind not in "i" for t in types):
         raise ShapeError("indices must be signed integers here")
@@ -206,8 +207,6 @@ def checked_indices(x_shape: Sequence[int], indices: Sequence[Array]) -> tuple[A
 
 
 def _indices_in_bounds(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    from jitgraph.ir.ops.reduction import all_
-
     sizes = source.shape(args[0])
     return [
         all_((index >= 0) & (index < size))
@@ -242,7 +241,7 @@ def gather(x: Value, indices: Sequence[Value]) -> Value:
     return emit(GATHER, (x, *indices))
 
 
-# --- scatter_add: the adjoint of gather ----------------------------------------------------------
+# --- scatter_add: the adjoint of gather --------------------------------------------------------
 def _infer_scatter_add(types: Sequence[Type], attrs: Attrs) -> Type:
     x, value, indices = types[0], types[1], types[2:]
     target = (*_index_shape(indices), *x.shape[len(indices) :])

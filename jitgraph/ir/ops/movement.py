@@ -20,12 +20,14 @@ from jitgraph.ir.opdef import (
     Shape,
     ShapeSource,
     Size,
+    constant,
     emit,
     join_sizes,
     register,
     split_sizes,
 )
-from jitgraph.ir.types import I64, Dim, Type
+from jitgraph.ir.ops.arithmetic import equal, greater_equal
+from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Value
 
 
@@ -60,12 +62,10 @@ _KEEP_COUNTS = frozenset({"add", "multiply", "floor_divide", "minimum", "where"}
 
 def _counts(sizes: Sequence[Value]) -> list[Value]:
     """The demand that sizes a user computed are not negative."""
-    from jitgraph.ir.ops.arithmetic import greater_equal
-
     return [greater_equal(s, 0) for s in sizes if not is_count(s)]
 
 
-# --- dim: an extent as a number ------------------------------------------------------------------
+# --- dim: an extent as a number ----------------------------------------------------------------
 def _infer_dim(types: Sequence[Type], attrs: Attrs) -> Type:
     if not 0 <= attrs["axis"] < types[0].rank:
         raise ShapeError(f"{types[0]} has no axis {attrs['axis']}")
@@ -94,7 +94,7 @@ def dims(x: Value) -> Shape:
     return tuple(dim(x, axis) for axis in range(x.ndim))
 
 
-# --- broadcast_to and its adjoint ----------------------------------------------------------------
+# --- broadcast_to and its adjoint --------------------------------------------------------------
 def _infer_broadcast_to(types: Sequence[Type], attrs: Attrs) -> Type:
     shape = attrs["shape"]
     check_sizes("broadcast_to", types[1:], holes(shape))
@@ -119,8 +119,6 @@ def _evaluate_broadcast_to(x: Array, *sizes: Array, shape: Sequence[int | None])
 
 
 def _broadcast_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    from jitgraph.ir.ops.arithmetic import equal
-
     have = source.shape(args[0])
     want = join_sizes(attrs["shape"], args[1:])[len(attrs["shape"]) - len(have) :]
     checks = []
@@ -186,7 +184,7 @@ def sum_to(x: Value, shape: Sequence[Size]) -> Value:
     return emit(SUM_TO, (x, *dynamic), shape=static)
 
 
-# --- reshape -------------------------------------------------------------------------------------
+# --- reshape -----------------------------------------------------------------------------------
 def product(sizes: Sequence[Any]) -> Any:
     """The number of elements of a shape: a number where all sizes are, else an i64 scalar."""
     return math.prod(sizes) if all(isinstance(s, int) for s in sizes) else _symbolic_product(sizes)
@@ -217,8 +215,6 @@ def _evaluate_reshape(x: Array, *sizes: Array, shape: Sequence[int | None]) -> A
 
 
 def _reshape_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    from jitgraph.ir.ops.arithmetic import equal
-
     new = join_sizes(attrs["shape"], args[1:])
     have, want = product(source.shape(args[0])), product(new)
     if isinstance(have, int) and isinstance(want, int):
@@ -262,7 +258,7 @@ def reshape(x: Value, shape: Sequence[Size]) -> Value:
     return emit(RESHAPE, (x, *dynamic), shape=static)
 
 
-# --- transpose, expand_dims, squeeze -------------------------------------------------------------
+# --- transpose, expand_dims, squeeze -----------------------------------------------------------
 def _infer_transpose(types: Sequence[Type], attrs: Attrs) -> Type:
     perm, x = attrs["perm"], types[0]
     if sorted(perm) != list(range(x.rank)):
@@ -343,8 +339,6 @@ def _squeezed(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> Shape
 
 
 def _squeeze_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    from jitgraph.ir.ops.arithmetic import equal
-
     shape = source.shape(args[0])
     return [equal(shape[a], 1) for a in attrs["axes"] if not isinstance(shape[a], int)]
 
@@ -366,75 +360,7 @@ def squeeze(x: Value, axes: Sequence[int]) -> Value:
     return emit(SQUEEZE, (x,), axes=tuple(sorted(axes))) if len(axes) else x
 
 
-# --- concatenate ---------------------------------------------------------------------------------
-def _infer_concatenate(types: Sequence[Type], attrs: Attrs) -> Type:
-    axis, first = attrs["axis"], types[0]
-    joined: Dim = 0
-    for t in types:
-        if t.dtype != first.dtype or t.rank != first.rank:
-            raise ShapeError(f"cannot concatenate {first} and {t}: dtypes and ranks must agree")
-        length = t.shape[axis]
-        joined = joined + length if isinstance(joined, int) and isinstance(length, int) else None
-    others: list[Dim] = []
-    for i in range(first.rank):
-        known = {d for d in (t.shape[i] for t in types) if isinstance(d, int)}
-        if i != axis and len(known) > 1:
-            raise ShapeError(
-                f"cannot concatenate {' and '.join(map(str, types))} along axis {axis} "
-                f"(dimension {i}: {' is not '.join(map(str, sorted(known)))})"
-            )
-        others.append(known.pop() if known else first.shape[i])
-    others[axis] = joined
-    return first.with_shape(others)
-
-
-def _evaluate_concatenate(*arrays: Array, axis: int) -> Array:
-    try:
-        return np.concatenate(arrays, axis=axis)
-    except ValueError:
-        shapes = " and ".join(str(a.shape) for a in arrays)
-        raise ShapeError(f"cannot concatenate shapes {shapes} along axis {axis}") from None
-
-
-def _joined(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> Shape:
-    axis = attrs["axis"]
-    shapes = [source.shape(a) for a in args]
-    result = list(shapes[0])
-    for shape in shapes[1:]:
-        for i, size in enumerate(shape):
-            result[i] = result[i] + size if i == axis else source.same_size(result[i], size)
-    return tuple(result)
-
-
-def _concatenate_gradient(g: Value, y: Value, *args: Value, axis: int) -> list[Value | None]:
-    from jitgraph.ir.ops.indexing import slice_axis
-
-    pieces: list[Value | None] = []
-    start: Size = 0
-    for arg in args:
-        length = dim(arg, axis)
-        pieces.append(slice_axis(g, axis, start, length))
-        start = start + length
-    return pieces
-
-
-CONCATENATE = OpDef(
-    name="concatenate",
-    infer=_infer_concatenate,
-    evaluate=_evaluate_concatenate,
-    shape=_joined,
-    gradient=_concatenate_gradient,
-    doc="Arrays joined along an axis.",
-)
-register(CONCATENATE)
-
-
-def concatenate(arrays: Sequence[Value], axis: int) -> Value:
-    """Arrays of one dtype and rank joined along an axis counted from the front."""
-    return arrays[0] if len(arrays) == 1 else emit(CONCATENATE, arrays, axis=axis)
-
-
-# --- iota ----------------------------------------------------------------------------------------
+# --- iota --------------------------------------------------------------------------------------
 def _infer_iota(types: Sequence[Type], attrs: Attrs) -> Type:
     check_sizes("iota", types, holes(attrs["shape"]))
     return Type(I64, attrs["shape"])
@@ -463,8 +389,6 @@ def iota(size: Size, cls: type[Value] | None = None) -> Value:
     """The numbers 0 .. size-1 as i64[size]."""
     static, dynamic = split_sizes((size,))
     if not dynamic:
-        from jitgraph.ir.opdef import constant
-
         return constant(np.arange(int(static[0] or 0), dtype=np.int64), cls=cls or Value)
     return emit(IOTA, dynamic, shape=static)
 

@@ -1,4 +1,4 @@
-"""Composite ops with a name of their own, so that rules can see them before they are taken apart."""
+"""Composite ops with names of their own, so that rules see them before they are taken apart."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _evaluate_log_softmax(x: Array, *, axes: tuple[int, ...]) -> Array:
 
 
 def _shift(x: Value, axes: tuple[int, ...]) -> Value:
-    return x - expand_dims(peak(x, axes), axes)
+    return x - expand_dims(peak(x, axes), axes)  # type: ignore[no-any-return]
 
 
 def _decompose_softmax(x: Value, *, axes: tuple[int, ...]) -> Value:

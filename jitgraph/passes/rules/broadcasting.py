@@ -24,10 +24,9 @@ def _broadcast(value: Value) -> Op | None:
     return op if op is not None and op.definition.name == "broadcast_to" else None
 
 
-def _fits(inner: Shape, outer: Shape) -> bool:
+def _fits(builder: Builder, inner: Shape, outer: Shape) -> bool:
     """Whether `inner` provably broadcasts to `outer`: each extent is the same or 1."""
-    trailing = outer[len(outer) - len(inner) :]
-    return all(same(i, 1) or same(i, o) for i, o in zip(inner, trailing, strict=True))
+    return all(map(builder.broadcasts, inner, outer[len(outer) - len(inner) :]))
 
 
 def _joined(shapes: list[Shape], result: Shape) -> Shape:
@@ -51,12 +50,12 @@ def compute_before_broadcast(
     inner: list[Value] = []
     for arg in args:
         op = _broadcast(arg)
-        fits = op is not None and _fits(builder.shape(op.args[0]), result)
+        fits = op is not None and _fits(builder, builder.shape(op.args[0]), result)
         inner.append(op.args[0] if op is not None and fits else arg)
     shapes = [builder.shape(a) for a in inner]
     if all(a is b for a, b in zip(inner, args, strict=True)):
         return None
-    if not all(_fits(s, result) for s in shapes):
+    if not all(_fits(builder, s, result) for s in shapes):
         return None
     value = emit(definition, inner, **attrs)
     return value if same_shape(_joined(shapes, result), result) else broadcast_to(value, result)
@@ -123,7 +122,7 @@ def view_of_scalar(builder: Builder, definition: OpDef, args: Args, attrs: Attrs
     return broadcast_to(op.args[0], definition.shape(builder, args, attrs))
 
 
-# --- reductions over what is repeated ------------------------------------------------------------
+# --- reductions over what is repeated ----------------------------------------------------------
 def _once(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
 ) -> tuple[Value, Size] | None:

@@ -33,7 +33,7 @@ from jitgraph.passes.rules.rule import FINITE, Rule, ones_like, rule, zeros_like
 SELF = (
     rule("sub-self", lambda x: x - x, zeros_like, dtypes="iu"),
     rule("sub-self-float", lambda x: x - x, zeros_like, dtypes="fc", assumes=FINITE),
-    rule("div-self", lambda x: x / x, ones_like, dtypes="fc", assumes=FINITE),
+    rule("div-self", lambda x: x / x, ones_like, dtypes="f", assumes=FINITE),
     rule("mod-self", lambda x: x % x, zeros_like, dtypes="iu"),
 )
 

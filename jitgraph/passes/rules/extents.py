@@ -9,7 +9,7 @@ from __future__ import annotations
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.opdef import Attrs, OpDef, constant
 from jitgraph.ir.ops.arithmetic import less, less_equal
-from jitgraph.ir.types import I64
+from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Op, Value
 from jitgraph.passes.rules.rule import Rule, fitted, number_of, recipe
 
@@ -180,10 +180,12 @@ def decided_extremum(
 def all_in_bounds(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """all(iota(n) < m) => n <= m;  all([c, d, ...] < m) => max(c, d, ...) < m"""
     op = args[0].op
-    if op is None or op.name != "less" or op.args[1].type.shape or args[0].ndim > 1:
+    if op is None or op.name != "less" or op.args[1].type.shape:
+        return None
+    if len(attrs["axes"]) != args[0].ndim:
         return None
     index, bound = op.args
-    if index.is_op("iota") and _not_negative(bound, _DEPTH):
+    if index.is_op("iota") and args[0].ndim == 1 and _not_negative(bound, _DEPTH):
         return less_equal(builder.shape(index)[0], bound)  # type: ignore[no-any-return]
     literal = index.literal
     if literal is None or not literal.array.size or index.type.dtype.kind != "i":
@@ -191,4 +193,20 @@ def all_in_bounds(builder: Builder, definition: OpDef, args: Args, attrs: Attrs)
     return less(constant(literal.array.max()), bound)  # type: ignore[no-any-return]
 
 
-RULES: tuple[Rule, ...] = (decided_comparison, decided_extremum, all_in_bounds)
+@recipe("known-broadcast", "bitwise_or", dtypes="b")
+def known_broadcast(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+    """n == m | n == 1 => true, where m is the broadcast of n with something"""
+    for fits, one in (args, args[::-1]):
+        if not (fits.is_op("equal") and one.is_op("equal")):
+            return None
+        assert fits.op is not None
+        assert one.op is not None
+        for size, whole in (fits.op.args, fits.op.args[::-1]):
+            if size in one.op.args and any(_number(a) == 1 for a in one.op.args):
+                is_size = size.type == whole.type == Type(I64)
+                if is_size and builder.broadcasts(size, whole):
+                    return fitted(builder, constant(True), definition, args, attrs)
+    return None
+
+
+RULES: tuple[Rule, ...] = (known_broadcast, decided_comparison, decided_extremum, all_in_bounds)

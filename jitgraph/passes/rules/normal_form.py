@@ -49,7 +49,7 @@ def _ops(a: Form, b: Form, args: Args) -> int:
     return a.ops + 1 + (0 if args[0] is args[1] else b.ops)
 
 
-# --- numbers -------------------------------------------------------------------------------------
+# --- numbers -----------------------------------------------------------------------------------
 def _exact(value: Value) -> Number | None:
     """The finite number a constant consists of, as an exact rational."""
     number = number_of(value)
@@ -67,7 +67,8 @@ def _rounded(number: Number, dtype: DType) -> Any:
     if dtype.kind in "iu":
         return dtype.type(_wrapped(int(number), dtype.itemsize * 8, dtype.kind == "i"))
     try:
-        made = dtype.type(float(number))
+        with np.errstate(over="ignore"):
+            made = dtype.type(float(number))
     except OverflowError:
         return None
     return made if np.isfinite(made) and (made != 0 or number == 0) else None
@@ -86,7 +87,7 @@ def _is_integer(number: Number) -> bool:
     return number.denominator == 1
 
 
-# --- sums ----------------------------------------------------------------------------------------
+# --- sums --------------------------------------------------------------------------------------
 _sums: WeakKeyDictionary[Value, Form] = WeakKeyDictionary()
 
 
@@ -131,9 +132,8 @@ def _sum(name: str, args: Args, depth: int = LEAVES) -> Form | None:
         b = _scaled(b, -1, b.ops, dtype)
     terms = dict(a.terms)
     for term, k in b.terms.items():
-        total = _coefficient(k + terms.pop(term, 0), dtype)
-        if total:
-            terms[term] = total
+        terms[term] = _coefficient(terms.get(term, 0) + k, dtype)
+    terms = {term: k for term, k in terms.items() if k}
     return Form(terms, _coefficient(a.unit + b.unit, dtype), _ops(a, b, args))
 
 
@@ -194,7 +194,7 @@ def _build_sum(form: Form, dtype: DType) -> Value | None:
     return total if unit_first or not form.unit else total + unit  # type: ignore[no-any-return]
 
 
-# --- products ------------------------------------------------------------------------------------
+# --- products ----------------------------------------------------------------------------------
 _products: WeakKeyDictionary[Value, Form] = WeakKeyDictionary()
 _PRODUCT_OPS = ("multiply", "divide", "negative", "square", "sqrt", "power")
 
@@ -234,9 +234,8 @@ def _product(name: str, args: Args, depth: int = LEAVES) -> Form | None:
     sign = 1 if name == "multiply" else -1
     factors = dict(a.terms)
     for factor, k in b.terms.items():
-        total = _simple(factors.pop(factor, 0) + sign * k)
-        if total:
-            factors[factor] = total
+        factors[factor] = _simple(factors.get(factor, 0) + sign * k)
+    factors = {factor: k for factor, k in factors.items() if k}
     unit = a.unit if b.unit == 1 else _simple(a.unit * Fraction(b.unit) ** sign)
     return Form(factors, unit, _ops(a, b, args))
 
@@ -296,7 +295,7 @@ def _multiplied(factors: list[tuple[Value, Number]]) -> Any:
     return total
 
 
-# --- the rules -----------------------------------------------------------------------------------
+# --- the rules ---------------------------------------------------------------------------------
 def _rewrite(
     read: Callable[[str, Args], Form | None],
     cost: Callable[[Form], int],

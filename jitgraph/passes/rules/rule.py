@@ -58,7 +58,7 @@ class Contract:
 EXACT: Final = Contract()
 
 
-# --- patterns ------------------------------------------------------------------------------------
+# --- patterns ----------------------------------------------------------------------------------
 class Pattern(Operators):
     """A side of a rule. Applying an op to patterns makes a pattern (`Elementwise.__call__`)."""
 
@@ -187,7 +187,7 @@ def is_number(number: Any, wanted: int | float | bool) -> bool:
     return not signed or bool(np.signbit(number.real) == np.signbit(wanted))
 
 
-# --- right sides ---------------------------------------------------------------------------------
+# --- right sides -------------------------------------------------------------------------------
 def full_like(x: Any, number: int | float | bool, dtype: Any = None) -> Any:
     """`number` everywhere, with the shape of x: for values, arrays and patterns."""
     if isinstance(x, Pattern):
@@ -213,7 +213,7 @@ def false_like(x: Any) -> Any:
     return full_like(x, False, np.bool_)
 
 
-# --- rewrites ------------------------------------------------------------------------------------
+# --- rewrites ----------------------------------------------------------------------------------
 class Rule(Protocol):
     """A `Rewrite` that says where it starts and what it promises."""
 
@@ -332,13 +332,14 @@ def rule(
     assumes: str | None = None,
     stabilises: bool = False,
     reassociates: bool = False,
-    dtypes: str = "iuf",
+    dtypes: str = "",
     constants: str = "",
     stage: str = "always",
     when: Callable[..., bool] | None = None,
 ) -> Equation:
     """Declare `left => right`. Variables named in `constants` match constants and stand for their
-    number; `when` is a side condition on the variables."""
+    number; `when` is a side condition on the variables. `dtypes` are the kinds of the op's last
+    operand for which it holds: floats for a rule that stabilises, else all real numbers."""
     names = inspect.signature(left).parameters
     holes = {n: Hole(n, n in constants) for n in names}
     pattern = left(**holes)
@@ -351,7 +352,7 @@ def rule(
         right=as_pattern(right(**holes)),
         rewrite=right,
         promise=Contract(stabilises, reassociates, assumes),
-        dtypes=dtypes,
+        dtypes=dtypes or ("f" if stabilises else "iuf"),
         stage=stage,
         when=when,
         variants=variants,
@@ -419,7 +420,7 @@ def _nameless(pattern: Pattern) -> str:
     return text(pattern)
 
 
-# --- the result stands exactly where the op stood ------------------------------------------------
+# --- the result stands exactly where the op stood ----------------------------------------------
 def same(a: Size, b: Size) -> bool:
     """Whether two representatives (`Builder.find`) are provably the same extent."""
     return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)

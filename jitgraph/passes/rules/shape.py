@@ -49,7 +49,7 @@ def demand(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Non
             builder.check(condition)
 
 
-# --- sizes ---------------------------------------------------------------------------------------
+# --- sizes -------------------------------------------------------------------------------------
 #: How many operands come before the sizes.
 _ARRAYS = {"broadcast_to": 1, "sum_to": 1, "reshape": 1, "iota": 0, "slice": 1, "set_slice": 2}
 
@@ -79,7 +79,7 @@ def known_sizes(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -
     return emit(definition, (*args[:lead], *operands), **new)
 
 
-# --- broadcast_to and sum_to ---------------------------------------------------------------------
+# --- broadcast_to and sum_to -------------------------------------------------------------------
 @recipe("broadcast-to-own-shape", "broadcast_to")
 def broadcast_to_own_shape(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
@@ -134,7 +134,7 @@ def resolve_sum_to(builder: Builder, definition: OpDef, args: Args, attrs: Attrs
     return rest if len(ones) + sum(keep) == len(want) else sum_to(rest, want)
 
 
-# --- reshape -------------------------------------------------------------------------------------
+# --- reshape -----------------------------------------------------------------------------------
 @recipe("reshape-to-own-shape", "reshape")
 def reshape_to_own_shape(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
@@ -163,7 +163,7 @@ def reshape_of_view(builder: Builder, definition: OpDef, args: Args, attrs: Attr
     return None if inner is None else reshape(inner.args[0], join_sizes(attrs["shape"], args[1:]))
 
 
-# --- transpose, expand_dims, squeeze -------------------------------------------------------------
+# --- transpose, expand_dims, squeeze -----------------------------------------------------------
 @recipe("transpose-of-view", "transpose")
 def transpose_of_view(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
@@ -221,7 +221,7 @@ def squeeze_of_view(builder: Builder, definition: OpDef, args: Args, attrs: Attr
     return expand_dims(rest, [left.index(a) for a in axes if a not in outer])
 
 
-# --- slice ---------------------------------------------------------------------------------------
+# --- slice -------------------------------------------------------------------------------------
 def _sliced_axes(args: Args, attrs: Attrs, lead: int) -> dict[int, tuple[Size, Size, int]]:
     starts, sizes = slice_bounds(attrs, args[lead:])
     return dict(zip(attrs["axes"], zip(starts, sizes, attrs["steps"], strict=True), strict=True))

@@ -1,0 +1,20 @@
+"""Options of the test run."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+# Every pass verifies what it made.
+os.environ.setdefault("JITGRAPH_VERIFY", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bless", action="store_true", help="rewrite the expected output of filetests")
+
+
+@pytest.fixture
+def bless(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files take what they get as right."""
+    return bool(request.config.getoption("--bless"))

@@ -1,0 +1,35 @@
+"""What README.md says in Python is true, and what it links to is there."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+from typing import Any
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
+
+
+def test_python_blocks() -> None:
+    """All blocks together are one session, whose output must be what is printed there."""
+    text = README.read_text(encoding="utf-8")
+    parser = doctest.DocTestParser()
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    session: dict[str, Any] = {}
+    reports: list[str] = []
+    for block in BLOCK.finditer(text):
+        line = text.count("\n", 0, block.start(1))
+        test = parser.get_doctest(block[1], session, README.name, str(README), line)
+        assert test.examples, f"README.md:{line} has no prompts, so nothing checks it"
+        runner.run(test, out=reports.append, clear_globs=False)
+        session = test.globs
+    assert runner.tries > 20
+    assert not runner.failures, "".join(reports)
+
+
+def test_links() -> None:
+    links = LINK.findall(README.read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not (README.parent / link).exists()] == []
