@@ -11,7 +11,7 @@ os.environ.setdefault("JITGRAPH_VERIFY", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--bless", action="store_true", help="rewrite the expected output of filetests")
+    parser.addoption("--bless", action="store_true", help="rewrite the golden files")
 
 
 @pytest.fixture

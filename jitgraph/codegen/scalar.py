@@ -254,7 +254,7 @@ class ScalarLowering:
             case Inst():
                 return self._inst(lowering, dtypes[0], plain, contract)
             case Compare():
-                return self._compare(lowering, dtypes[0], *plain)
+                return self._compare(lowering, dtypes, *plain)
             case Intrinsic(name):
                 return self._intrinsic(name, result, plain)
             case Expand():
@@ -295,7 +295,12 @@ class ScalarLowering:
         flags = _CONTRACTED.get(name, "") if contract else ""
         return self._emit(f"{name} {flags}{type_} {', '.join(operands)}")
 
-    def _compare(self, compare: Compare, dtype: DType, x: str, y: str) -> str:
+    def _compare(self, compare: Compare, dtypes: Sequence[DType], x: str, y: str) -> str:
+        dtype, other = dtypes
+        if dtype != other:  # NumPy compares i64 with u64 by value; both fit in 65 bits
+            x, y = (self._emit(f"{'sext' if d.kind == 'i' else 'zext'} i64 {r} to i65")
+                    for r, d in zip((x, y), dtypes, strict=True))  # fmt: skip
+            return self._emit(f"icmp {compare.signed} i65 {x}, {y}")
         type_ = register_type(dtype)
         if dtype.kind == "f":
             return self._emit(f"fcmp {compare.floating} {type_} {x}, {y}")

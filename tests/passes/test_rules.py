@@ -52,7 +52,8 @@ def samples(name: str, variables: int) -> np.ndarray:
         return np.array([False, True])
     if dtype.kind == "c":
         parts = np.array([0.0, -0.0, 1.0, -1.5, np.inf, -np.inf, np.nan, 3e38], "f4")
-        return (parts[:, None] + np.zeros(8, "c8")).ravel() + 1j * np.tile(parts, 8).astype("c8")
+        pairs = np.stack([np.repeat(parts, 8), np.tile(parts, 8)], axis=1)
+        return pairs.view("c8").ravel()
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         if info.bits == 8 and variables <= 2:

@@ -76,8 +76,8 @@ CASES: dict[str, Case] = {
         ["x:f64[n, m]"], lambda x: squeeze(expand_dims(x, (0, 2)), (0,)), "expand_dims"),
     "slice-of-whole": (["x:f64[n, m]"], lambda x: slice_axis(x, 0, 0, dim(x, 0)), ""),
     "slice-of-slice": (
-        ["x:f64[20]"], lambda x: slice_(slice_(x, (0,), (18,), (9,), (-2,)), (0,), (1,), (3,), (2,)),
-        "slice"),
+        ["x:f64[20]"],
+        lambda x: slice_(slice_(x, (0,), (18,), (9,), (-2,)), (0,), (1,), (3,), (2,)), "slice"),
     "set-whole": (
         ["x:f64[n]", "y:f64[n]"],
         lambda x, y: emit(SET_SLICE, (x, y, dim(x, 0)), axes=(0,), starts=(0,), sizes=(None,),

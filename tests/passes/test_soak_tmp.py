@@ -21,7 +21,7 @@ from tests.native import assert_close
 from tests.strategies import Program, functions
 
 SETTINGS = settings(
-    max_examples=3000, deadline=None,
+    max_examples=2500, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 

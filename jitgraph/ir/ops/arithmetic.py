@@ -50,10 +50,11 @@ absolute = unary(
 )
 sign: Elementwise = unary("sign", np.sign, lower=Expand(), flat=True)
 square = unary(
-    "square", np.square, lower=Expand(), grad=lambda g, y, x: g * (2 * x), zero_to_zero=True
+    "square", np.square, lower=Expand(), grad=lambda g, y, x: g * (2 * conjugate(x)),
+    zero_to_zero=True,
 )
 reciprocal = unary(
-    "reciprocal", np.reciprocal, lower=Expand(), grad=lambda g, y, x: -g * y * y,
+    "reciprocal", np.reciprocal, lower=Expand(), grad=lambda g, y, x: -g * conjugate(y * y),
 )  # fmt: skip
 sqrt = unary(
     "sqrt", np.sqrt, lower=Intrinsic("sqrt"), grad=lambda g, y, x: g / (2 * y),

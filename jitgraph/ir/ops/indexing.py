@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.errors import OutOfBoundsError, ShapeError
+from jitgraph.errors import DTypeError, OutOfBoundsError, ShapeError
 from jitgraph.ir.opdef import (
     Array,
     Attrs,
@@ -244,6 +244,8 @@ def gather(x: Value, indices: Sequence[Value]) -> Value:
 # --- scatter_add: the adjoint of gather --------------------------------------------------------
 def _infer_scatter_add(types: Sequence[Type], attrs: Attrs) -> Type:
     x, value, indices = types[0], types[1], types[2:]
+    if x.dtype.kind == "b":
+        raise DTypeError(f"scatter_add does not take {x}", hint="cast it to an integer first")
     target = (*_index_shape(indices), *x.shape[len(indices) :])
     if value.dtype != x.dtype or not _fits(value, target):
         raise ShapeError(f"cannot add {value} into {x} at {len(indices)} indices")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.errors import ShapeError
+from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.opdef import (
     Array,
     Attrs,
@@ -152,6 +152,8 @@ def broadcast_to(x: Value, shape: Sequence[Size]) -> Value:
 def _infer_sum_to(types: Sequence[Type], attrs: Attrs) -> Type:
     shape = attrs["shape"]
     check_sizes("sum_to", types[1:], holes(shape))
+    if types[0].dtype.kind == "b":
+        raise DTypeError(f"sum_to does not take {types[0]}", hint="cast it to an integer first")
     if len(shape) > types[0].rank:
         raise ShapeError(f"cannot sum {types[0]} to {len(shape)} dimensions")
     return types[0].with_shape(shape)

@@ -145,11 +145,25 @@ def reshape_to_own_shape(
         return args[0]
     if not same_shape(_without_ones(have), _without_ones(want)):
         return None
-    return expand_dims(squeeze(args[0], _ones(have)), _ones(want))
+    surplus, missing = _unmatched_ones(have, want)
+    return expand_dims(squeeze(args[0], surplus), missing)
 
 
-def _ones(shape: Shape) -> tuple[int, ...]:
-    return tuple(i for i, size in enumerate(shape) if same(size, 1))
+def _unmatched_ones(have: Shape, want: Shape) -> tuple[list[int], list[int]]:
+    """The axes of extent 1 only the first shape has, and those only the second has."""
+    surplus: list[int] = []
+    missing: list[int] = []
+    i = j = 0
+    while i < len(have) or j < len(want):
+        one_here = i < len(have) and same(have[i], 1)
+        one_there = j < len(want) and same(want[j], 1)
+        if one_here and not one_there:
+            surplus.append(i)
+        elif one_there and not one_here:
+            missing.append(j)
+        i += one_here or not one_there
+        j += one_there or not one_here
+    return surplus, missing
 
 
 def _without_ones(shape: Shape) -> Shape:
