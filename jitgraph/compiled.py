@@ -186,23 +186,29 @@ def _coerced(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[An
 
 def _by_input(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     inputs = plan.inputs
-    known = ", ".join(f"{p.describe()}: {p.type}" for p in inputs) or "none"
-    hint = f"inputs of {plan.function.name}: {known}"
     if len(args) > len(inputs):
-        raise InputError(f"{len(args)} inputs given, {len(inputs)} wanted", hint=hint)
+        raise InputError(f"{len(args)} inputs given, {len(inputs)} wanted", hint=_wanted(plan))
+    if len(args) == len(inputs) and not kwargs:
+        return list(args)
     values: dict[Value, Any] = dict(zip(inputs, args, strict=False))
     by_name = {p.name: p for p in inputs if p.name}
     for name, value in kwargs.items():
         if name not in by_name:
-            raise InputError(f"there is no input named {name!r}", hint=hint)
+            raise InputError(f"there is no input named {name!r}", hint=_wanted(plan))
         if by_name[name] in values:
-            raise InputError(f"the input {name!r} is given twice", hint=hint)
+            raise InputError(f"the input {name!r} is given twice", hint=_wanted(plan))
         values[by_name[name]] = value
     missing = [p.describe() for p in inputs if p not in values]
     if missing:
         listed = ", ".join(missing)
-        raise InputError(f"missing input{'s' * (len(missing) > 1)}: {listed}", hint=hint)
+        plural = "s" * (len(missing) > 1)
+        raise InputError(f"missing input{plural}: {listed}", hint=_wanted(plan))
     return [values[p] for p in inputs]
+
+
+def _wanted(plan: Plan) -> str:
+    known = ", ".join(f"{p.describe()}: {p.type}" for p in plan.inputs) or "none"
+    return f"inputs of {plan.function.name}: {known}"
 
 
 def _as_input(param: Value, value: Any, downcast: bool | None) -> Any:

@@ -8,20 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from jitgraph.codegen.entry import OutputSpec, ParamSpec, emit_entry
-from jitgraph.codegen.llvm import Compiled, Module, compile_ir
-from jitgraph.codegen.matmul import matmul_library
-from jitgraph.codegen.program import Signature, emit_program
-from jitgraph.codegen.target import host
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
-from jitgraph.ir.kernel import Product, Program
-from jitgraph.ir.types import Extent
+from jitgraph.ir.kernel import Program
 from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.pipeline import optimise
 from jitgraph.passes.schedule import schedule
 from jitgraph.passes.specialise import Ones, specialise
+
+if TYPE_CHECKING:
+    from jitgraph.codegen.llvm import Compiled
+    from jitgraph.codegen.program import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,36 +89,23 @@ class Compilation:
     @property
     def signature(self) -> Signature:
         """The parameters and outputs of the native function."""
-        params = []
-        for param, contiguous, slot in zip(
-            self.graph.params, self.layout.contiguous, self.interface.param_slots, strict=True
-        ):
-            dims = tuple(d if isinstance(d, int) else None for d in param.type.shape)
-            not_one = tuple(isinstance(d, Extent) and d.not_one for d in param.type.shape)
-            params.append(ParamSpec(param.dtype, dims, not_one, contiguous, slot))
-        outputs = [
-            OutputSpec("result" if slot is None else "update", r.dtype, r.ndim, slot)
-            for r, slot in zip(self.graph.results, self.interface.result_slots, strict=True)
-        ]
-        return Signature(tuple(params), tuple(outputs))
+        slots = self.interface.param_slots, self.interface.result_slots
+        made: Signature = _cpu().signature_of(self.graph, self.layout.contiguous, *slots)
+        return made
 
     @property
     def llvm(self) -> str:
         """The module as LLVM IR text, before LLVM's own passes."""
         if self._llvm is None:
-            program = self.program
+            program, single = self.program, self.interface.single
             with self._timed("codegen"):
-                module = Module(host())
-                signature = self.signature
-                emit_program(module, program, signature, contract=self.algebra == "real")
-                emit_entry(
-                    module,
-                    signature.params,
-                    signature.outputs,
-                    equal_dims=_equal_dims(self.graph),
-                    single=self.interface.single,
+                self._llvm = _cpu().emit(
+                    program,
+                    self.graph,
+                    self.signature,
+                    single=single,
+                    contract=self.algebra == "real",
                 )
-                self._llvm = module.text()
         return self._llvm
 
     @property
@@ -128,7 +114,7 @@ class Compilation:
         if self._code is None:
             text = self.llvm
             with self._timed("llvm"):
-                self._code = compile_ir(text, host(), imports=_imports(self.program))
+                self._code = _cpu().link(text, self.program)
         return self._code
 
     @property
@@ -151,35 +137,15 @@ class _Timer:
         self.times[self.stage] = time.perf_counter() - self.start
 
 
-def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Axes of parameters that bear the same extent name."""
-    first: dict[str, tuple[int, int]] = {}
-    pairs = []
-    for k, param in enumerate(fn.params):
-        for axis, dim in enumerate(param.type.shape):
-            if isinstance(dim, Extent):
-                at = first.setdefault(dim.name, (k, axis))
-                if at != (k, axis):
-                    pairs.append((at, (k, axis)))
-    return pairs
+def _cpu() -> Any:
+    """The back end, imported when first needed: it brings LLVM, and `import jitgraph` must not."""
+    from jitgraph.codegen import cpu
 
-
-def _imports(program: Program) -> dict[str, int]:
-    """Addresses of the shared matrix-product routines that the program calls."""
-    found: dict[str, int] = {}
-    for step in program.work():
-        if isinstance(step, Product):
-            name = "f64" if step.out.buffer.dtype.itemsize == 8 else "f32"
-            library = matmul_library(name, host())
-            for symbol in (f"matmul_{name}", f"matmul_{name}_scratch"):
-                found[symbol] = library.address(symbol)
-    return found
+    return cpu
 
 
 def default_layout(fn: Function, extents: Sequence[Sequence[int | None]]) -> Layout:
     """The layout compiled ahead of the first call: C order, and no unknown extent is 1 except
     where a shared variable has it so now (`extents`, None where not known)."""
-    ones = tuple(
-        tuple(e == 1 for e in known) for known in extents
-    )
+    ones = tuple(tuple(e == 1 for e in known) for known in extents)
     return Layout((True,) * len(fn.params), ones)

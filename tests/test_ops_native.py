@@ -22,7 +22,7 @@ from jitgraph.ir.ops.indexing import GATHER, SCATTER_ADD, SET_SLICE, SLICE
 from jitgraph.ir.ops.linear import MATMUL
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from jitgraph.ir.ops.reduction import Reduction
-from jitgraph.ir.types import DTYPES, I64, Type, type_of
+from jitgraph.ir.types import DTYPES, I64, Dim, Extent, Type, type_of
 from jitgraph.ir.values import Value
 from tests.arrays import example_array
 from tests.codegen.scalar_kernels import random_values, special_values
@@ -236,24 +236,19 @@ def test_scalars() -> None:
 
 
 BROADCASTS = [
-    ((3, 4), (4,), ()), ((3, 1), (4,), (1, 4)), ((1, 1), (1,), (3, 1)), ((3, 1), (1,), (1, 1)),
-    ((1, 4), (4,), (3, 1)), ((0, 4), (4,), (1, 1)), ((3, 1), (0,), (1, 1)),
+    ((3, 4), (4,), (3, 4)), ((3, 1), (4,), (1, 4)), ((1, 4), (1,), (3, 1)), ((1, 1), (1,), (3, 1)),
+    ((0, 4), (4,), (0, 4)), ((3, 1), (0,), (1, 0)),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", [DTYPES["f64"], DTYPES["i64"], DTYPES["bool"]], ids=str)
-def test_broadcasting(dtype: Any) -> None:
-    """Which extents are 1 only the call tells."""
-    ops = [op for op in taking(dtype) if op.arity > 1]
-    for chosen in BROADCASTS:
-        ranks = [len(s) for s in chosen]
-        operands = mixed(dtype, *chosen)
-        if (chosen[0], chosen[1]) != BROADCASTS[0][:2]:
-            program.check(operands) if ranks[2] == 2 else None
-            continue
-        program = ElementwiseProgram(
-            ops, Operands.parameters(dtype, 2, 1, 2), mixed(dtype, (3, 4), (4,), (3, 4))
-        )
+@pytest.mark.parametrize(("dtype", "stride"), [("f64", 1), ("i64", 4), ("bool", 4)])
+def test_broadcasting(dtype: str, stride: int) -> None:
+    """Which extents are 1 only the call tells. Every op of the first dtype, some of the others."""
+    ops = [op for op in taking(DTYPES[dtype]) if op.arity > 1][::stride]
+    calls = [mixed(DTYPES[dtype], *shapes) for shapes in BROADCASTS]
+    program = ElementwiseProgram(ops, Operands.parameters(DTYPES[dtype], 2, 1, 2), calls[0])
+    for operands in calls:
+        program.check(operands)
 
 
 def test_scalars_broadcast() -> None:
@@ -262,12 +257,12 @@ def test_scalars_broadcast() -> None:
     ElementwiseProgram(ops, Operands.parameters(DTYPES["f32"], 0, 1, 0), operands).check(operands)
 
 
-@pytest.mark.parametrize("name", ["add", "floor_divide", "less", "maximum", "where"])
+@pytest.mark.parametrize("name", ["add", "floor_divide", "less", "equal", "where"])
 def test_mixed_dtypes(name: str) -> None:
     """Every pair of dtypes promotes as NumPy's does."""
-    op, truth = OPS[name], Value(Type(DTYPES["bool"], (None,)))
+    op, truth = OPS[name], Value(Type(DTYPES["bool"], (Extent("n"),)))
     assert isinstance(op, Elementwise)
-    params = {d: Value(Type(d, (None,)), name=n) for n, d in DTYPES.items()}
+    params = {d: Value(Type(d, (Extent("n"),)), name=n) for n, d in DTYPES.items()}
     rng = np.random.default_rng(8)
     arrays = {d: example_array(rng, d, (9,), benign=True) for d in params}
     flags = rng.random(9) < 0.5
@@ -287,14 +282,11 @@ def test_mixed_dtypes(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
 def test_casts() -> None:
-    params = {n: Value(Type(d, (None,)), name=n) for n, d in DTYPES.items()}
+    params = {n: Value(Type(d, (Extent("n"),)), name=n) for n, d in DTYPES.items()}
     rng = np.random.default_rng(9)
-    arrays = {n: special_values(d) for n, d in DTYPES.items()}
-    for name, array in arrays.items():
-        usual = example_array(rng, array.dtype, (20,), benign=True)
-        if array.dtype.kind in "fc":  # conversions of others to integers are undefined in C
-            small = np.isfinite(array) & (np.abs(array) < 2.0**31)
-            arrays[name] = np.concatenate([array[small], usual])
+    arrays = {n: np.resize(special_values(d), 90) for n, d in DTYPES.items()}
+    for array in arrays.values():
+        array[81:] = example_array(rng, array.dtype, (9,), benign=True)
     pairs = list(itertools.product(DTYPES, repeat=2))
     fn = Function(params.values(), [cast(params[a], DTYPES[b]) for a, b in pairs])
     got = compiled(fn)(*arrays.values())
@@ -308,7 +300,7 @@ def test_casts() -> None:
         if array.dtype.kind in "fc" and DTYPES[b].kind in "iu":
             info = np.iinfo(DTYPES[b])
             whole = np.trunc(array.real.astype(np.float64))
-            keep = (whole >= info.min) & (whole <= float(info.max))
+            keep = (whole >= info.min) & (whole < float(info.max))
         np.testing.assert_array_equal(result[keep], want[keep], err_msg=f"{a} to {b}")
 
 
@@ -326,7 +318,9 @@ def evaluated(cases: Sequence[Case]) -> Iterator[tuple[Case, np.ndarray]]:
             continue
 
 
-def check_cases(cases: Sequence[Case], *, known: bool, at_once: int = 60) -> int:
+def check_cases(
+    cases: Sequence[Case], *, known: bool, at_once: int = 60, algebra: str = "real"
+) -> int:
     """Compile the cases in groups, over known or unknown extents; equal arrays are one input."""
     todo, done = list(evaluated(cases)), 0
     for start in range(0, len(todo), at_once):
@@ -336,7 +330,7 @@ def check_cases(cases: Sequence[Case], *, known: bool, at_once: int = 60) -> int
                    for (op, arrays, attrs), _ in group]  # fmt: skip
         inputs = [array for _, array in params.values()]
         fn = Function([value for value, _ in params.values()], results)
-        got = compiled(fn, arrays=inputs)(*inputs)
+        got = compiled(fn, algebra, arrays=inputs)(*inputs)
         for ((op, arrays, attrs), want), result in zip(group, got, strict=True):
             told = f"{op.name}({', '.join(str(type_of(a)) for a in arrays)}) {attrs}"
             if op.name in ROUNDING:
@@ -353,22 +347,37 @@ def parameter(
 ) -> Value:
     key = (array.dtype, array.shape, array.strides, array.tobytes())
     if key not in params:
-        type_ = type_of(array) if known else Type(array.dtype, (None,) * array.ndim)
+        type_ = type_of(array)
+        if not known:
+            type_ = type_.with_shape(map(unknown, array.shape))
         params[key] = (Value(type_, name=f"p{len(params)}"), array)
     return params[key][0]
+
+
+def unknown(size: int) -> Dim:
+    """An extent that only the call tells, of one name wherever the size is the same: what is
+    computed over one domain shares a loop nest, and compiles far sooner than alone."""
+    return None if size == 1 else Extent(f"n{size}")
 
 
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
 @pytest.mark.parametrize("op", STRUCTURAL, ids=[op.name for op in STRUCTURAL])
 def test_small_cases(op: OpDef, known: bool) -> None:
-    """The examples on which inference is tested, run natively."""
-    assert check_cases([(op, arrays, attrs) for arrays, attrs in small_cases(op)], known=known)
+    """The examples on which inference is tested: every dtype where the extents are known, a few
+    where they are not."""
+    usual = [DTYPES[n] for n in ("f64", "f32", "i64", "u8", "c64")]
+    cases = [(op, arrays, attrs) for arrays, attrs in small_cases(op)
+             if known or not arrays or arrays[0].dtype in usual]  # fmt: skip
+    if op.name == "cast" and known:  # every pair of dtypes is `test_casts`'
+        cases = cases[::5]
+    assert check_cases(cases, known=known) or op.name in ("reduce_any", "reduce_all")
 
 
-def subsets(rank: int) -> Iterator[tuple[int, ...]]:
-    for count in range(rank + 1):
-        yield from itertools.combinations(range(rank), count)
+def subsets(rank: int) -> list[tuple[int, ...]]:
+    """Every combination of axes, from none to all."""
+    return [axes for count in range(rank + 1)
+            for axes in itertools.combinations(range(rank), count)]  # fmt: skip
 
 
 REDUCTIONS = [op for op in OPS.values() if isinstance(op, Reduction)]
@@ -380,14 +389,15 @@ def test_reductions(dtype: Any) -> None:
     rng = np.random.default_rng(4)
     usual = example_array(rng, dtype, (3, 5, 17), benign=True)
     strange = example_array(rng, dtype, (5, 67), benign=False)
-    laid_out = [usual, usual.transpose(2, 0, 1)[::-1, :, ::2]]
     cases: list[Case] = []
     for op in REDUCTIONS:
-        arrays = list(laid_out)
-        if op.combine in ("maximum", "minimum", "logical_or", "logical_and") or dtype.kind in "iu":
+        arrays = [usual, usual.transpose(2, 0, 1)[::-1, :, ::2]]
+        if op.combine not in ("add", "multiply") or dtype.kind in "iu":
             arrays.append(strange)
-        cases += [(op, [a], {"axes": axes}) for a in arrays for axes in subsets(a.ndim)]
-    assert check_cases(cases, known=False, at_once=100) or dtype.kind == "c"
+        if dtype.name not in ("float64", "int32", "bool"):
+            arrays = arrays[1:]
+        cases += [(op, [a], {"axes": axes}) for a in arrays for axes in subsets(a.ndim)[:: a.ndim]]
+    assert check_cases(cases, known=False, at_once=100)
 
 
 def test_reductions_of_nothing_and_of_much() -> None:
@@ -432,9 +442,10 @@ def test_softmax_family(dtype: Any) -> None:
     infinite[0, 3] = infinite[1] = -np.inf
     infinite[2, 5] = infinite[2, 6] = np.inf
     cases = [(op, [x], {"axes": axes}) for op in (SOFTMAX, LOG_SOFTMAX, LOGSUMEXP)
-             for x in (usual, far, far.T, infinite, usual[:, :0], usual[..., :0])
+             for x in (usual, far, far.T, infinite, usual[:, :0])
              for axes in subsets(x.ndim)]  # fmt: skip
-    assert check_cases(cases, known=False)
+    # Of infinities the real algebra may make anything.
+    assert check_cases(cases, known=False, algebra="ieee")
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
