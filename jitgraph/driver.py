@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jitgraph.errors import ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import Program
 from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.pipeline import optimise
 from jitgraph.passes.schedule import schedule
-from jitgraph.passes.specialise import Ones, specialise
+from jitgraph.passes.specialise import Ones, always_failing, plain, specialise
 
 if TYPE_CHECKING:
     from jitgraph.codegen.llvm import Compiled
@@ -74,7 +75,12 @@ class Compilation:
             graph = self.graph
             with self._timed("optimise"):
                 options = Options(self.algebra, self.log)
-                self._optimised = optimise(graph, options, self.trace)
+                try:
+                    self._optimised = optimise(graph, options, self.trace)
+                except ShapeError:
+                    # Wrong for every input, or only where no unknown extent is 1?
+                    optimise(plain(self.function), Options(self.algebra))
+                    self._optimised = always_failing(graph)
         return self._optimised
 
     @property

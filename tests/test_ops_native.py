@@ -22,7 +22,7 @@ from jitgraph.ir.ops.indexing import GATHER, SCATTER_ADD, SET_SLICE, SLICE
 from jitgraph.ir.ops.linear import MATMUL
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from jitgraph.ir.ops.reduction import Reduction
-from jitgraph.ir.types import DTYPES, I64, Dim, Extent, Type, type_of
+from jitgraph.ir.types import DTYPES, F64, I64, Dim, Extent, Type, type_of
 from jitgraph.ir.values import Value
 from tests.arrays import example_array
 from tests.codegen.scalar_kernels import random_values, special_values
@@ -433,7 +433,7 @@ def test_matrix_products(dtype: Any) -> None:
     assert check_cases(cases, known=False, at_once=7)
 
 
-@pytest.mark.parametrize("dtype", [DTYPES["f16"], DTYPES["f32"], DTYPES["f64"]], ids=str)
+@pytest.mark.parametrize("dtype", [DTYPES["f16"], DTYPES["f32"], F64], ids=str)
 def test_softmax_family(dtype: Any) -> None:
     rng = np.random.default_rng(3)
     usual = rng.normal(size=(3, 4, 19)).astype(dtype)
@@ -442,7 +442,7 @@ def test_softmax_family(dtype: Any) -> None:
     infinite[0, 3] = infinite[1] = -np.inf
     infinite[2, 5] = infinite[2, 6] = np.inf
     cases = [(op, [x], {"axes": axes}) for op in (SOFTMAX, LOG_SOFTMAX, LOGSUMEXP)
-             for x in (usual, far, far.T, infinite, usual[:, :0])
+             for x in (far, far.T, infinite, usual, usual[:, :0])[: 5 if dtype == F64 else 3]
              for axes in subsets(x.ndim)]  # fmt: skip
     # Of infinities the real algebra may make anything.
     assert check_cases(cases, known=False, algebra="ieee")
@@ -468,4 +468,6 @@ def test_parts(dtype: Any) -> None:
         cases += [(GATHER, [x, *indices], {}), (GATHER, [x.T.copy().T, *indices], {})]
         cases += [(SCATTER_ADD, [x, target.copy(), *indices], {})]
     cases += [(SCATTER_ADD, [x, x[rows][:, :1].copy(), rows], {})]
-    assert check_cases(cases, known=False)
+    # Every case in a few dtypes, a few in every dtype.
+    kept = cases if dtype.name in ("float64", "uint8", "complex64") else cases[::3]
+    assert check_cases(kept, known=False)

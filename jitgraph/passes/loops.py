@@ -37,15 +37,23 @@ LOOK_BACK = 12
 # --- loop order --------------------------------------------------------------------------------
 def settle(kernel: Kernel) -> Kernel:
     """The kernel with its loops in the order that reads memory best, and each reduction told
-    whether its reduced loops are the innermost ones, so that it can combine in a register."""
+    whether its reduced loops are the innermost ones, so that it can combine in a register.
+
+    A loop that only the call knows to be reduced, by a stride that may be zero, combines in memory.
+    """
     kernel = _permuted(kernel, _order(kernel))
     rank = len(kernel.extents)
     stores = []
     for store in kernel.stores:
         inner = frozenset(range(rank - len(store.reduced), rank))
         register = store.combine is not None and not store.indices and store.reduced == inner
+        register = register and all(_is_zero(store.access.strides[k]) for k in inner)
         stores.append(replace(store, in_register=register))
     return replace(kernel, stores=tuple(stores))
+
+
+def _is_zero(stride: Size) -> bool:
+    return isinstance(stride, int) and stride == 0
 
 
 def _order(kernel: Kernel) -> list[int]:

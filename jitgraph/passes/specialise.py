@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from jitgraph.ir.function import Function
-from jitgraph.ir.opdef import apply_op
+from jitgraph.ir.opdef import apply_op, constant
 from jitgraph.ir.types import Dim, Extent, Type
 from jitgraph.ir.values import Value
 
@@ -49,6 +51,19 @@ def _specialised(type_: Type, name: str, ones: Sequence[bool]) -> Type:
         return Extent(own, not_one=True)
 
     return type_.with_shape(dim(axis, known) for axis, known in enumerate(type_.shape))
+
+
+def plain(fn: Function) -> Function:
+    """`fn` over parameters of the same types that are ordinary values, as passes want them: the
+    user's variables compare elementwise."""
+    return with_params(fn, [Value(p.type, name=p.name, location=p.location) for p in fn.params])
+
+
+def always_failing(fn: Function) -> Function:
+    """A stand-in for a function whose shapes contradict each other in this layout: every call
+    fails its one check, and the interpreter says what is wrong."""
+    results = [constant(np.zeros((0,) * r.ndim, r.dtype)) for r in fn.results]
+    return Function(fn.params, results, checks=[constant(np.False_)], name=fn.name)
 
 
 def with_params(fn: Function, params: Sequence[Value]) -> Function:

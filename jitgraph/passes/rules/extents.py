@@ -202,7 +202,7 @@ def known_broadcast(builder: Builder, definition: OpDef, args: Args, attrs: Attr
         assert fits.op is not None
         assert one.op is not None
         for size, whole in (fits.op.args, fits.op.args[::-1]):
-            if size in one.op.args and any(_number(a) == 1 for a in one.op.args):
+            if any(size is a for a in one.op.args) and any(_number(a) == 1 for a in one.op.args):
                 is_size = size.type == whole.type == Type(I64)
                 if is_size and builder.broadcasts(size, whole):
                     return fitted(builder, constant(True), definition, args, attrs)
