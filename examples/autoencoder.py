@@ -124,6 +124,11 @@ class AutoEncoder:
         return result
 
 
+def step() -> Any:
+    """The training step, for `python -m jitgraph.dump examples.autoencoder:step`."""
+    return AutoEncoder(datasets.load().train.images).compile_step()
+
+
 def grid(tiles: Array, size: tuple[int, int], columns: int) -> Array:
     """tiles[n, height * width] laid out in rows, a blank line between, each from 0 to 1."""
     height, width = size

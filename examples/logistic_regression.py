@@ -11,6 +11,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +82,11 @@ class Trainer:
         )
         self.compile_seconds = time.perf_counter() - started
         self.error_rate = jg.function([x, y], self.model.error_rate(y))
+
+
+def step() -> Any:
+    """The training step, for `python -m jitgraph.dump examples.logistic_regression:step`."""
+    return Trainer(datasets.load(dtype=jg.config.floatX)).step
 
 
 @dataclass(slots=True)

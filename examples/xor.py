@@ -68,6 +68,11 @@ class Network:
         self.predict = jg.function([x], out)
 
 
+def step() -> Any:
+    """The training step, for `python -m jitgraph.dump examples.xor:step`."""
+    return Network(*initial_weights()).step
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """costs[rounds, 4]: of each sample in each round over the truth table."""

@@ -35,14 +35,20 @@ def run_native(fn: Function, inputs: Sequence[np.ndarray], algebra: str = "real"
     return [] if results is None else results
 
 
-def assert_close(got: Any, want: Any, context: object = "") -> None:
+def coarsest(fn: Function) -> float:
+    """The tolerance for a program that may compute in several precisions: that of the lowest."""
+    kinds = {v.dtype.str[1:] for v in (*fn.params, *fn.ops)}
+    return max((TOLERANCE[k] for k in kinds if k in TOLERANCE), default=0.0)
+
+
+def assert_close(got: Any, want: Any, context: object = "", bound: float | None = None) -> None:
     """Same dtype and shape, and the same numbers up to the rounding of a few ops."""
     assert got.dtype == want.dtype, context
     assert got.shape == want.shape, context
     if want.dtype.kind not in "fc":
         np.testing.assert_array_equal(got, want, err_msg=str(context))
         return
-    bound = TOLERANCE[want.dtype.str[1:]]
+    bound = TOLERANCE[want.dtype.str[1:]] if bound is None else bound
     scale = float(np.max(np.abs(want), initial=0, where=np.isfinite(want)))
     np.testing.assert_allclose(
         got, want, rtol=bound, atol=bound * max(scale, 1), equal_nan=True, err_msg=str(context)

@@ -16,8 +16,8 @@ from jitgraph.ir.values import Value
 from jitgraph.passes.specialise import with_params
 from jitgraph.tensor.shared import SharedVariable, shared
 from jitgraph.tensor.variable import Variable
-from tests.native import assert_close, run_native
-from tests.strategies import Program, functions
+from tests.native import assert_close, coarsest, run_native
+from tests.strategies import EVERY_DTYPE, Program, functions
 
 SETTINGS = settings(
     max_examples=60, deadline=None,
@@ -26,12 +26,21 @@ SETTINGS = settings(
 
 
 @SETTINGS
-@given(functions(benign=True))
-def test_native_agrees_with_the_interpreter(program: Program) -> None:
+@given(functions(benign=True), st.sampled_from(["real", "ieee"]))
+def test_native_agrees_with_the_interpreter(program: Program, algebra: str) -> None:
+    want = interpreter.run(program.function, program.inputs())
+    got = run_native(program.function, program.inputs(), algebra)
+    for g, w in zip(got, want, strict=True):
+        assert_close(g, w, program)
+
+
+@SETTINGS
+@given(functions(benign=True, dtypes=EVERY_DTYPE))
+def test_in_every_dtype(program: Program) -> None:
     want = interpreter.run(program.function, program.inputs())
     got = run_native(program.function, program.inputs())
     for g, w in zip(got, want, strict=True):
-        assert_close(g, w, program)
+        assert_close(g, w, program, coarsest(program.function))
 
 
 @SETTINGS

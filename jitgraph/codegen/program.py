@@ -25,6 +25,7 @@ from jitgraph.ir.kernel import (
     Let,
     Product,
     Program,
+    Slot,
     Step,
     View,
     Work,
@@ -36,6 +37,8 @@ from jitgraph.ir.values import Value
 OUT_OF_MEMORY = -2
 #: Arenas up to this many bytes live on the stack.
 STACK_ARENA = 8192
+#: No machine has memory for a temporary of more bytes.
+LARGEST_SLOT = float(1 << 47)
 #: Below this many elements of work a call keeps the GIL: releasing it costs as much.
 LONG_WORK = 100_000
 _ALIGN = 64
@@ -126,7 +129,8 @@ class _Program:
     def _reserve(self) -> None:
         """Cells that must be set on every path before the exit reads them."""
         f = self.f
-        self.dims = f.emit("alloca [32 x i64]", "dims")
+        rank = max((len(b.extents) for b in self.program.results), default=0)
+        self.dims = f.emit(f"alloca [{max(rank, 1)} x i64]", "dims")
         self.heap = self._cell("heap") if self.program.slots else None
         self.stack = f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", "stack")
         for k, slot in enumerate(self.program.slots):
@@ -269,6 +273,7 @@ class _Program:
         offsets: list[str] = []
         total = "0"
         for _, slot in early:
+            self._require_sane(slot)
             offsets.append(total)
             total = self._plus(total, self._rounded(self.size(slot.size)))
         if total.isdigit():
@@ -277,6 +282,19 @@ class _Program:
             base = self._stack_or_heap(total)
         for (k, _), offset in zip(early, offsets, strict=True):
             self.pointers[f"slot{k}"] = base if offset == "0" else f.offset(base, offset)
+
+    def _require_sane(self, slot: Slot) -> None:
+        """Leave where the size, worked out in floating point, is beyond any memory: as an integer
+        it might have wrapped around to a small one."""
+        f = self.f
+        total: str | None = None
+        for factor in slot.factors:
+            part = f"{float(factor)!r}" if isinstance(factor, int) else f.emit(
+                f"sitofp i64 {self.size(factor)} to double"
+            )  # fmt: skip
+            total = part if total is None else f.emit(f"fmul double {total}, {part}")
+        if not isinstance(slot.size, int):
+            self._require(f.emit(f"fcmp olt double {total}, {LARGEST_SLOT!r}"), OUT_OF_MEMORY)
 
     def _stack_or_heap(self, total: str) -> str:
         f = self.f
@@ -319,6 +337,7 @@ class _Program:
                 k = self.program.placement[buffer]
                 slot = self.program.slots[k]
                 late = [s for s in self.program.slots if s.late]
+                self._require_sane(slot)
                 self.pointers[key] = self._malloc(
                     self._rounded(self.size(slot.size)), self.owned[late.index(slot)]
                 )

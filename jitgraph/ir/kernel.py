@@ -264,10 +264,12 @@ Step: TypeAlias = "Work | Let | Fetch | Check"
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A stretch of memory of `size` bytes, shared by temporaries whose lives do not overlap. Most
-    lie in one arena; a `late` one, whose size only a kernel can tell, is allocated by itself."""
+    lie in one arena; a `late` one, whose size only a kernel can tell, is allocated by itself.
+    `factors` are what the size is the product of."""
 
     name: str
     size: Size
+    factors: tuple[Size, ...]
     late: bool = False
 
 

@@ -176,6 +176,6 @@ class _Writer:
     def _product(self, step: Product) -> None:
         sizes: Sequence[Size] = (*step.batch, step.rows, step.columns, step.inner)
         self.lines.append(
-            f"  product [{' x '.join(map(self._size, sizes))}] {step.out.buffer} = "
+            f"  product [{' x '.join(map(self._size, sizes))}] ({self._view(step.out)}) = "
             f"({self._view(step.left)}) @ ({self._view(step.right)})"
         )

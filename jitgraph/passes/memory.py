@@ -136,16 +136,17 @@ class _Planner:
         for buffer in sorted(step.writes() - set(self.placement), key=lambda b: b.number):
             if buffer.kind != "temporary":
                 continue
-            size = self.sizes.mul(self.sizes.product(buffer.extents), buffer.dtype.itemsize)
+            factors = (*buffer.extents, buffer.dtype.itemsize)
+            size = self.sizes.product(factors)
             chosen = self._in_place(step, buffer, size, dying)
             if chosen is None:
-                chosen = self._from_free(size)
+                chosen = self._from_free(size, factors)
             else:
                 dying = {b for b in dying if self.placement[b] != chosen}
             self.placement[buffer] = chosen
         self._release(at)
 
-    def _from_free(self, size: Size) -> int:
+    def _from_free(self, size: Size, factors: tuple[Size, ...]) -> int:
         for slot in self.free:
             if same_size(self.slots[slot].size, size):
                 self.free.remove(slot)
@@ -154,7 +155,7 @@ class _Planner:
         if isinstance(size, Value):
             self.scalars.place([size], self.prologue, self.steps)
             late = size in self.scalars.late
-        self.slots.append(Slot(f"s{len(self.slots)}", size, late))
+        self.slots.append(Slot(f"s{len(self.slots)}", size, factors, late))
         return len(self.slots) - 1
 
     def _release(self, at: int) -> None:

@@ -105,7 +105,9 @@ CASES: dict[str, Case] = {
     "all-of-repeated": (
         ["x:bool[]", "y:f64[n]"], lambda x, y: any_over(broadcast_to(x, dims(y)), (0,)),
         "bitwise_and constant dim not_equal"),
-    "reduce-of-one": (["x:f64[n, 1]"], lambda x: max_(x, (1,)), "squeeze"),
+    "reduce-of-one": (["x:i64[n, 1]"], lambda x: max_(x, (1,)), "squeeze"),
+    "reduce-of-one-float": (["x:f64[n, 1]"], lambda x: max_(x, (1,)), "squeeze"),
+    "sum-of-one-float": (["x:f64[n, 1]"], lambda x: sum_(x, (1,)), "squeeze"),
     "reduce-of-reduce": (["x:i64[n, m]"], lambda x: sum_(sum_(x, (1,)), (0,)), "reduce_sum"),
     "extremum-of-extremum": (
         ["x:f64[3, 4, 5]"], lambda x: max_(max_(x, (1,)), (0,)), "reduce_max"),

@@ -45,8 +45,17 @@ negative = unary(
     zero_to_zero=False,
 )  # fmt: skip
 positive = unary("positive", np.positive, lower=Expand(), grad=lambda g, y, x: g)
+
+
+def _absolute_gradient(g: Value, y: Value, x: Value) -> Any:
+    if x.dtype.kind != "c":
+        return g * sign(x)
+    # z / |z|, and at 0 nothing, as for real numbers.
+    return g * where(equal(y, 0), 0, x / y)
+
+
 absolute = unary(
-    "absolute", np.absolute, lower=Expand(), grad=lambda g, y, x: g * sign(x), zero_to_zero=True
+    "absolute", np.absolute, lower=Expand(), grad=_absolute_gradient, zero_to_zero=True
 )
 sign: Elementwise = unary("sign", np.sign, lower=Expand(), flat=True)
 square = unary(

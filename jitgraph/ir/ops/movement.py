@@ -163,6 +163,8 @@ def _evaluate_sum_to(x: Array, *sizes: Array, shape: Sequence[int | None]) -> Ar
     full = join_sizes(shape, sizes)
     lead = x.ndim - len(full)
     axes = tuple(i for i in range(x.ndim) if i < lead or (full[i - lead] == 1 != x.shape[i]))
+    if not axes:  # NumPy's sum over no axes makes 0.0 of -0.0
+        return x.reshape(full)
     with np.errstate(all="ignore"):
         return np.asarray(x.sum(axis=axes, keepdims=True, dtype=x.dtype)).reshape(full)
 

@@ -15,8 +15,7 @@ _COMBINING = (
 )  # fmt: skip
 
 
-@recipe("reduce-of-one", *_COMBINING)
-def reduce_of_one(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+def _reduce_of_one(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """reduce(x) => squeeze(x), over axes of extent 1"""
     extents = builder.shape(args[0])
     ones = [a for a in attrs["axes"] if same(extents[a], 1)]
@@ -26,6 +25,16 @@ def reduce_of_one(builder: Builder, definition: OpDef, args: Args, attrs: Attrs)
     axes = tuple(left.index(a) for a in attrs["axes"] if a not in ones)
     rest = squeeze(args[0], ones)
     return emit(definition, (rest,), axes=axes) if axes else rest
+
+
+reduce_of_one = recipe("reduce-of-one", *_COMBINING, dtypes="biu")(_reduce_of_one)
+reduce_of_one_float = recipe(
+    "reduce-of-one-float", "reduce_prod", "reduce_max", "reduce_min", dtypes="f"
+)(_reduce_of_one)
+# NumPy's sum starts from 0.0, so the sum of one -0.0 is 0.0.
+sum_of_one_float = recipe(
+    "sum-of-one-float", "reduce_sum", dtypes="fc", assumes=FINITE
+)(_reduce_of_one)
 
 
 def _reduce_of_reduce(
@@ -65,6 +74,6 @@ sum_of_negative_floats = recipe(
 )(_sum_of_negative)
 
 RULES: tuple[Rule, ...] = (
-    reduce_of_one, reduce_of_reduce, extremum_of_extremum, sum_of_sum, sum_of_negative,
-    sum_of_negative_floats,
+    reduce_of_one, reduce_of_one_float, sum_of_one_float, reduce_of_reduce,
+    extremum_of_extremum, sum_of_sum, sum_of_negative, sum_of_negative_floats,
 )  # fmt: skip
