@@ -25,6 +25,7 @@ from jitgraph.ir.ops import movement as move
 from jitgraph.ir.ops.arithmetic import absolute
 from jitgraph.ir.ops.exponential import sin
 from jitgraph.ir.ops.indexing import SCATTER_ADD, SET_SLICE, gather, slice_
+from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, log_softmax, softmax
 from jitgraph.ir.ops.reduction import REDUCE_MAX, REDUCE_MIN, REDUCE_PEAK, REDUCE_PROD, sum_
@@ -233,7 +234,7 @@ STRUCTURAL: dict[str, tuple[Build, list[Array]]] = {
     "transpose": (lambda x: sin(move.transpose(x, (2, 0, 1))), [normal(2, 3, 2)]),
     "expand and squeeze": (lambda x: move.squeeze(sin(move.expand_dims(x, (0, 2))), (0,)),
                            [normal(2, 3)]),
-    "concatenate": (lambda x, y: sin(move.concatenate([x, y, x], 1)), [normal(2, 3), normal(2, 1)]),
+    "concatenate": (lambda x, y: sin(concatenate([x, y, x], 1)), [normal(2, 3), normal(2, 1)]),
     "cast": (lambda x: sin(cast(cast(x, "c128"), "f64")), [normal(3)]),
     "log of softmax": (lambda x: sin(OPS["log"](softmax(x, (1,)))), [normal(2, 3)]),  # type: ignore[operator]
     "far softmax": (lambda x: log_softmax(x, (1,)), [np.array([[0.0, 800, -800], [1, 2, 3]])]),
