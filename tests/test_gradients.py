@@ -46,11 +46,13 @@ def total(x: Value) -> Value:
 
 
 def projected(x: Value, seed: int) -> Value:
-    """A scalar with another smooth weight for every element, whatever the shape at the call."""
-    weights = np.random.default_rng(seed).uniform(0.5, 1.5, 7)
-    scale = move.iota(move.product(move.dims(x))) % 7 if x.ndim else constant(np.int64(0))
-    weight = gather(constant(weights), [move.reshape(scale, move.dims(x))])
-    return total(x * weight)
+    """A scalar with a weight of its own for every element, whatever the shape at the call."""
+    rng = np.random.default_rng(seed)
+    if x.type.is_static:
+        return total(x * rng.uniform(0.5, 1.5, x.type.shape))
+    weights = rng.uniform(0.5, 1.5, 7)
+    position = move.reshape(move.iota(move.product(move.dims(x))) % 7, move.dims(x))
+    return total(x * gather(constant(weights), [position]))
 
 
 def adjoints(cost: Value, wrt: Sequence[Value]) -> list[Value]:

@@ -130,12 +130,19 @@ def restore(g: Value, x: Value, axes: Sequence[int]) -> Value:
 
 
 def _prod_gradient(g: Value, y: Value, x: Value, *, axes: tuple[int, ...]) -> list[Value]:
-    # With one zero only its own slot gets the product of the rest; with two, nothing does.
+    """The product of the others: with one zero, only its own slot gets any.
+
+    Factors that are zero here stay in the expressions (as `missing`), so that the gradient of this
+    gradient is right at zeros as well: two zeros have a mixed second derivative.
+    """
     zero = equal(x, 0)
     zeros = restore(sum_(cast(zero, I64), axes), x, axes)
-    others = restore(prod(where(zero, 1, x), axes), x, axes)
-    own = where(zero, where(equal(zeros, 1), others, 0), where(equal(zeros, 0), others / x, 0))
-    return [restore(g, x, axes) * own]
+    whole = restore(prod(where(zero, 1, x), axes), x, axes)
+    missing = restore(sum_(where(zero, x, 0), axes), x, axes)
+    others = whole / where(zero, 1, x)
+    at_zero = where(equal(zeros, 1), whole, where(equal(zeros, 2), whole * (missing - x), 0))
+    elsewhere = where(equal(zeros, 0), others, where(equal(zeros, 1), others * missing, 0))
+    return [restore(g, x, axes) * where(zero, at_zero, elsewhere)]
 
 
 def _extremum_gradient(g: Value, y: Value, x: Value, *, axes: tuple[int, ...]) -> list[Value]:
