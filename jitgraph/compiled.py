@@ -26,6 +26,12 @@ from jitgraph.tensor.shared import SharedVariable
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
 
 
+#: What a variant returns for arguments it was not made for.
+_REFUSED = object()
+#: How often a call looks for its variant anew while shared variables change their shapes.
+RETRIES = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A program as `function` understood it. Parameters are the inputs, then the shared variables;
@@ -94,15 +100,19 @@ class _Methods:
         """Everything the native entry does not take as it is."""
         state = self._state
         if getattr(state.inside, "slow", False):
-            raise InternalError(f"{self.name} refuses arguments that were made to fit it")
+            return _REFUSED
         arrays = _coerced(state.plan, args, kwargs)
-        layout = _layout_of(state.plan, arrays)
-        variant = self._variant(layout)
-        state.inside.slow = True
-        try:
-            return variant(*arrays)
-        finally:
-            state.inside.slow = False
+        for _ in range(RETRIES):
+            variant = self._variant(_layout_of(state.plan, arrays))
+            state.inside.slow = True
+            try:
+                result = variant(*arrays)
+            finally:
+                state.inside.slow = False
+            # Refused: another thread gave a shared variable another shape in between.
+            if result is not _REFUSED:
+                return result
+        raise InternalError(f"{self.name} refuses arguments that were made to fit it")
 
     def _variant(self, layout: Layout) -> Any:
         state = self._state
@@ -251,9 +261,10 @@ def _converted(param: Value, array: Any, typed: bool, downcast: bool | None) -> 
     if np.can_cast(have, want, "safe") or (downcast and np.can_cast(have, want, "same_kind")):
         return array.astype(want)
     if not typed:
-        adapted = array.astype(want)
-        whole = have.kind in "biu" and want.kind in "iu" and np.array_equal(adapted, array)
-        if whole or (want.kind in "fc" and have.kind in "biuf") or (have.kind == want.kind == "c"):
+        if (want.kind in "fc" and have.kind in "biuf") or have.kind == want.kind == "c":
+            return array.astype(want)
+        whole = have.kind in "biu" and want.kind in "iu"
+        if whole and np.array_equal(adapted := array.astype(want), array):
             return adapted
     raise DTypeError(
         f"input {param.describe()} is {DTYPE_NAMES[want]}, and was given {have}: "

@@ -148,6 +148,8 @@ def _pairs(given: Pairs | None, role: str) -> list[tuple[Any, Any]]:
     if given is None:
         return []
     items = given.items() if isinstance(given, Mapping) else given
+    if not isinstance(items, Iterable):
+        raise UpdateError(f"{role} must be pairs or a dict", hint=f"{role}=[(variable, value)]")
     pairs = [tuple(item) if isinstance(item, tuple | list) else (item,) for item in items]
     if any(len(pair) != 2 for pair in pairs):
         raise UpdateError(f"{role} must be pairs or a dict", hint=f"{role}=[(variable, value)]")

@@ -31,7 +31,7 @@ def test_native_agrees_with_the_interpreter(program: Program, algebra: str) -> N
     want = interpreter.run(program.function, program.inputs())
     got = run_native(program.function, program.inputs(), algebra)
     for g, w in zip(got, want, strict=True):
-        assert_close(g, w, program)
+        assert_close(g, w, program, coarsest(program.function))
 
 
 @SETTINGS
@@ -51,7 +51,7 @@ def test_any_memory_layout_gives_the_same(program: Program, data: st.DataObject)
     want = interpreter.run(program.function, inputs)
     got = run_native(program.function, laid_out)
     for g, w in zip(got, want, strict=True):
-        assert_close(g, w, program)
+        assert_close(g, w, program, coarsest(program.function))
 
 
 @SETTINGS
@@ -81,13 +81,13 @@ def test_updates_and_givens_are_what_a_python_loop_would_do(
             break
         got = compiled(*(state[p] for p in inputs))
         for g, w in zip(got, want, strict=True):
-            assert_close(g, w, program)
+            assert_close(g, w, program, coarsest(program.function))
         new = dict(zip(map(id, fn.results), want, strict=True))
         for target, result in updates.items():
             state[target] = new[id(result)]
         for p in params:
             if isinstance(p, SharedVariable):
-                assert_close(p.get_value(), state[p], program)
+                assert_close(p.get_value(), state[p], program, coarsest(fn))
 
 
 def _as_variable(param: Value, array: np.ndarray, is_shared: bool) -> Variable:

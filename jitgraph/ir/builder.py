@@ -122,6 +122,8 @@ class Builder:
         if found is None:
             found = self._fold(definition, args, attrs)
             if found is None:
+                # Also of an op that a rule replaces: its operands must fit all the same.
+                self._demand(definition, args, attrs)
                 found = self._rewritten(definition, args, attrs)
             if found is None:
                 found = self._born(definition, args, attrs)
@@ -193,13 +195,16 @@ class Builder:
                 # Also for scalar results: the rule of a product checks the inner extents.
                 ranked = value.ndim or any(a.ndim for a in args)
                 self._shapes[value] = definition.shape(self, args, attrs) if ranked else ()
-                if definition.requires is not None:
-                    for condition in definition.requires(self, args, attrs):
-                        self.check(condition)
             except JitgraphError as error:
                 operands = (Operand(a.describe(), str(a.type), a.location) for a in args)
                 raise error.locate(self.location, operands) from None
         return value
+
+    def _demand(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> None:
+        if definition.requires is not None:
+            with building_with(self):
+                for condition in definition.requires(self, args, attrs):
+                    self.check(condition)
 
     def check(self, condition: Value) -> None:
         """Demand that a bool scalar be true at run time. What is provably true costs nothing."""

@@ -146,13 +146,14 @@ class _Availability:
 
     def __init__(self, kernel: Kernel) -> None:
         self.reads, self.writes = kernel.reads(), kernel.writes()
-        self.gathers = bool(kernel.sources)
         self.fetched = _fetched(kernel.scalars())
         self.clears: list[Step] = []
 
     def may_pass(self, step: Step) -> bool:
         if isinstance(step, Check):
-            return not self.gathers
+            # Checks of what is known before all kernels are made before them. Any other may guard
+            # the very memory this kernel reads.
+            return all(v.op is None for v in _fetched([step.condition]))
         if isinstance(step, Fetch):
             return step.value not in self.fetched
         assert isinstance(step, Kernel | Product | Zero)

@@ -59,9 +59,14 @@ def _fitting(
             f"{name} holds {dtype}, the new value {array.dtype}",
             hint=f"convert it: value.astype({str(dtype)!r})",
         )
-    made = np.require(array, dtype=dtype, requirements=["C", "A"])
-    mine = made is not value and made.base is None and made.flags.owndata
-    return made if borrow or mine else made.copy()
+    return _held(array, dtype, borrow)
+
+
+def _held(array: np.ndarray[Any, Any], dtype: np.dtype[Any], borrow: bool) -> np.ndarray[Any, Any]:
+    """The array as cells of shared variables want it; without `borrow` never the user's memory."""
+    if borrow:
+        return np.require(array, dtype=dtype, requirements=["C", "A"])
+    return np.array(array, dtype=dtype, order="C")
 
 
 def _converts(array: np.ndarray[Any, Any], dtype: np.dtype[Any], typed: bool) -> bool:
@@ -77,5 +82,4 @@ def shared(value: Any, name: str | None = None, borrow: bool = False) -> SharedV
     copied, and changes made to it outside are seen. Raises DTypeError for unsupported dtypes."""
     array = np.asarray(value)
     dtype = as_dtype(array.dtype)
-    made = np.require(array, dtype=dtype, requirements=["C", "A"])
-    return SharedVariable(made if borrow or made is not value else made.copy(), name)
+    return SharedVariable(_held(array, dtype, borrow), name)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, OutOfBoundsError, ShapeError
+from jitgraph.ir.elementwise import symbolic
 from jitgraph.ir.opdef import (
     Array,
     Attrs,
@@ -25,6 +26,7 @@ from jitgraph.ir.opdef import (
     register,
     split_sizes,
 )
+from jitgraph.ir.ops.arithmetic import equal, less, less_equal
 from jitgraph.ir.ops.movement import broadcast_to, check_sizes, dims, holes
 from jitgraph.ir.ops.reduction import all_
 from jitgraph.ir.types import Dim, Type, broadcast_shapes
@@ -96,6 +98,28 @@ def _sliced(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> Shape:
     return tuple(shape)
 
 
+def _slice_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
+    """Every element of a slice whose bounds only the call knows must exist."""
+    return _bounds_hold(source.shape(args[0]), attrs, args[1:])
+
+
+def _bounds_hold(extents: Shape, attrs: Attrs, dynamic: Sequence[Value]) -> list[Value]:
+    conditions: list[Value] = []
+    columns = (attrs["axes"], *slice_bounds(attrs, dynamic), attrs["steps"])
+    for axis, start, size, step in zip(*columns, strict=True):
+        if all(isinstance(s, int) for s in (start, size, extents[axis])):
+            continue  # inference has looked at it
+        if step == 1:  # the usual case, in the form that is most often provable
+            inside = less_equal(0, start) & less_equal(start + size, extents[axis])
+        else:
+            last = start + (size - 1) * step
+            low, high = (start, last) if step > 0 else (last, start)
+            inside = less_equal(0, low) & less(high, extents[axis])
+        conditions.append(symbolic(less_equal(0, size)))
+        conditions.append(symbolic(equal(size, 0) | inside))
+    return conditions
+
+
 def _slice_gradient(g: Value, y: Value, x: Value, *dynamic: Value, **attrs: Any) -> list[Any]:
     return [emit(SET_SLICE, (zeros_like(x), g, *dynamic), **attrs), *([None] * len(dynamic))]
 
@@ -105,6 +129,7 @@ SLICE = OpDef(
     infer=_infer_slice,
     evaluate=_evaluate_slice,
     shape=_sliced,
+    requires=_slice_fits,
     gradient=_slice_gradient,
     doc="Every step-th element from start, `size` of them, along the axes given.",
 )
@@ -171,6 +196,7 @@ SET_SLICE = OpDef(
     infer=_infer_set_slice,
     evaluate=_evaluate_set_slice,
     shape=lambda source, args, attrs: source.shape(args[0]),
+    requires=lambda source, args, attrs: _bounds_hold(source.shape(args[0]), attrs, args[2:]),
     gradient=_set_slice_gradient,
     doc="A copy of the first operand with a slice replaced by the second, of the slice's shape.",
 )

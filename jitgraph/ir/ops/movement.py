@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import (
     Array,
     Attrs,
@@ -169,12 +170,21 @@ def _evaluate_sum_to(x: Array, *sizes: Array, shape: Sequence[int | None]) -> Ar
         return np.asarray(x.sum(axis=axes, keepdims=True, dtype=x.dtype)).reshape(full)
 
 
+def _decompose_sum_to(x: Value, *sizes: Value, shape: Sequence[int | None]) -> Value:
+    """Half floats => summed in single precision and rounded once, as NumPy does."""
+    if x.dtype != np.float16:
+        return emit(SUM_TO, (x, *sizes), shape=shape)
+    wide = emit(SUM_TO, (cast(x, np.float32), *sizes), shape=shape)
+    return cast(wide, np.float16)  # type: ignore[no-any-return]
+
+
 SUM_TO = OpDef(
     name="sum_to",
     infer=_infer_sum_to,
     evaluate=_evaluate_sum_to,
     shape=lambda source, args, attrs: join_sizes(attrs["shape"], args[1:]),
     gradient=lambda g, y, x, *sizes, shape: [broadcast_to(g, dims(x)), *([None] * len(sizes))],
+    decompose=_decompose_sum_to,
     doc="The adjoint of broadcast_to: sums the axes along which the given shape was broadcast.",
 )
 register(SUM_TO)

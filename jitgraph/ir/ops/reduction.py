@@ -11,6 +11,7 @@ import numpy as np
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import (
+    OPS,
     Array,
     Attrs,
     OpDef,
@@ -63,6 +64,7 @@ def _declare(
     combine: str,
     identity: Callable[[DType], Any],
     gradient: Any = None,
+    decompose: Any = None,
     positional: bool = False,
     of_nothing: bool = True,
     doc: str,
@@ -104,6 +106,7 @@ def _declare(
         shape=shape,
         requires=None if of_nothing else requires,
         gradient=gradient,
+        decompose=decompose,
         doc=doc,
         numpy=numpy,
         accepts=accepts,
@@ -129,6 +132,18 @@ def restore(g: Value, x: Value, axes: Sequence[int]) -> Value:
     return broadcast_to(expand_dims(g, axes), dims(x))
 
 
+def _in_single(definition: str) -> Callable[..., Value]:
+    """Half floats => accumulated in single precision and rounded once, as NumPy does."""
+
+    def decompose(x: Value, *, axes: tuple[int, ...]) -> Value:
+        op = OPS[definition]
+        if x.dtype != np.float16:
+            return emit(op, (x,), axes=axes)
+        return cast(emit(op, (cast(x, np.float32),), axes=axes), np.float16)  # type: ignore[no-any-return]
+
+    return decompose
+
+
 def _prod_gradient(g: Value, y: Value, x: Value, *, axes: tuple[int, ...]) -> list[Value]:
     """The product of the others: with one zero, only its own slot gets any.
 
@@ -152,11 +167,13 @@ def _extremum_gradient(g: Value, y: Value, x: Value, *, axes: tuple[int, ...]) -
 
 REDUCE_SUM = _declare(
     "reduce_sum", np.sum, accepts="iufc", combine="add", identity=lambda d: 0,
+    decompose=_in_single("reduce_sum"),
     gradient=lambda g, y, x, *, axes: [restore(g, x, axes)],
     doc="The sum along axes.",
 )  # fmt: skip
 REDUCE_PROD = _declare(
     "reduce_prod", np.prod, accepts="iuf", combine="multiply", identity=lambda d: 1,
+    decompose=_in_single("reduce_prod"),
     gradient=_prod_gradient, doc="The product along axes.",
 )  # fmt: skip
 REDUCE_MAX = _declare(

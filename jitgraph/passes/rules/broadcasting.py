@@ -112,13 +112,10 @@ def _repeats(builder: Builder, op: Op, rank: int, axes: tuple[int, ...]) -> bool
 
 @recipe("view-of-scalar", "reshape", "squeeze", "gather")
 def view_of_scalar(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
-    """reshape(broadcast_to(c)) => broadcast_to(c), for a scalar c; its checks remain"""
+    """reshape(broadcast_to(c)) => broadcast_to(c), for a scalar c"""
     op = _broadcast(args[0])
     if op is None or op.args[0].ndim:
         return None
-    if definition.requires is not None:
-        for condition in definition.requires(builder, args, attrs):
-            builder.check(condition)
     return broadcast_to(op.args[0], definition.shape(builder, args, attrs))
 
 
@@ -170,14 +167,9 @@ sum_of_repeated_floats = recipe(
 def extremum_of_repeated(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
 ) -> Value | None:
-    """max(broadcast_to(s)) => s; that there is an element at all is still checked"""
+    """max(broadcast_to(s)) => s; the builder has demanded that there is an element at all"""
     found = _once(builder, definition, args, attrs)
-    if found is None:
-        return None
-    assert definition.requires is not None
-    for condition in definition.requires(builder, args, attrs):
-        builder.check(condition)
-    return found[0]
+    return None if found is None else found[0]
 
 
 @recipe("all-of-repeated", "reduce_all", "reduce_any")

@@ -42,13 +42,6 @@ def source(value: Value, *names: str) -> Op | None:
     return op if op is not None and op.definition.name in names else None
 
 
-def demand(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> None:
-    """Record the run-time checks of an op that is not going to be born."""
-    if definition.requires is not None:
-        for condition in definition.requires(builder, args, attrs):
-            builder.check(condition)
-
-
 # --- sizes -------------------------------------------------------------------------------------
 #: How many operands come before the sizes.
 _ARRAYS = {"broadcast_to": 1, "sum_to": 1, "reshape": 1, "iota": 0, "slice": 1, "set_slice": 2}
