@@ -157,17 +157,33 @@ def _infer_sum_to(types: Sequence[Type], attrs: Attrs) -> Type:
         raise DTypeError(f"sum_to does not take {types[0]}", hint="cast it to an integer first")
     if len(shape) > types[0].rank:
         raise ShapeError(f"cannot sum {types[0]} to {len(shape)} dimensions")
+    for have, want in zip(types[0].shape[::-1], shape[::-1], strict=False):
+        if isinstance(have, int) and want is not None and want not in (1, have):
+            raise ShapeError(f"cannot sum {types[0]} to {list(shape)}: {want} is not {have}")
     return types[0].with_shape(shape)
 
 
 def _evaluate_sum_to(x: Array, *sizes: Array, shape: Sequence[int | None]) -> Array:
     full = join_sizes(shape, sizes)
     lead = x.ndim - len(full)
+    if any(want not in (1, have) for have, want in zip(x.shape[lead:], full, strict=True)):
+        raise ShapeError(f"cannot sum shape {x.shape} to {full}")
     axes = tuple(i for i in range(x.ndim) if i < lead or (full[i - lead] == 1 != x.shape[i]))
     if not axes:  # NumPy's sum over no axes makes 0.0 of -0.0
         return x.reshape(full)
     with np.errstate(all="ignore"):
         return np.asarray(x.sum(axis=axes, keepdims=True, dtype=x.dtype)).reshape(full)
+
+
+def _sum_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
+    want = join_sizes(attrs["shape"], args[1:])
+    have = source.shape(args[0])[args[0].ndim - len(want) :]
+    checks = []
+    for h, w in zip(have, want, strict=True):
+        same = h is w or (isinstance(w, int) and (w == 1 or isinstance(h, int)))
+        if not same:
+            checks.append(equal(w, 1) | equal(w, h))
+    return checks
 
 
 def _decompose_sum_to(x: Value, *sizes: Value, shape: Sequence[int | None]) -> Value:
@@ -183,6 +199,7 @@ SUM_TO = OpDef(
     infer=_infer_sum_to,
     evaluate=_evaluate_sum_to,
     shape=lambda source, args, attrs: join_sizes(attrs["shape"], args[1:]),
+    requires=_sum_fits,
     gradient=lambda g, y, x, *sizes, shape: [broadcast_to(g, dims(x)), *([None] * len(sizes))],
     decompose=_decompose_sum_to,
     doc="The adjoint of broadcast_to: sums the axes along which the given shape was broadcast.",
