@@ -20,6 +20,7 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.schedule_text import print_program
 from jitgraph.ir.types import DTYPE_NAMES, Extent
 from jitgraph.ir.values import Value
+from jitgraph.location import caller_location
 from jitgraph.runtime.callable import make_callable_type, set_entry
 from jitgraph.tensor.shared import SharedVariable
 
@@ -197,28 +198,28 @@ def _coerced(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[An
 def _by_input(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
     inputs = plan.inputs
     if len(args) > len(inputs):
-        raise InputError(f"{len(args)} inputs given, {len(inputs)} wanted", hint=_wanted(plan))
+        raise _wrong_call(plan, f"{len(args)} inputs given, {len(inputs)} wanted")
     if len(args) == len(inputs) and not kwargs:
         return list(args)
     values: dict[Value, Any] = dict(zip(inputs, args, strict=False))
     by_name = {p.name: p for p in inputs if p.name}
     for name, value in kwargs.items():
         if name not in by_name:
-            raise InputError(f"there is no input named {name!r}", hint=_wanted(plan))
+            raise _wrong_call(plan, f"there is no input named {name!r}")
         if by_name[name] in values:
-            raise InputError(f"the input {name!r} is given twice", hint=_wanted(plan))
+            raise _wrong_call(plan, f"the input {name!r} is given twice")
         values[by_name[name]] = value
     missing = [p.describe() for p in inputs if p not in values]
     if missing:
-        listed = ", ".join(missing)
         plural = "s" * (len(missing) > 1)
-        raise InputError(f"missing input{plural}: {listed}", hint=_wanted(plan))
+        raise _wrong_call(plan, f"missing input{plural}: {', '.join(missing)}")
     return [values[p] for p in inputs]
 
 
-def _wanted(plan: Plan) -> str:
+def _wrong_call(plan: Plan, message: str) -> InputError:
     known = ", ".join(f"{p.describe()}: {p.type}" for p in plan.inputs) or "none"
-    return f"inputs of {plan.function.name}: {known}"
+    hint = f"inputs of {plan.function.name}: {known}"
+    return InputError(message, hint=hint, location=caller_location())
 
 
 def _as_input(param: Value, value: Any, downcast: bool | None) -> Any:
@@ -231,7 +232,9 @@ def _as_input(param: Value, value: Any, downcast: bool | None) -> Any:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise InputError(f"input {param.describe()}: {error}") from None
+        raise InputError(
+            f"input {param.describe()}: {error}", location=caller_location()
+        ) from None
     typed = isinstance(value, np.ndarray | np.generic)
     if array.dtype != type_.dtype:
         array = _converted(param, array, typed, downcast)
