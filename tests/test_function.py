@@ -502,3 +502,23 @@ def test_thousands_of_calls_do_not_leak() -> None:
     assert high - low < 50_000
     after = [sys.getrefcount(w) for w in watched]
     assert all(abs(a - b) < 100 for a, b in zip(after, before, strict=True)), (before, after)
+
+
+@pytest.mark.parametrize("step", [-3, -1, 1, 2, 8])
+def test_slices_by_symbolic_steps(step: int) -> None:
+    x, (a, b, s) = T.dmatrix("x"), T.lscalars("a", "b", "s")
+    f = jg.function([x, a, b, s], [x[a:b:s], x[:, a:b:s], x[::s], x[1:3, None, ::s]])
+    grid = np.arange(42.0).reshape(6, 7)
+    for start in (-8, -3, 0, 2, 9):
+        for stop in (-8, -1, 0, 4, 10):
+            want = [grid[start:stop:step], grid[:, start:stop:step], grid[::step],
+                    grid[1:3, None, ::step]]  # fmt: skip
+            for g, w in zip(f(grid, start, stop, step), want, strict=True):
+                np.testing.assert_array_equal(g, w)
+
+
+def test_a_symbolic_step_of_zero_is_refused() -> None:
+    x, s = T.dvector("x"), T.lscalar("s")
+    f = jg.function([x, s], x[::s])
+    with pytest.raises(ShapeError, match="cannot be negative"):
+        f(np.ones(3), 0)

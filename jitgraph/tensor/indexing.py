@@ -17,7 +17,7 @@ from jitgraph.errors import DTypeError, OutOfBoundsError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import movement
-from jitgraph.ir.ops.arithmetic import maximum, minimum, where
+from jitgraph.ir.ops.arithmetic import equal, maximum, minimum, where
 from jitgraph.ir.ops.indexing import gather, slice_
 from jitgraph.ir.types import I64, normalise_axis
 from jitgraph.ir.values import Value
@@ -66,6 +66,7 @@ def getitem(x: ArrayLike, key: Any) -> Value:
     x = as_tensor(x)
     entries = [_entry(e) for e in (key if isinstance(key, tuple) else (key,))]
     x, entries = _without_masks(x, _spread(x, entries))
+    x, entries = _without_symbolic_steps(x, entries)
     axes = iter(range(x.ndim))
     items: list[Item] = [None if e is None else _item(e, x, next(axes)) for e in entries]
     return _read(x, items)
@@ -185,9 +186,8 @@ def _resolved(index: Value, extent: Size) -> Value:
 # --- slices ------------------------------------------------------------------------------------
 def _span(given: slice, extent: Size) -> Span:
     """Where a slice starts and how many elements it has, by the rule of `slice.indices`."""
-    step = 1 if given.step is None else as_size(given.step, "a slice step")
-    if isinstance(step, Value):
-        raise DTypeError("a slice step must be a number, not symbolic")
+    step = _step(given)
+    assert isinstance(step, int)
     if step == 0:
         raise ShapeError("a slice step cannot be 0")
     start, stop = _bound(given.start), _bound(given.stop)
@@ -199,6 +199,38 @@ def _span(given: slice, extent: Size) -> Span:
     first = _clamped(start, extent, step, first=True)
     last = _clamped(stop, extent, step, first=False)
     return Span(first, _count(first, last, step, never_empty=None in (start, stop)), step)
+
+
+def _step(given: slice) -> Size:
+    return 1 if given.step is None else as_size(given.step, "a slice step")
+
+
+def _without_symbolic_steps(x: Value, entries: list[Any]) -> tuple[Value, list[Any]]:
+    """Slices by a step that only the call knows => reads at computed positions."""
+    plain: list[Any] = []
+    for entry in entries:
+        if isinstance(entry, slice) and isinstance(_step(entry), Value):
+            x = _stepped(x, sum(e is not None for e in plain), entry)
+            entry = slice(None)
+        plain.append(entry)
+    return x, plain
+
+
+def _stepped(x: Value, axis: int, given: slice) -> Value:
+    """x[start:stop:step] along an axis, whichever way the step leads; a step of 0 fails the call
+    as a negative number of elements would."""
+    step, extent = _step(given), movement.dim(x, axis)
+    start, stop = _bound(given.start), _bound(given.stop)
+
+    def bound(b: Size | None, first: bool) -> Value:
+        up, down = (_clamped(b, extent, way, first=first) for way in (1, -1))
+        return where(step > 0, up, down)  # type: ignore[no-any-return]
+
+    first, last = bound(start, True), bound(stop, False)
+    count = where(equal(step, 0), -1, maximum(-((first - last) // step), 0))
+    order = [axis, *(a for a in range(x.ndim) if a != axis)]
+    read = gather(movement.transpose(x, order), [first + movement.iota(count) * step])
+    return movement.transpose(read, [order.index(a) for a in range(x.ndim)])
 
 
 def _bound(given: Any) -> Size | None:
