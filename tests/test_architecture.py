@@ -19,7 +19,7 @@ FLOORS = [
     {"compiled"},
     {"function"},
     {"__init__"},
-    {"dump"},
+    {"dump", "reference"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))
