@@ -33,11 +33,14 @@ _ATTRIBUTES = "noinline"
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Which pointer a buffer lies behind: temporaries in one slot share it."""
+    """Which pointer a buffer lies behind: temporaries in one slot share it, and a temporary that
+    inherits the memory of a result has the result's."""
 
     placement: Mapping[Buffer, int]
+    inherited: Mapping[Buffer, Buffer]
 
     def key(self, buffer: Buffer) -> str:
+        buffer = self.inherited.get(buffer, buffer)
         slot = self.placement.get(buffer)
         return f"slot{slot}" if slot is not None else f"buffer{buffer.number}"
 
@@ -196,42 +199,33 @@ class _Nest:
         dtype = store_.value.dtype
         if store_.in_register:
             k = self.carried.index(store_)
-            place = store_.position
-            position = None if place is None else _single(lowering.lower(place))
-            carried[k] = self._combined(store_, carried[k], value, position)
+            carried[k] = self._combined(store_, carried[k], value)
             return
         for index, stride in store_.indices:
             pointer = self._along(pointer, stride, _single(lowering.lower(index)))
         if store_.combine is not None:
             before = load(self.f, pointer, dtype)
-            value = _register(self._combined(store_, _parts(before), value, None))
+            value = _register(self._combined(store_, _parts(before), value))
         store(self.f, value, pointer, store_.access.buffer.dtype)
 
     # --- reductions -----------------------------------------------------------------------------
     def _types(self, store_: Store) -> list[str]:
         dtype = store_.value.dtype
-        types = [register_type(dtype)] * (2 if dtype.kind == "c" else 1)
-        return [*types, "i64"] if store_.position is not None else types
+        return [register_type(dtype)] * (2 if dtype.kind == "c" else 1)
 
     def _identity(self, store_: Store) -> list[str]:
         dtype = store_.value.dtype
         definition = _reduction_by(store_.combine)
-        identity = _parts(constant_register(dtype.type(definition.identity(dtype))))
-        return [*identity, "0"] if store_.position is not None else identity
+        return _parts(constant_register(dtype.type(definition.identity(dtype))))
 
     def _finish(self, store_: Store, pointers: list[str], registers: list[str]) -> None:
         pointer = pointers[len(self.kernel.loads) + self.kernel.stores.index(store_)]
-        if store_.position is not None:
-            self.f.do(f"store i64 {registers[1]}, ptr {pointer}")
-        else:
-            store(self.f, _register(registers), pointer, store_.value.dtype)
+        store(self.f, _register(registers), pointer, store_.value.dtype)
 
     def _combined(
-        self, store_: Store, before: list[str], value: Register, position: str | None
+        self, store_: Store, before: list[str], value: Register
     ) -> list[str]:
         dtype = store_.value.dtype
-        if position is not None:
-            return self._winner(store_, before, _single(value), position)
         assert store_.combine is not None
         return [
             self._combine(store_.combine, dtype, a, b)
@@ -260,28 +254,6 @@ class _Nest:
             case ("logical_or" | "logical_and"), _:
                 return self.f.emit(f"{combine.removeprefix('logical_')} i1 {a}, {b}")
         raise InternalError(f"no reduction by {combine} of {dtype}")
-
-    def _winner(
-        self, store_: Store, before: list[str], value: str, position: str
-    ) -> list[str]:
-        """The first of the best so far and the new element; the first NaN beats everything."""
-        best, place = before
-        dtype = store_.value.dtype
-        type_ = register_type(dtype)
-        larger = store_.combine == "maximum"
-        if dtype.kind == "f":
-            beats = self.f.emit(f"fcmp {'ogt' if larger else 'olt'} {type_} {value}, {best}")
-            nan = self.f.emit(f"fcmp uno {type_} {value}, {value}")
-            whole = self.f.emit(f"fcmp ord {type_} {best}, {best}")
-            first_nan = self.f.emit(f"and i1 {nan}, {whole}")
-            beats = self.f.emit(f"or i1 {beats}, {first_nan}")
-        else:
-            sign = "s" if dtype.kind == "i" else "u"
-            beats = self.f.emit(f"icmp {sign}{'gt' if larger else 'lt'} {type_} {value}, {best}")
-        return [
-            self.f.select(beats, type_, value, best),
-            self.f.select(beats, "i64", position, place),
-        ]
 
 
 def _suffix(dtype: DType) -> str:

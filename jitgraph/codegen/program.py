@@ -65,7 +65,7 @@ class _Program:
         self.program = program
         self.signature = signature
         self.contract = contract
-        self.memory = Memory(program.placement)
+        self.memory = Memory(program.placement, program.inherited)
         self.f = FunctionBuilder(
             module, "program", program_parameters(signature.params), returns="i64", internal=True
         )
@@ -287,14 +287,16 @@ class _Program:
         """Leave where the size, worked out in floating point, is beyond any memory: as an integer
         it might have wrapped around to a small one."""
         f = self.f
+        if isinstance(slot.size, int):  # also where an extent of 0 hides one that is not known yet
+            self._require("true" if slot.size < LARGEST_SLOT else "false", OUT_OF_MEMORY)
+            return
         total: str | None = None
         for factor in slot.factors:
             part = f"{float(factor)!r}" if isinstance(factor, int) else f.emit(
                 f"sitofp i64 {self.size(factor)} to double"
             )  # fmt: skip
             total = part if total is None else f.emit(f"fmul double {total}, {part}")
-        if not isinstance(slot.size, int):
-            self._require(f.emit(f"fcmp olt double {total}, {LARGEST_SLOT!r}"), OUT_OF_MEMORY)
+        self._require(f.emit(f"fcmp olt double {total}, {LARGEST_SLOT!r}"), OUT_OF_MEMORY)
 
     def _stack_or_heap(self, total: str) -> str:
         f = self.f
@@ -331,8 +333,9 @@ class _Program:
     def _pointer(self, buffer: Buffer) -> str:
         key = self.memory.key(buffer)
         if key not in self.pointers:
-            if buffer.kind == "result":
-                self._allocate_result(buffer)
+            home = self.program.inherited.get(buffer, buffer)
+            if home.kind == "result":
+                self._allocate_result(home)
             else:
                 k = self.program.placement[buffer]
                 slot = self.program.slots[k]

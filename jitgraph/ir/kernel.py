@@ -118,7 +118,6 @@ class Store:
 
     `combine` names the op that merges it with what is there: in a register, when the reduced
     iterators are the innermost ones, else in memory. `indices` add a computed offset (scatter).
-    `position` makes it an argmax or argmin: the position of the winner is stored.
     """
 
     value: Value
@@ -127,7 +126,6 @@ class Store:
     reduced: frozenset[int] = frozenset()
     in_register: bool = False
     indices: tuple[tuple[Value, Size], ...] = ()
-    position: Value | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,8 +154,6 @@ class Kernel:
         roots: list[Value] = []
         for store in self.stores:
             roots += [store.value, *(i for i, _ in store.indices)]
-            if store.position is not None:
-                roots.append(store.position)
         return roots
 
     def body(self) -> list[Value]:
@@ -278,7 +274,8 @@ class Program:
     """What one native function does. `contiguous[i]` tells whether parameter i is in C order.
 
     `prologue` steps depend on no kernel: they compute sizes and make the checks that can be made
-    before memory is allocated. `slots` place the temporaries, after memory planning.
+    before memory is allocated. After memory planning `placement` gives temporaries their slots,
+    and `inherited` those that live in the memory of a result until it is written.
     """
 
     name: str
@@ -290,6 +287,7 @@ class Program:
     prologue: int = 0
     slots: tuple[Slot, ...] = ()
     placement: dict[Buffer, int] = field(default_factory=dict)
+    inherited: dict[Buffer, Buffer] = field(default_factory=dict)
 
     def work(self) -> list[Work]:
         return [s for s in self.steps if isinstance(s, Kernel | Product | Zero)]

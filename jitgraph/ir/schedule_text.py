@@ -75,7 +75,9 @@ class _Writer:
                 f"  slot {slot.name}: {self._size(slot.size)} bytes for {', '.join(users)}{late}"
             )
         for buffer in self.program.results:
-            self.lines.append(f"  result {buffer.name}: {self._buffer_type(buffer)}")
+            guests = [t.name for t, home in self.program.inherited.items() if home is buffer]
+            first = f", first {', '.join(guests)}" if guests else ""
+            self.lines.append(f"  result {buffer.name}: {self._buffer_type(buffer)}{first}")
 
     def _buffer_type(self, buffer: Buffer) -> str:
         return f"{DTYPE_NAMES[buffer.dtype]}[{', '.join(map(self._size, buffer.extents))}]"
@@ -169,8 +171,6 @@ class _Writer:
             verb = f"{store.combine} over {loops or 'nothing'} {place}"
         at = "".join(f" + {self._size(s)}*{self._name(i)}" for i, s in store.indices)
         what = self._name(store.value)
-        if store.position is not None:
-            what = f"position {self._name(store.position)} of the best {what}"
         return f"{verb} {what} -> {self._access(store.access, kernel)}{at}"
 
     def _product(self, step: Product) -> None:

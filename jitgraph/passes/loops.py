@@ -59,9 +59,6 @@ def _is_zero(stride: Size) -> bool:
 def _order(kernel: Kernel) -> list[int]:
     rank = len(kernel.extents)
     natural = list(range(rank))
-    for store in kernel.stores:
-        if store.position is not None:  # the winner and its position live in registers only
-            return sorted(natural, key=lambda k: k in store.reduced)
     if rank < 2 or kernel.sequential:
         return natural
     jumps = [_jumps(kernel, k) for k in natural]
@@ -146,14 +143,14 @@ class _Availability:
 
     def __init__(self, kernel: Kernel) -> None:
         self.reads, self.writes = kernel.reads(), kernel.writes()
-        self.fetched = _fetched(kernel.scalars())
+        self.fetched = taken_from_memory(kernel.scalars())
         self.clears: list[Step] = []
 
     def may_pass(self, step: Step) -> bool:
         if isinstance(step, Check):
             # Checks of what is known before all kernels are made before them. Any other may guard
             # the very memory this kernel reads.
-            return all(v.op is None for v in _fetched([step.condition]))
+            return all(v.op is None for v in taken_from_memory([step.condition]))
         if isinstance(step, Fetch):
             return step.value not in self.fetched
         assert isinstance(step, Kernel | Product | Zero)
@@ -164,7 +161,7 @@ class _Availability:
         return not (step.writes() & self.reads) and not (touched & self.writes)
 
 
-def _fetched(scalars: Iterable[Value]) -> set[Value]:
+def taken_from_memory(scalars: Iterable[Value]) -> set[Value]:
     """The values that scalar code takes from memory."""
     found: set[Value] = set()
     seen: set[Value] = set()
@@ -268,7 +265,6 @@ def _store_of(store: Store, replaced: Mapping[Value, Value]) -> Store:
         store,
         value=new(store.value),
         indices=tuple((new(i), stride) for i, stride in store.indices),
-        position=None if store.position is None else new(store.position),
     )
 
 

@@ -113,6 +113,7 @@ class _Planner:
         self.scalars = _Placer()
         self.prologue = list(program.steps[: program.prologue])
         self.steps: list[Step] = []
+        self.inherited = self._inherited()
         self.scalars.early = {s.value for s in self.prologue if isinstance(s, Let | Fetch)}
 
     def run(self) -> Program:
@@ -129,12 +130,33 @@ class _Planner:
             prologue=len(self.prologue),
             slots=tuple(self.slots),
             placement=self.placement,
+            inherited=self.inherited,
         )
+
+    def _inherited(self) -> dict[Buffer, Buffer]:
+        """Temporaries that live in the memory of a result: those that die in the kernel which
+        first writes the result, read at the very place that is written."""
+        found: dict[Buffer, Buffer] = {}
+        first = _first_uses(self.program)
+        for at, step in enumerate(self.program.steps):
+            if not isinstance(step, Kernel) or step.sequential:
+                continue
+            for result in sorted(step.writes(), key=lambda b: b.number):
+                if result.kind != "result" or first[result] != at:
+                    continue
+                for operand in sorted(step.reads() - set(found), key=lambda b: b.number):
+                    temporary = operand.kind == "temporary" and self.last[operand] == at
+                    if temporary and _overwrites(step, result, operand):
+                        found[operand] = result
+                        break
+        return found
 
     def _place(self, at: int, step: Work) -> None:
         dying = {b for b in step.reads() if b in self.placement and self.last[b] == at}
         for buffer in sorted(step.writes() - set(self.placement), key=lambda b: b.number):
             if buffer.kind != "temporary":
+                continue
+            if buffer in self.inherited:
                 continue
             factors = (*buffer.extents, buffer.dtype.itemsize)
             size = self.sizes.product(factors)
@@ -167,22 +189,38 @@ class _Planner:
         """The slot of a dying operand that `buffer` can be written over."""
         if not isinstance(step, Kernel) or step.sequential:
             return None
-        stores = [s for s in step.stores if s.access.buffer is buffer]
-        if any(s.combine is not None or s.indices for s in stores):
-            return None
         for operand in sorted(dying, key=lambda b: b.number):
-            if any(s.view.buffer is operand for s in step.sources):
-                continue
-            loads = [x.access for x in step.loads if x.access.buffer is operand]
-            moved = [Access(buffer, a.offset, a.strides) for a in loads]
             slot = self.placement[operand]
-            if (
-                operand.dtype.itemsize == buffer.dtype.itemsize
-                and same_size(self.slots[slot].size, size)
-                and all(s.access.same_as(a) for s in stores for a in moved)
-            ):
+            if same_size(self.slots[slot].size, size) and _overwrites(step, buffer, operand):
                 return slot
         return None
+
+
+def _overwrites(kernel: Kernel, buffer: Buffer, operand: Buffer) -> bool:
+    """Whether a kernel may write `buffer` over `operand`: it reads and writes the same place at
+    the same time, and nothing else of either."""
+    if operand.dtype.itemsize != buffer.dtype.itemsize or len(operand.extents) != len(
+        buffer.extents
+    ):
+        return False
+    stores = [s for s in kernel.stores if s.access.buffer is buffer]
+    if any(s.combine is not None or s.indices for s in stores):
+        return False
+    if any(s.view.buffer is operand for s in kernel.sources):
+        return False
+    loads = [x.access for x in kernel.loads if x.access.buffer is operand]
+    moved = [Access(buffer, a.offset, a.strides) for a in loads]
+    whole = all(map(same_size, operand.extents, buffer.extents))
+    return whole and all(s.access.same_as(a) for s in stores for a in moved)
+
+
+def _first_uses(program: Program) -> dict[Buffer, int]:
+    first: dict[Buffer, int] = {}
+    for at, step in enumerate(program.steps):
+        if not isinstance(step, Let | Fetch | Check):
+            for buffer in step.reads() | step.writes():
+                first.setdefault(buffer, at)
+    return first
 
 
 def _last_uses(program: Program) -> dict[Buffer, int]:

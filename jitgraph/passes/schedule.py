@@ -30,12 +30,11 @@ from jitgraph.ir.kernel import (
     same_size,
 )
 from jitgraph.ir.opdef import Shape, Size, apply_op, constant
-from jitgraph.ir.ops.arithmetic import add, multiply
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_scalar_code, stored_values, view_base
-from jitgraph.passes.loops import collapse, merge_kernels, settle
+from jitgraph.passes.loops import collapse, merge_kernels, settle, taken_from_memory
 from jitgraph.passes.memory import place_scalars, plan_memory
 from jitgraph.passes.nest import Axis, Nest, Sizes, view_of
 from jitgraph.passes.rules.registry import rules_for
@@ -56,7 +55,8 @@ class _Scheduler:
         self.stored = stored_values(fn, builder)
         self.steps: list[Step] = []
         self.views: dict[Value, View] = {}
-        self._seen: set[Value] = set()
+        params = set(fn.params)
+        self._waiting = {c: taken_from_memory([c]) - params for c in self.fn.checks}
         self.fetched: set[Value] = set()
         self.users: dict[Value, list[Value]] = {}
         for value in fn.ops:
@@ -69,12 +69,9 @@ class _Scheduler:
         param_buffers = tuple(self._param(p, c) for p, c in
                               zip(self.fn.params, self.contiguous, strict=True))  # fmt: skip
         results = self._result_plan()
-        checks = list(reversed(self.fn.checks))
-        self._emit_checks(checks)
+        self._emit_checks()
         for value in self.fn.ops:
             self._value(value)
-            self._seen.add(value)
-            self._emit_checks(checks)
         for value, buffer in results:
             self._copy_result(value, buffer)
         steps = merge_kernels(self.steps, {buffer for _, buffer in results})
@@ -133,9 +130,13 @@ class _Scheduler:
         if self._result_buffers.get(value) is not buffer:
             self._pointwise(value, self._whole(buffer))
 
-    def _emit_checks(self, waiting: list[Value]) -> None:
-        while waiting and (waiting[-1].op is None or waiting[-1] in self._seen):
-            self.steps.append(Check(waiting.pop()))
+    def _emit_checks(self) -> None:
+        """Every check, as soon as what it looks at is there: kernels take the equality of two
+        extents for granted wherever one of them is known."""
+        for check, needs in list(self._waiting.items()):
+            if needs <= self.fetched:
+                self.steps.append(Check(check))
+                del self._waiting[check]
 
     def _do(self, step: Kernel | Product | Zero) -> None:
         self.steps.append(settle(step) if isinstance(step, Kernel) else step)
@@ -156,6 +157,7 @@ class _Scheduler:
             view = self.views.pop(value)
             self.steps.append(Fetch(value, view.buffer))
             self.fetched.add(value)
+            self._emit_checks()
 
     def _constant(self, value: Value) -> None:
         self.views[value] = self._whole(self._buffer(value, "constant"))
@@ -244,24 +246,8 @@ class _Scheduler:
         element = nest.element(source, index)
         kept = tuple(a for i, a in enumerate(index) if i not in axes)
         store = Store(element, nest.access(out, kept), definition.combine, frozenset(axes))
-        if definition.positional:
-            store = Store(element, store.access, definition.combine, store.reduced,
-                          position=self._position(nest, axes))  # fmt: skip
         nest.stores.append(store)
         self._accumulate(nest.kernel(), out, definition.identity(source.dtype))
-
-    def _position(self, nest: Nest, axes: Sequence[int]) -> Value:
-        """The C-order position of a point among the reduced axes."""
-        position: Value | None = None
-        for axis in axes:
-            at = nest.position(Axis(axis))
-            if position is not None:
-                extent = nest.position(Axis(None, nest.extents[axis]))
-                at = apply_op(
-                    add, (apply_op(multiply, (position, extent), {}, None), at), {}, None
-                )
-            position = at
-        return constant(np.int64(0)) if position is None else position
 
     def _sum_to(self, value: Value, out: View) -> None:
         """Axes that may or may not be summed get a stride that is zero when they are."""

@@ -9,6 +9,7 @@ axes to sum; a call with another pattern of ones gets a variant of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 
@@ -32,11 +33,15 @@ def specialise(fn: Function, ones: Ones) -> Function:
 
 
 def _unique_names(fn: Function) -> list[str]:
+    """A name per parameter, under which its extents meet neither another's nor the user's own."""
+    extents = (d.name for p in fn.params for d in p.type.shape if isinstance(d, Extent))
+    taken = {name.partition(".")[0] for name in extents if "." in name}
     names: list[str] = []
     for k, param in enumerate(fn.params):
-        name = param.name or f"arg{k}"
-        if not name.isidentifier() or name in names:
-            name = f"arg{k}"
+        name = param.name or ""
+        if not name.isidentifier() or name in taken:
+            name = next(n for n in (f"arg{i}" for i in count(k)) if n not in taken)
+        taken.add(name)
         names.append(name)
     return names
 

@@ -125,6 +125,10 @@ class Slots:
         assert cells is not None
         self.address = cells
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy has cells of its own; the address of these would outlive them.
+        return Slots, (self._cells[0],)
+
     def get(self) -> np.ndarray[Any, Any]:
         """The current array itself. It stays as it is while the caller holds it: updates go to
         other memory."""

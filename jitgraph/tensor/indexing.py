@@ -190,6 +190,7 @@ def _span(given: slice, extent: Size) -> Span:
     assert isinstance(step, int)
     if step == 0:
         raise ShapeError("a slice step cannot be 0")
+    step = max(-_HUGE, min(step, _HUGE))  # longer ones lead as far, and sums with them overflow
     start, stop = _bound(given.start), _bound(given.stop)
     if all(not isinstance(b, Value) for b in (start, stop, extent)):
         numbers = range(*slice(start, stop, step).indices(extent))  # type: ignore[arg-type]

@@ -80,9 +80,8 @@ def assert_buffers_are_written_before_they_are_read(program: Program) -> None:
     assert set(program.results) <= written
 
 
-def assert_slots_are_shared_safely(program: Program) -> None:
-    """Two buffers of one slot live one after the other; they may meet in one kernel, which then
-    writes exactly where it reads."""
+def spans_of(program: Program) -> dict[Buffer, list[int]]:
+    """The steps that touch each buffer."""
     spans: dict[Buffer, list[int]] = {}
     for at, step in enumerate(program.steps):
         if isinstance(step, Fetch):
@@ -90,6 +89,18 @@ def assert_slots_are_shared_safely(program: Program) -> None:
         elif isinstance(step, Kernel | Product | Zero):
             for buffer in step.reads() | step.writes():
                 spans.setdefault(buffer, []).append(at)
+    return spans
+
+
+def assert_slots_are_shared_safely(program: Program) -> None:
+    """Two buffers of one slot live one after the other; they may meet in one kernel, which then
+    writes exactly where it reads. So do a result and the temporary that had its memory first."""
+    spans = spans_of(program)
+    assert len(set(program.inherited.values())) == len(program.inherited)
+    for guest, home in program.inherited.items():
+        assert guest not in program.placement
+        assert max(spans[guest]) == min(spans[home])
+        assert_overwrites(program.steps[min(spans[home])], home, guest)
     for first, slot in program.placement.items():
         for second, other in program.placement.items():
             if slot != other or first is second or first not in spans or second not in spans:
@@ -97,11 +108,16 @@ def assert_slots_are_shared_safely(program: Program) -> None:
             early, late = sorted((first, second), key=lambda b: min(spans[b]))
             assert max(spans[early]) <= min(spans[late])
             if max(spans[early]) == min(spans[late]):
-                step = program.steps[max(spans[early])]
-                assert isinstance(step, Kernel)
-                stores = [s.access for s in step.stores if s.access.buffer is late]
-                loads = [x.access for x in step.loads if x.access.buffer is early]
-                assert all(s.strides == x.strides for s in stores for x in loads)
+                assert_overwrites(program.steps[max(spans[early])], late, early)
+
+
+def assert_overwrites(step: Step, late: Buffer, early: Buffer) -> None:
+    assert isinstance(step, Kernel)
+    stores = [s.access for s in step.stores if s.access.buffer is late]
+    loads = [x.access for x in step.loads if x.access.buffer is early]
+    assert stores
+    assert all(s.strides == x.strides for s in stores for x in loads)
+    assert all(s.offset == x.offset for s in stores for x in loads)
 
 
 # --- what fuses ----------------------------------------------------------------------------------
@@ -162,6 +178,12 @@ def test_temporaries_share_memory() -> None:
         x = T.tanh(T.dot(a, x))
     program = compiled([a, v], [x])
     assert len(program.slots) <= 2
+
+
+def test_softmax_works_in_the_memory_of_its_result() -> None:
+    x = T.dmatrix("x")
+    program = compiled([x], [T.nnet.softmax(x)])
+    assert list(program.inherited.values()) == list(program.results)
 
 
 def test_the_autoencoder_step_is_one_native_call_of_few_kernels() -> None:

@@ -27,7 +27,7 @@ from jitgraph.ir.opdef import (
     register,
     split_sizes,
 )
-from jitgraph.ir.ops.arithmetic import equal, greater_equal
+from jitgraph.ir.ops.arithmetic import equal, greater_equal, less
 from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Value
 
@@ -250,8 +250,23 @@ def _reshape_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> l
     have, want = product(source.shape(args[0])), product(new)
     if isinstance(have, int) and isinstance(want, int):
         return []
-    checks = [] if have is want else [equal(have, want)]
-    return checks + _counts(args[1:])
+    checks = _counts(args[1:])
+    if have is not want:
+        checks += [equal(have, want), *_does_not_wrap(new)]
+    return checks
+
+
+def _does_not_wrap(sizes: Shape) -> list[Value]:
+    """The demand that a product of sizes is what it is in i64: 2^62 + 1 times 4 is 4 there."""
+    known = math.prod(s for s in sizes if isinstance(s, int))
+    rough: Value | None = None
+    for size in sizes:
+        if isinstance(size, Value):
+            factor = cast(size, np.float64)
+            rough = factor if rough is None else rough * factor
+    if rough is None or (known == 1 and rough.is_op("cast")):
+        return []
+    return [less(rough * float(known), 2.0**62)]
 
 
 RESHAPE = OpDef(

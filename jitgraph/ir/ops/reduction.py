@@ -17,11 +17,12 @@ from jitgraph.ir.opdef import (
     OpDef,
     Shape,
     ShapeSource,
+    constant,
     emit,
     register,
 )
-from jitgraph.ir.ops.arithmetic import equal, greater_equal, where
-from jitgraph.ir.ops.movement import broadcast_to, dims, expand_dims
+from jitgraph.ir.ops.arithmetic import equal, greater_equal, isnan, where
+from jitgraph.ir.ops.movement import broadcast_to, dim, dims, expand_dims, iota
 from jitgraph.ir.types import I64, DType, Type
 from jitgraph.ir.values import Value
 
@@ -144,6 +145,21 @@ def _in_single(definition: str) -> Callable[..., Value]:
     return decompose
 
 
+def _first_place(extremum: str) -> Callable[..., Value]:
+    """argmax => the least position whose element is the extremum, or is NaN. Two plain reductions
+    run at the speed of memory; carrying the position of the best so far would not vectorise."""
+
+    def decompose(x: Value, *, axes: tuple[int, ...]) -> Value:
+        best = emit(OPS[extremum], (x,), axes=axes) if axes else x
+        found = equal(x, expand_dims(best, axes))
+        if x.type.is_float:
+            found = found | isnan(x)
+        place = where(found, _places(x, axes), np.iinfo(np.int64).max)
+        return emit(OPS["reduce_min"], (place,), axes=axes) if axes else place
+
+    return decompose
+
+
 def _prod_gradient(g: Value, y: Value, x: Value, *, axes: tuple[int, ...]) -> list[Value]:
     """The product of the others: with one zero, only its own slot gets any.
 
@@ -202,11 +218,13 @@ REDUCE_ALL = _declare(
 REDUCE_ARGMAX = _declare(
     "reduce_argmax", np.argmax, accepts="biuf", combine="maximum", identity=_lowest,
     positional=True, of_nothing=False,
+    decompose=_first_place("reduce_max"),
     doc="Position of the first largest element (or first NaN) in the axes taken in C order.",
 )  # fmt: skip
 REDUCE_ARGMIN = _declare(
     "reduce_argmin", np.argmin, accepts="biuf", combine="minimum", identity=_highest,
     positional=True, of_nothing=False,
+    decompose=_first_place("reduce_min"),
     doc="Position of the first smallest element (or first NaN) in the axes taken in C order.",
 )  # fmt: skip
 
@@ -236,3 +254,12 @@ argmin = _reducer(REDUCE_ARGMIN)
 def all_(x: Value) -> Value:
     """Whether every element of a bool array is true."""
     return all_over(x, range(x.ndim))
+
+
+def _places(x: Value, axes: tuple[int, ...]) -> Value:
+    """C-order positions among the axes, of a shape that broadcasts with x."""
+    places = constant(np.int64(0))
+    for axis in axes:
+        others = tuple(a for a in range(x.ndim) if a != axis)
+        places = places * dim(x, axis) + expand_dims(iota(dim(x, axis)), others)
+    return places
