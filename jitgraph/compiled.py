@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 
 from jitgraph.driver import Compilation, Interface, Layout
-from jitgraph.errors import DTypeError, InputError, InternalError, OptionError, ShapeError
+from jitgraph.errors import (
+    DTypeError,
+    InputError,
+    InternalError,
+    JitgraphError,
+    Operand,
+    OptionError,
+    ShapeError,
+)
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
 from jitgraph.ir.schedule_text import print_program
@@ -239,17 +247,16 @@ def _as_input(param: Value, value: Any, downcast: bool | None) -> Any:
     if array.dtype != type_.dtype:
         array = _converted(param, array, typed, downcast)
     if array.ndim != type_.rank:
-        raise ShapeError(
+        raise _refused(param, ShapeError(
             f"input {param.describe()} is {type_}, and was given an array of shape {array.shape}",
-            location=param.location,
-        )
+            hint=f"pass an array of rank {type_.rank}",
+        ))  # fmt: skip
     for axis, (known, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
         if isinstance(known, int) and known != size:
-            raise ShapeError(
+            raise _refused(param, ShapeError(
                 f"input {param.describe()} is {type_}, and was given an array of shape "
                 f"{array.shape} (dimension {axis}: {size} is not {known})",
-                location=param.location,
-            )
+            ))  # fmt: skip
     # Exact arrays in native byte order: the native entry takes nothing else.
     return np.asarray(np.require(array, dtype=type_.dtype, requirements=["A", "E"]))
 
@@ -257,10 +264,10 @@ def _as_input(param: Value, value: Any, downcast: bool | None) -> Any:
 def _converted(param: Value, array: Any, typed: bool, downcast: bool | None) -> Any:
     have, want = array.dtype, param.dtype
     if have.kind not in "biufc":
-        raise DTypeError(
+        raise _refused(param, DTypeError(
             f"input {param.describe()} is {param.type}, and was given {have}",
-            location=param.location,
-        )
+            hint="pass an array of numbers",
+        ))  # fmt: skip
     if np.can_cast(have, want, "safe") or (downcast and np.can_cast(have, want, "same_kind")):
         return array.astype(want)
     if not typed:
@@ -269,14 +276,20 @@ def _converted(param: Value, array: Any, typed: bool, downcast: bool | None) -> 
         whole = have.kind in "biu" and want.kind in "iu"
         if whole and np.array_equal(adapted := array.astype(want), array):
             return adapted
-    raise DTypeError(
+    hint = f"pass x.astype({str(want)!r})"
+    if np.can_cast(have, want, "same_kind"):
+        hint += ", or build with allow_input_downcast=True"
+    raise _refused(param, DTypeError(
         f"input {param.describe()} is {DTYPE_NAMES[want]}, and was given {have}: "
         "the conversion could lose information",
-        location=param.location,
-        hint=f"pass x.astype({str(want)!r})"
-        + (", or build with allow_input_downcast=True" if np.can_cast(have, want, "same_kind")
-           else ""),
-    )  # fmt: skip
+        hint=hint,
+    ))  # fmt: skip
+
+
+def _refused(param: Value, error: JitgraphError) -> JitgraphError:
+    """The error at the line of the call, with the input and the line that made it."""
+    operand = Operand(param.describe(), str(param.type), param.location)
+    return error.locate(caller_location(), [operand])
 
 
 def _layout_of(plan: Plan, arrays: Sequence[Any]) -> Layout:
@@ -299,8 +312,7 @@ def _check_named(plan: Plan, arrays: Sequence[Any]) -> None:
             if isinstance(dim, Extent):
                 first, known = seen.setdefault(dim.name, (param, size))
                 if known != size:
-                    raise ShapeError(
+                    raise _refused(param, ShapeError(
                         f"extent {dim.name} is {known} in {first.describe()} and {size} in "
                         f"{param.describe()}",
-                        location=param.location,
-                    )
+                    ))  # fmt: skip

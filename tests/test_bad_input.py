@@ -102,19 +102,24 @@ def test_reshape_at_the_call() -> None:
 def test_rank_of_an_input() -> None:
     x = T.dvector("x")
     f = jg.function([x], x)
-    assert told(lambda: f(np.ones((3, 3))), ShapeError) == golden("""
+    call = lambda: f(np.ones((3, 3)))
+    assert told(call, ShapeError) == golden("""
         input x is f64[?], and was given an array of shape (3, 3)
-          @   x = T.dvector("x")
-                  ^^^^^^^^^^^^^^""")
+          @   call = lambda: f(np.ones((3, 3)))
+                             ^^^^^^^^^^^^^^^^^^
+          x: f64[?]  from @
+          pass an array of rank 1""")
 
 
 def test_wider_floats_are_refused() -> None:
     x = T.fvector("x")
     f = jg.function([x], x * 2)
-    assert told(lambda: f(np.ones(3)), DTypeError) == golden("""
+    call = lambda: f(np.ones(3))
+    assert told(call, DTypeError) == golden("""
         input x is f32, and was given float64: the conversion could lose information
-          @   x = T.fvector("x")
-                  ^^^^^^^^^^^^^^
+          @   call = lambda: f(np.ones(3))
+                             ^^^^^^^^^^^^^
+          x: f32[?]  from @
           pass x.astype('float32'), or build with allow_input_downcast=True""")
 
 
@@ -250,7 +255,7 @@ def test_at_build(build: Build, error: type[JitgraphError], words: list[str]) ->
 
 AT_CALL: list[tuple[list[Any], Any, list[Any], type[JitgraphError], list[str]]] = [
     ([X], X, [np.ones(3) + 1j], DTypeError, ["input X is f64, and was given complex128"]),
-    ([X], X, ["ab"], DTypeError, ["input X is f64[?], and was given <U2", "dvectors"]),
+    ([X], X, ["ab"], DTypeError, ["input X is f64[?], and was given <U2", "f(*args)"]),
     ([X], X, [None], DTypeError, ["was given object"]),
     ([X], X, [object()], DTypeError, ["was given object"]),
     ([X], X, [[[1], [1, 2]]], InputError, ["input X"]),

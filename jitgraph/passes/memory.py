@@ -175,8 +175,10 @@ class _Planner:
                 return slot
         late = False
         if isinstance(size, Value):
-            self.scalars.place([size], self.prologue, self.steps)
-            late = size in self.scalars.late
+            # The size may be an early value that a late product was found to equal.
+            needed = [size, *(f for f in factors if isinstance(f, Value))]
+            self.scalars.place(needed, self.prologue, self.steps)
+            late = any(f in self.scalars.late for f in needed)
         self.slots.append(Slot(f"s{len(self.slots)}", size, factors, late))
         return len(self.slots) - 1
 

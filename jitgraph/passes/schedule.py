@@ -72,6 +72,7 @@ class _Scheduler:
         self._emit_checks()
         for value in self.fn.ops:
             self._value(value)
+        assert not self._waiting
         for value, buffer in results:
             self._copy_result(value, buffer)
         steps = merge_kernels(self.steps, {buffer for _, buffer in results})
