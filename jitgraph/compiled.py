@@ -7,7 +7,7 @@ other dtypes, keywords, another layout) are coerced or refused here and handed t
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from jitgraph.errors import (
     Operand,
     OptionError,
     ShapeError,
+    UpdateError,
 )
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
@@ -71,7 +72,6 @@ class _State:
     variants: dict[Layout, Any] = field(default_factory=dict)
     compilations: dict[Layout, Compilation] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
-    inside: threading.local = field(default_factory=threading.local)
 
 
 class _Methods:
@@ -107,17 +107,10 @@ class _Methods:
 
     def _slow(self, *args: Any, **kwargs: Any) -> Any:
         """Everything the native entry does not take as it is."""
-        state = self._state
-        if getattr(state.inside, "slow", False):
-            return _REFUSED
-        arrays = _coerced(state.plan, args, kwargs)
+        plan = self._state.plan
+        arrays = _coerced(plan, args, kwargs)
         for _ in range(RETRIES):
-            variant = self._variant(_layout_of(state.plan, arrays))
-            state.inside.slow = True
-            try:
-                result = variant(*arrays)
-            finally:
-                state.inside.slow = False
+            result = self._variant(_layout_of(plan, arrays))(*arrays)
             # Refused: another thread gave a shared variable another shape in between.
             if result is not _REFUSED:
                 return result
@@ -128,9 +121,8 @@ class _Methods:
         with state.lock:
             found = state.variants.get(layout)
             if found is None:
-                found = _Variant()
-                _load(found, _compile(state, layout), self)
-                state.variants[layout] = found
+                found = state.variants[layout] = _Variant()
+                _load(found, _compile(state, layout), _refuse, self)
         return found
 
     def _fail(self, code: int, *args: Any) -> Any:
@@ -140,7 +132,14 @@ class _Methods:
             raise MemoryError(f"{self.name}: no memory for temporaries")
         inputs = _coerced(plan, args, {})
         interpreter.run(plan.function, [*inputs, *(s.slots.get() for s in plan.shared)])
+        if plan.shared:  # another thread may have set a value that fits in the meantime
+            return self._slow(*args)
         raise InternalError(f"{self.name} failed its check {code}, and the interpreter did not")
+
+
+def _refuse(*args: Any, **kwargs: Any) -> object:
+    """What a variant calls with arguments it was not made for."""
+    return _REFUSED
 
 
 def _compile(state: _State, layout: Layout) -> Compilation:
@@ -151,11 +150,11 @@ def _compile(state: _State, layout: Layout) -> Compilation:
     return compilation
 
 
-def _load(target: Any, compilation: Compilation, owner: Any) -> None:
-    """Point a callable at the compilation's native entry."""
+def _load(target: Any, compilation: Compilation, slow: Callable[..., Any], owner: Any) -> None:
+    """Point a callable at the compilation's native entry. `slow` takes the calls it refuses."""
     from jitgraph.runtime import pyapi
 
-    slow, fail = owner._slow, owner._fail
+    fail = owner._fail
     code, signature = compilation.code, compilation.signature
     pyapi.link_entry(code.address("links"), signature.params, signature.outputs, slow, fail)
     set_entry(target, code.address("entry"), (code, slow, fail, owner._state.plan))
@@ -175,7 +174,7 @@ def compiled_function(plan: Plan, layout: Layout) -> Any:
     """The callable for a plan, its first variant compiled."""
     made = CompiledFunction()
     made._state = _State(plan)
-    _load(made, _compile(made._state, layout), made)
+    _load(made, _compile(made._state, layout), made._slow, made)
     return made
 
 
@@ -294,7 +293,7 @@ def _refused(param: Value, error: JitgraphError) -> JitgraphError:
 
 def _layout_of(plan: Plan, arrays: Sequence[Any]) -> Layout:
     """The variant these inputs, and the shared variables as they are, belong to."""
-    everything = [*arrays, *(s.slots.get() for s in plan.shared)]
+    everything = [*arrays, *map(_intact, plan.shared)]
     _check_named(plan, everything)
     ones = tuple(
         tuple(size == 1 and not isinstance(d, int) for size, d in zip(a.shape, p.type.shape,
@@ -302,6 +301,19 @@ def _layout_of(plan: Plan, arrays: Sequence[Any]) -> Layout:
         for a, p in zip(everything, plan.function.params, strict=True)
     )  # fmt: skip
     return Layout(tuple(bool(a.flags.c_contiguous) for a in everything), ones)
+
+
+def _intact(shared: SharedVariable) -> Any:
+    """The value of a shared variable, which a borrower may have turned into something else."""
+    array = shared.slots.get()
+    if array.dtype != shared.dtype or array.ndim != shared.ndim:
+        raise UpdateError(
+            f"{shared.describe()} is {shared.type}, and its array was changed in place to "
+            f"{array.dtype} of shape {array.shape}",
+            hint="give it a new value with set_value()",
+            location=caller_location(),
+        )
+    return array
 
 
 def _check_named(plan: Plan, arrays: Sequence[Any]) -> None:

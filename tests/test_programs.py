@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import jitgraph as jg
 from jitgraph.errors import JitgraphError
 from jitgraph.ir import interpreter
+from jitgraph.ir.function import Function
 from jitgraph.ir.values import Value
 from jitgraph.passes.specialise import with_params
 from jitgraph.tensor.shared import SharedVariable, shared
@@ -64,6 +65,7 @@ def test_updates_and_givens_are_what_a_python_loop_would_do(
     params = [_as_variable(p, a, data.draw(st.booleans())) for p, a in
               zip(program.function.params, arrays, strict=True)]  # fmt: skip
     fn = with_params(program.function, params)
+    fn = Function(fn.params, fn.results)  # `jg.function` starts from results, without checks
     updates = _possible_updates(fn.results, params)
     inputs = [p for p in params if not isinstance(p, SharedVariable)]
     twins = [Variable(p.type, name=f"{p.name}_given") for p in inputs]
