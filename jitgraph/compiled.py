@@ -6,6 +6,8 @@ other dtypes, keywords, another layout) are coerced or refused here and handed t
 
 from __future__ import annotations
 
+import inspect
+import keyword
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +54,7 @@ class Plan:
     shared: tuple[SharedVariable, ...]
     updated: tuple[SharedVariable, ...]
     single: bool
+    nothing: bool
     algebra: str
     allow_input_downcast: bool | None
 
@@ -61,6 +64,7 @@ class Plan:
             (*(None for _ in self.inputs), *(s.slots.address for s in self.shared)),
             (*(None for _ in range(outputs)), *(s.slots.address for s in self.updated)),
             self.single,
+            self.nothing,
         )
 
 
@@ -75,7 +79,8 @@ class _State:
 
 
 class _Methods:
-    """Methods of compiled functions. Calls go straight to native code."""
+    """A compiled function. Call it with arrays, numbers or lists, by position or by name; look
+    inside with `dump()`."""
 
     _state: _State
 
@@ -91,6 +96,17 @@ class _Methods:
     def dump(self, stage: str = "all") -> str:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
         return dump_stage(self.compilation, stage)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The inputs, for help() and notebooks: those without a usable name are arg0, arg1, ..."""
+        seen: dict[str, None] = {}
+        for k, param in enumerate(self._state.plan.inputs):
+            name = param.name or ""
+            usable = name.isidentifier() and not keyword.iskeyword(name) and name not in seen
+            seen[name if usable else f"arg{k}"] = None
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return inspect.Signature([inspect.Parameter(name, kind) for name in seen])
 
     def __repr__(self) -> str:
         plan = self._state.plan
@@ -275,8 +291,8 @@ def _converted(param: Value, array: Any, typed: bool, downcast: bool | None) -> 
         whole = have.kind in "biu" and want.kind in "iu"
         if whole and np.array_equal(adapted := array.astype(want), array):
             return adapted
-    hint = f"pass x.astype({str(want)!r})"
-    if np.can_cast(have, want, "same_kind"):
+    hint = f"pass x.astype({str(want)!r})" if typed else f"pass numbers that fit into {want}"
+    if typed and np.can_cast(have, want, "same_kind"):
         hint += ", or build with allow_input_downcast=True"
     raise _refused(param, DTypeError(
         f"input {param.describe()} is {DTYPE_NAMES[want]}, and was given {have}: "

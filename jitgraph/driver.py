@@ -36,11 +36,13 @@ class Layout:
 @dataclass(frozen=True, slots=True)
 class Interface:
     """Where parameters come from and results go: the cells of shared variables, by parameter and
-    by result (None for an argument or a returned array); `single` returns a bare array."""
+    by result (None for an argument or a returned array). `single` returns a bare array, `nothing`
+    None; else a call returns a list."""
 
     param_slots: tuple[int | None, ...]
     result_slots: tuple[int | None, ...]
     single: bool
+    nothing: bool = False
 
 
 @dataclass(slots=True)
@@ -103,13 +105,14 @@ class Compilation:
     def llvm(self) -> str:
         """The module as LLVM IR text, before LLVM's own passes."""
         if self._llvm is None:
-            program, single = self.program, self.interface.single
+            program, face = self.program, self.interface
             with self._timed("codegen"):
                 self._llvm = _cpu().emit(
                     program,
                     self.graph,
                     self.signature,
-                    single=single,
+                    single=face.single,
+                    nothing=face.nothing,
                     contract=self.algebra == "real",
                 )
         return self._llvm

@@ -14,7 +14,7 @@ import runpy
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import unified_diff
+from difflib import get_close_matches, unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,19 @@ def _from_text(expression: str, inputs: Sequence[str]) -> Function:
         if not colon or not name.isidentifier():
             raise InputError(f"{item!r} is no input", hint="write name:type, such as x:f64[n]")
         names[name] = Variable(parse_type(type_), name=name)
-    code = compile(expression, "<expression>", "eval")
+    try:
+        code = compile(expression, "<expression>", "eval")
+    except SyntaxError as error:
+        raise InputError(f"{expression!r} is no expression: {error.msg}") from None
     scope = {**vars(T), "T": T, **names}
     try:
         result = eval(code, scope)
     except NameError as error:
-        raise InputError(str(error), hint="declare inputs after the expression: x:f64[n]") from None
+        near = get_close_matches(str(error.name), vars(T), 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(
+            str(error), hint=f"{hint}inputs are declared after the expression: x:f64[n]"
+        ) from None
     results = result if isinstance(result, list | tuple) else [result]
     used = {v for v in topological(results) if v.op is None}
     return Function([v for v in names.values() if v in used], results, name="expression")

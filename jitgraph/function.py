@@ -65,7 +65,9 @@ def function(
         raise OptionError(f"algebra cannot be {algebra!r}", hint="one of: 'real', 'ieee'")
     fn = Function((*inputs, *shared), roots, name=name or "main")
     updated = tuple(s for s, _ in pairs)
-    plan = Plan(fn, inputs, shared, updated, single, algebra, allow_input_downcast)
+    plan = Plan(
+        fn, inputs, shared, updated, single, outputs is None, algebra, allow_input_downcast
+    )
     return compiled_function(plan, _expected_layout(plan))
 
 
@@ -127,7 +129,8 @@ def _shared_of(
             hint="add it to inputs, or give it a value through givens=",
             location=first.location,
         )
-    unused = [v for v in inputs if v not in set(leaves)]
+    used = set(leaves)
+    unused = [v for v in inputs if v not in used]
     if unused and on_unused != "ignore":
         listed = ", ".join(v.describe() for v in unused)
         if on_unused not in ("raise", "warn"):

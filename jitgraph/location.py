@@ -11,6 +11,7 @@ import os
 import sys
 from itertools import islice
 from types import CodeType
+from typing import Any
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _is_ours: dict[str, bool] = {}
@@ -78,6 +79,10 @@ class Location:
             indent = start - (len(text) - len(stripped))
             lines.append(" " * (len(head) + max(indent, 0)) + "^" * max(end - start, 1))
         return lines
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Code objects do not pickle; the place does."""
+        return Location, self._resolve()
 
     def __repr__(self) -> str:
         return f"Location({self.short})"

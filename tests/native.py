@@ -23,7 +23,7 @@ def compiled(
     With `arrays` the variant compiled first is the one for inputs like them, which saves a
     compilation where some have an extent of 1 or are not in C order.
     """
-    plan = Plan(fn, fn.params, (), (), False, algebra, None)
+    plan = Plan(fn, fn.params, (), (), False, False, algebra, None)
     if arrays is not None:
         return compiled_function(plan, _layout_of(plan, arrays))
     return compiled_function(plan, default_layout(fn, [[None] * p.ndim for p in fn.params]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 import threading
 import time
@@ -522,3 +523,42 @@ def test_a_symbolic_step_of_zero_is_refused() -> None:
     f = jg.function([x, s], x[::s])
     with pytest.raises(ShapeError, match="cannot be negative"):
         f(np.ones(3), 0)
+
+
+def test_extents_adapt_to_the_arrays_beside_them() -> None:
+    x = T.fmatrix("x")
+    data = np.arange(6, dtype=np.float32).reshape(2, 3)
+    outputs = [x / x.shape[0], x * x.size, x.sum(axis=0) / (x.shape[0] - 1), x.shape[0] / 2]
+    want = [data / data.shape[0], data * data.size, data.sum(axis=0) / 1, np.float64(1)]
+    for g, w in zip(jg.function([x], outputs)(data), want, strict=True):
+        assert g.dtype == w.dtype
+        np.testing.assert_array_equal(g, w)
+    u = T.tensor("uint8", (None,))
+    assert (u + u.shape[0]).dtype == np.int64, "a number of elements need not fit into a byte"
+
+
+def test_numpy_functions_on_variables() -> None:
+    x = T.dvector("x")
+    f = jg.function([x], [np.exp(x), np.maximum(x, 0), np.ones(3) @ x, np.arange(3) * x])
+    data = np.array([-1.0, 0.5, 2.0])
+    want = [np.exp(data), np.maximum(data, 0), np.ones(3) @ data, np.arange(3) * data]
+    for g, w in zip(f(data), want, strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-15)
+    with pytest.raises(DTypeError, match=r"use T\.concatenate"):
+        np.concatenate([x, x])
+    with pytest.raises(DTypeError, match=r"np\.add\.reduce"):
+        np.add.reduce(x)
+
+
+def test_what_a_call_without_outputs_returns() -> None:
+    x = T.dscalar("x")
+    s = jg.shared(0.0, "s")
+    assert jg.function([x], [], on_unused_input="ignore")(1) == []
+    assert jg.function([x], updates=[(s, s + x)])(1) is None
+
+
+def test_a_compiled_function_shows_its_inputs() -> None:
+    f = jg.function([T.dscalar("x"), T.dscalar(), T.dscalar("y z")], 1.0,
+                    on_unused_input="ignore")  # fmt: skip
+    assert str(inspect.signature(f)) == "(x, arg1, arg2)"
+    assert "by position or by name" in (f.__doc__ or "")

@@ -329,8 +329,19 @@ def test_casts_carry_gradients_back_in_their_own_dtype() -> None:
     np.testing.assert_array_equal(g, [6, 16])
     with pytest.raises(GradientError, match="cannot differentiate by n"):
         T.grad(cost, n)
-    with pytest.raises(DisconnectedError):
-        T.grad((x.astype("int64").astype("float32")).sum(), x)
+    through_integers = T.grad((x.astype("int64").astype("float32")).sum(), x)
+    np.testing.assert_array_equal(jg.function([x], through_integers)([1.5, 2]), [0, 0])
+
+
+def test_a_derivative_of_zero_is_zero_and_no_error() -> None:
+    x, y = T.dvectors("x", "y")
+    costs = [T.floor(x).sum(), (x > 0).sum() * y.sum(), T.copysign(y, x).sum()]
+    for cost in costs:
+        g = jg.function([x, y], T.grad(cost, x), on_unused_input="ignore")
+        np.testing.assert_array_equal(g([1.5, -2], [1, 2]), [0, 0])
+    curvature = T.grad((T.grad(T.relu(x).sum(), x) * y).sum(), x)
+    f = jg.function([x, y], curvature, on_unused_input="ignore")
+    np.testing.assert_array_equal(f([1.5, -2], [1, 2]), [0, 0])
 
 
 def test_intermediate_values_are_targets_too() -> None:

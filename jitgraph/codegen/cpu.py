@@ -34,13 +34,24 @@ def signature_of(
 
 
 def emit(
-    program: Program, fn: Function, signature: Signature, *, single: bool, contract: bool
+    program: Program,
+    fn: Function,
+    signature: Signature,
+    *,
+    single: bool,
+    nothing: bool,
+    contract: bool,
 ) -> str:
     """The module as LLVM IR text, before LLVM's own passes."""
     module = Module(host())
     emit_program(module, program, signature, contract=contract)
     emit_entry(
-        module, signature.params, signature.outputs, equal_dims=_equal_dims(fn), single=single
+        module,
+        signature.params,
+        signature.outputs,
+        equal_dims=_equal_dims(fn),
+        single=single,
+        nothing=nothing,
     )
     return module.text()
 

@@ -94,11 +94,13 @@ def emit_entry(
     *,
     equal_dims: Sequence[tuple[Axis, Axis]] = (),
     single: bool,
+    nothing: bool = True,
 ) -> None:
     """Add `@entry`, the table `@links` and the helpers (`pyobjects.helpers`) to `module`.
 
     `equal_dims` are pairs of (parameter, axis) whose extents must be equal. With `single` a call
-    returns its one result; otherwise the list of results, or None when there are none. The text
+    returns its one result; otherwise the list of results, or None where there are none and
+    `nothing` says that none were asked for. The text
     contains no addresses: once loaded, the table must be filled with the links of
     `pyobjects.API` followed by those of `entry_links`.
     """
@@ -110,7 +112,9 @@ def emit_entry(
     module.declare("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
     small = len(params) <= _SMALL and results == len(outputs)
     module.define(py.helpers(small=small))
-    _Entry(module, params, outputs, links, small).emit(equal_dims, single)
+    entry = _Entry(module, params, outputs, links, small)
+    entry.nothing = nothing and not results
+    entry.emit(equal_dims, single)
 
 
 def entry_links(
@@ -199,6 +203,7 @@ class _Entry:
             attributes="" if small else "noinline optnone",
         )
         self.slow = self.code.label("slow")
+        self.nothing = False
         self.shared = len(params) - len(self.arguments)
         self.held = self.code.emit(f"alloca [{self.shared} x ptr]", "held")
 
@@ -361,7 +366,7 @@ class _Entry:
         results = [self._load("ptr", outs, 8 * k) for k in indices]
         if single:
             return results[0]
-        if not results:
+        if self.nothing:
             none = self._link("Py_None")
             code.do(f"call void @incref(ptr {none})")
             return none

@@ -73,7 +73,7 @@ class Elementwise(OpDef):
 def promote(definition: Elementwise, operands: Sequence[ArrayLike]) -> list[Value]:
     """Operands as values of the loop's dtypes. Python scalars adapt to the arrays beside them."""
     cls = result_class(operands)
-    kinds = tuple(_kind(o) for o in operands)
+    kinds = _kinds(operands)
     loop = resolve(definition, kinds)
     try:
         return [_as_loop_dtype(o, d, cls) for o, d in zip(operands, loop, strict=False)]
@@ -83,6 +83,26 @@ def promote(definition: Elementwise, operands: Sequence[ArrayLike]) -> list[Valu
                                              for o, k in zip(operands, kinds, strict=True)))
             return [_as_loop_dtype(o, d, cls) for o, d in zip(operands, loop, strict=False)]
         raise DTypeError(f"{definition.name}: {error}") from None
+
+
+def _kinds(operands: Sequence[ArrayLike]) -> Operands:
+    """What NumPy sees. An extent is a Python integer there: beside floats it adapts to them, so
+    that `x.sum() / x.shape[0]` is of x's dtype; beside integers it stays i64, which it fits."""
+    kinds = tuple(map(_kind, operands))
+    if any(isinstance(k, np.dtype) and k.kind in "fc" for k in kinds):
+        return tuple(int if is_extent(o) else k for o, k in zip(operands, kinds, strict=True))
+    return kinds
+
+
+def is_extent(operand: ArrayLike, depth: int = 6) -> bool:
+    """Whether a value is an extent, or i64 arithmetic on extents and numbers (such as a size)."""
+    op = operand.op if isinstance(operand, Value) and not operand.ndim else None
+    if op is None or depth == 0:
+        return False
+    if op.name in ("add", "subtract", "multiply", "floor_divide", "maximum", "minimum"):
+        parts = [a for a in op.args if a.literal is None]
+        return bool(parts) and all(is_extent(a, depth - 1) for a in parts)
+    return op.name == "dim"
 
 
 def _kind(operand: ArrayLike) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from jitgraph.errors import GradientError, Operand
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.opdef import constant
+from jitgraph.ir.ops.indexing import zeros_like
 from jitgraph.ir.ops.movement import dims, sum_to
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.stabilise import stabilised
@@ -24,6 +25,7 @@ def gradients(
 ) -> list[Value | None]:
     """The adjoint of each value of `wrt`, of its type; None where the cost does not depend on it.
 
+    Where it does, but only through steps (floor, a comparison, an integer), the adjoint is zero.
     Nothing flows through values in `consider_constant`. The cost is stabilised first: the
     derivative of log(softmax(x)) as written is 0/0 where the softmax underflows.
     Raises GradientError if an op on the way has no gradient.
@@ -46,7 +48,8 @@ def gradients(
             if flowing is not None and argument in active:
                 before = adjoints.get(argument)
                 adjoints[argument] = flowing if before is None else before + flowing
-    return [adjoints.get(w) if w in active else None for w in wrt]
+    reached = set(order)
+    return [adjoints.get(w, zeros_like(w)) if w in reached else None for w in wrt]
 
 
 def _depending_on(

@@ -41,6 +41,8 @@ def _dim(given: Any) -> Dim:
         return None
     if isinstance(given, str):
         return parse_dim(given)
+    if isinstance(given, bool):
+        raise DTypeError(f"a dimension cannot be {given}", hint="1 broadcasts, None is unknown")
     try:
         size = int(given.__index__())
     except AttributeError:
@@ -79,6 +81,10 @@ def tensor(dtype: Any = None, shape: Sequence[Any] = (), name: str | None = None
     dtype: floatX by default. shape: one entry per dimension: a number; a name, which stands for
     the same number wherever it appears; or None. Raises DTypeError or ShapeError.
     """
+    if not isinstance(shape, tuple | list):
+        raise ShapeError(
+            f"a shape must be a tuple, not {shape!r}", hint="such as (None, None) for a matrix"
+        )
     return _variable(dtype or config.floatX, [_dim(d) for d in shape], name)
 
 
