@@ -179,16 +179,16 @@ def test_stub_is_up_to_date():
     assert set(CONSTRUCTORS) <= names
 
 
-def test_building_is_fast():
-    """10,000 ops take about 0.3 s; twice the promised 0.5 s allows for a busy machine."""
+def test_building_is_linear():
+    """An op costs the same however large the graph it joins already is."""
     x = T.dvector("x")
     seconds = []
-    for _ in range(5):
+    for _ in range(10):
         begin = time.thread_time()
         for _ in range(1_000):
             x = x * 2 + 1
         seconds.append(time.thread_time() - begin)
-    assert min(seconds) * 5 < 1.0
+    assert min(seconds[5:]) < 3 * min(seconds[:5])
 
 
 def test_theano_spelling():
