@@ -222,10 +222,6 @@ def _declare(
     return declared
 
 
-#: A derivative that is zero wherever it exists (floor, sign): nothing flows back.
-FLAT: tuple[None, None] = (None, None)
-
-
 def unary(
     name: str,
     numpy: Callable[..., Any],

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jitgraph.errors import InternalError
-from jitgraph.ir.builder import Builder
 from jitgraph.ir.kernel import (
     Access,
     Buffer,
@@ -27,13 +26,11 @@ from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_scalar_code
 from jitgraph.passes.nest import Sizes
 
-#: Slots start at multiples of this many bytes: a cache line, and the widest vector.
-ALIGNMENT = 64
 _GIVEN = frozenset({"dim", "stride", "constant"})
 
 
 # --- scalars -----------------------------------------------------------------------------------
-def place_scalars(program: Program, builder: Builder) -> Program:
+def place_scalars(program: Program) -> Program:
     """Each scalar computed once, before its first use; what needs no kernel goes to the front."""
     placer = _Placer()
     prologue: list[Step] = []

@@ -85,7 +85,7 @@ class _Scheduler:
             tuple(steps),
             tuple(buffer for _, buffer in results),
         )
-        return plan_memory(place_scalars(program, self.builder), self.sizes)
+        return plan_memory(place_scalars(program), self.sizes)
 
     # --- parameters, results, checks ------------------------------------------------------------
     def _buffer(self, value: Value, kind: BufferKind, name: str | None = None) -> Buffer:

@@ -13,7 +13,7 @@ import pytest
 
 from jitgraph.errors import DTypeError, JitgraphError, OutOfBoundsError, ShapeError
 from jitgraph.ir import ops as _tables  # noqa: F401
-from jitgraph.ir.elementwise import Elementwise, cast
+from jitgraph.ir.elementwise import Elementwise, cast, resolve
 from jitgraph.ir.opdef import OPS, OpDef, emit
 from jitgraph.ir.ops.arithmetic import add, equal, invert, where
 from jitgraph.ir.ops.exponential import exp, power
@@ -253,3 +253,15 @@ def test_an_index_out_of_bounds_is_shown_as_the_user_wrote_it() -> None:
 
 def test_every_dtype_has_one_name() -> None:
     assert {DTYPE_NAMES[d] for d in DTYPES.values()} == set(DTYPES)
+
+
+@pytest.mark.parametrize("name", [
+    n for n, d in OPS.items() if isinstance(d, Elementwise) and d.zero_to_zero
+])  # fmt: skip
+def test_zero_goes_to_zero_where_declared(name: str) -> None:
+    for dtype in DTYPES.values():
+        try:
+            loop, _ = resolve(OPS[name], (dtype,))  # type: ignore[arg-type]
+        except DTypeError:
+            continue
+        assert OPS[name].evaluate(np.zeros(1, loop)).tolist() == [0], f"{name} of {dtype}"

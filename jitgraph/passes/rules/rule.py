@@ -16,12 +16,14 @@ values the rewrite, called with NumPy arrays the property test.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 
+from jitgraph.errors import InternalError
 from jitgraph.ir.builder import COMMUTATIVE, Builder
 from jitgraph.ir.elementwise import CAST, Elementwise, cast
 from jitgraph.ir.opdef import CONSTANT, Attrs, OpDef, Shape, Size, constant
@@ -55,11 +57,10 @@ class Contract:
         return ", ".join(filter(None, said)) or "exact"
 
 
-EXACT: Final = Contract()
 
 
 # --- patterns ----------------------------------------------------------------------------------
-class Pattern(Operators):
+class Pattern(Operators, ABC):
     """A side of a rule. Applying an op to patterns makes a pattern (`Elementwise.__call__`)."""
 
     __slots__ = ()
@@ -67,8 +68,9 @@ class Pattern(Operators):
     def apply_pattern(self, definition: Elementwise, operands: Sequence[Any]) -> Pattern:
         return Apply(definition, tuple(map(as_pattern, operands)))
 
+    @abstractmethod
     def matches(self, value: Value, found: dict[str, Any]) -> bool:
-        raise NotImplementedError
+        """Whether the value fits; what variables stand for is added to `found`."""
 
     def holes(self) -> Iterator[str]:
         return iter(())
@@ -135,10 +137,13 @@ class Apply(Pattern):
 
 @dataclass(frozen=True, slots=True)
 class Call(Pattern):
-    """Something a right side computes that is no op: `zeros_like(x)`. Never matched."""
+    """Something a right side computes that is no op: `zeros_like(x)`."""
 
     name: str
     args: tuple[Pattern, ...]
+
+    def matches(self, value: Value, found: dict[str, Any]) -> bool:
+        raise InternalError(f"the left side of a rule cannot have {self}: it is no op")
 
     def holes(self) -> Iterator[str]:
         for arg in self.args:
