@@ -45,9 +45,13 @@ class Config:
         # Generated code reads the number where it is, so a change needs no announcement.
         object.__setattr__(self, "num_threads_cell", ctypes.c_int64(_default_threads()))
         for name in _SETTINGS:
-            if (value := os.environ.get(f"JITGRAPH_{name.upper()}")) is not None:
+            variable = f"JITGRAPH_{name.upper()}"
+            if (value := os.environ.get(variable)) is not None:
                 is_number = name == "num_threads" and value.strip().isdecimal()
-                setattr(self, name, int(value) if is_number else value)
+                try:
+                    setattr(self, name, int(value) if is_number else value)
+                except OptionError as error:
+                    raise OptionError(f"{variable}: {error.message}", hint=error.hint) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _SETTINGS:

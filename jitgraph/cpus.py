@@ -33,10 +33,9 @@ def _quotas(membership: Path, cgroups: Path) -> Iterator[float]:
     """
     try:
         lines = membership.read_text().splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return
-    for line in lines:
-        number, controllers, path = line.split(":", 2)
+    for number, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if number == "0":
             tree = cgroups
         elif "cpu" in controllers.split(","):

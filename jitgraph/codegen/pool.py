@@ -44,7 +44,7 @@ from jitgraph.config import config
 from jitgraph.cpus import usable_cpus
 
 #: How long an idle thread looks for work before it sleeps.
-_PATIENCE_NS = 30_000
+_PATIENCE_NS = 50_000
 
 _ACTIVE = (1 << 15) - 1
 _ASLEEP = 1 << 15
@@ -69,7 +69,8 @@ def pool_library(target: Target) -> Compiled:
 
 @cache
 def _library(target: Target) -> Compiled:
-    code = compile_ir(_text(target), target)
+    # A few branches around atomic operations: optimising them takes 100 ms and gains nothing.
+    code = compile_ir(_text(target), target, level=0)
     start = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     start(code.address("pool_start"))(
         ctypes.addressof(config.num_threads_cell), usable_cpus(), _rounds_of_patience(code)
@@ -91,19 +92,18 @@ def _rounds_of_patience(code: Compiled) -> int:
 
 
 def _text(target: Target) -> str:
-    pause, declaration = _pause(target)
-    parts = [declaration, _DATA, _WAITING, _WORKER, _HIRING, _CALLER, _MANAGEMENT]
-    return "\n".join(parts).replace("$PAUSE", pause)
+    return "\n".join((_DATA, _pause(target), _WAITING, _WORKER, _HIRING, _CALLER, _MANAGEMENT))
 
 
-def _pause(target: Target) -> tuple[str, str]:
-    """The instruction for a loop that waits, and the declaration it needs."""
+def _pause(target: Target) -> str:
+    """The instruction for a loop that waits."""
     if target.triple.startswith("x86_64"):
-        return "call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"
-    if target.triple.startswith(("aarch64", "arm64")):
-        # `yield` does nothing on most of these CPUs.
-        return "call void @llvm.aarch64.isb(i32 15)", "declare void @llvm.aarch64.isb(i32)"
-    return "fence acquire", ""
+        declaration, call = "void @llvm.x86.sse2.pause()", "void @llvm.x86.sse2.pause()"
+    elif target.triple.startswith(("aarch64", "arm64")):  # where `yield` mostly does nothing
+        declaration, call = "void @llvm.aarch64.isb(i32)", "void @llvm.aarch64.isb(i32 15)"
+    else:
+        declaration, call = "void @llvm.donothing()", "void @llvm.donothing()"
+    return f"declare {declaration}\ndefine internal void @pause() {{ call {call} ret void }}"
 
 
 # What is written by different threads lies in different cache lines (pairs of them on some CPUs).
@@ -167,7 +167,7 @@ impatient:
   %enough = icmp uge i64 %round, %rounds
   br i1 %enough, label %tired, label %pause
 pause:
-  $PAUSE
+  call void @pause()
   %round.next = add i64 %round, 1
   br label %look
 found:
@@ -215,7 +215,7 @@ impatient:
   %enough = icmp uge i64 %round, %rounds
   br i1 %enough, label %tired, label %pause
 pause:
-  $PAUSE
+  call void @pause()
   %round.next = add i64 %round, 1
   br label %look
 tired:
@@ -333,23 +333,23 @@ last:
 }}
 """
 
+_UNBLOCK_FAULTS = "\n".join(
+    f"  call i32 @sigdelset(ptr %mask, i32 {number.value})" for number in _FAULTS
+)
+
 # hire: have `wanted` workers, if the system lets us; returns how many there are.
 _HIRING = f"""
 define internal i64 @hire(i64 %wanted) {{
 entry:
+  %thread = alloca ptr
+  %mask = alloca [128 x i8], align 16
+  %mask.before = alloca [128 x i8], align 16
   %workers = load i64, ptr @workers
   %enough = icmp sge i64 %workers, %wanted
   br i1 %enough, label %over, label %prepare
 prepare:
-  %thread = alloca ptr
-  %mask = alloca [128 x i8], align 16
-  %mask.before = alloca [128 x i8], align 16
   call i32 @sigfillset(ptr %mask)
-{
-    "".join(
-        f"  call i32 @sigdelset(ptr %mask, i32 {number.value})" + chr(10) for number in _FAULTS
-    )
-}
+{_UNBLOCK_FAULTS}
   call i32 @pthread_sigmask(i32 {signal.SIG_SETMASK.value}, ptr %mask, ptr %mask.before)
   br label %create
 create:
@@ -453,7 +453,7 @@ entry:
   br label %pause
 pause:
   %round = phi i64 [ 0, %entry ], [ %round.next, %pause ]
-  $PAUSE
+  call void @pause()
   %round.next = add i64 %round, 1
   %more = icmp slt i64 %round.next, %rounds
   br i1 %more, label %pause, label %over
