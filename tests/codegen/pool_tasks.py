@@ -1,9 +1,7 @@
 """Native tasks for the thread pool, and native code that calls it faster than Python can."""
 
 import ctypes
-from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,13 +74,19 @@ entry:
   %others = atomicrmw add ptr %here, i64 1 seq_cst
   br label %look
 look:
-  %i = phi i64 [ 0, %entry ], [ %i.next, %wait ]
+  %i = phi i64 [ 0, %entry ], [ %i.next, %yield ], [ %i.next, %sleep ]
   %arrived = load atomic i64, ptr %here seq_cst, align 8
   %complete = icmp sge i64 %arrived, %all
   br i1 %complete, label %good, label %wait
 wait:
-  call i32 @usleep(i32 100)
   %i.next = add i64 %i, 1
+  %soon = icmp slt i64 %i, 200
+  br i1 %soon, label %yield, label %sleep
+yield:
+  call i32 @sched_yield()
+  br label %look
+sleep:
+  call i32 @usleep(i32 100)
   %more = icmp slt i64 %i.next, 100000
   br i1 %more, label %look, label %over
 good:
@@ -109,9 +113,26 @@ over:
 }
 """
 
-# `joins` calls of random size, some after a sleep; returns how many counts were not what they
-# should be, each chunk of a call having run once.
+# meet: `joins` rendezvous one after the other, context[1] counting chunks that met all others.
+# stress: `joins` calls of random size, some after a sleep; returns how many counts were not what
+# they should be, each chunk of a call having run once.
 _STRESS = f"""
+define void @meet(ptr %context, i64 %joins) {{
+entry:
+  %here = getelementptr i64, ptr %context, i64 2
+  %all = load i64, ptr %context
+  br label %join
+join:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %join ]
+  store i64 0, ptr %here
+  call void @parallel_for(ptr @rendezvous, ptr %context, i64 %all)
+  %i.next = add i64 %i, 1
+  %more = icmp slt i64 %i.next, %joins
+  br i1 %more, label %join, label %over
+over:
+  ret void
+}}
+
 define i64 @stress(ptr %counts, i64 %joins, i64 %seed) {{
 entry:
   br label %join
@@ -174,9 +195,17 @@ def parallel_for(task: str, context: npt.NDArray[np.int64], chunks: int) -> None
     function(tasks().address(task), context.ctypes.data, chunks)
 
 
+def meet(threads: int, joins: int) -> int:
+    """How many chunks met all others, in so many rendezvous of as many threads."""
+    context = np.zeros(3, dtype=np.int64)
+    context[0] = threads
+    signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+    signature(tasks().address("meet"))(context.ctypes.data, joins)
+    return int(context[1])
+
+
 def stress(joins: int, seed: int) -> int:
     """The number of faults in so many calls of random size, none if all is well."""
     counts = np.zeros(MOST_CHUNKS, dtype=np.int64)
-    signature = ctypes.CFUNCTYPE(*[ctypes.c_int64] * 2, *[ctypes.c_int64] * 2)
-    function: Callable[..., Any] = signature(tasks().address("stress"))
-    return int(function(counts.ctypes.data, joins, seed))
+    signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, *[ctypes.c_int64] * 2)
+    return int(signature(tasks().address("stress"))(counts.ctypes.data, joins, seed))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pool_tasks import parallel_for, stress, tasks
+from pool_tasks import meet, parallel_for, stress, tasks
 
 from jitgraph.codegen import pool
 from jitgraph.codegen.pool import pool_library
@@ -56,12 +56,9 @@ def test_many_small_calls(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", THREADS)
 def test_threads_work_at_the_same_time(threads: int) -> None:
-    """Each chunk waits for all others, so each needs a thread of its own."""
-    context = cells(3)
-    context[0] = threads
+    """Each chunk waits for all others, so each needs a thread of its own: no wakeup is lost."""
     with config.override(num_threads=threads):
-        parallel_for("rendezvous", context, threads)
-    assert context[1] == threads
+        assert meet(threads, joins=1000) == 1000 * threads
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -133,11 +130,8 @@ def in_child(check: Callable[[], bool]) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_pool_starts_anew_after_a_fork() -> None:
     def rendezvous() -> bool:
-        context = cells(3)
-        context[0] = 3
         with config.override(num_threads=3):
-            parallel_for("rendezvous", context, 3)
-        return bool(context[1] == 3)
+            return meet(3, joins=1) == 3
 
     assert rendezvous()
     in_child(rendezvous)
@@ -210,6 +204,13 @@ def test_workers_leave_signals_to_python() -> None:
     for mask in workers:
         assert all(blocks(mask, number) for number in (signal.SIGTERM, signal.SIGALRM))
         assert not any(blocks(mask, number) for number in (signal.SIGSEGV, signal.SIGFPE))
+
+
+def test_starting_workers_leaves_the_callers_signals_alone() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with config.override(num_threads=2 * max(THREADS)):  # more than any other test
+        assert meet(2 * max(THREADS), joins=1) == 2 * max(THREADS)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
 def test_one_pool_for_all_threads() -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 import jitgraph as jg
 from jitgraph import cpus
+from jitgraph.config import Config
 from jitgraph.errors import OptionError
 
 
@@ -22,17 +24,12 @@ def _same_threads_after() -> Iterator[None]:
         yield
 
 
-def fresh_process(program: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program where only these variables speak of threads."""
-    names = ("JITGRAPH_NUM_THREADS", "OMP_NUM_THREADS")
-    inherited = {k: v for k, v in os.environ.items() if k not in names}
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        env={**inherited, **environment},
-        check=False,
-    )
+def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    """Let only these variables speak of threads."""
+    for name in ("JITGRAPH_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
 
 def test_set_and_get() -> None:
@@ -86,35 +83,42 @@ def test_bad_numbers_are_refused(bad: Any) -> None:
     ],
     ids=str,
 )
-def test_environment(environment: dict[str, str], threads: int) -> None:
+def test_environment(
+    environment: dict[str, str], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_environment(monkeypatch, environment)
+    assert Config().num_threads == threads
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5", ""])
+def test_bad_environment_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch, {"JITGRAPH_NUM_THREADS": value})
+    with pytest.raises(OptionError, match="JITGRAPH_NUM_THREADS: num_threads cannot be") as raised:
+        Config()
+    assert "an integer from 1" in str(raised.value)
+
+
+def test_number_is_known_and_set_without_llvm() -> None:
     program = (
         "import sys, jitgraph as jg\n"
         "print(jg.get_num_threads())\n"
         "jg.set_num_threads(2)\n"
         "assert 'llvmlite' not in sys.modules"
     )
-    done = fresh_process(program, **environment)
-    assert (done.stdout, done.stderr) == (f"{threads}\n", "")
+    environment = {**os.environ, "JITGRAPH_NUM_THREADS": "3"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "3\n"
 
 
-@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5", ""])
-def test_bad_environment_is_refused(value: str) -> None:
-    done = fresh_process("import jitgraph", JITGRAPH_NUM_THREADS=value)
-    assert done.returncode != 0
-    assert "JITGRAPH_NUM_THREADS: num_threads cannot be" in done.stderr
-    assert "an integer from 1" in done.stderr
-
-
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity cannot be set here")
 def test_affinity_counts() -> None:
-    if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("affinity cannot be set here")
-    program = (
-        "import os\n"
-        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-        "import jitgraph as jg\n"
-        "print(jg.get_num_threads())"
-    )
-    assert fresh_process(program).stdout == "1\n"
+    def on_one_cpu() -> int:
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # of this thread
+        return cpus.usable_cpus()
+
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(on_one_cpu).result() == 1
 
 
 def quotas(root: Path, membership: str, files: dict[str, str]) -> list[float]:
