@@ -13,11 +13,14 @@ from typing import Any
 
 from jitgraph.errors import OptionError
 
-_CHOICES = {
+_CHOICES: dict[str, tuple[Any, ...]] = {
     "floatX": ("float64", "float32", "float16"),
     "algebra": ("real", "ieee"),
     "on_unused_input": ("raise", "warn", "ignore"),
+    "cache": (True, False),
 }
+#: Values as the environment gives them, where they are not the text itself.
+_SPELLED = {"cache": {"1": True, "0": False}}
 
 
 class Config:
@@ -27,16 +30,18 @@ class Config:
     algebra: "real" lets rewrites treat variables as real numbers (each rewrite declares what it
         assumes); "ieee" keeps every bit, NaN and infinity.
     on_unused_input: what `function` does with an input that no output needs.
+    cache: whether compiled code is kept on disk and found there (`python -m jitgraph.cache`).
     """
 
     floatX: str = "float64"  # noqa: N815  (Theano's spelling)
     algebra: str = "real"
     on_unused_input: str = "raise"
+    cache: bool = True
 
     def __init__(self) -> None:
         for name in _CHOICES:
             if (value := os.environ.get(f"JITGRAPH_{name.upper()}")) is not None:
-                setattr(self, name, value)
+                setattr(self, name, _SPELLED.get(name, {}).get(value, value))
 
     def __setattr__(self, name: str, value: Any) -> None:
         choices = _CHOICES.get(name)

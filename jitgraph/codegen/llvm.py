@@ -3,7 +3,7 @@
 `Module` and `FunctionBuilder` write a module as text: a kernel is a few hundred lines, parsing
 them takes LLVM a fraction of a millisecond, and a generator reads like the code it generates.
 `compile_ir` takes the text through LLVM (parse, verify, optimise, emit) and links the object code
-into this process; `load_object` links object code that a cache kept.
+into this process; `load_objects` links object code that a cache kept.
 """
 
 import itertools
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 import llvmlite.binding as llvm
 
@@ -266,31 +267,33 @@ class CodegenError(RuntimeError):
 class Compiled:
     """Machine code in this process. It is unloaded when the object dies.
 
-    `object_bytes` is the relocatable object it was linked from, for `load_object`.
+    `objects` are the relocatable objects it was linked from, for `load_objects`.
     """
 
     def __init__(
         self,
-        object_bytes: bytes,
+        objects: Sequence[bytes],
         target: Target,
-        source: "_Source | None",
+        units: "Sequence[Unit] | None",
         imports: Mapping[str, int],
     ) -> None:
-        self.object_bytes = object_bytes
+        self.objects = tuple(objects)
         self._target = target
-        self._source = source
+        self._units = units
         self._addresses: dict[str, int] = {}
         with _llvm_lock:
             self._jit = _jit()
             self._library = f"jitgraph.{next(_library_numbers)}"
             linker = llvm.JITLibraryBuilder()
-            linker.add_object_img(object_bytes).add_current_process()
+            for object_ in self.objects:
+                linker.add_object_img(object_)
+            linker.add_current_process()
             for symbol, address in imports.items():
                 linker.import_symbol(symbol, address)
             try:
                 self._code = [linker.link(self._jit, self._library)]
             except RuntimeError as error:
-                text = source.text if source else ""
+                text = "\n".join(unit.text for unit in units or ())
                 raise CodegenError(f"linking failed: {error}", text) from error
         # Not at exit: worker threads may still be parked inside generated code.
         weakref.finalize(self, _unload, self._code).atexit = False
@@ -313,30 +316,40 @@ class Compiled:
 
     def optimised_ir(self) -> str:
         """The IR after optimisation, made anew on each call: it is only for people to read."""
+        units = self._require_units()
         with _llvm_lock:
-            return str(_optimised(self._require_source(), self._target))
+            return "\n".join(str(_optimised(unit, self._target)) for unit in units)
 
     def assembly(self) -> str:
         """The assembly, made anew on each call: it is only for people to read."""
-        source = self._require_source()
+        texts = []
+        units = self._require_units()
         with _llvm_lock:
-            module = _optimised(source, self._target)
-            text: str = _machine(self._target, source.level).emit_assembly(module)
-            return text
+            for unit in units:
+                machine = _machine(self._target, _CODEGEN_LEVEL[unit.passes])
+                texts.append(machine.emit_assembly(_optimised(unit, self._target)))
+        return "\n".join(texts)
 
-    def _require_source(self) -> "_Source":
-        if self._source is None:
+    def _require_units(self) -> "Sequence[Unit]":
+        if self._units is None:
             raise ValueError("this code was loaded from object bytes: its IR is not known")
-        return self._source
+        return self._units
+
+
+#: What LLVM does with a unit.
+#: "vectorise": all passes, loops become vector code. "explicit": the code is already written as
+#: it should run (explicit vectors, nothing to inline), and only the machine code is optimised.
+#: "quick": nothing is optimised; for code that runs once a call and should compile in no time.
+Passes: TypeAlias = Literal["vectorise", "explicit", "quick"]
+_CODEGEN_LEVEL = {"vectorise": 2, "explicit": 2, "quick": 0}
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """What optimisation starts from."""
+class Unit:
+    """A module's text and the passes it needs."""
 
     text: str
-    level: int
-    tuned: bool
+    passes: Passes = "vectorise"
 
 
 def _unload(code: list[llvm.ResourceTracker]) -> None:
@@ -349,55 +362,69 @@ def compile_ir(
     text: str,
     target: Target,
     *,
-    level: int = 2,
-    tuned: bool = False,
+    passes: Passes = "vectorise",
     imports: Mapping[str, int] = MappingProxyType({}),
 ) -> Compiled:
-    """Compile the module `text` for `target` and link it into this process.
-
-    `level` is the optimisation level, 0 to 3. `tuned` code is already written as it should run
-    (explicit vectors, nothing to inline): all passes on IR but instruction combining, half of
-    the compile time, are left out. `imports` are addresses of symbols that the module declares,
-    beyond those of the process; what they point to must outlive the result. Raises CodegenError
-    when LLVM rejects the text.
-    """
-    source = _Source(text, level, tuned)
-    with _llvm_lock:
-        module = _optimised(source, target)
-        object_bytes = bytes(_machine(target, level).emit_object(module))
-    return Compiled(object_bytes, target, source, imports)
+    """Compile the module `text` for `target` and link it into this process; see `compile_units`."""
+    return compile_units([Unit(text, passes)], target, imports=imports)
 
 
-def load_object(
-    object_bytes: bytes, target: Target, *, imports: Mapping[str, int] = MappingProxyType({})
+def compile_units(
+    units: Sequence[Unit],
+    target: Target,
+    *,
+    imports: Mapping[str, int] = MappingProxyType({}),
 ) -> Compiled:
-    """Link object code that an earlier `compile_ir` for an equal `target` made."""
-    return Compiled(object_bytes, target, None, imports)
+    """Compile modules for `target` and link them into this process, as one library.
+
+    `imports` are addresses of symbols that the modules declare, beyond their own and those of the
+    process; what they point to must outlive the result. Raises CodegenError when LLVM rejects a
+    text.
+    """
+    with _llvm_lock:
+        objects = [_object_code(unit, target) for unit in units]
+    return Compiled(objects, target, units, imports)
 
 
-def _optimised(source: _Source, target: Target) -> llvm.ModuleRef:
+def load_objects(
+    objects: Sequence[bytes],
+    target: Target,
+    *,
+    imports: Mapping[str, int] = MappingProxyType({}),
+) -> Compiled:
+    """Link object code that an earlier compilation for an equal `target` made."""
+    return Compiled(objects, target, None, imports)
+
+
+def _object_code(unit: Unit, target: Target) -> bytes:
+    machine = _machine(target, _CODEGEN_LEVEL[unit.passes])
+    return bytes(machine.emit_object(_optimised(unit, target)))
+
+
+def _optimised(unit: Unit, target: Target) -> llvm.ModuleRef:
     """Parsed, verified and optimised module, in a context of its own (freed with the module)."""
-    text, level = source.text, source.level
+    level = _CODEGEN_LEVEL[unit.passes]
     machine = _machine(target, level)
     # The layout comes first: alignments that the text leaves out are taken from it.
     header = f'target datalayout = "{machine.target_data}"\ntarget triple = "{target.triple}"\n'
     try:
-        module = llvm.parse_assembly(header + text, llvm.create_context())
+        module = llvm.parse_assembly(header + unit.text, llvm.create_context())
         module.verify()
     except RuntimeError as error:
-        raise CodegenError(f"invalid LLVM IR: {error}", text) from error
-    options = llvm.create_pipeline_tuning_options(speed_level=level)
-    options.loop_vectorization = True
-    options.loop_interleaving = True
-    options.loop_unrolling = True
-    options.slp_vectorization = False
-    builder = llvm.create_pass_builder(machine, options)
-    if source.tuned:
+        raise CodegenError(f"invalid LLVM IR: {error}", unit.text) from error
+    if unit.passes == "vectorise":
+        options = llvm.create_pipeline_tuning_options(speed_level=level)
+        options.loop_vectorization = True
+        options.loop_interleaving = True
+        options.loop_unrolling = True
+        options.slp_vectorization = False
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+    elif unit.passes == "explicit":
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(level))
         passes = llvm.create_new_module_pass_manager()
         passes.add_instruction_combine_pass()
-    else:
-        passes = builder.getModulePassManager()
-    passes.run(module, builder)
+        passes.run(module, builder)
     return module
 
 

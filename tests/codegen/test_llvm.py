@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,11 @@ from jitgraph.codegen.llvm import (
     Compiled,
     FunctionBuilder,
     Module,
+    Passes,
+    Unit,
     compile_ir,
-    load_object,
+    compile_units,
+    load_objects,
 )
 from jitgraph.codegen.target import host
 
@@ -164,15 +168,15 @@ define i64 @f(i64 %x) {
     imports = {"there": there.address("there")}
     code = compile_ir(text, host(), imports=imports)
     assert call(code, "f", 42) == 42
-    again = load_object(code.object_bytes, host(), imports=imports)
+    again = load_objects(code.objects, host(), imports=imports)
     assert call(again, "f", 43) == 43
     with pytest.raises(CodegenError, match="cannot link f"):
-        load_object(code.object_bytes, host()).address("f")
+        load_objects(code.objects, host()).address("f")
 
 
 def test_object_bytes_load_again() -> None:
     code = compile_ir(constant_function(7), host())
-    loaded = load_object(code.object_bytes, host())
+    loaded = load_objects(code.objects, host())
     del code
     gc.collect()
     assert call(loaded, "f") == 7
@@ -182,11 +186,22 @@ def test_object_bytes_load_again() -> None:
         loaded.address("missing")
 
 
-@pytest.mark.parametrize("level", [0, 1, 2, 3])
-@pytest.mark.parametrize("tuned", [False, True])
-def test_levels(level: int, tuned: bool) -> None:
-    code = compile_ir(constant_function(level), host(), level=level, tuned=tuned)
-    assert call(code, "f") == level
+@pytest.mark.parametrize("passes", get_args(Passes))
+def test_passes(passes: Passes) -> None:
+    code = compile_ir(constant_function(5), host(), passes=passes)
+    assert call(code, "f") == 5
+
+
+def test_units_call_each_other() -> None:
+    """Modules with different passes are one library; hidden symbols are shared between them."""
+    inner = "define hidden i64 @inner() {{ ret i64 {} }}"
+    outer = "declare i64 @inner()\ndefine i64 @f() {\n%x = call i64 @inner()\nret i64 %x\n}"
+    made = [
+        compile_units([Unit(outer, "quick"), Unit(inner.format(k), "explicit")], host())
+        for k in (3, 4)
+    ]
+    assert [call(code, "f") for code in made] == [3, 4]
+    assert [call(load_objects(code.objects, host()), "f") for code in made] == [3, 4]
 
 
 def test_same_symbol_in_many_programs_and_threads() -> None:
@@ -207,16 +222,16 @@ def test_same_symbol_in_many_programs_and_threads() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_dead_code_is_unmapped() -> None:
     text = constant_function(1)
-    object_bytes = compile_ir(text, host()).object_bytes
+    objects = compile_ir(text, host()).objects
 
     def mappings() -> int:
         gc.collect()
         with open("/proc/self/maps") as file:
             return sum(1 for _ in file)
 
-    load_object(object_bytes, host())
+    load_objects(objects, host())
     before = mappings()
-    alive = [load_object(object_bytes, host()) for _ in range(20)]
+    alive = [load_objects(objects, host()) for _ in range(20)]
     assert [call(code, "f") for code in alive] == [1] * 20
     del alive
     assert mappings() <= before + 5
