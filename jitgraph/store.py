@@ -21,7 +21,7 @@ import struct
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -53,7 +53,7 @@ _names = count()
 class Entry:
     """What is kept under one key."""
 
-    header: Mapping[str, Any]
+    header: dict[str, Any]
     objects: tuple[bytes, ...]
 
 
@@ -84,11 +84,11 @@ class Store:
                 os.utime(key + SUFFIX, dir_fd=self._directory, follow_symlinks=False)
         return entry
 
-    def save(self, key: str, header: Mapping[str, Any], objects: Sequence[bytes]) -> None:
+    def save(self, key: str, entry: Entry) -> None:
         """Keep an entry, if that is possible. Readers see all of it or nothing."""
         temporary = f"{os.getpid()}.{next(_names)}.tmp"
         try:
-            self._write(temporary, _packed(key, header, objects))
+            self._write(temporary, _packed(key, entry))
             os.replace(
                 temporary, key + SUFFIX, src_dir_fd=self._directory, dst_dir_fd=self._directory
             )
@@ -204,11 +204,12 @@ def _opened(directory: Path) -> Store | None:
 
 
 # --- the format of a file ----------------------------------------------------------------------
-def _packed(key: str, header: Mapping[str, Any], objects: Sequence[bytes]) -> bytes:
+def _packed(key: str, entry: Entry) -> bytes:
     """Magic, checksum of all that follows, length of the header, header, objects."""
-    known = {"key": key, "sizes": [len(o) for o in objects], "header": dict(header)}
+    sizes = [len(o) for o in entry.objects]
+    known = {"key": key, "sizes": sizes, "header": entry.header}
     text = json.dumps(known, sort_keys=True).encode()
-    body = b"".join([_HEAD.pack(len(text)), text, *objects])
+    body = b"".join([_HEAD.pack(len(text)), text, *entry.objects])
     return _MAGIC + blake2b(body, digest_size=_CHECKSUM_BYTES).digest() + body
 
 

@@ -16,9 +16,9 @@ from types import MappingProxyType
 import llvmlite
 import numpy as np
 
-from jitgraph.codegen.llvm import Compiled, Passes, Unit, compile_units, load_objects
+from jitgraph.codegen.llvm import Compiled, Passes, Unit, load_objects, object_code
 from jitgraph.codegen.target import Target
-from jitgraph.store import fingerprint, store
+from jitgraph.store import Entry, fingerprint, store
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -64,9 +64,10 @@ def cached_library(
     """
     shelf = store()
     key = code_key(target, "library", name, passes)
-    if shelf is not None and (entry := shelf.load(key)) is not None:
-        return load_objects(entry.objects, target, imports=imports)
-    made = compile_units([Unit(build(), passes)], target, imports=imports)
-    if shelf is not None:
-        shelf.save(key, {"kind": "library", "name": name}, made.objects)
-    return made
+    entry = shelf.load(key) if shelf is not None else None
+    if entry is None:
+        objects = (object_code(Unit(build(), passes), target),)
+        entry = Entry({"kind": "library", "name": name}, objects)
+        if shelf is not None:
+            shelf.save(key, entry)
+    return load_objects(entry.objects, imports=imports)
