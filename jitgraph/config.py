@@ -16,13 +16,16 @@ from typing import Any
 from jitgraph.cpus import usable_cpus
 from jitgraph.errors import OptionError
 
-_CHOICES = {
+_CHOICES: dict[str, tuple[Any, ...]] = {
     "floatX": ("float64", "float32", "float16"),
     "algebra": ("real", "ieee"),
     "on_unused_input": ("raise", "warn", "ignore"),
+    "cache": (True, False),
 }
 _SETTINGS = (*_CHOICES, "num_threads")
 _MOST_THREADS = 4096
+#: Values as the environment gives them, where they are not the text itself.
+_SPELLED = {"cache": {"1": True, "0": False}}
 
 
 class Config:
@@ -34,11 +37,13 @@ class Config:
     on_unused_input: what `function` does with an input that no output needs.
     num_threads: how many threads a call may use. OMP_NUM_THREADS, which most other numerical
         libraries obey, else the number of CPUs this process may use.
+    cache: whether compiled code is kept on disk and found there (`python -m jitgraph.cache`).
     """
 
     floatX: str = "float64"  # noqa: N815  (Theano's spelling)
     algebra: str = "real"
     on_unused_input: str = "raise"
+    cache: bool = True
     num_threads_cell: ctypes.c_int64
 
     def __init__(self) -> None:
@@ -46,10 +51,12 @@ class Config:
         object.__setattr__(self, "num_threads_cell", ctypes.c_int64(_default_threads()))
         for name in _SETTINGS:
             variable = f"JITGRAPH_{name.upper()}"
-            if (value := os.environ.get(variable)) is not None:
-                is_number = name == "num_threads" and value.strip().isdecimal()
+            if (text := os.environ.get(variable)) is not None:
+                value: Any = _SPELLED.get(name, {}).get(text, text)
+                if name == "num_threads" and text.strip().isdecimal():
+                    value = int(text)
                 try:
-                    setattr(self, name, int(value) if is_number else value)
+                    setattr(self, name, value)
                 except OptionError as error:
                     raise OptionError(f"{variable}: {error.message}", hint=error.hint) from None
 

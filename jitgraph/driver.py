@@ -18,9 +18,10 @@ from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.pipeline import optimise
 from jitgraph.passes.schedule import schedule
 from jitgraph.passes.specialise import Ones, always_failing, plain, specialise
+from jitgraph.store import store
 
 if TYPE_CHECKING:
-    from jitgraph.codegen.llvm import Compiled
+    from jitgraph.codegen.llvm import Compiled, Module
     from jitgraph.codegen.program import Signature
 
 
@@ -59,7 +60,7 @@ class Compilation:
     _graph: Function | None = None
     _optimised: Function | None = None
     _program: Program | None = None
-    _llvm: str | None = None
+    _module: Module | None = None
     _code: Compiled | None = None
 
     @property
@@ -102,12 +103,12 @@ class Compilation:
         return made
 
     @property
-    def llvm(self) -> str:
-        """The module as LLVM IR text, before LLVM's own passes."""
-        if self._llvm is None:
+    def module(self) -> Module:
+        """The module of LLVM IR, before LLVM's own passes."""
+        if self._module is None:
             program, face = self.program, self.interface
             with self._timed("codegen"):
-                self._llvm = _cpu().emit(
+                self._module = _cpu().emit(
                     program,
                     self.graph,
                     self.signature,
@@ -115,21 +116,46 @@ class Compilation:
                     nothing=face.nothing,
                     contract=self.algebra == "real",
                 )
-        return self._llvm
+        return self._module
+
+    @property
+    def llvm(self) -> str:
+        """The module as text."""
+        return self.module.text()
 
     @property
     def code(self) -> Compiled:
-        """Machine code in this process."""
+        """Machine code in this process; the other stages are passed over if the disk has it."""
         if self._code is None:
-            text = self.llvm
-            with self._timed("llvm"):
-                self._code = _cpu().link(text, self.program)
+            shelf = store()
+            entry = None
+            if shelf is not None:
+                with self._timed("lookup"):
+                    key = _cpu().key(str(self.function), self._options())
+                    entry = shelf.load(key)
+            if entry is None:
+                module = self.module
+                with self._timed("llvm"):
+                    entry = _cpu().compiled(module)
+                if shelf is not None:
+                    shelf.save(key, entry)
+            with self._timed("link"):
+                self._code = _cpu().load(entry)
         return self._code
+
+    def _options(self) -> str:
+        """All that decides about the code besides the function. Where the cells of shared
+        variables lie does not, only which parameters and results have the same."""
+        face = self.interface
+        slots = (*face.param_slots, *face.result_slots)
+        cells = [None if slot is None else slots.index(slot) for slot in slots]
+        return repr((self.layout, cells, face.single, face.nothing, self.algebra))
 
     @property
     def assembly(self) -> str:
         """The assembly of the machine code."""
-        return self.code.assembly()
+        text: str = _cpu().assembly(self.module)
+        return text
 
     def _timed(self, stage: str) -> _Timer:
         return _Timer(self.times, stage)

@@ -8,6 +8,8 @@ import pytest
 
 # Every pass verifies what it made.
 os.environ.setdefault("JITGRAPH_VERIFY", "1")
+# Every test compiles anew; those of the cache switch it on, in a directory of their own.
+os.environ["JITGRAPH_CACHE"] = "0"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jitgraph.codegen.entry import OutputSpec, ParamSpec, emit_entry
-from jitgraph.codegen.llvm import Compiled, Module, compile_ir
+from jitgraph.codegen.llvm import Compiled, Module, load_objects, object_code
+from jitgraph.codegen.llvm import assembly as text_of_assembly
 from jitgraph.codegen.matmul import matmul_library
+from jitgraph.codegen.objects import code_key
 from jitgraph.codegen.program import Signature, emit_program
 from jitgraph.codegen.target import host
 from jitgraph.ir.function import Function
-from jitgraph.ir.kernel import Product, Program
+from jitgraph.ir.kernel import Program
 from jitgraph.ir.types import Extent
+from jitgraph.store import Entry
 
 
 def signature_of(
@@ -41,8 +44,8 @@ def emit(
     single: bool,
     nothing: bool,
     contract: bool,
-) -> str:
-    """The module as LLVM IR text, before LLVM's own passes."""
+) -> Module:
+    """The program and its entry as LLVM IR, before LLVM's own passes."""
     module = Module(host())
     emit_program(module, program, signature, contract=contract)
     emit_entry(
@@ -53,12 +56,30 @@ def emit(
         single=single,
         nothing=nothing,
     )
-    return module.text()
+    return module
 
 
-def link(text: str, program: Program) -> Compiled:
-    """Machine code for the module, linked with the matrix products it calls."""
-    return compile_ir(text, host(), imports=_imports(program))
+def compiled(module: Module) -> Entry:
+    """Object code for the module, and what it needs to be linked with."""
+    objects = tuple(object_code(unit, module.target) for unit in module.units())
+    return Entry({"kind": "program", "imports": module.imports}, objects)
+
+
+def load(entry: Entry) -> Compiled:
+    """Machine code in this process, linked with the libraries it calls."""
+    imports = entry.header["imports"].items()
+    addresses = {symbol: LIBRARIES[library]().address(symbol) for symbol, library in imports}
+    return load_objects(entry.objects, imports=addresses)
+
+
+def key(text: str, options: str) -> str:
+    """The key of the code for a function with this text, under the options."""
+    return code_key(host(), "program", text, options)
+
+
+def assembly(module: Module) -> str:
+    """The assembly, for people to read."""
+    return "\n".join(text_of_assembly(unit, module.target) for unit in module.units())
 
 
 def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -74,13 +95,8 @@ def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     return pairs
 
 
-def _imports(program: Program) -> dict[str, int]:
-    """Addresses of the shared matrix-product routines that the program calls."""
-    found: dict[str, int] = {}
-    for step in program.work():
-        if isinstance(step, Product):
-            name = "f64" if step.out.buffer.dtype.itemsize == 8 else "f32"
-            library = matmul_library(name, host())
-            for symbol in (f"matmul_{name}", f"matmul_{name}_scratch"):
-                found[symbol] = library.address(symbol)
-    return found
+#: What programs are linked with, by the name under which `Module.use` asks for it.
+LIBRARIES: dict[str, Callable[[], Compiled]] = {
+    "matmul_f32": lambda: matmul_library("f32", host()),
+    "matmul_f64": lambda: matmul_library("f64", host()),
+}

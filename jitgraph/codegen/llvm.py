@@ -3,17 +3,19 @@
 `Module` and `FunctionBuilder` write a module as text: a kernel is a few hundred lines, parsing
 them takes LLVM a fraction of a millisecond, and a generator reads like the code it generates.
 `compile_ir` takes the text through LLVM (parse, verify, optimise, emit) and links the object code
-into this process; `load_object` links object code that a cache kept.
+into this process; `load_objects` links object code that a cache kept.
 """
 
 import itertools
+import re
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 import llvmlite.binding as llvm
 
@@ -23,16 +25,42 @@ from jitgraph.codegen.target import Target, host
 NO_VECTORIZE = '!"llvm.loop.vectorize.enable", i1 false'
 NO_UNROLL = '!"llvm.loop.unroll.disable"'
 
+_INTERNAL = "internal "
 _TERMINATORS = ("br ", "ret ", "switch ", "unreachable")
 
 
+#: What LLVM does with a function.
+#: "vectorise": all passes, loops become vector code. "explicit": the code is already written as
+#: it should run (explicit vectors, nothing to inline), and only the machine code is optimised.
+#: "quick": nothing is optimised; for code that runs once a call and should compile in no time.
+Passes: TypeAlias = Literal["vectorise", "explicit", "quick"]
+
+_SYMBOL = re.compile(r"@([\w.$]+)")
+_DEFINED = re.compile(r"^define [^@]*@([\w.$]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The text of a whole module, and the passes it needs."""
+
+    text: str
+    passes: Passes = "vectorise"
+
+
 class Module:
-    """One LLVM module in the making. Equal declarations and metadata are written once."""
+    """One LLVM module in the making. Equal declarations and metadata are written once.
+
+    For LLVM it may come apart: functions that need different passes are modules (`units`) of
+    their own, which the linker puts together again.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.functions: list[FunctionBuilder | str] = []
+        self.functions: list[FunctionBuilder] = []
+        #: The library that has each function declared by `use`.
+        self.imports: dict[str, str] = {}
         self._declarations: dict[str, None] = {}
+        self._helpers: list[str] = []
         self._metadata: dict[str, str] = {}
         self._names: set[str] = set()
 
@@ -40,9 +68,14 @@ class Module:
         """Add a top-level line, once: a declaration, a global, a type."""
         self._declarations[line] = None
 
+    def use(self, library: str, symbol: str, declaration: str) -> None:
+        """Declare a function that a library compiled once has (see `cpu.LIBRARIES`)."""
+        self.declare(declaration)
+        self.imports[symbol] = library
+
     def define(self, text: str) -> None:
-        """Add the text of a whole function."""
-        self.functions.append(text)
+        """Add the text of internal functions: helpers, for whichever function calls them."""
+        self._helpers.append(text)
 
     def once(self, name: str) -> bool:
         """Whether this is the first time `name` is claimed: for helpers emitted on demand."""
@@ -60,12 +93,36 @@ class Module:
         return self._metadata.setdefault(f"!{{{operands}}}", name)
 
     def text(self) -> str:
-        """The module as LLVM IR."""
+        """All of it as one module."""
+        return self._joined(self._declarations, [*map(str, self.functions), *self._helpers])
+
+    def units(self) -> list[Unit]:
+        """The modules that LLVM gets: one for each kind of passes."""
+        kinds = dict.fromkeys(function.passes for function in self.functions)
+        if len(kinds) == 1:
+            return [Unit(self.text(), *kinds)]
+        return [Unit(self._unit(passes), passes) for passes in kinds]
+
+    def _unit(self, passes: Passes) -> str:
+        """The functions that need these passes, declarations of others that they call, and what
+        they use of the rest."""
+        own = [str(f).replace(_INTERNAL, "", 1) for f in self.functions if f.passes == passes]
+        used = set(_SYMBOL.findall("\n".join(own)))
+        helpers: list[str] = []
+        waiting = self._helpers
+        while found := [h for h in waiting if not used.isdisjoint(_DEFINED.findall(h))]:
+            helpers += found
+            waiting = [h for h in waiting if h not in found]
+            used.update(_SYMBOL.findall("\n".join(found)))
+        others = [f.declaration for f in self.functions if f.passes != passes and f.symbol in used]
+        lines = [line for line in self._declarations if used.issuperset(_SYMBOL.findall(line)[:1])]
+        return self._joined([*lines, *others], [*own, *helpers])
+
+    def _joined(self, declarations: Iterable[str], functions: Iterable[str]) -> str:
         width = self.target.vector_bytes * 8
-        parts = [*self._declarations, *map(str, self.functions)]
-        parts.append(f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" }}')
-        parts.extend(f"{name} = {node}" for node, name in self._metadata.items())
-        return "\n".join(parts) + "\n"
+        attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" }}'
+        metadata = (f"{name} = {node}" for node, name in self._metadata.items())
+        return "\n".join([*declarations, *functions, attributes, *metadata]) + "\n"
 
 
 class Loop:
@@ -93,7 +150,7 @@ class FunctionBuilder:
     """Emits one function of a module, which it joins at once.
 
     `parameters` are LLVM parameters with their attributes and names, as in `ptr noalias %x`;
-    `args` holds the names. Blocks are named without the `%`.
+    `args` holds the names. Blocks are named without the `%`. `passes` is what LLVM should do.
     """
 
     def __init__(
@@ -105,12 +162,16 @@ class FunctionBuilder:
         returns: str = "void",
         internal: bool = False,
         attributes: str = "",
+        passes: Passes = "vectorise",
     ) -> None:
         self.module = module
+        self.symbol = name
         self.name = f"@{name}"
         self.args = [parameter.rsplit(" ", 1)[1] for parameter in parameters]
-        linkage = "internal " if internal else ""
-        self._head = f"define {linkage}{returns} {self.name}({', '.join(parameters)})"
+        self.passes: Passes = passes
+        signature = f"{returns} {self.name}({', '.join(parameters)})"
+        self.declaration = f"declare {signature}"
+        self._head = f"define {_INTERNAL if internal else ''}{signature}"
         self._attributes = f"{attributes} #0" if attributes else "#0"
         self._lines: list[str] = ["entry:"]
         self._count = 0
@@ -264,34 +325,23 @@ class CodegenError(RuntimeError):
 
 
 class Compiled:
-    """Machine code in this process. It is unloaded when the object dies.
+    """Machine code in this process. It is unloaded when the object dies."""
 
-    `object_bytes` is the relocatable object it was linked from, for `load_object`.
-    """
-
-    def __init__(
-        self,
-        object_bytes: bytes,
-        target: Target,
-        source: "_Source | None",
-        imports: Mapping[str, int],
-    ) -> None:
-        self.object_bytes = object_bytes
-        self._target = target
-        self._source = source
+    def __init__(self, objects: Iterable[bytes], imports: Mapping[str, int]) -> None:
         self._addresses: dict[str, int] = {}
         with _llvm_lock:
             self._jit = _jit()
             self._library = f"jitgraph.{next(_library_numbers)}"
             linker = llvm.JITLibraryBuilder()
-            linker.add_object_img(object_bytes).add_current_process()
+            for object_ in objects:
+                linker.add_object_img(object_)
+            linker.add_current_process()
             for symbol, address in imports.items():
                 linker.import_symbol(symbol, address)
             try:
                 self._code = [linker.link(self._jit, self._library)]
             except RuntimeError as error:
-                text = source.text if source else ""
-                raise CodegenError(f"linking failed: {error}", text) from error
+                raise CodegenError(f"linking failed: {error}") from error
         # Not at exit: worker threads may still be parked inside generated code.
         weakref.finalize(self, _unload, self._code).atexit = False
 
@@ -311,33 +361,6 @@ class Compiled:
                 self._addresses[symbol] = found[symbol]
         return self._addresses[symbol]
 
-    def optimised_ir(self) -> str:
-        """The IR after optimisation, made anew on each call: it is only for people to read."""
-        with _llvm_lock:
-            return str(_optimised(self._require_source(), self._target))
-
-    def assembly(self) -> str:
-        """The assembly, made anew on each call: it is only for people to read."""
-        source = self._require_source()
-        with _llvm_lock:
-            module = _optimised(source, self._target)
-            text: str = _machine(self._target, source.level).emit_assembly(module)
-            return text
-
-    def _require_source(self) -> "_Source":
-        if self._source is None:
-            raise ValueError("this code was loaded from object bytes: its IR is not known")
-        return self._source
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What optimisation starts from."""
-
-    text: str
-    level: int
-    tuned: bool
-
 
 def _unload(code: list[llvm.ResourceTracker]) -> None:
     with _llvm_lock:
@@ -349,66 +372,77 @@ def compile_ir(
     text: str,
     target: Target,
     *,
-    level: int = 2,
-    tuned: bool = False,
+    passes: Passes = "vectorise",
     imports: Mapping[str, int] = MappingProxyType({}),
 ) -> Compiled:
-    """Compile the module `text` for `target` and link it into this process.
+    """Compile one module and load it; see `object_code` and `load_objects`."""
+    return load_objects([object_code(Unit(text, passes), target)], imports=imports)
 
-    `level` is the optimisation level, 0 to 3. `tuned` code is already written as it should run
-    (explicit vectors, nothing to inline): all passes on IR but instruction combining, half of
-    the compile time, are left out. `imports` are addresses of symbols that the module declares,
-    beyond those of the process; what they point to must outlive the result. Raises CodegenError
-    when LLVM rejects the text.
-    """
-    source = _Source(text, level, tuned)
+
+def object_code(unit: Unit, target: Target) -> bytes:
+    """Relocatable object code. Raises CodegenError when LLVM rejects the text."""
     with _llvm_lock:
-        module = _optimised(source, target)
-        object_bytes = bytes(_machine(target, level).emit_object(module))
-    return Compiled(object_bytes, target, source, imports)
+        return bytes(_machine(target, unit.passes).emit_object(_optimised(unit, target)))
 
 
-def load_object(
-    object_bytes: bytes, target: Target, *, imports: Mapping[str, int] = MappingProxyType({})
+def load_objects(
+    objects: Iterable[bytes], *, imports: Mapping[str, int] = MappingProxyType({})
 ) -> Compiled:
-    """Link object code that an earlier `compile_ir` for an equal `target` made."""
-    return Compiled(object_bytes, target, None, imports)
+    """Link objects into this process, as one library.
+
+    `imports` are addresses of symbols that they need, beyond their own and those of the process;
+    what they point to must outlive the result.
+    """
+    return Compiled(objects, imports)
 
 
-def _optimised(source: _Source, target: Target) -> llvm.ModuleRef:
+def assembly(unit: Unit, target: Target) -> str:
+    """The assembly, for people to read."""
+    with _llvm_lock:
+        text: str = _machine(target, unit.passes).emit_assembly(_optimised(unit, target))
+        return text
+
+
+def optimised_ir(unit: Unit, target: Target) -> str:
+    """The IR that machine code is made of, for people to read."""
+    with _llvm_lock:
+        return str(_optimised(unit, target))
+
+
+def _optimised(unit: Unit, target: Target) -> llvm.ModuleRef:
     """Parsed, verified and optimised module, in a context of its own (freed with the module)."""
-    text, level = source.text, source.level
-    machine = _machine(target, level)
+    machine = _machine(target, unit.passes)
     # The layout comes first: alignments that the text leaves out are taken from it.
     header = f'target datalayout = "{machine.target_data}"\ntarget triple = "{target.triple}"\n'
     try:
-        module = llvm.parse_assembly(header + text, llvm.create_context())
+        module = llvm.parse_assembly(header + unit.text, llvm.create_context())
         module.verify()
     except RuntimeError as error:
-        raise CodegenError(f"invalid LLVM IR: {error}", text) from error
-    options = llvm.create_pipeline_tuning_options(speed_level=level)
-    options.loop_vectorization = True
-    options.loop_interleaving = True
-    options.loop_unrolling = True
-    options.slp_vectorization = False
-    builder = llvm.create_pass_builder(machine, options)
-    if source.tuned:
+        raise CodegenError(f"invalid LLVM IR: {error}", unit.text) from error
+    if unit.passes == "vectorise":
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        options.loop_vectorization = True
+        options.loop_interleaving = True
+        options.loop_unrolling = True
+        options.slp_vectorization = False
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+    elif unit.passes == "explicit":
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
         passes = llvm.create_new_module_pass_manager()
         passes.add_instruction_combine_pass()
-    else:
-        passes = builder.getModulePassManager()
-    passes.run(module, builder)
+        passes.run(module, builder)
     return module
 
 
 @cache
-def _machine(target: Target, level: int) -> llvm.TargetMachine:
+def _machine(target: Target, passes: Passes) -> llvm.TargetMachine:
     """LLVM's code generator for `target`; position independent, as the JIT loads it anywhere."""
     host()  # initialises the native target
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu,
         features=target.features,
-        opt=level,
+        opt=0 if passes == "quick" else 2,
         reloc="pic",
         codemodel="small",
         jit=True,

@@ -288,7 +288,7 @@ class _Nest:
             assert isinstance(register, str)
             pointer = self._along(pointer, stride, register)
         stride = item.access.strides[-1] if self.rank else 0
-        if _in_memory(item):
+        if item.combine is not None and _in_memory(item):
             before = lanes.load(pointer, dtype, stride, steps)
             value = self._merged(item.combine, dtype, before, value, lanes.count)
         if lanes.count == 1:
@@ -591,7 +591,7 @@ class _Innermost:
                 assert isinstance(register, str)
                 pointer = nest._along(pointer, stride, register)
             elif at is self.kernel.iterators[-1] and stride == value.dtype.itemsize and (
-                len(indices) == 1 or offsets is None and at is indices[-1]
+                len(indices) == 1 or (offsets is None and at is indices[-1])
             ):  # fmt: skip
                 pointer = nest._along(pointer, stride, index)
                 if needs_steps(value.dtype, stride, lanes.mask is not None):

@@ -396,10 +396,11 @@ class _Program:
     def _product(self, step: Product) -> None:
         f = self.f
         name = "matmul_f64" if step.out.buffer.dtype == np.float64 else "matmul_f32"
-        self.module.declare(f"declare i64 @{name}_scratch(i64, i64, i64)")
-        self.module.declare(
-            f"declare void @{name}(i64, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr)"
-        )
+        needs = f"declare i64 @{name}_scratch(i64, i64, i64)"
+        self.module.use(name, f"{name}_scratch", needs)
+        matrix = "ptr, i64, i64"
+        product = f"declare void @{name}(i64, i64, i64, {matrix}, {matrix}, {matrix}, ptr)"
+        self.module.use(name, name, product)
         m, n, k = (self.size(s) for s in (step.rows, step.columns, step.inner))
         needed = f.emit(f"call i64 @{name}_scratch(i64 {m}, i64 {n}, i64 {k})")
         scratch = self._malloc(needed, self.scratch)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.scalar import (
-    BOOL,
     Register,
     load,
     memory_type,
@@ -26,7 +25,7 @@ from jitgraph.codegen.scalar import (
     vector_of,
 )
 from jitgraph.ir.opdef import Size
-from jitgraph.ir.types import DTYPE_NAMES, DType
+from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType
 
 
 @dataclass(frozen=True, slots=True)

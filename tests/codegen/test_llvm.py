@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,13 @@ from jitgraph.codegen.llvm import (
     Compiled,
     FunctionBuilder,
     Module,
+    Passes,
+    Unit,
+    assembly,
     compile_ir,
-    load_object,
+    load_objects,
+    object_code,
+    optimised_ir,
 )
 from jitgraph.codegen.target import host
 
@@ -114,7 +120,7 @@ def test_loop_properties_are_accepted() -> None:
             f.do(f"store i64 {i}, ptr {p}")
     f.do("ret void")
     assert module.text().count("distinct") == 2
-    assert "<8 x i64>" not in compile_ir(module.text(), host()).optimised_ir()
+    assert "<8 x i64>" not in optimised_ir(Unit(module.text()), host())
 
 
 def test_loop_must_be_given_its_next_values() -> None:
@@ -134,9 +140,9 @@ def test_loops_are_vectorised_at_the_preferred_width() -> None:
         value = f.emit(f"load double, ptr {p}")
         f.do(f"store double {f.emit(f'fmul double {value}, {value}')}, ptr {q}")
     f.do("ret void")
-    code = compile_ir(module.text(), host())
-    assert f"<{host().vector_bytes // 8} x double>" in code.optimised_ir()
-    assert "f:" in code.assembly()
+    unit = Unit(module.text())
+    assert f"<{host().vector_bytes // 8} x double>" in optimised_ir(unit, host())
+    assert "f:" in assembly(unit, host())
 
 
 @pytest.mark.parametrize("text", ["nonsense", "define i64 @f() { ret void }"])
@@ -162,31 +168,59 @@ define i64 @f(i64 %x) {
 """
     there = compile_ir("define i64 @there(i64 %x) { ret i64 %x }", host())
     imports = {"there": there.address("there")}
-    code = compile_ir(text, host(), imports=imports)
-    assert call(code, "f", 42) == 42
-    again = load_object(code.object_bytes, host(), imports=imports)
-    assert call(again, "f", 43) == 43
+    objects = [object_code(Unit(text), host())]
+    assert call(load_objects(objects, imports=imports), "f", 42) == 42
+    assert call(load_objects(objects, imports=imports), "f", 43) == 43
     with pytest.raises(CodegenError, match="cannot link f"):
-        load_object(code.object_bytes, host()).address("f")
+        load_objects(objects).address("f")
 
 
-def test_object_bytes_load_again() -> None:
-    code = compile_ir(constant_function(7), host())
-    loaded = load_object(code.object_bytes, host())
-    del code
-    gc.collect()
-    assert call(loaded, "f") == 7
-    with pytest.raises(ValueError, match="not known"):
-        loaded.optimised_ir()
+def test_missing_symbols_are_told() -> None:
+    loaded = compile_ir(constant_function(7), host())
     with pytest.raises(CodegenError, match="cannot link missing"):
         loaded.address("missing")
 
 
-@pytest.mark.parametrize("level", [0, 1, 2, 3])
-@pytest.mark.parametrize("tuned", [False, True])
-def test_levels(level: int, tuned: bool) -> None:
-    code = compile_ir(constant_function(level), host(), level=level, tuned=tuned)
-    assert call(code, "f") == level
+@pytest.mark.parametrize("passes", get_args(Passes))
+def test_passes(passes: Passes) -> None:
+    code = compile_ir(constant_function(5), host(), passes=passes)
+    assert call(code, "f") == 5
+
+
+def test_module_comes_apart_by_passes() -> None:
+    """Functions that want other passes are modules of their own; a helper goes where it is
+    called, a table where it is read, and nothing else comes along."""
+    module = Module(host())
+    module.declare("@table = internal constant [2 x i64] [i64 5, i64 7]")
+    module.declare("declare void @free(ptr)")
+    module.define("define internal i64 @twice(i64 %x) {\n %y = add i64 %x, %x\n ret i64 %y\n}")
+    module.define(
+        "define internal i64 @twice.first() {\n %x = load i64, ptr @table\n"
+        " %y = call i64 @twice(i64 %x)\n ret i64 %y\n}"
+    )
+    kernel = FunctionBuilder(module, "kernel", ["i64 %k"], returns="i64", internal=True)
+    x = kernel.emit("call i64 @twice(i64 %k)")
+    kernel.do(f"ret i64 {x}")
+    program = FunctionBuilder(module, "f", returns="i64", passes="quick")
+    x, y = program.emit("call i64 @kernel(i64 4)"), program.emit("call i64 @twice.first()")
+    program.do(f"ret i64 {program.emit(f'mul i64 {x}, {y}')}")
+    units = module.units()
+    assert [unit.passes for unit in units] == ["vectorise", "quick"]
+    assert ["@table" in unit.text for unit in units] == [False, True]
+    assert not any("free" in unit.text for unit in units)
+    assert call(load_objects(object_code(unit, host()) for unit in units), "f") == 80
+    assert call(compile_ir(module.text(), host()), "f") == 80
+
+
+def test_units_call_each_other() -> None:
+    """Modules with different passes are one library."""
+    inner = "define i64 @inner() {{ ret i64 {} }}"
+    outer = "declare i64 @inner()\ndefine i64 @f() {\n%x = call i64 @inner()\nret i64 %x\n}"
+    made = []
+    for k in (3, 4):
+        units = Unit(outer, "quick"), Unit(inner.format(k), "explicit")
+        made.append(load_objects(object_code(unit, host()) for unit in units))
+    assert [call(code, "f") for code in made] == [3, 4]
 
 
 def test_same_symbol_in_many_programs_and_threads() -> None:
@@ -207,16 +241,16 @@ def test_same_symbol_in_many_programs_and_threads() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_dead_code_is_unmapped() -> None:
     text = constant_function(1)
-    object_bytes = compile_ir(text, host()).object_bytes
+    objects = [object_code(Unit(text), host())]
 
     def mappings() -> int:
         gc.collect()
         with open("/proc/self/maps") as file:
             return sum(1 for _ in file)
 
-    load_object(object_bytes, host())
+    load_objects(objects)
     before = mappings()
-    alive = [load_object(object_bytes, host()) for _ in range(20)]
+    alive = [load_objects(objects) for _ in range(20)]
     assert [call(code, "f") for code in alive] == [1] * 20
     del alive
     assert mappings() <= before + 5

@@ -16,11 +16,7 @@ Rows and columns past the edge are computed (from a repeated row, from zero padd
 
 from functools import cache
 
-from jitgraph.codegen.llvm import (
-    Compiled,
-    Module,
-    compile_ir,
-)
+from jitgraph.codegen.llvm import Compiled, Module
 from jitgraph.codegen.matmul.blocks import emit_blocks
 from jitgraph.codegen.matmul.kernel import emit_store, emit_sweep
 from jitgraph.codegen.matmul.packing import emit_pack
@@ -34,6 +30,7 @@ from jitgraph.codegen.matmul.tiling import (
     Emitter,
     Tiling,
 )
+from jitgraph.codegen.objects import cached_library
 from jitgraph.codegen.target import Target
 
 # Up to this many scalar multiplications a triple loop is faster than setting up tiles.
@@ -90,15 +87,19 @@ def emit_matmul_scratch(
 
 @cache
 def matmul_library(dtype: str, target: Target) -> Compiled:
-    """Both functions compiled on their own, once per process, exported under the same names.
+    """Both functions compiled on their own, kept on disk, exported under the same names.
 
     They cost LLVM more than most programs do and never differ: a program declares them, and
     links with `imports={"matmul_f64": library.address("matmul_f64"), ...}`.
     """
-    module = Module(target)
-    emit_matmul(module, dtype, target, internal=False)
-    emit_matmul_scratch(module, dtype, target, internal=False)
-    return compile_ir(module.text(), target, tuned=True)
+
+    def text() -> str:
+        module = Module(target)
+        emit_matmul(module, dtype, target, internal=False)
+        emit_matmul_scratch(module, dtype, target, internal=False)
+        return module.text()
+
+    return cached_library(f"matmul_{dtype}", text, target)
 
 
 def _emit_cost(module: Module, name: str, tiling: Tiling) -> None:
