@@ -9,6 +9,7 @@ from jitgraph.codegen.llvm import Compiled, Module, load_objects, object_code
 from jitgraph.codegen.llvm import assembly as text_of_assembly
 from jitgraph.codegen.matmul import matmul_library
 from jitgraph.codegen.objects import code_key
+from jitgraph.codegen.pool import pool_library
 from jitgraph.codegen.program import Signature, emit_program
 from jitgraph.codegen.target import host
 from jitgraph.ir.function import Function
@@ -97,6 +98,7 @@ def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
 
 #: What programs are linked with, by the name under which `Module.use` asks for it.
 LIBRARIES: dict[str, Callable[[], Compiled]] = {
+    "pool": lambda: pool_library(host()),
     "matmul_f32": lambda: matmul_library("f32", host()),
     "matmul_f64": lambda: matmul_library("f64", host()),
 }

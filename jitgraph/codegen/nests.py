@@ -85,7 +85,9 @@ def emit_kernel(
     parameters = [f"ptr noalias %{key}" for key in by_key]
     for k, scalar in enumerate(scalars):
         parameters += scalar_parameters(scalar, f"%v{k}")
-    function = FunctionBuilder(module, name, parameters, internal=True, attributes=_ATTRIBUTES)
+    function = FunctionBuilder(
+        module, name, parameters, internal=True, attributes=_ATTRIBUTES, passes="explicit"
+    )
     registers: dict[Value, Register] = {}
     for k, scalar in enumerate(scalars):
         complex_ = scalar.dtype.kind == "c"

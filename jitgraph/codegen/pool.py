@@ -38,7 +38,8 @@ import threading
 import time
 from functools import cache
 
-from jitgraph.codegen.llvm import Compiled, compile_ir
+from jitgraph.codegen.llvm import Compiled
+from jitgraph.codegen.objects import cached_library
 from jitgraph.codegen.target import Target
 from jitgraph.config import config
 from jitgraph.cpus import usable_cpus
@@ -70,7 +71,7 @@ def pool_library(target: Target) -> Compiled:
 @cache
 def _library(target: Target) -> Compiled:
     # A few branches around atomic operations: optimising them takes 100 ms and gains nothing.
-    code = compile_ir(_text(target), target, level=0)
+    code = cached_library("pool", lambda: _text(target), target, passes="quick")
     start = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     start(code.address("pool_start"))(
         ctypes.addressof(config.num_threads_cell), usable_cpus(), _rounds_of_patience(code)
