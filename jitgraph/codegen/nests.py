@@ -21,7 +21,7 @@ from jitgraph.codegen.scalar import (
     store,
 )
 from jitgraph.errors import InternalError
-from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Store
+from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Rows, Store
 from jitgraph.ir.opdef import OPS, Size
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.types import DType
@@ -81,6 +81,45 @@ def emit_kernel(
     return KernelFunction(function.name, tuple(by_key.values()), tuple(scalars))
 
 
+def emit_rows(
+    module: Module, rows: Rows, name: str, memory: Memory, *, contract: bool
+) -> KernelFunction:
+    """Add the function of a row nest: loops over the shared extents around all its kernels."""
+    touched = rows.reads() | rows.writes() | set(rows.locals)
+    by_key = {memory.key(b): b for b in sorted(touched, key=lambda b: b.number)}
+    scalars = rows.scalars()
+    parameters = [f"ptr noalias %{key}" for key in by_key]
+    for k, scalar in enumerate(scalars):
+        parameters += scalar_parameters(scalar, f"%v{k}")
+    function = FunctionBuilder(module, name, parameters, internal=True, attributes=_ATTRIBUTES)
+    registers: dict[Value, Register] = {}
+    for k, scalar in enumerate(scalars):
+        complex_ = scalar.dtype.kind == "c"
+        registers[scalar] = (f"%v{k}.re", f"%v{k}.im") if complex_ else f"%v{k}"
+    nests = [_Nest(function, k, memory, registers, contract) for k in rows.kernels]
+    _share(function, nests, rows, 0, [nest.start() for nest in nests])
+    function.do("ret void")
+    return KernelFunction(function.name, tuple(by_key.values()), tuple(scalars))
+
+
+def _share(
+    f: FunctionBuilder, nests: list[_Nest], rows: Rows, level: int, pointers: list[list[str]]
+) -> None:
+    if level == rows.depth:
+        for nest, at in zip(nests, pointers, strict=True):
+            nest._level(level, at, {})
+        return
+    with f.loop(0, nests[0].size(rows.shared[level]), name=f"r{level}") as loop:
+        inner = []
+        for nest, at in zip(nests, pointers, strict=True):
+            nest.indices.append(loop.index)
+            inner.append([nest._along(p, a.strides[level], loop.index)
+                          for p, a in zip(at, nest.accesses, strict=True)])  # fmt: skip
+        _share(f, nests, rows, level + 1, inner)
+        for nest in nests:
+            nest.indices.pop()
+
+
 class _Nest:
     def __init__(
         self,
@@ -100,11 +139,13 @@ class _Nest:
         self.indices: list[str] = []
 
     def emit(self) -> None:
-        pointers = [
+        self._level(0, self.start(), {})
+        self.f.do("ret void")
+
+    def start(self) -> list[str]:
+        return [
             self._moved(f"%{self.memory.key(a.buffer)}", self.size(a.offset)) for a in self.accesses
         ]
-        self._level(0, pointers, {})
-        self.f.do("ret void")
 
     def size(self, size: Size) -> str:
         if isinstance(size, int):

@@ -15,7 +15,7 @@ import numpy as np
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.entry import OutputSpec, ParamSpec, output_link, program_parameters
 from jitgraph.codegen.llvm import FunctionBuilder, Module
-from jitgraph.codegen.nests import Memory, emit_kernel
+from jitgraph.codegen.nests import Memory, emit_kernel, emit_rows
 from jitgraph.codegen.scalar import Register, ScalarLowering, load, register_type
 from jitgraph.ir.kernel import (
     Buffer,
@@ -25,6 +25,7 @@ from jitgraph.ir.kernel import (
     Let,
     Product,
     Program,
+    Rows,
     Slot,
     Step,
     View,
@@ -122,7 +123,7 @@ class _Program:
         for step in self.program.steps:
             if isinstance(step, Fetch):
                 found.add(step.buffer)
-            elif isinstance(step, Kernel | Product | Zero):
+            elif isinstance(step, Kernel | Rows | Product | Zero):
                 found |= step.reads() | step.writes()
         return found
 
@@ -136,8 +137,11 @@ class _Program:
         for k, slot in enumerate(self.program.slots):
             if slot.late:
                 self.owned.append(self._cell(f"late{k}"))
+        rows = [s for s in self.program.steps if isinstance(s, Rows)]
+        self.local_cells = [self._cell(f"locals{k}") for k in range(len(rows))]
+        self.owned += self.local_cells
         self.scratch = self._cell("scratch") if self._has_products() else None
-        if sum(isinstance(s, Kernel | Product) for s in self.program.steps):
+        if sum(isinstance(s, Kernel | Rows | Product) for s in self.program.steps):
             self.gil = self._cell("gil")
 
     def _cell(self, name: str) -> str:
@@ -350,8 +354,12 @@ class _Program:
         """Let other Python threads run if the work ahead is long, as far as one can tell now."""
         total = "0"
         for step in self.program.work():
-            if isinstance(step, Kernel) and self._is_known(step.extents):
-                total = self._plus(total, self._product_of(step.extents))
+            kernels = step.kernels if isinstance(step, Rows) else (step,)
+            for kernel in kernels:
+                if isinstance(kernel, Kernel) and self._is_known(kernel.extents):
+                    total = self._plus(total, self._product_of(kernel.extents))
+            if isinstance(step, Kernel | Rows):
+                pass
             elif isinstance(step, Product):
                 sizes = (*step.batch, step.rows, step.columns, step.inner)
                 if self._is_known(sizes):
@@ -369,6 +377,8 @@ class _Program:
         match step:
             case Kernel():
                 self._kernel(step)
+            case Rows():
+                self._rows(step)
             case Product():
                 self._product(step)
             case Zero():
@@ -377,6 +387,36 @@ class _Program:
     def _kernel(self, kernel: Kernel) -> None:
         name = f"kernel{self.program.work().index(kernel)}"
         made = emit_kernel(self.module, kernel, name, self.memory, contract=self.contract)
+        arguments = [f"ptr {self._pointer(b)}" for b in made.buffers]
+        for scalar in made.scalars:
+            register = self.register(scalar)
+            type_ = register_type(scalar.dtype)
+            parts = [register] if isinstance(register, str) else register
+            arguments += [f"{type_} {part}" for part in parts]
+        self.f.do(f"call void {made.name}({', '.join(arguments)})")
+
+    def _rows(self, rows: Rows) -> None:
+        work = self.program.work()
+        rest = [w for w in work if isinstance(w, Rows)]
+        home, total = self.local_cells[rest.index(rows)], "0"
+        offsets = []
+        for buffer in rows.locals:
+            offsets.append(total)
+            factors = (*buffer.extents, buffer.dtype.itemsize)
+            size = self._product_of(factors)
+            if not size.isdigit():
+                # Where there are no rows, a row may have any size.
+                everything = (*rows.shared, *factors)
+                largest = next(f for f in factors if not isinstance(f, int))
+                self._require_sane(Slot(buffer.name, largest, everything))
+                none = self.f.emit(f"icmp eq i64 {self._product_of(rows.shared)}, 0")
+                size = self.f.emit(f"select i1 {none}, i64 0, i64 {size}")
+            total = self._plus(total, self._rounded(size))
+        base = self._malloc(total, home)
+        for buffer, offset in zip(rows.locals, offsets, strict=True):
+            self.pointers[self.memory.key(buffer)] = self.f.offset(base, offset)
+        name = f"kernel{work.index(rows)}"
+        made = emit_rows(self.module, rows, name, self.memory, contract=self.contract)
         arguments = [f"ptr {self._pointer(b)}" for b in made.buffers]
         for scalar in made.scalars:
             register = self.register(scalar)
