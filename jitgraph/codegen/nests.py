@@ -1,47 +1,45 @@
 """A kernel as an LLVM function: loops around a body that is emitted as explicit vector code.
 
-    for i:                                    loads and ops that do not depend on j
-      for j in steps of copies * lanes:       the body on vectors, several copies
-      for j in steps of lanes:                the body once, on the lanes of a mask
+    for i:                        loads and ops that do not depend on j
+      for j:                      the body, in vectors (`codegen.innermost`)
 
 What does not depend on an inner loop is computed outside it (the *level* of a value is the number
 of loops around it). Sums and other reductions over the innermost loops are vectors of partial
-results (`codegen.reductions`). Targets without masked instructions do the rest one by one.
+results (`codegen.reductions`). The kernels of a row nest follow each other inside the loops they
+share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from jitgraph.codegen.innermost import Innermost, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
-from jitgraph.codegen.reductions import BLOCK, Accumulator, combined
+from jitgraph.codegen.reductions import Accumulator, combined
 from jitgraph.codegen.scalar import (
     Register,
     ScalarLowering,
     load,
-    op_length,
     part_dtype,
     register_type,
     store,
-    vector_of,
 )
-from jitgraph.codegen.vectors import Lanes, needs_steps
-from jitgraph.ir.kernel import ELEMENT, Access, Buffer, Kernel, Source, Store
+from jitgraph.codegen.vectors import Lanes
+from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Rows, Source, Store
 from jitgraph.ir.opdef import Size
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
 #: Functions with loops stay functions: inlining them costs compile time and loses `noalias`.
 _ATTRIBUTES = "noinline"
-#: Bodies of at most so many instructions are repeated so many times in the main loop.
-_COPIES = ((10, 4), (24, 2))
-#: Longer bodies are emitted only once, for a loop that masks every step.
-_LONG_BODY = 48
 #: Ops whose vector code is a call or a division for each lane.
 _LANE_BY_LANE = frozenset({"floor_divide", "remainder", "fmod", "power"})
 _FEW_LANES = 8
+#: Locals of a row nest up to this many bytes live on its stack.
+_STACK = 16384
+_ALIGN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +57,9 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class KernelFunction:
-    """The function of a kernel, and what to pass: pointers by key, then scalars."""
+class NestFunction:
+    """The function of a kernel or a row nest, and what to pass: pointers by key, then scalars, then
+    the first and the last (exclusive) round of the split loop, if there is one."""
 
     name: str
     buffers: tuple[Buffer, ...]
@@ -75,30 +74,97 @@ def scalar_parameters(value: Value, name: str) -> list[str]:
     return [f"{type_} {name}"]
 
 
-def emit_kernel(
-    module: Module, kernel: Kernel, name: str, memory: Memory, *, contract: bool
-) -> KernelFunction:
-    """Add the kernel's function to the module."""
-    by_key = {memory.key(b): b for b in sorted(kernel.reads() | kernel.writes(),
-                                               key=lambda b: b.number)}  # fmt: skip
-    scalars = kernel.scalars()
+def kept_inside(rows: Rows) -> list[Buffer]:
+    """The locals that lie on the stack of the row nest's own function."""
+    known = [b for b in rows.locals if all(isinstance(e, int) for e in b.extents)]
+    kept, total = [], 0
+    for buffer in sorted(known, key=_bytes):
+        total += max(_bytes(buffer), _ALIGN)
+        if total <= _STACK:
+            kept.append(buffer)
+    return kept
+
+
+def _bytes(buffer: Buffer) -> int:
+    return math.prod((buffer.dtype.itemsize, *(e for e in buffer.extents if isinstance(e, int))))
+
+
+def emit_nest(
+    module: Module,
+    work: Kernel | Rows,
+    name: str,
+    memory: Memory,
+    *,
+    split: int | None,
+    contract: bool,
+) -> NestFunction:
+    """Add the function of a kernel or a row nest to the module."""
+    inside = kept_inside(work) if isinstance(work, Rows) else []
+    touched = work.reads() | work.writes()
+    if isinstance(work, Rows):
+        touched |= set(work.locals)
+    outside = sorted(touched - set(inside), key=lambda b: b.number)
+    by_key = {memory.key(b): b for b in outside}
+    scalars = work.scalars()
     parameters = [f"ptr noalias %{key}" for key in by_key]
     for k, scalar in enumerate(scalars):
         parameters += scalar_parameters(scalar, f"%v{k}")
+    if split is not None:
+        parameters += ["i64 %begin", "i64 %end"]
     function = FunctionBuilder(
         module, name, parameters, internal=True, attributes=_ATTRIBUTES, passes="explicit"
     )
+    places = {key: f"%{key}" for key in by_key}
+    for buffer in inside:
+        made = f"alloca [{max(_bytes(buffer), 1)} x i8], align {_ALIGN}"
+        places[memory.key(buffer)] = function.emit(made, "local")
     registers: dict[Value, Register] = {}
     for k, scalar in enumerate(scalars):
         complex_ = scalar.dtype.kind == "c"
         registers[scalar] = (f"%v{k}.re", f"%v{k}.im") if complex_ else f"%v{k}"
-    _Nest(function, kernel, memory, registers, contract).emit()
+    context = _Context(function, places, memory, registers, split, contract)
+    if isinstance(work, Rows):
+        nests = [Nest(context, kernel, work.depth) for kernel in work.kernels]
+        _share(context, nests, work, 0, [nest.start() for nest in nests])
+    else:
+        nest = Nest(context, work)
+        nest.inside(0, nest.start(), {})
     function.do("ret void")
-    return KernelFunction(function.name, tuple(by_key.values()), tuple(scalars))
+    return NestFunction(function.name, tuple(by_key.values()), tuple(scalars))
 
 
-def _is_zero(stride: Size) -> bool:
-    return isinstance(stride, int) and stride == 0
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What the loops of one function have in common."""
+
+    f: FunctionBuilder
+    places: Mapping[str, str]
+    memory: Memory
+    registers: Mapping[Value, Register]
+    split: int | None
+    contract: bool
+
+    def bounds(self, loop: int, extent: str) -> tuple[str, str]:
+        """From where to where a loop runs."""
+        return ("%begin", "%end") if loop == self.split else ("0", extent)
+
+
+def _share(
+    context: _Context, nests: list[Nest], rows: Rows, level: int, pointers: list[list[str]]
+) -> None:
+    """The loops that the kernels of a row nest share, from `level` inwards."""
+    if level == rows.depth:
+        for nest, at in zip(nests, pointers, strict=True):
+            nest.inside(level, at, {})
+        return
+    begin, end = context.bounds(level, nests[0].size(rows.shared[level]))
+    with context.f.loop(begin, end, name="row") as loop:
+        inner = []
+        for nest, at in zip(nests, pointers, strict=True):
+            nest.registers[nest.kernel.iterators[level]] = loop.index
+            inner.append([nest.along(p, a.strides[level], loop.index)
+                          for p, a in zip(at, nest.accesses, strict=True)])  # fmt: skip
+        _share(context, nests, rows, level + 1, inner)
 
 
 def _in_memory(item: Store) -> bool:
@@ -106,52 +172,47 @@ def _in_memory(item: Store) -> bool:
     return item.combine is not None and not item.in_register
 
 
-class _Nest:
-    """The loops of one kernel."""
+class Nest:
+    """The loops of one kernel, from loop `depth` inwards."""
 
-    def __init__(
-        self,
-        function: FunctionBuilder,
-        kernel: Kernel,
-        memory: Memory,
-        registers: dict[Value, Register],
-        contract: bool,
-    ) -> None:
-        self.f = function
+    def __init__(self, context: _Context, kernel: Kernel, depth: int = 0) -> None:
+        self.context = context
+        self.f = context.f
         self.kernel = kernel
-        self.memory = memory
-        self.contract = contract
+        self.depth = depth
+        self.contract = context.contract
         self.rank = len(kernel.extents)
         self.body = kernel.body()
         self.accesses = kernel.accesses()
         self.level = self._levels()
-        self.registers = dict(registers)
-        self.outside = ScalarLowering(function, self.registers, contract)
-        self.lanes = self._lanes() if self.rank else 1
+        self.registers = dict(context.registers)
+        self.outside = ScalarLowering(self.f, self.registers, self.contract)
+        self.lanes = self._lanes() if self.rank > self.depth else 1
         self.carried = {s: depth for s in kernel.stores
                         if (depth := self._first_reduced(s)) < self.rank}  # fmt: skip
-        self.accumulators = {s: Accumulator(function, s, self.lanes) for s in self.carried}
+        self.accumulators = {s: Accumulator(self.f, s, self.lanes) for s in self.carried}
 
     # --- analysis -------------------------------------------------------------------------------
     def _levels(self) -> dict[Value, int]:
-        """How many loops each value of the body depends on, from the outside."""
-        kernel = self.kernel
+        """How many loops each value of the body depends on, from the outside. What an earlier
+        kernel of the row nest writes is not there before the loops they share."""
+        kernel, least = self.kernel, self.depth
         level = {iterator: k + 1 for k, iterator in enumerate(kernel.iterators)}
         for item in kernel.loads:
-            used = [k + 1 for k, s in enumerate(item.access.strides) if not _is_zero(s)]
-            level[item.leaf] = max(used, default=0)
+            used = [k + 1 for k, s in enumerate(item.access.strides) if not is_zero(s)]
+            level[item.leaf] = max(used, default=least)
         for value in self.body:
             args = value.op.args if value.op is not None else ()
-            level[value] = max((level.get(a, 0) for a in args), default=0)
-        return level
+            level[value] = max((level.get(a, 0) for a in args), default=least)
+        return {v: max(n, least) for v, n in level.items()}
 
     def _first_reduced(self, item: Store) -> int:
         """From which loop inwards a store combines in a register; the rank if nowhere."""
         depth = self.rank
         if item.combine is None or item.indices:
             return depth
-        while (depth and depth - 1 in item.reduced
-               and _is_zero(item.access.strides[depth - 1])):  # fmt: skip
+        while (depth > self.depth and depth - 1 in item.reduced
+               and is_zero(item.access.strides[depth - 1])):  # fmt: skip
             depth -= 1
         return depth
 
@@ -160,7 +221,7 @@ class _Nest:
         kernel, inner = self.kernel, self.rank - 1
         for item in kernel.stores:
             stride = item.access.strides[inner]
-            meets = _is_zero(stride) or (_in_memory(item) and not isinstance(stride, int))
+            meets = is_zero(stride) or (_in_memory(item) and not isinstance(stride, int))
             if item.indices or (meets and self._first_reduced(item) == self.rank):
                 return 1  # two lanes may write to one place
         sizes = [4 if v.dtype == "f2" else part_dtype(v.dtype).itemsize
@@ -181,59 +242,65 @@ class _Nest:
         return used | set(self.kernel.roots()) | set(self.body)
 
     # --- loops ----------------------------------------------------------------------------------
-    def emit(self) -> None:
-        """All the loops, at the function's current place."""
-        pointers = [self._pointer(a.buffer, a.offset) for a in self.accesses]
-        self._inside(0, pointers, {})
+    def start(self) -> list[str]:
+        """Where each access begins."""
+        return [self.pointer(a.buffer, a.offset) for a in self.accesses]
 
     def size(self, size: Size) -> str:
+        """The register or number of a size."""
         if isinstance(size, int):
             return str(size)
         register = self.registers[size]
         assert isinstance(register, str)
         return register
 
-    def _pointer(self, buffer: Buffer, offset: Size) -> str:
-        pointer, by = f"%{self.memory.key(buffer)}", self.size(offset)
+    def pointer(self, buffer: Buffer, offset: Size) -> str:
+        """Where in a buffer an offset leads."""
+        pointer = self.context.places[self.context.memory.key(buffer)]
+        by = self.size(offset)
         return pointer if by == "0" else self.f.offset(pointer, by)
 
-    def _along(self, pointer: str, stride: Size, index: str) -> str:
-        if _is_zero(stride):
+    def along(self, pointer: str, stride: Size, index: str) -> str:
+        """A pointer moved by `index` steps of a stride."""
+        if is_zero(stride):
             return pointer
         offset = self.f.emit(f"mul nsw i64 {index}, {self.size(stride)}")
         return self.f.offset(pointer, offset)
 
-    def _inside(
+    def inside(
         self, depth: int, pointers: list[str], states: dict[Store, list[str]]
     ) -> dict[Store, list[str]]:
         """What happens inside `depth` loops. `states` are the reductions begun outside."""
         if depth < self.rank or self.lanes == 1:
-            self._compute(depth, pointers)
+            self.compute(depth, pointers)
         begun = [s for s, first in self.carried.items() if first == depth]
         states = states | {s: self.accumulators[s].initial() for s in begun}
         if depth == self.rank:
-            self._store_all(Lanes(self.f, 1), self.outside, pointers, {})
+            self.store_all(Lanes(self.f, 1), self.outside, pointers, {})
         elif depth == self.rank - 1:
-            loops = _Innermost(self, pointers)
-            states = loops.emit("0", self.size(self.kernel.extents[depth]), states)
+            loops = Innermost(self, pointers)
+            states = loops.emit(*self._bounds(depth), states)
         else:
             states = self._loop(depth, pointers, states)
         for item in begun:
             self._finish(item, pointers, states.pop(item))
         return states
 
+    def _bounds(self, depth: int) -> tuple[str, str]:
+        return self.context.bounds(depth, self.size(self.kernel.extents[depth]))
+
     def _loop(
         self, depth: int, pointers: list[str], states: dict[Store, list[str]]
     ) -> dict[Store, list[str]]:
-        extent = self.size(self.kernel.extents[depth])
-        with carrying(self.f, "0", extent, 1, self.accumulators, states) as loop:
+        begin, end = self._bounds(depth)
+        with carrying(self.f, begin, end, 1, self.accumulators, states) as loop:
             self.registers[self.kernel.iterators[depth]] = loop.index
-            inner = [self._along(p, a.strides[depth], loop.index)
+            inner = [self.along(p, a.strides[depth], loop.index)
                      for p, a in zip(pointers, self.accesses, strict=True)]  # fmt: skip
-            loop.states = self._inside(depth + 1, inner, loop.states)
+            loop.states = self.inside(depth + 1, inner, loop.states)
         return loop.states
 
-    def _compute(self, depth: int, pointers: list[str]) -> None:
+    def compute(self, depth: int, pointers: list[str]) -> None:
         """Everything that depends on the loops so far and on no other."""
         for item, pointer in zip(self.kernel.loads, pointers, strict=False):
             if self.level[item.leaf] == depth:
@@ -252,15 +319,15 @@ class _Nest:
         assert value.op is not None
         handle, *indices = value.op.args
         view = self.source(handle).view
-        pointer = self._pointer(view.buffer, view.offset)
+        pointer = self.pointer(view.buffer, view.offset)
         for index, stride in zip(indices, view.strides, strict=True):
             register = self.outside.lower(index)
             assert isinstance(register, str)
-            pointer = self._along(pointer, stride, register)
+            pointer = self.along(pointer, stride, register)
         return load(self.f, pointer, value.dtype)
 
     # --- stores ---------------------------------------------------------------------------------
-    def _store_all(
+    def store_all(
         self,
         lanes: Lanes,
         lowering: ScalarLowering,
@@ -288,7 +355,7 @@ class _Nest:
         for index, stride in item.indices:
             register = lowering.lower(index)
             assert isinstance(register, str)
-            pointer = self._along(pointer, stride, register)
+            pointer = self.along(pointer, stride, register)
         stride = item.access.strides[-1] if self.rank else 0
         if item.combine is not None and _in_memory(item):
             before = lanes.load(pointer, dtype, stride, steps)
@@ -317,293 +384,3 @@ class _Nest:
             before = load(self.f, pointer, dtype)
             value = self._merged(item.combine, dtype, before, value, 1)
         store(self.f, value, pointer, dtype)
-
-
-@dataclass(slots=True)
-class _Carrying:
-    index: str
-    states: dict[Store, list[str]]
-
-
-@contextmanager
-def carrying(
-    f: FunctionBuilder,
-    start: str,
-    end: str,
-    step: int,
-    accumulators: Mapping[Store, Accumulator],
-    states: dict[Store, list[str]],
-) -> Iterator[_Carrying]:
-    """A loop that carries the states of reductions: the body sets `states` for the next round, and
-    after the loop they are the final ones."""
-    flat = [(accumulators[s].type, r) for s, registers in states.items() for r in registers]
-    with f.loop(start, end, step, accumulators=flat) as loop:
-        inside = _Carrying(loop.index, _dealt(states, loop.carried))
-        yield inside
-        loop.carry(*(r for registers in inside.states.values() for r in registers))
-    inside.states = _dealt(states, loop.results)
-
-
-def _dealt(states: dict[Store, list[str]], flat: Sequence[str]) -> dict[Store, list[str]]:
-    rest = iter(flat)
-    return {s: [next(rest) for _ in registers] for s, registers in states.items()}
-
-
-class _Innermost:
-    """The innermost loop: vectors in a main loop of several copies, then what is left."""
-
-    def __init__(self, nest: _Nest, pointers: list[str]) -> None:
-        self.nest = nest
-        self.f = nest.f
-        self.pointers = pointers
-        self.kernel = nest.kernel
-        self.inner = nest.rank - 1
-        self.masked = nest.f.module.target.vector_bytes == 64
-        length = sum(op_length(v) for v in nest.body if nest.level[v] == nest.rank)
-        self.copies = next((n for limit, n in _COPIES if length <= limit), 1)
-        extent = self.kernel.extents[self.inner]
-        short = isinstance(extent, int) and extent <= nest.lanes
-        if self.masked and (length > _LONG_BODY or short):
-            self.copies = 0
-        self.uniform: dict[Value, Register] = {}
-        self.steps: dict[tuple[int, bool], str] = {}
-        if nest.lanes > 1:
-            self._prepare()
-
-    def _prepare(self) -> None:
-        """Before the loop: what is the same in all lanes, and the offsets of lanes far apart."""
-        nest, lanes = self.nest, Lanes(self.f, self.nest.lanes)
-        for value in self._from_outside():
-            types = [register_type(value.dtype)] * 2
-            self.uniform[value] = lanes.spread(nest.outside.lower(value), types)
-        for k, access in enumerate(nest.accesses):
-            stride = access.strides[self.inner]
-            for masked in (False, True):
-                if needs_steps(access.buffer.dtype, stride, masked):
-                    made = self.steps.get((k, False)) or lanes.steps(nest.size(stride))
-                    self.steps[k, masked] = made
-
-    def _from_outside(self) -> list[Value]:
-        """Values of outer levels that the vector code uses."""
-        nest = self.nest
-        inner = [v for v in nest.body if nest.level[v] == nest.rank]
-        used = [a for v in inner if v.op is not None for a in v.op.args]
-        used += nest.kernel.roots()
-        sources = {s.handle for s in nest.kernel.sources}
-        outer = {v: None for v in used if nest.level.get(v, 0) < nest.rank and v.literal is None}
-        return [v for v in outer if v not in sources]
-
-    # --- loops ----------------------------------------------------------------------------------
-    def emit(
-        self, begin: str, end: str, states: dict[Store, list[str]]
-    ) -> dict[Store, list[str]]:
-        """The loop from `begin` to `end`."""
-        lanes = self.nest.lanes
-        if lanes == 1:
-            return self._sweep(begin, end, 1, 1, states, masked=False)
-        if not self.copies:
-            return self._sweep(begin, end, lanes, 1, states, masked=True)
-        step = self.copies * lanes
-        middle = self._whole(begin, end, step)
-        if middle != begin:
-            states = self._sweep(begin, middle, step, self.copies, states, masked=False)
-        if middle == end:
-            return states
-        if self.masked:
-            return self._sweep(middle, end, lanes, 1, states, masked=True, few=True)
-        return self._one_by_one(middle, end, states)
-
-    def _whole(self, begin: str, end: str, step: int) -> str:
-        """Where the last whole step from `begin` to `end` ends."""
-        if begin.isdigit() and end.isdigit():
-            return str(int(begin) + (int(end) - int(begin)) // step * step)
-        span = end if begin == "0" else self.f.emit(f"sub i64 {end}, {begin}")
-        whole = self.f.emit(f"and i64 {span}, {-step}")
-        return whole if begin == "0" else self.f.emit(f"add i64 {begin}, {whole}")
-
-    def _sweep(
-        self,
-        begin: str,
-        end: str,
-        step: int,
-        copies: int,
-        states: dict[Store, list[str]],
-        *,
-        masked: bool,
-        few: bool = False,
-    ) -> dict[Store, list[str]]:
-        """Steps of `copies` bodies. Compensated sums go block by block, unless steps are `few`."""
-        accumulators = self.nest.accumulators
-        if few or not any(accumulators[s].is_compensated for s in states):
-            return self._block(begin, end, step, copies, states, masked)
-        with carrying(self.f, begin, end, BLOCK * step, accumulators, states) as loop:
-            last = self.f.minimum(self.f.emit(f"add i64 {loop.index}, {BLOCK * step}"), end)
-            loop.states = self._block(loop.index, last, step, copies, loop.states, masked)
-        return loop.states
-
-    def _block(
-        self,
-        begin: str,
-        end: str,
-        step: int,
-        copies: int,
-        states: dict[Store, list[str]],
-        masked: bool,
-    ) -> dict[Store, list[str]]:
-        accumulators = self.nest.accumulators
-        partials = {s: [r for _ in range(copies) for r in accumulators[s].identity()]
-                    for s in states}  # fmt: skip
-        with carrying(self.f, begin, end, step, accumulators, partials) as loop:
-            loop.states = self._copies(loop, end, copies, masked)
-        return {s: accumulators[s].absorb(states[s], self._by_copy(s, registers))
-                for s, registers in loop.states.items()}  # fmt: skip
-
-    def _by_copy(self, item: Store, registers: list[str]) -> list[list[str]]:
-        parts = self.nest.accumulators[item].parts
-        return [registers[k : k + parts] for k in range(0, len(registers), parts)]
-
-    def _copies(
-        self, loop: _Carrying, end: str, copies: int, masked: bool
-    ) -> dict[Store, list[str]]:
-        mask = self._mask(loop.index, end) if masked else None
-        after: dict[Store, list[str]] = {s: [] for s in loop.states}
-        at = self._moved(loop.index)
-        for copy in range(copies):
-            partials = {s: self._by_copy(s, r)[copy] for s, r in loop.states.items()}
-            results = self._body(loop.index, at, copy, mask, partials)
-            for item, registers in results.items():
-                after[item] += registers
-        return after
-
-    def _one_by_one(
-        self, begin: str, end: str, states: dict[Store, list[str]]
-    ) -> dict[Store, list[str]]:
-        """The rest on targets without masks. What it adds to a reduction goes to its first lane."""
-        single = {s: Accumulator(self.f, s, 1) for s in states}
-        partials = {s: single[s].identity() for s in states}
-        with carrying(self.f, begin, end, 1, single, partials) as loop:
-            at = self._moved(loop.index)
-            loop.states = self._scalar_body(loop.index, at, loop.states, single)
-        after = {}
-        for item, registers in loop.states.items():
-            wide = self.nest.accumulators[item]
-            one = register_type(wide.dtype)
-            filled = [
-                self.f.emit(f"insertelement {wide.type} {identity}, {one} {register}, i64 0")
-                for identity, register in zip(wide.identity(), registers, strict=True)
-            ]
-            after[item] = wide.absorb(states[item], [filled])
-        return after
-
-    def _mask(self, index: str, end: str) -> str:
-        """The lanes before the end."""
-        f, count = self.f, self.nest.lanes
-        left = f.minimum(f.emit(f"sub i64 {end}, {index}"), count)
-        lanes = Lanes(f, count)
-        limit = lanes.spread(f.emit(f"trunc i64 {left} to i32"), ["i32"])
-        return f.emit(f"icmp slt {vector_of('i32', count)} {lanes.numbers('i32')}, {limit}")
-
-    def _moved(self, index: str) -> list[str]:
-        return [self.nest._along(p, a.strides[self.inner], index)
-                for p, a in zip(self.pointers, self.nest.accesses, strict=True)]  # fmt: skip
-
-    # --- the body -------------------------------------------------------------------------------
-    def _body(
-        self,
-        index: str,
-        at: list[str],
-        copy: int,
-        mask: str | None,
-        partials: dict[Store, list[str]],
-    ) -> dict[Store, list[str]]:
-        """One copy of the body, `copy` vectors after `index`."""
-        nest, f, lanes = self.nest, self.f, Lanes(self.f, self.nest.lanes, mask)
-        if lanes.count == 1:
-            return self._scalar_body(index, at, partials, nest.accumulators)
-        moved = [self._after(p, a, copy * lanes.count)
-                 for p, a in zip(at, nest.accesses, strict=True)]  # fmt: skip
-        bindings: dict[Value, Register] = dict(self.uniform)
-        if copy:
-            index = f.emit(f"add nuw nsw i64 {index}, {copy * lanes.count}")
-        here = f"{lanes.spread(index, ['i64'])}"
-        vector = vector_of("i64", lanes.count)
-        bindings[self.kernel.iterators[-1]] = f.emit(
-            f"add {vector} {here}, {lanes.numbers('i64')}"
-        )
-        masked = mask is not None
-        for k, item in enumerate(self.kernel.loads):
-            if nest.level[item.leaf] == nest.rank:
-                stride = item.access.strides[self.inner]
-                bindings[item.leaf] = lanes.load(
-                    moved[k], item.leaf.dtype, stride, self.steps.get((k, masked))
-                )
-        lowering = ScalarLowering(f, bindings, nest.contract, lanes.count)
-        for value in nest.body:
-            if (value.op is not None and value.op.definition is ELEMENT
-                    and nest.level[value] == nest.rank):  # fmt: skip
-                bindings[value] = self._gathered(value, lanes, lowering, index)
-        steps = {k: s for (k, m), s in self.steps.items() if m == masked}
-        nest._store_all(lanes, lowering, moved, steps)
-        return {s: nest.accumulators[s].add(before, lowering.lower(s.value), mask)
-                for s, before in partials.items()}  # fmt: skip
-
-    def _scalar_body(
-        self,
-        index: str,
-        at: list[str],
-        partials: dict[Store, list[str]],
-        accumulators: Mapping[Store, Accumulator],
-    ) -> dict[Store, list[str]]:
-        """The body on one element."""
-        nest = self.nest
-        saved = nest.outside, nest.registers
-        nest.registers = dict(nest.registers)
-        nest.outside = ScalarLowering(self.f, nest.registers, nest.contract)
-        nest.registers[self.kernel.iterators[-1]] = index
-        nest._compute(nest.rank, at)
-        nest._store_all(Lanes(self.f, 1), nest.outside, at, {})
-        after = {s: accumulators[s].add(before, nest.outside.lower(s.value), None)
-                 for s, before in partials.items()}  # fmt: skip
-        nest.outside, nest.registers = saved
-        return after
-
-    def _after(self, pointer: str, access: Access, elements: int) -> str:
-        stride = access.strides[self.inner]
-        if not elements or _is_zero(stride):
-            return pointer
-        if isinstance(stride, int):
-            return self.f.offset(pointer, elements * stride)
-        return self.nest._along(pointer, stride, str(elements))
-
-    def _gathered(
-        self, value: Value, lanes: Lanes, lowering: ScalarLowering, index: str
-    ) -> Register:
-        """Elements of a source at computed indices: neighbours where only the last index moves,
-        with the loop."""
-        nest = self.nest
-        assert value.op is not None
-        handle, *indices = value.op.args
-        view = nest.source(handle).view
-        pointer = nest._pointer(view.buffer, view.offset)
-        offsets: str | None = None
-        vector = vector_of("i64", lanes.count)
-        for at, stride in zip(indices, view.strides, strict=True):
-            if nest.level.get(at, 0) < nest.rank:
-                register = nest.outside.lower(at)
-                assert isinstance(register, str)
-                pointer = nest._along(pointer, stride, register)
-            elif at is self.kernel.iterators[-1] and stride == value.dtype.itemsize and (
-                len(indices) == 1 or (offsets is None and at is indices[-1])
-            ):  # fmt: skip
-                pointer = nest._along(pointer, stride, index)
-                if needs_steps(value.dtype, stride, lanes.mask is not None):
-                    offsets = lanes.steps(str(stride))
-            else:
-                spread = lanes.spread(nest.size(stride), ["i64"])
-                step = self.f.emit(f"mul {vector} {lowering.lower(at)}, {spread}")
-                offsets = step if offsets is None else (
-                    self.f.emit(f"add {vector} {offsets}, {step}")
-                )  # fmt: skip
-        if offsets is None:
-            return lanes.load(pointer, value.dtype, value.dtype.itemsize, None)
-        return lanes.gather(lanes.pointers(pointer, offsets), value.dtype)

@@ -14,9 +14,10 @@ import numpy as np
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.entry import OutputSpec, ParamSpec, output_link, program_parameters
+from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module
-from jitgraph.codegen.nests import Memory, emit_kernel
-from jitgraph.codegen.scalar import Register, ScalarLowering, load, register_type
+from jitgraph.codegen.nests import Memory
+from jitgraph.codegen.scalar import Register, ScalarLowering, load
 from jitgraph.ir.kernel import (
     Buffer,
     Check,
@@ -25,6 +26,7 @@ from jitgraph.ir.kernel import (
     Let,
     Product,
     Program,
+    Rows,
     Slot,
     Step,
     View,
@@ -54,10 +56,12 @@ class Signature:
 
 def emit_program(module: Module, program: Program, signature: Signature, *, contract: bool) -> None:
     """Add `@program` and the functions of its kernels to the module."""
-    _Program(module, program, signature, contract).emit()
+    ProgramEmitter(module, program, signature, contract).emit()
 
 
-class _Program:
+class ProgramEmitter:
+    """Writes the body of `@program`, top to bottom."""
+
     def __init__(
         self, module: Module, program: Program, signature: Signature, contract: bool
     ) -> None:
@@ -122,7 +126,7 @@ class _Program:
         for step in self.program.steps:
             if isinstance(step, Fetch):
                 found.add(step.buffer)
-            elif isinstance(step, Kernel | Product | Zero):
+            elif isinstance(step, Kernel | Rows | Product | Zero):
                 found |= step.reads() | step.writes()
         return found
 
@@ -136,8 +140,14 @@ class _Program:
         for k, slot in enumerate(self.program.slots):
             if slot.late:
                 self.owned.append(self._cell(f"late{k}"))
+        launches = sum(isinstance(s, Kernel | Rows) for s in self.program.steps)
+        #: Memory for the copies of locals and of totals of one launch, while they are small.
+        self.space = [f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", name)
+                      for name in ("locals", "totals") if launches]  # fmt: skip
+        self._free_cells = [self._cell("space") for _ in range(2 * launches)]
+        self.owned += self._free_cells
         self.scratch = self._cell("scratch") if self._has_products() else None
-        if sum(isinstance(s, Kernel | Product) for s in self.program.steps):
+        if sum(isinstance(s, Kernel | Rows | Product) for s in self.program.steps):
             self.gil = self._cell("gil")
 
     def _cell(self, name: str) -> str:
@@ -198,7 +208,7 @@ class _Program:
         assert isinstance(register, str)
         return register
 
-    def _product_of(self, sizes: Sequence[Size]) -> str:
+    def product_of(self, sizes: Sequence[Size]) -> str:
         known = 1
         total: str | None = None
         for size in sizes:
@@ -218,7 +228,7 @@ class _Program:
                 self._bind_arguments(step.value)
                 self.bindings[step.value] = self.scalars.lower(step.value)
             case Fetch():
-                pointer = self._pointer(step.buffer)
+                pointer = self.pointer(step.buffer)
                 self.bindings[step.value] = load(self.f, pointer, step.value.dtype)
             case Check():
                 self._bind_arguments(step.condition)
@@ -273,17 +283,17 @@ class _Program:
         offsets: list[str] = []
         total = "0"
         for _, slot in early:
-            self._require_sane(slot)
+            self.require_sane(slot)
             offsets.append(total)
-            total = self._plus(total, self._rounded(self.size(slot.size)))
+            total = self.plus(total, self.rounded(self.size(slot.size)))
         if total.isdigit():
-            base = self.stack if int(total) <= STACK_ARENA else self._malloc(total, self.heap)
+            base = self.stack if int(total) <= STACK_ARENA else self.malloc(total, self.heap)
         else:
-            base = self._stack_or_heap(total)
+            base = self.stack_or_heap(total, self.stack, self.heap)
         for (k, _), offset in zip(early, offsets, strict=True):
             self.pointers[f"slot{k}"] = base if offset == "0" else f.offset(base, offset)
 
-    def _require_sane(self, slot: Slot) -> None:
+    def require_sane(self, slot: Slot) -> None:
         """Leave where the size, worked out in floating point, is beyond any memory: as an integer
         it might have wrapped around to a small one."""
         f = self.f
@@ -298,29 +308,34 @@ class _Program:
             total = part if total is None else f.emit(f"fmul double {total}, {part}")
         self._require(f.emit(f"fcmp olt double {total}, {LARGEST_SLOT!r}"), OUT_OF_MEMORY)
 
-    def _stack_or_heap(self, total: str) -> str:
+    def space_cell(self) -> str:
+        """A cell for memory that the exit frees, not used before."""
+        return self._free_cells.pop()
+
+    def stack_or_heap(self, total: str, stack: str, cell: str | None) -> str:
+        """Memory of `total` bytes: on the stack if that is small, else freed by the exit."""
         f = self.f
         before = f.current
         large, done = f.label("large"), f.label("arena")
         f.branch_if(f.emit(f"icmp sgt i64 {total}, {STACK_ARENA}"), large, done)
         f.block(large)
-        made = self._malloc(total, self.heap)
+        made = self.malloc(total, cell)
         after = f.current
         f.block(done)
-        return f.phi("ptr", [(self.stack, before), (made, after)], "arena")
+        return f.phi("ptr", [(stack, before), (made, after)], "arena")
 
-    def _plus(self, a: str, b: str) -> str:
+    def plus(self, a: str, b: str) -> str:
         if a.isdigit() and b.isdigit():
             return str(int(a) + int(b))
         return b if a == "0" else self.f.emit(f"add i64 {a}, {b}")
 
-    def _rounded(self, size: str) -> str:
+    def rounded(self, size: str) -> str:
         if size.isdigit():
             return str(-(-int(size) // _ALIGN) * _ALIGN)
         more = self.f.emit(f"add i64 {size}, {_ALIGN - 1}")
         return self.f.emit(f"and i64 {more}, {-_ALIGN}")
 
-    def _malloc(self, size: str, cell: str | None) -> str:
+    def malloc(self, size: str, cell: str | None) -> str:
         """Aligned memory that the exit frees."""
         f = self.f
         self.module.declare("declare ptr @malloc(i64)")
@@ -330,7 +345,7 @@ class _Program:
         up = f.emit(f"getelementptr i8, ptr {made}, i64 {_ALIGN - 1}")
         return f.intrinsic("ptr", "@llvm.ptrmask.p0.i64", f"ptr {up}", f"i64 {-_ALIGN}")
 
-    def _pointer(self, buffer: Buffer) -> str:
+    def pointer(self, buffer: Buffer) -> str:
         key = self.memory.key(buffer)
         if key not in self.pointers:
             home = self.program.inherited.get(buffer, buffer)
@@ -340,9 +355,9 @@ class _Program:
                 k = self.program.placement[buffer]
                 slot = self.program.slots[k]
                 late = [s for s in self.program.slots if s.late]
-                self._require_sane(slot)
-                self.pointers[key] = self._malloc(
-                    self._rounded(self.size(slot.size)), self.owned[late.index(slot)]
+                self.require_sane(slot)
+                self.pointers[key] = self.malloc(
+                    self.rounded(self.size(slot.size)), self.owned[late.index(slot)]
                 )
         return self.pointers[key]
 
@@ -350,14 +365,16 @@ class _Program:
         """Let other Python threads run if the work ahead is long, as far as one can tell now."""
         total = "0"
         for step in self.program.work():
-            if isinstance(step, Kernel) and self._is_known(step.extents):
-                total = self._plus(total, self._product_of(step.extents))
-            elif isinstance(step, Product):
+            kernels = step.kernels if isinstance(step, Rows) else (step,)
+            for kernel in kernels:
+                if isinstance(kernel, Kernel) and self._is_known(kernel.extents):
+                    total = self.plus(total, self.product_of(kernel.extents))
+            if isinstance(step, Product):
                 sizes = (*step.batch, step.rows, step.columns, step.inner)
                 if self._is_known(sizes):
                     # Eight multiplications by a micro-kernel take about as long as one element.
-                    size = self._product_of(sizes)
-                    total = self._plus(total, self.f.emit(f"lshr i64 {size}, 3"))
+                    size = self.product_of(sizes)
+                    total = self.plus(total, self.f.emit(f"lshr i64 {size}, 3"))
         if self.gil is None or (total.isdigit() and int(total) < LONG_WORK):
             return
         with self.f.if_then(self.f.emit(f"icmp sgt i64 {total}, {LONG_WORK}")):
@@ -367,29 +384,18 @@ class _Program:
     # --- work -----------------------------------------------------------------------------------
     def _work(self, step: Work) -> None:
         match step:
-            case Kernel():
-                self._kernel(step)
+            case Kernel() | Rows():
+                Launcher(self).launch(step, f"kernel{self.program.work().index(step)}")
             case Product():
                 self._product(step)
             case Zero():
                 self._zero(step)
 
-    def _kernel(self, kernel: Kernel) -> None:
-        name = f"kernel{self.program.work().index(kernel)}"
-        made = emit_kernel(self.module, kernel, name, self.memory, contract=self.contract)
-        arguments = [f"ptr {self._pointer(b)}" for b in made.buffers]
-        for scalar in made.scalars:
-            register = self.register(scalar)
-            type_ = register_type(scalar.dtype)
-            parts = [register] if isinstance(register, str) else register
-            arguments += [f"{type_} {part}" for part in parts]
-        self.f.do(f"call void {made.name}({', '.join(arguments)})")
-
     def _zero(self, step: Zero) -> None:
-        size = self._product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
+        size = self.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
         self.module.declare("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
         self.f.do(
-            f"call void @llvm.memset.p0.i64(ptr {self._pointer(step.buffer)}, i8 0, "
+            f"call void @llvm.memset.p0.i64(ptr {self.pointer(step.buffer)}, i8 0, "
             f"i64 {size}, i1 false)"
         )
 
@@ -403,14 +409,14 @@ class _Program:
         self.module.use(name, name, product)
         m, n, k = (self.size(s) for s in (step.rows, step.columns, step.inner))
         needed = f.emit(f"call i64 @{name}_scratch(i64 {m}, i64 {n}, i64 {k})")
-        scratch = self._malloc(needed, self.scratch)
+        scratch = self.malloc(needed, self.scratch)
         starts = [self._start(v) for v in (step.left, step.right, step.out)]
         self._batched(step, 0, starts, name, f"i64 {m}, i64 {n}, i64 {k}", scratch)
         f.do(f"call void @free(ptr {f.emit(f'load ptr, ptr {self.scratch}')})")
         f.do(f"store ptr null, ptr {self.scratch}")
 
     def _start(self, view: View) -> str:
-        pointer = self._pointer(view.buffer)
+        pointer = self.pointer(view.buffer)
         offset = self.size(view.offset)
         return pointer if offset == "0" else self.f.offset(pointer, offset)
 

@@ -108,6 +108,12 @@ class Accumulator:
             parts = [parts[0], parts[0]]
         return [splat(register_type(dtype), p, self.lanes) for p in parts[: self.parts]]
 
+    def neutral(self) -> Register:
+        """What memory holds before anything is combined with it."""
+        part = part_dtype(self.store.value.dtype)
+        text = constant(part, combining(self.combine).identity(part))
+        return text if self.parts == 1 else (text, text)
+
     def initial(self) -> list[str]:
         """The state before anything was seen."""
         if not self.is_compensated:

@@ -189,6 +189,51 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Kernels that run one after the other at each point of the `depth` outermost loops, which
+    they share.
+
+    `locals` are temporaries that only matter within one point: their extents, and the strides of
+    the accesses to them, are those of one point (strides 0 along the shared loops); every thread
+    has memory of its own for them.
+    """
+
+    depth: int
+    kernels: tuple[Kernel, ...]
+    locals: tuple[Buffer, ...]
+
+    @property
+    def shared(self) -> Shape:
+        """The extents of the shared loops, outermost first."""
+        return self.kernels[0].extents[: self.depth]
+
+    @property
+    def totals(self) -> set[Buffer]:
+        """What the points of the shared loops accumulate into together: two points may not do so
+        at the same time. Nothing else in the step touches these."""
+        shared = frozenset(range(self.depth))
+        stores = (s for k in self.kernels for s in k.stores)
+        return {s.access.buffer for s in stores if s.reduced & shared}
+
+    def scalars(self) -> list[Value]:
+        named = {s: None for kernel in self.kernels for s in kernel.scalars()}
+        sizes = {s: None for b in self.locals for s in b.extents if isinstance(s, Value)}
+        return list(named | sizes)
+
+    def reads(self) -> set[Buffer]:
+        """What the kernels take from before this step."""
+        read: set[Buffer] = set()
+        written: set[Buffer] = set(self.locals)
+        for kernel in self.kernels:
+            read |= kernel.reads() - written
+            written |= kernel.writes()
+        return read
+
+    def writes(self) -> set[Buffer]:
+        return {b for k in self.kernels for b in k.writes()} - set(self.locals)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Product:
     """out[b, i, j] = sum over k of left[b, i, k] * right[b, k, j], for f32 and f64."""
 
@@ -253,7 +298,7 @@ class Check:
     condition: Value
 
 
-Work: TypeAlias = "Kernel | Product | Zero"
+Work: TypeAlias = "Kernel | Rows | Product | Zero"
 Step: TypeAlias = "Work | Let | Fetch | Check"
 
 
@@ -290,7 +335,7 @@ class Program:
     inherited: dict[Buffer, Buffer] = field(default_factory=dict)
 
     def work(self) -> list[Work]:
-        return [s for s in self.steps if isinstance(s, Kernel | Product | Zero)]
+        return [s for s in self.steps if isinstance(s, Kernel | Rows | Product | Zero)]
 
     def with_steps(self, steps: Sequence[Step], **changes: Any) -> Program:
         return replace(self, steps=tuple(steps), **changes)

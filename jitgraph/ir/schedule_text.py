@@ -24,6 +24,7 @@ from jitgraph.ir.kernel import (
     Let,
     Product,
     Program,
+    Rows,
     Step,
     Store,
     View,
@@ -120,6 +121,8 @@ class _Writer:
                 self.lines.append(f"  check {self._name(step.condition)}{where}")
             case Kernel():
                 self._kernel(step)
+            case Rows():
+                self._rows(step)
             case Product():
                 self._product(step)
             case Zero():
@@ -131,13 +134,25 @@ class _Writer:
         names[value] = self._name(value)
         self.lines.append(indent + op_line(value, names))
 
-    def _kernel(self, kernel: Kernel) -> None:
-        loops = ", ".join(
-            f"{it.name} < {self._size(e)}"
-            for it, e in zip(kernel.iterators, kernel.extents, strict=True)
-        )
+    def _rows(self, rows: Rows) -> None:
+        self.lines.append(f"  rows for {self._loops(rows.kernels[0], 0, rows.depth)} {{")
+        for buffer in rows.locals:
+            self.lines.append(f"    local {buffer}: {self._buffer_type(buffer)}")
+        inside = len(self.lines)
+        for kernel in rows.kernels:
+            self._kernel(kernel, rows.depth)
+        self.lines[inside:] = [f"  {line}" for line in self.lines[inside:]]
+        self.lines.append("  }")
+
+    def _loops(self, kernel: Kernel, start: int, stop: int) -> str:
+        loops = zip(kernel.iterators[start:stop], kernel.extents[start:stop], strict=True)
+        return ", ".join(f"{it.name} < {self._size(extent)}" for it, extent in loops)
+
+    def _kernel(self, kernel: Kernel, depth: int = 0) -> None:
+        """A kernel, without the `depth` loops that it shares with others."""
         for it in kernel.iterators:
             self.names[it] = it.name or "i"
+        loops = self._loops(kernel, depth, len(kernel.extents))
         self.lines.append(f"  kernel for {loops} {{" if loops else "  kernel {")
         for k, load in enumerate(kernel.loads):
             self.names[load.leaf] = f"%x{k}"

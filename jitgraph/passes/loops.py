@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
+from typing import Protocol
+
+import numpy as np
 
 from jitgraph.ir.kernel import (
     Access,
@@ -15,15 +19,19 @@ from jitgraph.ir.kernel import (
     Check,
     Fetch,
     Kernel,
+    Let,
     Load,
     Product,
+    Rows,
     Source,
     Step,
     Store,
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Size, apply_op
+from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.ops.reduction import neutral
+from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.fuse import LARGEST_BODY, is_scalar_code, op_weight
 from jitgraph.passes.nest import Sizes
@@ -71,7 +79,7 @@ def _order(kernel: Kernel) -> list[int]:
 def _jumps(kernel: Kernel, iterator: int) -> int:
     """How many accesses leave the cache line at each step of the iterator."""
     extent = kernel.extents[iterator]
-    if isinstance(extent, int) and extent <= 4:
+    if isinstance(extent, int) and extent <= 4 and not _walks_on(kernel, iterator):
         return len(kernel.loads) + len(kernel.stores) + 1
     count = 0
     for access in kernel.accesses():
@@ -79,6 +87,15 @@ def _jumps(kernel: Kernel, iterator: int) -> int:
         small = isinstance(stride, int) and abs(stride) <= access.buffer.dtype.itemsize
         count += not small
     return count
+
+
+def _walks_on(kernel: Kernel, inner: int) -> bool:
+    """Whether the loop outside walks memory on where this one ends: the two are one long loop."""
+    return inner > 0 and all(
+        isinstance(a.strides[inner - 1], int)
+        and a.strides[inner - 1] == a.strides[inner] * kernel.extents[inner]
+        for a in kernel.accesses()
+    )
 
 
 def _permuted(kernel: Kernel, order: Sequence[int]) -> Kernel:
@@ -109,21 +126,17 @@ def merge_kernels(steps: Sequence[Step], results: set[Buffer]) -> list[Step]:
         if isinstance(step, Kernel) and not step.sequential:
             found = _partner(merged, step)
             if found is not None:
-                at, moved = found
-                first = merged[at]
+                first = merged[found]
                 assert isinstance(first, Kernel)
-                merged[at] = _joined(first, step)
-                for zero in moved:  # accumulators must be cleared before the joint nest
-                    merged.remove(zero)
-                    merged.insert(at, zero)
+                merged[found] = _joined(first, step)
                 continue
         merged.append(step)
     return _without_dead_stores(merged, results)
 
 
-def _partner(steps: list[Step], kernel: Kernel) -> tuple[int, list[Step]] | None:
-    """The latest earlier kernel that `kernel` can join, and the clears that must move before it."""
-    available = _Availability(kernel)
+def _partner(steps: list[Step], kernel: Kernel) -> int | None:
+    """The latest earlier kernel that `kernel` can join."""
+    available = Availability(kernel)
     looked = 0
     for at in range(len(steps) - 1, -1, -1):
         step = steps[at]
@@ -132,31 +145,34 @@ def _partner(steps: list[Step], kernel: Kernel) -> tuple[int, list[Step]] | None
             if looked > LOOK_BACK:
                 return None
             if _same_domain(step, kernel) and _compatible(step, kernel, available):
-                return at, available.clears
+                return at
         if not available.may_pass(step):
             return None
     return None
 
 
-class _Availability:
+class Touching(Protocol):
+    """Something that reads and writes buffers."""
+
+    def reads(self) -> set[Buffer]: ...
+    def writes(self) -> set[Buffer]: ...
+
+
+class Availability:
     """Follows how far up a kernel may move: past steps that it does not depend on."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.reads, self.writes = kernel.reads(), kernel.writes()
         self.fetched = taken_from_memory(kernel.scalars())
-        self.clears: list[Step] = []
 
-    def may_pass(self, step: Step) -> bool:
+    def may_pass(self, step: Step | Touching) -> bool:
         if isinstance(step, Check):
             # Checks of what is known before all kernels are made before them. Any other may guard
             # the very memory this kernel reads.
             return all(v.op is None for v in taken_from_memory([step.condition]))
         if isinstance(step, Fetch):
             return step.value not in self.fetched
-        assert isinstance(step, Kernel | Product | Zero)
-        if isinstance(step, Zero) and step.buffer in self.writes:
-            self.clears.append(step)
-            return True
+        assert not isinstance(step, Let)
         touched = step.reads() | step.writes()
         return not (step.writes() & self.reads) and not (touched & self.writes)
 
@@ -180,12 +196,17 @@ def taken_from_memory(scalars: Iterable[Value]) -> set[Value]:
 
 
 def _same_domain(first: Kernel, second: Kernel) -> bool:
-    return len(first.extents) == len(second.extents) and all(
-        map(same_size, first.extents, second.extents)
-    )
+    rank = len(first.extents)
+    return rank == len(second.extents) and common_loops(first, second) == rank
 
 
-def _compatible(first: Kernel, second: Kernel, available: _Availability) -> bool:
+def common_loops(first: Kernel, second: Kernel) -> int:
+    """How many outermost loops of two kernels go over the same extents."""
+    pairs = zip(first.extents, second.extents, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: same_size(*pair), pairs))
+
+
+def _compatible(first: Kernel, second: Kernel, available: Availability) -> bool:
     """Whether one nest can run both bodies: what the second reads of the first's results, it reads
     at the same point; they share data; and the joint body stays small."""
     written = {s.access.buffer: s for s in first.stores}
@@ -300,15 +321,30 @@ def _with_live_loads(kernel: Kernel) -> Kernel:
 
 
 # --- collapsing --------------------------------------------------------------------------------
-def collapse(kernel: Kernel, sizes: Sizes) -> Kernel:
+def collapse(step: Step, sizes: Sizes) -> Step:
     """Adjacent loops that walk memory as one: for i, j over x[i, j] => for k over x[k]."""
-    inner = len(kernel.extents) - 1
-    used = {a for v in kernel.body() if v.op is not None for a in v.op.args} | set(kernel.roots())
-    while inner > 0:
-        if _collapsible(kernel, inner - 1, sizes, used):
-            kernel = _collapsed(kernel, inner - 1, sizes)
-        inner -= 1
+    if isinstance(step, Rows):
+        kernels = [_collapse(k, sizes, step.depth) for k in step.kernels]
+        depth = step.depth
+        for outer in range(depth - 2, -1, -1):
+            if all(_collapsible(k, outer, sizes, _body_uses(k)) for k in kernels):
+                kernels = [_collapsed(k, outer, sizes) for k in kernels]
+                depth -= 1
+        return replace(step, depth=depth, kernels=tuple(kernels))
+    return _collapse(step, sizes, 0) if isinstance(step, Kernel) else step
+
+
+def _collapse(kernel: Kernel, sizes: Sizes, depth: int) -> Kernel:
+    """The kernel with its loops from `depth` inwards collapsed."""
+    used = _body_uses(kernel)
+    for outer in range(len(kernel.extents) - 2, depth - 1, -1):
+        if _collapsible(kernel, outer, sizes, used):
+            kernel = _collapsed(kernel, outer, sizes)
     return kernel
+
+
+def _body_uses(kernel: Kernel) -> set[Value]:
+    return {a for v in kernel.body() if v.op is not None for a in v.op.args} | set(kernel.roots())
 
 
 def _collapsible(kernel: Kernel, outer: int, sizes: Sizes, used: set[Value]) -> bool:
@@ -346,3 +382,60 @@ def _collapsed(kernel: Kernel, outer: int, sizes: Sizes) -> Kernel:
             for s in kernel.stores
         ),
     )  # fmt: skip
+
+
+# --- accumulators ------------------------------------------------------------------------------
+def start_accumulators(steps: Sequence[Step], sizes: Sizes) -> list[Step]:
+    """What a reduction combines in memory starts from the element that changes nothing:
+    for i, j: y[j] += x[i, j]    =>    zero y; for i, j: y[j] += x[i, j]"""
+    started: list[Step] = []
+    for step in steps:
+        if isinstance(step, Kernel) and not step.sequential:
+            started += (_start(s, sizes) for s in _in_memory(step))
+        elif isinstance(step, Rows):
+            kernels: list[Kernel] = []
+            for kernel in step.kernels:
+                for store in _in_memory(kernel):
+                    if store.access.buffer in step.totals:
+                        started.append(_start(store, sizes))
+                    else:
+                        kernels.append(_start_cell(store, kernel, step, sizes))
+                kernels.append(kernel)
+            step = replace(step, kernels=tuple(kernels))
+        started.append(step)
+    return started
+
+
+def _in_memory(kernel: Kernel) -> list[Store]:
+    return [s for s in kernel.stores if s.combine is not None and not s.in_register]
+
+
+def _start(store: Store, sizes: Sizes) -> Step:
+    buffer = store.access.buffer
+    value = _neutral(store)
+    if not any(np.asarray(value).tobytes()):
+        return Zero(buffer)
+    strides = sizes.row_major(buffer.extents, buffer.dtype.itemsize)
+    return _fill(value, buffer.extents, Access(buffer, 0, strides))
+
+
+def _start_cell(store: Store, kernel: Kernel, rows: Rows, sizes: Sizes) -> Kernel:
+    """A kernel of a row nest that fills the part of the accumulator that belongs to one point."""
+    buffer = store.access.buffer
+    extents = tuple(e for e in buffer.extents if not same_size(e, 1))
+    strides = sizes.row_major(extents, buffer.dtype.itemsize)
+    if buffer in rows.locals:
+        extents, strides = (*rows.shared, *extents), ((0,) * rows.depth + strides)
+    return _fill(_neutral(store), extents, Access(buffer, 0, strides))
+
+
+def _neutral(store: Store) -> np.generic:
+    assert store.combine is not None
+    dtype = store.access.buffer.dtype
+    value: np.generic = dtype.type(neutral(store.combine, dtype))
+    return value
+
+
+def _fill(value: np.generic, extents: Shape, access: Access) -> Kernel:
+    iterators = tuple(Value(Type(I64), name=f"i{k}") for k in range(len(extents)))
+    return Kernel(extents, iterators, (), (), (Store(constant(value), access),))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -76,9 +76,10 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Where along one axis an element lies: start + step * iterator (or just start)."""
+    """Where along one axis an element lies: start + step * iterator, or just start. The iterator
+    is one of the nest's, by number, or an index that the body computes."""
 
-    iterator: int | None
+    iterator: int | Value | None
     start: Size = 0
     step: Size = 1
 
@@ -88,7 +89,10 @@ Index: TypeAlias = tuple[Axis, ...]
 
 
 class Nest:
-    """A kernel in the making over a domain. `views` tells which values are in memory, and where."""
+    """A kernel in the making over a domain. `views` tells which values are in memory, and where.
+
+    Axes of one element get no loop, unless `every_axis` is to have one.
+    """
 
     def __init__(
         self,
@@ -96,13 +100,18 @@ class Nest:
         views: Mapping[Value, View],
         sizes: Sizes,
         fetched: Collection[Value] = (),
+        *,
+        every_axis: bool = False,
     ) -> None:
-        self.extents = extents
         self.fetched = fetched
         self.views = views
         self.sizes = sizes
         self.shape = sizes.builder.shape
-        self.iterators = tuple(Value(Type(I64), name=f"i{k}") for k in range(len(extents)))
+        looped = [k for k, e in enumerate(extents) if every_axis or not same_size(e, 1)]
+        self._loop_of = {axis: k for k, axis in enumerate(looped)}
+        self._rank = len(extents)
+        self.extents = tuple(extents[k] for k in looped)
+        self.iterators = tuple(Value(Type(I64), name=f"i{k}") for k in looped)
         self.stores: list[Store] = []
         self._loads: list[Load] = []
         self._sources: dict[Value, Source] = {}
@@ -111,7 +120,14 @@ class Nest:
         self._locations: dict[Location, None] = {}
 
     def identity(self) -> Index:
-        return tuple(Axis(k) for k in range(len(self.extents)))
+        """Each axis of the domain at its own loop; axes of one element have none."""
+        return tuple(
+            Axis(self._loop_of[k]) if k in self._loop_of else FIRST for k in range(self._rank)
+        )
+
+    def loops(self, axes: Iterable[int]) -> frozenset[int]:
+        """The loops over these axes of the domain."""
+        return frozenset(self._loop_of[k] for k in axes if k in self._loop_of)
 
     def kernel(self, *, sequential: bool = False) -> Kernel:
         return Kernel(
@@ -225,11 +241,15 @@ class Nest:
         for axis, stride in zip(index, view.strides, strict=True):
             offset = self.sizes.add(offset, self.sizes.mul(axis.start, stride))
             if axis.iterator is not None:
+                assert isinstance(axis.iterator, int)
                 step = self.sizes.mul(axis.step, stride)
                 strides[axis.iterator] = self.sizes.add(strides[axis.iterator], step)
         return Access(view.buffer, offset, tuple(strides))
 
     def _load(self, value: Value, index: Index) -> Value:
+        if any(isinstance(axis.iterator, Value) for axis in index):
+            handle = self._source(value)
+            return apply_op(ELEMENT, (handle, *map(self.position, index)), {}, None)
         access = self.access(self.views[value], index)
         for load in self._loads:
             if load.access.same_as(access):
@@ -244,10 +264,15 @@ class Nest:
         lead = value.ndim - (source.ndim - len(indices))
         shape = self.shape(value)[:lead]
         found = [self.element(i, self.align(i, index[:lead], shape)) for i in indices]
-        found = [i if i.dtype == I64 else self._to_i64(i) for i in found]
-        found += [self.position(axis) for axis in index[lead:]]
-        handle = self._source(source)
-        return apply_op(ELEMENT, (handle, *found), {}, value.op.location)
+        return self.element(source, (*map(self._at, found), *index[lead:]))
+
+    def _at(self, position: Value) -> Axis:
+        """An axis at a position that the body computes."""
+        if position in self.iterators:
+            return Axis(self.iterators.index(position))
+        if position.literal is not None:
+            return Axis(None, int(position.literal.array))
+        return Axis(position if position.dtype == I64 else self._to_i64(position))
 
     @staticmethod
     def _to_i64(index: Value) -> Value:
@@ -265,7 +290,9 @@ class Nest:
         start = self._as_body(axis.start)
         if axis.iterator is None:
             return start
-        at: Value = self.iterators[axis.iterator]
+        at = axis.iterator
+        if isinstance(at, int):
+            at = self.iterators[at]
         if not (isinstance(axis.step, int) and axis.step == 1):
             at = apply_op(multiply, (at, self._as_body(axis.step)), {}, None)
         if isinstance(axis.start, int) and axis.start == 0:
@@ -283,7 +310,7 @@ def view_of(value: Value, views: Mapping[Value, View], sizes: Sizes) -> View:
     """Memory that holds the value: its own, or that of a stored value seen through views."""
     if value in views:
         return views[value]
-    nest = Nest(sizes.builder.shape(value), views, sizes)
+    nest = Nest(sizes.builder.shape(value), views, sizes, every_axis=True)
     index: Index | None = nest.identity()
     base = value
     while base not in views:

@@ -8,6 +8,7 @@ The order is the function's own: each stored value becomes work at its place, ea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,14 +30,21 @@ from jitgraph.ir.kernel import (
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.opdef import Shape, Size, apply_op
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_scalar_code, stored_values, view_base
-from jitgraph.passes.loops import collapse, merge_kernels, settle, taken_from_memory
+from jitgraph.passes.loops import (
+    collapse,
+    merge_kernels,
+    settle,
+    start_accumulators,
+    taken_from_memory,
+)
 from jitgraph.passes.memory import place_scalars, plan_memory
-from jitgraph.passes.nest import Axis, Nest, Sizes, view_of
+from jitgraph.passes.nest import Nest, Sizes, view_of
+from jitgraph.passes.rows import group_rows
 from jitgraph.passes.rules.registry import rules_for
 
 
@@ -75,8 +83,11 @@ class _Scheduler:
         assert not self._waiting
         for value, buffer in results:
             self._copy_result(value, buffer)
-        steps = merge_kernels(self.steps, {buffer for _, buffer in results})
-        steps = [collapse(s, self.sizes) if isinstance(s, Kernel) else s for s in steps]
+        last = {buffer for _, buffer in results}
+        steps = merge_kernels(self.steps, last)
+        steps = group_rows(steps, self.sizes)
+        steps = [collapse(s, self.sizes) for s in steps]
+        steps = start_accumulators(steps, self.sizes)
         program = Program(
             self.fn.name,
             self.fn.params,
@@ -246,9 +257,10 @@ class _Scheduler:
         index = nest.identity()
         element = nest.element(source, index)
         kept = tuple(a for i, a in enumerate(index) if i not in axes)
-        store = Store(element, nest.access(out, kept), definition.combine, frozenset(axes))
-        nest.stores.append(store)
-        self._accumulate(nest.kernel(), out, definition.identity(source.dtype))
+        loops = nest.loops(axes)
+        combine = definition.combine if loops else None
+        nest.stores.append(Store(element, nest.access(out, kept), combine, loops))
+        self._do(nest.kernel())
 
     def _sum_to(self, value: Value, out: View) -> None:
         """Axes that may or may not be summed get a stride that is zero when they are."""
@@ -257,30 +269,18 @@ class _Scheduler:
         whole, target = self.builder.shape(source), self.builder.shape(value)
         nest = self._nest(whole)
         lead = len(whole) - len(target)
-        index: list[Axis] = []
+        index = list(nest.identity()[lead:])
         reduced = set(range(lead))
-        for k, (extent, size) in enumerate(zip(target, whole[lead:], strict=True), lead):
-            if same_size(extent, size):
-                index.append(Axis(k))
-            else:
-                index.append(Axis(k, 0, self.sizes.if_one(extent, 0, 1)))
-                reduced.add(k)
+        for k, (extent, size) in enumerate(zip(target, whole[lead:], strict=True)):
+            if not same_size(extent, size):
+                step = self.sizes.if_one(extent, 0, index[k].step)
+                index[k] = replace(index[k], step=step)
+                reduced.add(lead + k)
         element = nest.element(source, nest.identity())
+        loops = nest.loops(reduced)
         access = nest.access(out, tuple(index))
-        nest.stores.append(Store(element, access, "add", frozenset(reduced)))
-        self._accumulate(nest.kernel(), out, 0)
-
-    def _accumulate(self, kernel: Kernel, out: View, identity: object) -> None:
-        """A reduction that cannot combine in registers starts from the identity in memory."""
-        if not settle(kernel).stores[0].in_register:
-            initial = constant(np.asarray(identity).astype(out.buffer.dtype))
-            if any(np.asarray(identity).astype(out.buffer.dtype).tobytes()):
-                start = self._nest(out.buffer.extents)
-                start.stores.append(Store(initial, start.access(out, start.identity())))
-                self._do(start.kernel(sequential=True))
-            else:
-                self._do(Zero(out.buffer))
-        self._do(kernel)
+        nest.stores.append(Store(element, access, "add" if loops else None, loops))
+        self._do(nest.kernel())
 
     # --- products and joins ---------------------------------------------------------------------
     def _product(self, value: Value, out: View) -> None:
@@ -348,5 +348,5 @@ class _Scheduler:
         access = nest.access(inner, whole[len(lead) :])
         placed = tuple(zip(found, out.strides, strict=False))
         nest.stores.append(Store(element, Access(access.buffer, access.offset, access.strides),
-                                 "add", frozenset(range(len(lead))), indices=placed))  # fmt: skip
+                                 "add", nest.loops(range(len(lead))), indices=placed))  # fmt: skip
         self._do(nest.kernel(sequential=True))

@@ -18,6 +18,7 @@ from jitgraph.ir.kernel import (
     Let,
     Product,
     Program,
+    Rows,
     Step,
     Zero,
 )
@@ -72,10 +73,10 @@ def assert_buffers_are_written_before_they_are_read(program: Program) -> None:
     written = set(program.param_buffers)
     for step in program.steps:
         reads = {step.buffer} if isinstance(step, Fetch) else set()
-        if isinstance(step, Kernel | Product | Zero):
+        if isinstance(step, Kernel | Rows | Product | Zero):
             reads = step.reads()
         assert all(b in written or b.kind == "constant" for b in reads)
-        if isinstance(step, Kernel | Product | Zero):
+        if isinstance(step, Kernel | Rows | Product | Zero):
             written |= step.writes()
     assert set(program.results) <= written
 
@@ -86,7 +87,7 @@ def spans_of(program: Program) -> dict[Buffer, list[int]]:
     for at, step in enumerate(program.steps):
         if isinstance(step, Fetch):
             spans.setdefault(step.buffer, []).append(at)
-        elif isinstance(step, Kernel | Product | Zero):
+        elif isinstance(step, Kernel | Rows | Product | Zero):
             for buffer in step.reads() | step.writes():
                 spans.setdefault(buffer, []).append(at)
     return spans
@@ -180,10 +181,14 @@ def test_temporaries_share_memory() -> None:
     assert len(program.slots) <= 2
 
 
-def test_softmax_works_in_the_memory_of_its_result() -> None:
+def test_softmax_needs_no_memory_but_a_row_for_each_thread() -> None:
     x = T.dmatrix("x")
     program = compiled([x], [T.nnet.softmax(x)])
-    assert list(program.inherited.values()) == list(program.results)
+    (rows,) = program.work()
+    assert isinstance(rows, Rows)
+    assert rows.depth == 1
+    assert sorted(len(b.extents) for b in rows.locals) == [0, 0, 1]
+    assert not program.slots
 
 
 def test_the_autoencoder_step_is_one_native_call_of_few_kernels() -> None:

@@ -120,6 +120,12 @@ def _declare(
     return declared
 
 
+def neutral(combine: str, dtype: DType) -> Any:
+    """The element that changes nothing when `combine` merges it with another."""
+    definitions = (d for d in OPS.values() if isinstance(d, Reduction))
+    return next(d.identity(dtype) for d in definitions if d.combine == combine)
+
+
 def _merge_last(x: Array, axes: tuple[int, ...]) -> Array:
     """The axes merged into one last axis, in C order: what argmax over several axes counts in."""
     kept = tuple(i for i in range(x.ndim) if i not in axes)

@@ -1,0 +1,332 @@
+"""The innermost loop of a kernel: vectors in a main loop of several copies, then what is left.
+
+    for j in steps of copies * lanes:       the body on vectors, several copies
+    for j in steps of lanes:                the body once, on the lanes of a mask
+
+Long bodies are emitted once, with a mask in every step. Targets without masked instructions do the
+rest one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jitgraph.codegen.llvm import FunctionBuilder
+from jitgraph.codegen.reductions import BLOCK, Accumulator
+from jitgraph.codegen.scalar import (
+    Register,
+    ScalarLowering,
+    op_length,
+    register_type,
+    vector_of,
+)
+from jitgraph.codegen.vectors import Lanes, needs_steps
+from jitgraph.ir.kernel import ELEMENT, Access, Store
+from jitgraph.ir.opdef import Size
+from jitgraph.ir.values import Value
+
+if TYPE_CHECKING:
+    from jitgraph.codegen.nests import Nest
+
+#: Bodies of at most so many instructions are repeated so many times in the main loop.
+_COPIES = ((10, 4), (24, 2))
+#: Longer bodies are emitted only once, for a loop that masks every step.
+_LONG_BODY = 48
+
+
+def is_zero(stride: Size) -> bool:
+    """Whether a stride is known to be zero."""
+    return isinstance(stride, int) and stride == 0
+
+
+@dataclass(slots=True)
+class Carrying:
+    index: str
+    states: dict[Store, list[str]]
+
+
+@contextmanager
+def carrying(
+    f: FunctionBuilder,
+    start: str,
+    end: str,
+    step: int,
+    accumulators: Mapping[Store, Accumulator],
+    states: dict[Store, list[str]],
+) -> Iterator[Carrying]:
+    """A loop that carries the states of reductions: the body sets `states` for the next round, and
+    after the loop they are the final ones."""
+    flat = [(accumulators[s].type, r) for s, registers in states.items() for r in registers]
+    with f.loop(start, end, step, accumulators=flat) as loop:
+        inside = Carrying(loop.index, _dealt(states, loop.carried))
+        yield inside
+        loop.carry(*(r for registers in inside.states.values() for r in registers))
+    inside.states = _dealt(states, loop.results)
+
+
+def _dealt(states: dict[Store, list[str]], flat: Sequence[str]) -> dict[Store, list[str]]:
+    rest = iter(flat)
+    return {s: [next(rest) for _ in registers] for s, registers in states.items()}
+
+
+class Innermost:
+    """The innermost loop: vectors in a main loop of several copies, then what is left."""
+
+    def __init__(self, nest: Nest, pointers: list[str]) -> None:
+        self.nest = nest
+        self.f = nest.f
+        self.pointers = pointers
+        self.kernel = nest.kernel
+        self.inner = nest.rank - 1
+        self.masked = nest.f.module.target.vector_bytes == 64
+        length = sum(op_length(v) for v in nest.body if nest.level[v] == nest.rank)
+        self.copies = next((n for limit, n in _COPIES if length <= limit), 1)
+        extent = self.kernel.extents[self.inner]
+        short = isinstance(extent, int) and extent <= nest.lanes
+        if self.masked and (length > _LONG_BODY or short):
+            self.copies = 0
+        self.uniform: dict[Value, Register] = {}
+        self.steps: dict[tuple[int, bool], str] = {}
+        if nest.lanes > 1:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Before the loop: what is the same in all lanes, and the offsets of lanes far apart."""
+        nest, lanes = self.nest, Lanes(self.f, self.nest.lanes)
+        for value in self._from_outside():
+            types = [register_type(value.dtype)] * 2
+            self.uniform[value] = lanes.spread(nest.outside.lower(value), types)
+        for k, access in enumerate(nest.accesses):
+            stride = access.strides[self.inner]
+            for masked in (False, True):
+                if needs_steps(access.buffer.dtype, stride, masked):
+                    made = self.steps.get((k, False)) or lanes.steps(nest.size(stride))
+                    self.steps[k, masked] = made
+
+    def _from_outside(self) -> list[Value]:
+        """Values of outer levels that the vector code uses."""
+        nest = self.nest
+        inner = [v for v in nest.body if nest.level[v] == nest.rank]
+        used = [a for v in inner if v.op is not None for a in v.op.args]
+        used += nest.kernel.roots()
+        sources = {s.handle for s in nest.kernel.sources}
+        outer = {v: None for v in used if nest.level.get(v, 0) < nest.rank and v.literal is None}
+        return [v for v in outer if v not in sources]
+
+    # --- loops ----------------------------------------------------------------------------------
+    def emit(
+        self, begin: str, end: str, states: dict[Store, list[str]]
+    ) -> dict[Store, list[str]]:
+        """The loop from `begin` to `end`; `states` are the reductions begun outside it."""
+        lanes = self.nest.lanes
+        if lanes == 1:
+            return self._sweep(begin, end, 1, 1, states, masked=False)
+        if not self.copies:
+            return self._sweep(begin, end, lanes, 1, states, masked=True)
+        step = self.copies * lanes
+        middle = self._whole(begin, end, step)
+        if middle != begin:
+            states = self._sweep(begin, middle, step, self.copies, states, masked=False)
+        if middle == end:
+            return states
+        if self.masked:
+            return self._sweep(middle, end, lanes, 1, states, masked=True, few=True)
+        return self._one_by_one(middle, end, states)
+
+    def _whole(self, begin: str, end: str, step: int) -> str:
+        """Where the last whole step from `begin` to `end` ends."""
+        if begin.isdigit() and end.isdigit():
+            return str(int(begin) + (int(end) - int(begin)) // step * step)
+        span = end if begin == "0" else self.f.emit(f"sub i64 {end}, {begin}")
+        whole = self.f.emit(f"and i64 {span}, {-step}")
+        return whole if begin == "0" else self.f.emit(f"add i64 {begin}, {whole}")
+
+    def _sweep(
+        self,
+        begin: str,
+        end: str,
+        step: int,
+        copies: int,
+        states: dict[Store, list[str]],
+        *,
+        masked: bool,
+        few: bool = False,
+    ) -> dict[Store, list[str]]:
+        """Steps of `copies` bodies. Compensated sums go block by block, unless steps are `few`."""
+        accumulators = self.nest.accumulators
+        if few or not any(accumulators[s].is_compensated for s in states):
+            return self._block(begin, end, step, copies, states, masked)
+        with carrying(self.f, begin, end, BLOCK * step, accumulators, states) as loop:
+            last = self.f.minimum(self.f.emit(f"add i64 {loop.index}, {BLOCK * step}"), end)
+            loop.states = self._block(loop.index, last, step, copies, loop.states, masked)
+        return loop.states
+
+    def _block(
+        self,
+        begin: str,
+        end: str,
+        step: int,
+        copies: int,
+        states: dict[Store, list[str]],
+        masked: bool,
+    ) -> dict[Store, list[str]]:
+        accumulators = self.nest.accumulators
+        partials = {s: [r for _ in range(copies) for r in accumulators[s].identity()]
+                    for s in states}  # fmt: skip
+        with carrying(self.f, begin, end, step, accumulators, partials) as loop:
+            loop.states = self._copies(loop, end, copies, masked)
+        return {s: accumulators[s].absorb(states[s], self._by_copy(s, registers))
+                for s, registers in loop.states.items()}  # fmt: skip
+
+    def _by_copy(self, item: Store, registers: list[str]) -> list[list[str]]:
+        parts = self.nest.accumulators[item].parts
+        return [registers[k : k + parts] for k in range(0, len(registers), parts)]
+
+    def _copies(
+        self, loop: Carrying, end: str, copies: int, masked: bool
+    ) -> dict[Store, list[str]]:
+        mask = self._mask(loop.index, end) if masked else None
+        after: dict[Store, list[str]] = {s: [] for s in loop.states}
+        at = self._moved(loop.index)
+        for copy in range(copies):
+            partials = {s: self._by_copy(s, r)[copy] for s, r in loop.states.items()}
+            results = self._body(loop.index, at, copy, mask, partials)
+            for item, registers in results.items():
+                after[item] += registers
+        return after
+
+    def _one_by_one(
+        self, begin: str, end: str, states: dict[Store, list[str]]
+    ) -> dict[Store, list[str]]:
+        """The rest on targets without masks. What it adds to a reduction goes to its first lane."""
+        single = {s: Accumulator(self.f, s, 1) for s in states}
+        partials = {s: single[s].identity() for s in states}
+        with carrying(self.f, begin, end, 1, single, partials) as loop:
+            at = self._moved(loop.index)
+            loop.states = self._scalar_body(loop.index, at, loop.states, single)
+        after = {}
+        for item, registers in loop.states.items():
+            wide = self.nest.accumulators[item]
+            one = register_type(wide.dtype)
+            filled = [
+                self.f.emit(f"insertelement {wide.type} {identity}, {one} {register}, i64 0")
+                for identity, register in zip(wide.identity(), registers, strict=True)
+            ]
+            after[item] = wide.absorb(states[item], [filled])
+        return after
+
+    def _mask(self, index: str, end: str) -> str:
+        """The lanes before the end."""
+        f, count = self.f, self.nest.lanes
+        left = f.minimum(f.emit(f"sub i64 {end}, {index}"), count)
+        lanes = Lanes(f, count)
+        limit = lanes.spread(f.emit(f"trunc i64 {left} to i32"), ["i32"])
+        return f.emit(f"icmp slt {vector_of('i32', count)} {lanes.numbers('i32')}, {limit}")
+
+    def _moved(self, index: str) -> list[str]:
+        return [self.nest.along(p, a.strides[self.inner], index)
+                for p, a in zip(self.pointers, self.nest.accesses, strict=True)]  # fmt: skip
+
+    # --- the body -------------------------------------------------------------------------------
+    def _body(
+        self,
+        index: str,
+        at: list[str],
+        copy: int,
+        mask: str | None,
+        partials: dict[Store, list[str]],
+    ) -> dict[Store, list[str]]:
+        """One copy of the body, `copy` vectors after `index`."""
+        nest, f, lanes = self.nest, self.f, Lanes(self.f, self.nest.lanes, mask)
+        if lanes.count == 1:
+            return self._scalar_body(index, at, partials, nest.accumulators)
+        moved = [self._after(p, a, copy * lanes.count)
+                 for p, a in zip(at, nest.accesses, strict=True)]  # fmt: skip
+        bindings: dict[Value, Register] = dict(self.uniform)
+        if copy:
+            index = f.emit(f"add nuw nsw i64 {index}, {copy * lanes.count}")
+        here = f"{lanes.spread(index, ['i64'])}"
+        vector = vector_of("i64", lanes.count)
+        bindings[self.kernel.iterators[-1]] = f.emit(
+            f"add {vector} {here}, {lanes.numbers('i64')}"
+        )
+        masked = mask is not None
+        for k, item in enumerate(self.kernel.loads):
+            if nest.level[item.leaf] == nest.rank:
+                stride = item.access.strides[self.inner]
+                bindings[item.leaf] = lanes.load(
+                    moved[k], item.leaf.dtype, stride, self.steps.get((k, masked))
+                )
+        lowering = ScalarLowering(f, bindings, nest.contract, lanes.count)
+        for value in nest.body:
+            if (value.op is not None and value.op.definition is ELEMENT
+                    and nest.level[value] == nest.rank):  # fmt: skip
+                bindings[value] = self._gathered(value, lanes, lowering, index)
+        steps = {k: s for (k, m), s in self.steps.items() if m == masked}
+        nest.store_all(lanes, lowering, moved, steps)
+        return {s: nest.accumulators[s].add(before, lowering.lower(s.value), mask)
+                for s, before in partials.items()}  # fmt: skip
+
+    def _scalar_body(
+        self,
+        index: str,
+        at: list[str],
+        partials: dict[Store, list[str]],
+        accumulators: Mapping[Store, Accumulator],
+    ) -> dict[Store, list[str]]:
+        """The body on one element."""
+        nest = self.nest
+        saved = nest.outside, nest.registers
+        nest.registers = dict(nest.registers)
+        nest.outside = ScalarLowering(self.f, nest.registers, nest.contract)
+        nest.registers[self.kernel.iterators[-1]] = index
+        nest.compute(nest.rank, at)
+        nest.store_all(Lanes(self.f, 1), nest.outside, at, {})
+        after = {s: accumulators[s].add(before, nest.outside.lower(s.value), None)
+                 for s, before in partials.items()}  # fmt: skip
+        nest.outside, nest.registers = saved
+        return after
+
+    def _after(self, pointer: str, access: Access, elements: int) -> str:
+        stride = access.strides[self.inner]
+        if not elements or is_zero(stride):
+            return pointer
+        if isinstance(stride, int):
+            return self.f.offset(pointer, elements * stride)
+        return self.nest.along(pointer, stride, str(elements))
+
+    def _gathered(
+        self, value: Value, lanes: Lanes, lowering: ScalarLowering, index: str
+    ) -> Register:
+        """Elements of a source at computed indices: neighbours where only the last index moves,
+        with the loop."""
+        nest = self.nest
+        assert value.op is not None
+        handle, *indices = value.op.args
+        view = nest.source(handle).view
+        pointer = nest.pointer(view.buffer, view.offset)
+        offsets: str | None = None
+        vector = vector_of("i64", lanes.count)
+        for at, stride in zip(indices, view.strides, strict=True):
+            if nest.level.get(at, 0) < nest.rank:
+                register = nest.outside.lower(at)
+                assert isinstance(register, str)
+                pointer = nest.along(pointer, stride, register)
+            elif at is self.kernel.iterators[-1] and stride == value.dtype.itemsize and (
+                len(indices) == 1 or (offsets is None and at is indices[-1])
+            ):  # fmt: skip
+                pointer = nest.along(pointer, stride, index)
+                if needs_steps(value.dtype, stride, lanes.mask is not None):
+                    offsets = lanes.steps(str(stride))
+            else:
+                spread = lanes.spread(nest.size(stride), ["i64"])
+                step = self.f.emit(f"mul {vector} {lowering.lower(at)}, {spread}")
+                offsets = step if offsets is None else (
+                    self.f.emit(f"add {vector} {offsets}, {step}")
+                )  # fmt: skip
+        if offsets is None:
+            return lanes.load(pointer, value.dtype, value.dtype.itemsize, None)
+        return lanes.gather(lanes.pointers(pointer, offsets), value.dtype)

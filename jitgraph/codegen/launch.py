@@ -1,0 +1,301 @@
+"""Runs the function of a kernel or a row nest: all at once, or in chunks on several threads.
+
+    f(..., 0, n)    =>    parallel_for(f.task, context, chunks): f(..., begin(chunk), end(chunk))
+
+How many chunks there are depends on the sizes of the arrays and on nothing else, so a result is
+the same for every number of threads. What all chunks accumulate into (the *totals*: sums over the
+split loop) each of them has a copy of; the copies are joined in order when all are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jitgraph.codegen.llvm import FunctionBuilder
+from jitgraph.codegen.nests import NestFunction, emit_nest, kept_inside
+from jitgraph.codegen.reductions import Accumulator
+from jitgraph.codegen.scalar import load, op_length, register_type, store
+from jitgraph.ir.kernel import Buffer, Kernel, Rows, Slot, Store
+from jitgraph.ir.opdef import Shape, Size
+
+if TYPE_CHECKING:
+    from jitgraph.codegen.program import ProgramEmitter
+
+#: Work of a chunk, in eighths of a vector instruction: some ten microseconds.
+GRAIN = 8 * 20_000
+MOST_CHUNKS = 64
+#: Copies of totals take no more memory than this.
+MOST_COPIES = 1 << 20
+#: Chunks of the innermost loop begin at multiples of this many elements.
+UNIT = 64
+#: A loop that is known to be shorter is not worth splitting.
+_SHORT = 4 * UNIT
+PARALLEL_FOR = "declare void @parallel_for(ptr, ptr, i64)"
+
+
+def split_loop(work: Kernel | Rows) -> int | None:
+    """The loop whose rounds go to different threads, if any: the outermost one that nothing is
+    summed over, else the outermost."""
+    if isinstance(work, Rows):
+        scattered = any(s.indices for k in work.kernels for s in k.stores)
+        return None if scattered else 0
+    rank = len(work.extents)
+    if not rank or any(s.indices for s in work.stores):
+        return None
+    reduced = frozenset().union(*(s.reduced for s in work.stores))
+    for loop in range(rank):
+        extent = work.extents[loop]
+        short = loop == rank - 1 and isinstance(extent, int) and extent < _SHORT
+        if loop not in reduced and not (short and reduced):
+            return loop
+    return 0
+
+
+def totals_of(work: Kernel | Rows, split: int) -> dict[Buffer, Store]:
+    """What the rounds of the split loop accumulate into together."""
+    kernels = work.kernels if isinstance(work, Rows) else (work,)
+    split_loops = range(work.depth) if isinstance(work, Rows) else (split,)
+    found = {s.access.buffer: s for k in kernels for s in k.stores
+             if not s.reduced.isdisjoint(split_loops)}  # fmt: skip
+    return dict(sorted(found.items(), key=lambda item: item[0].number))
+
+
+def cost(kernel: Kernel, vector_bytes: int) -> int:
+    """About how long a point of the domain takes, in eighths of a vector instruction."""
+    instructions = sum(map(op_length, kernel.body())) + 2 * len(kernel.accesses())
+    widest = max((s.value.dtype.itemsize for s in kernel.stores), default=8)
+    return max(8 * instructions * widest // vector_bytes, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """Memory of which each chunk has its own: where that of the first begins, and the bytes from
+    each to the next."""
+
+    base: str
+    size: str
+
+
+class Launcher:
+    """Emits the launches of a program, into its function."""
+
+    def __init__(self, program: ProgramEmitter) -> None:
+        self.program = program
+        self.f = program.f
+
+    def launch(self, work: Kernel | Rows, name: str) -> None:
+        """Emit the function for the work, and the code that runs it."""
+        p = self.program
+        split = split_loop(work)
+        if split is not None and self._is_small(work):
+            split = None
+        made = emit_nest(
+            p.module, work, name, p.memory, split=split, contract=p.contract
+        )
+        kernels = work.kernels if isinstance(work, Rows) else (work,)
+        if split is None:
+            copies = self._locals(work, "1")
+            self._call(made, {k: c.base for k, c in copies.items()}, ())
+            return
+        extent = p.size(kernels[0].extents[split])
+        unit = UNIT if isinstance(work, Kernel) and split == len(work.extents) - 1 else 1
+        totals = totals_of(work, split)
+        copied = {b: self._bytes(b.extents, b.dtype.itemsize) for b in totals}
+        chunks = self._chunks(kernels, extent, unit, copied)
+        copies = self._locals(work, chunks)
+        several, once, done = (self.f.label(n) for n in ("several", "once", "done"))
+        self.f.branch_if(self.f.emit(f"icmp sgt i64 {chunks}, 1"), several, once)
+        self.f.block(several)
+        copies_of_totals = self._copies(copied, chunks, 1) if totals else {}
+        for buffer, item in totals.items():
+            if not item.in_register:
+                self._fill(item, copies_of_totals[p.memory.key(buffer)], chunks)
+        self._parallel(made, copies | copies_of_totals, chunks, extent, unit)
+        for buffer, item in totals.items():
+            self._join(item, buffer, copies_of_totals[p.memory.key(buffer)], chunks)
+        self.f.branch(done)
+        self.f.block(once)
+        self._call(made, {k: c.base for k, c in copies.items()}, ("i64 0", f"i64 {extent}"))
+        self.f.block(done)
+
+    # --- how much -------------------------------------------------------------------------------
+    def _is_small(self, work: Kernel | Rows) -> bool:
+        """Whether one chunk is known to be enough."""
+        kernels = work.kernels if isinstance(work, Rows) else (work,)
+        total = 0
+        for kernel in kernels:
+            points = 1
+            for extent in kernel.extents:
+                if not isinstance(extent, int):
+                    return False
+                points *= extent
+            total += points * cost(kernel, self.program.module.target.vector_bytes)
+        return total < 2 * GRAIN
+
+    def _chunks(
+        self, kernels: Sequence[Kernel], extent: str, unit: int, copied: dict[Buffer, str]
+    ) -> str:
+        f, p = self.f, self.program
+        total = "0"
+        for kernel in kernels:
+            price = cost(kernel, p.module.target.vector_bytes)
+            total = p.plus(total, p.product_of((*kernel.extents, price)))
+        chunks = f.minimum(f.emit(f"sdiv i64 {total}, {GRAIN}"), MOST_CHUNKS)
+        if unit > 1:
+            extent = f.emit(f"sdiv i64 {p.plus(extent, str(unit - 1))}, {unit}")
+        chunks = f.minimum(chunks, extent)
+        bytes_ = "0"
+        for size in copied.values():
+            bytes_ = p.plus(bytes_, size)
+        if copied:
+            chunks = f.minimum(chunks, f.emit(f"sdiv i64 {MOST_COPIES}, {f.maximum(bytes_, 1)}"))
+        return f.maximum(chunks, 1)
+
+    # --- memory ---------------------------------------------------------------------------------
+    def _bytes(self, extents: Shape, itemsize: int) -> str:
+        p = self.program
+        return p.rounded(p.product_of((*extents, itemsize)))
+
+    def _locals(self, work: Kernel | Rows, chunks: str) -> dict[str, _Copies]:
+        """Memory for the locals that the function does not keep on its stack."""
+        if not isinstance(work, Rows):
+            return {}
+        p, kept = self.program, kept_inside(work)
+        sizes: dict[Buffer, str] = {}
+        for buffer in work.locals:
+            if buffer in kept:
+                continue
+            factors = (*buffer.extents, buffer.dtype.itemsize)
+            size = p.product_of(factors)
+            if not size.isdigit():
+                # Where there are no rows, a row may have any size.
+                largest: Size = next(e for e in factors if not isinstance(e, int))
+                copies = (*work.shared, *factors)
+                p.require_sane(Slot(buffer.name, largest, copies))
+                none = self.f.emit(f"icmp eq i64 {p.product_of(work.shared)}, 0")
+                size = self.f.emit(f"select i1 {none}, i64 0, i64 {size}")
+            sizes[buffer] = p.rounded(size)
+        return self._copies(sizes, chunks, 0) if sizes else {}
+
+    def _copies(self, sizes: dict[Buffer, str], chunks: str, use: int) -> dict[str, _Copies]:
+        """A block of memory with a copy of each buffer for each chunk."""
+        p, f = self.program, self.f
+        offsets, total = [], "0"
+        for size in sizes.values():
+            offsets.append(total)
+            total = p.plus(total, size)
+        whole = f.emit(f"mul i64 {total}, {chunks}")
+        base = p.stack_or_heap(whole, p.space[use], p.space_cell())
+        return {
+            p.memory.key(buffer): _Copies(base if at == "0" else f.offset(base, at), total)
+            for buffer, at in zip(sizes, offsets, strict=True)
+        }
+
+    # --- calls ----------------------------------------------------------------------------------
+    def _arguments(self, made: NestFunction, own: dict[str, str]) -> list[str]:
+        """Typed arguments; `own` are pointers that are not the program's."""
+        p = self.program
+        keys = [p.memory.key(b) for b in made.buffers]
+        arguments = [
+            f"ptr {own[key] if key in own else p.pointer(buffer)}"
+            for key, buffer in zip(keys, made.buffers, strict=True)
+        ]
+        for scalar in made.scalars:
+            register = p.register(scalar)
+            parts = [register] if isinstance(register, str) else register
+            arguments += [f"{register_type(scalar.dtype)} {part}" for part in parts]
+        return arguments
+
+    def _call(self, made: NestFunction, own: dict[str, str], bounds: Sequence[str]) -> None:
+        arguments = [*self._arguments(made, own), *bounds]
+        self.f.do(f"call void {made.name}({', '.join(arguments)})")
+
+    def _parallel(
+        self, made: NestFunction, own: dict[str, _Copies], chunks: str, extent: str, unit: int
+    ) -> None:
+        """Put the arguments where the task finds them, and run it for all chunks."""
+        f, p = self.f, self.program
+        arguments = self._arguments(made, {key: c.base for key, c in own.items()})
+        keys: list[str] = [p.memory.key(b) for b in made.buffers]
+        cells = [f"i64 {chunks}", f"i64 {extent}", *arguments]
+        strides = {k: own[key].size for k, key in enumerate(keys) if key in own}
+        cells += [f"i64 {size}" for size in strides.values()]
+        context = f.emit(f"alloca [{len(cells)} x i64]", "context")
+        for k, cell in enumerate(cells):
+            f.do(f"store {cell}, ptr {f.offset(context, 8 * k)}")
+        task = self._task(made, [a.rsplit(" ", 1)[0] for a in arguments], list(strides), unit)
+        p.module.use("pool", "parallel_for", PARALLEL_FOR)
+        f.do(f"call void @parallel_for(ptr {task}, ptr {context}, i64 {chunks})")
+
+    def _task(
+        self, made: NestFunction, types: Sequence[str], copied: Sequence[int], unit: int
+    ) -> str:
+        """The function that runs one chunk."""
+        name = f"{made.name[1:]}.task"
+        f = FunctionBuilder(
+            self.program.module, name, ["ptr %context", "i64 %chunk"], internal=True,
+            passes=self.f.passes,
+        )  # fmt: skip
+
+        def cell(k: int, type_: str) -> str:
+            return f.emit(f"load {type_}, ptr {f.offset('%context', 8 * k)}")
+
+        chunks, extent = cell(0, "i64"), cell(1, "i64")
+        registers = [cell(k, type_) for k, type_ in enumerate(types, 2)]
+        for k, at in enumerate(copied):
+            by = f.emit(f"mul i64 %chunk, {cell(2 + len(types) + k, 'i64')}")
+            registers[at] = f.offset(registers[at], by)
+        following = f.emit("add i64 %chunk, 1")
+        begin, end = (self._bound(f, chunk, chunks, extent, unit)
+                      for chunk in ("%chunk", following))  # fmt: skip
+        arguments = [f"{t} {r}" for t, r in zip(types, registers, strict=True)]
+        arguments += [f"i64 {begin}", f"i64 {end}"]
+        f.do(f"call void {made.name}({', '.join(arguments)})")
+        f.do("ret void")
+        return f.name
+
+    @staticmethod
+    def _bound(f: FunctionBuilder, chunk: str, chunks: str, extent: str, unit: int) -> str:
+        """Where a chunk begins: at a multiple of the unit, the last one's end at the extent."""
+        units = extent
+        if unit > 1:
+            units = f.emit(f"sdiv i64 {f.emit(f'add i64 {extent}, {unit - 1}')}, {unit}")
+        at = f.emit(f"sdiv i64 {f.emit(f'mul i64 {chunk}, {units}')}, {chunks}")
+        return at if unit == 1 else f.minimum(f.emit(f"mul i64 {at}, {unit}"), extent)
+
+    # --- totals ---------------------------------------------------------------------------------
+    def _fill(self, item: Store, copies: _Copies, chunks: str) -> None:
+        """Copies of a total begin with what adding changes nothing."""
+        f, dtype = self.f, item.value.dtype
+        accumulator = Accumulator(f, item, 1)
+        neutral = accumulator.neutral()
+        count = self.program.product_of(item.access.buffer.extents)
+        with f.loop(0, chunks, name="copy") as copy:
+            start = f.offset(copies.base, f.emit(f"mul i64 {copy}, {copies.size}"))
+            with f.loop(0, count, name="cell") as cell:
+                at = f.offset(start, f.emit(f"mul i64 {cell}, {dtype.itemsize}"))
+                store(f, neutral, at, dtype)
+
+    def _join(self, item: Store, buffer: Buffer, copies: _Copies, chunks: str) -> None:
+        """All copies of a total combined, in order, with what is there already."""
+        f, dtype = self.f, item.value.dtype
+        accumulator = Accumulator(f, item, 1)
+        home = self.program.pointer(buffer)
+        with f.loop(0, self.program.product_of(buffer.extents), name="cell") as cell:
+            offset = f.emit(f"mul i64 {cell}, {dtype.itemsize}")
+            at = f.offset(home, offset)
+            state = accumulator.initial()
+            if not item.in_register:
+                before = load(f, at, dtype)
+                seen = accumulator.add(accumulator.identity(), before, None)
+                state = accumulator.absorb(state, [seen])
+            first = f.offset(copies.base, offset)
+            carried = list(zip(accumulator.types(), state, strict=True))
+            with f.loop(0, chunks, name="copy", accumulators=carried) as copy:
+                from_ = f.offset(first, f.emit(f"mul i64 {copy}, {copies.size}"))
+                more = accumulator.add(accumulator.identity(), load(f, from_, dtype), None)
+                copy.carry(*accumulator.absorb(copy.carried, [more]))
+            store(f, accumulator.result(copy.results), at, dtype)
+
