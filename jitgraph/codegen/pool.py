@@ -69,8 +69,12 @@ def pool_library(target: Target) -> Compiled:
 
 @cache
 def _library(target: Target) -> Compiled:
+    return _started(_text(target), target)
+
+
+def _started(text: str, target: Target) -> Compiled:
     # A few branches around atomic operations: optimising them takes 100 ms and gains nothing.
-    code = compile_ir(_text(target), target, level=0)
+    code = compile_ir(text, target, level=0)
     start = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     start(code.address("pool_start"))(
         ctypes.addressof(config.num_threads_cell), usable_cpus(), _rounds_of_patience(code)
