@@ -71,7 +71,10 @@ def pool_library(target: Target) -> Compiled:
 @cache
 def _library(target: Target) -> Compiled:
     # A few branches around atomic operations: optimising them takes 100 ms and gains nothing.
-    code = cached_library("pool", lambda: _text(target), target, passes="quick")
+    return _started(cached_library("pool", lambda: _text(target), target, passes="quick"))
+
+
+def _started(code: Compiled) -> Compiled:
     start = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     start(code.address("pool_start"))(
         ctypes.addressof(config.num_threads_cell), usable_cpus(), _rounds_of_patience(code)

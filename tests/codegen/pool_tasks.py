@@ -1,13 +1,14 @@
 """Native tasks for the thread pool, and native code that calls it faster than Python can."""
 
 import ctypes
+import re
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
+from jitgraph.codegen import pool
 from jitgraph.codegen.llvm import Compiled, compile_ir
-from jitgraph.codegen.pool import pool_library
 from jitgraph.codegen.target import host
 
 #: stress() calls with fewer chunks than this; its counts have this length.
@@ -181,31 +182,65 @@ over:
 """
 
 
+# Inserted before each step that other threads can see: now and then, let others go first.
+_PERTURB = """
+declare i32 @sched_yield()
+declare i32 @usleep(i32)
+@draws = internal global i64 0
+define internal void @perturb() {
+  %draw = atomicrmw add ptr @draws, i64 1 monotonic
+  %product = mul i64 %draw, -7046029254386353131
+  %random = lshr i64 %product, 56
+  switch i64 %random, label %over [ i64 0, label %sleep  i64 1, label %sleep
+                                    i64 2, label %yield  i64 3, label %yield ]
+sleep:
+  call i32 @usleep(i32 20)
+  br label %over
+yield:
+  call i32 @sched_yield()
+  br label %over
+over:
+  ret void
+}
+"""
+
+
 @cache
-def tasks() -> Compiled:
-    """The tasks, linked with the pool."""
-    imports = {"parallel_for": pool_library(host()).address("parallel_for")}
+def perturbed_pool() -> Compiled:
+    """A pool whose threads stop at any point where it matters what the others do meanwhile."""
+    visible = re.compile(r"^(?=  .*(?: atomic |atomicrmw|cmpxchg|call i32 @pthread_))", re.M)
+    text = visible.sub("  call void @perturb()\n", pool._text(host()))
+    return pool._started(compile_ir(text + _PERTURB, host(), passes="quick"))
+
+
+@cache
+def tasks(code: Compiled) -> Compiled:
+    """The tasks, linked with a pool."""
+    imports = {"parallel_for": code.address("parallel_for")}
     return compile_ir(_TASKS + _STRESS, host(), imports=imports)
 
 
 def parallel_for(task: str, context: npt.NDArray[np.int64], chunks: int) -> None:
     """Run a task. Without the GIL, as all calls through ctypes."""
+    code = pool.pool_library(host())
     signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-    function = signature(pool_library(host()).address("parallel_for"))
-    function(tasks().address(task), context.ctypes.data, chunks)
+    function = signature(code.address("parallel_for"))
+    function(tasks(code).address(task), context.ctypes.data, chunks)
 
 
-def meet(threads: int, joins: int) -> int:
+def meet(threads: int, joins: int, on: Compiled | None = None) -> int:
     """How many chunks met all others, in so many rendezvous of as many threads."""
     context = np.zeros(3, dtype=np.int64)
     context[0] = threads
+    code = tasks(on or pool.pool_library(host()))
     signature = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
-    signature(tasks().address("meet"))(context.ctypes.data, joins)
+    signature(code.address("meet"))(context.ctypes.data, joins)
     return int(context[1])
 
 
-def stress(joins: int, seed: int) -> int:
+def stress(joins: int, seed: int, on: Compiled | None = None) -> int:
     """The number of faults in so many calls of random size, none if all is well."""
     counts = np.zeros(MOST_CHUNKS, dtype=np.int64)
+    code = tasks(on or pool.pool_library(host()))
     signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, *[ctypes.c_int64] * 2)
-    return int(signature(tasks().address("stress"))(counts.ctypes.data, joins, seed))
+    return int(signature(code.address("stress"))(counts.ctypes.data, joins, seed))

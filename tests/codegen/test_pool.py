@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pool_tasks import meet, parallel_for, stress, tasks
+from pool_tasks import meet, parallel_for, perturbed_pool, stress
 
 from jitgraph.codegen import pool
 from jitgraph.codegen.pool import pool_library
@@ -59,6 +59,14 @@ def test_threads_work_at_the_same_time(threads: int) -> None:
     """Each chunk waits for all others, so each needs a thread of its own: no wakeup is lost."""
     with config.override(num_threads=threads):
         assert meet(threads, joins=1000) == 1000 * threads
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_any_order_of_steps(threads: int) -> None:
+    """Threads stop now and then before each step that others see, which opens every race."""
+    with config.override(num_threads=threads):
+        assert stress(3000, seed=threads, on=perturbed_pool()) == 0
+        assert meet(threads, joins=3000, on=perturbed_pool()) == 3000 * threads
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -207,16 +215,20 @@ def test_workers_leave_signals_to_python() -> None:
 
 
 def test_starting_workers_leaves_the_callers_signals_alone() -> None:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    with config.override(num_threads=2 * max(THREADS)):  # more than any other test
-        assert meet(2 * max(THREADS), joins=1) == 2 * max(THREADS)
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    threads = 2 * max(THREADS)  # more than any other test
+
+    def blocked_after_a_start() -> set[signal.Signals | int]:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [signal.SIGUSR1])
+        assert meet(threads, joins=1) == threads
+        return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    with config.override(num_threads=threads), ThreadPoolExecutor(1) as executor:
+        assert executor.submit(blocked_after_a_start).result() == {signal.SIGUSR1}
 
 
 def test_one_pool_for_all_threads() -> None:
     with ThreadPoolExecutor(4) as executor:
         assert len({id(p) for p in executor.map(pool_library, [host()] * 8)}) == 1
-    assert tasks() is tasks()
 
 
 def test_other_processors() -> None:
