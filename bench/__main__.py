@@ -37,6 +37,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", help=f"of {', '.join(PEERS)}")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--verify", action="store_true", help="compare results, time nothing")
     parser.add_argument("--jitgraph", type=Path, default=ROOT, help="checkout to measure")
     parser.add_argument("--baseline", type=Path, help="another checkout of jitgraph, beside it")
     parser.add_argument("--out", type=Path, help=f"folder of the report ({RESULTS} for whole runs)")
@@ -106,8 +107,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if given.baseline and "baseline" not in peers:
         peers.insert(1, "baseline")
     effort = measure.QUICK if given.quick else measure.FULL
-    if given.rounds:
-        effort = Effort(given.rounds, effort.seconds, effort.setup_timeout)
+    if given.rounds is not None or given.verify:
+        rounds = 0 if given.verify else given.rounds
+        effort = Effort(rounds, effort.seconds, effort.setup_timeout, min(rounds, 3))
     checkouts = {"jitgraph": given.jitgraph.resolve()}
     if given.baseline:
         checkouts["baseline"] = given.baseline.resolve()

@@ -102,7 +102,10 @@ def disagreement(case: Case, got: Sequence[Array], wanted: Sequence[Array]) -> s
     for a, b in zip(got, wanted, strict=True):
         if a.shape != b.shape:
             return f"shape {a.shape}, not {b.shape}"
-        if a.dtype.kind == "f" and b.dtype.kind == "f":
+        if differing := case.options.get("differing"):
+            if (share := float(np.mean(a != b))) > differing:
+                return f"{share:.2%} of the elements differ"
+        elif a.dtype.kind == "f" and b.dtype.kind == "f":
             allowed = min((d.itemsize for d in dtypes if d.kind == "f"), default=8)
             if a.dtype.itemsize != allowed:
                 return f"computed in {a.dtype}"

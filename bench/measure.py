@@ -84,10 +84,11 @@ def measured(
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(set_up, fleet))
     for peer in fleet:
-        if not outcomes[peer].word:
+        if not outcomes[peer].word and effort.rounds:
             tell(f"{peer} warms up")
             _warm_up(fleet[peer], outcomes[peer], effort)
-    _rounds({p: fleet[p] for p in fleet if not outcomes[p].word}, outcomes, effort, tell)
+    if effort.rounds:
+        _rounds({p: fleet[p] for p in fleet if not outcomes[p].word}, outcomes, effort, tell)
     for process in fleet.values():
         if not process.missing:
             _ask(process, Outcome(), "drop", 60)

@@ -43,7 +43,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 def cell(outcome: Outcome) -> str:
     """A time, or the word."""
-    return outcome.word or duration(outcome.median)
+    return outcome.word or (duration(outcome.median) if outcome.seconds else "right")
 
 
 def line(case: Case, outcomes: Outcomes) -> str:

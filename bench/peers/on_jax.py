@@ -46,6 +46,8 @@ class Adapter(Peer):
     def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
         if case.state:
             return self._step(case, arrays)
+        if case.options.get("update"):
+            return self._update(arrays)
         arguments = [a if scalar(a) else jnp.asarray(a) for a in arrays]
         function = jax.jit(program(case))
         first = function(*arguments)
@@ -55,6 +57,19 @@ class Adapter(Peer):
             statement, names = call(function, arguments)
             statement, names = f"wait({statement})", {**names, "wait": jax.block_until_ready}
         return Prepared(statement, names, lambda: results(first))
+
+    def _update(self, arrays: list[Any]) -> Prepared:
+        add = jax.jit(jnp.add, donate_argnums=0)
+        x, total = jnp.asarray(arrays[0]), jnp.zeros_like(arrays[0])
+
+        def update() -> None:
+            nonlocal total
+            total = add(total, x)
+
+        update()
+        value = np.array(total)
+        names = {"f": update, "wait": lambda: total.block_until_ready()}
+        return Prepared("f(); wait()", names, lambda: [value])
 
     def _step(self, case: Case, arrays: list[Any]) -> Prepared:
         def descend(parameters: Any, data: Any) -> Any:

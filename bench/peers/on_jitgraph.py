@@ -72,6 +72,8 @@ class Adapter(Peer):
         return jg.__version__
 
     def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
+        if case.options.get("update"):
+            return self._update(arrays)
         function, arguments = compiled(case, arrays)
         if isinstance(function, _Stateful):
             step, shared = function.function, function.shared
@@ -79,8 +81,6 @@ class Adapter(Peer):
             second = [step(*arguments), *(p.get_value() for p in shared)]
             statement, names = call(step, arguments)
             return Prepared(statement, names, lambda: results(second))
-        if case.options.get("update"):
-            return self._update(arrays)
         statement, names = call(function, arguments)
         return Prepared(statement, names, lambda: results(function(*arguments)))
 

@@ -24,20 +24,25 @@ NAMESPACE = Names(
 class Adapter(Peer):
     """Runs the program as it is written."""
 
-    namespace: Any = NAMESPACE
-
     def version(self) -> str:
         return np.__version__
 
     def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
         if case.state:
             return self._step(case, arrays)
-        function = getattr(np, case.options.get("ufunc", ""), None) or case.hand(self.namespace)
+        if case.options.get("update"):
+            return self._update(arrays)
+        function = getattr(np, case.options.get("ufunc") or "", None) or case.hand(NAMESPACE)
         statement, names = call(function, arrays)
         return Prepared(statement, names, lambda: results(function(*arrays)))
 
+    def _update(self, arrays: list[Any]) -> Prepared:
+        total = np.zeros_like(arrays[0])
+        return Prepared("f(total, a, total)", {"f": np.add, "total": total, "a": arrays[0]},
+                        lambda: results(arrays[0]))  # fmt: skip
+
     def _step(self, case: Case, arrays: list[Any]) -> Prepared:
-        program, rate = case.hand(self.namespace), case.rate
+        program, rate = case.hand(NAMESPACE), case.rate
         parameters, data = [a.copy() for a in arrays[: case.state]], arrays[case.state :]
 
         def step() -> Any:
@@ -47,5 +52,5 @@ class Adapter(Peer):
             return cost
 
         return Prepared("f()", {"f": step}, lambda: [
-            np.asarray(a, arrays[0].dtype) for a in descended(case, self.namespace, arrays, 2)
+            np.asarray(a, arrays[0].dtype) for a in descended(case, NAMESPACE, arrays, 2)
         ])  # fmt: skip
