@@ -139,7 +139,7 @@ def chosen(cases: Iterable[Case], patterns: Sequence[str], quick: bool) -> list[
     """Cases whose name or group matches a pattern (all without patterns)."""
     found = [
         c for c in cases
-        if not patterns
+        if (not patterns and c.group != "probes")
         or any(fnmatch.fnmatch(n, p) for p in patterns for n in (c.name, c.group, c.family))
     ]  # fmt: skip
     return [c for c in found if c.quick or not quick]

@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ def environment(peer: str, threads: int, checkout: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(map(str, path)),
         "JITGRAPH_CACHE_DIR": str(CACHE / peer),
         "TORCHINDUCTOR_CACHE_DIR": str(CACHE / "torch"),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "NUMBA_CACHE_DIR": str(CACHE / "numba"),
         "PYTENSOR_FLAGS": f"base_compiledir={CACHE / 'pytensor'}",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "JAX_PLATFORMS": "cpu",
@@ -113,3 +116,30 @@ class Process:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class Fleet:
+    """Processes by peer and number of threads, started when first needed."""
+
+    def __init__(self, peers: Sequence[str], checkouts: Mapping[str, Path], logs: Path) -> None:
+        self.peers, self.checkouts, self.logs = peers, checkouts, logs
+        self.processes: dict[tuple[str, int], Process] = {}
+
+    def at(self, threads: int) -> dict[str, Process]:
+        """The processes that use so many threads."""
+        for peer in self.peers:
+            if (peer, threads) not in self.processes:
+                log = self.logs / f"{peer}-{threads}.log"
+                process = Process(peer, threads, self.checkouts.get(peer, ROOT), log)
+                process.start()
+                self.processes[peer, threads] = process
+        return {peer: self.processes[peer, threads] for peer in self.peers}
+
+    def versions(self) -> dict[str, str]:
+        """Of the peers that run."""
+        return {peer: p.version for (peer, _), p in self.processes.items() if p.version}
+
+    def stop(self) -> None:
+        """All of them."""
+        for process in self.processes.values():
+            process.stop()

@@ -65,6 +65,11 @@ def sweeps() -> Iterator[Case]:
                     traffic=(3 * size, size), curve=(f"{family} {name}", n),
                     quick=n == 10**6 or (n == 10**4 and family == "fused"),
                 )  # fmt: skip
+    yield Case(
+        name="fused f64 1e6, one thread", group="elementwise", family="fused", threads=1,
+        inputs=uniform(np.float64, *[(10**6,)] * 3), expression=fused,
+        traffic=(24_000_000, 8_000_000),
+    )  # fmt: skip
 
 
 def functions() -> Iterator[Case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def network(dtype: Any, layers: Sequence[int], batch: int, tied: bool = False) -
 
     def inputs(random: np.random.Generator) -> Sequence[Any]:
         found: list[Any] = []
-        for fan_in, fan_out in zip(layers[:-1], layers[1:], strict=True):
+        for fan_in, fan_out in pairwise(layers):
             bound = np.sqrt(6 / (fan_in + fan_out))
             found.append(random.uniform(-bound, bound, (fan_in, fan_out)).astype(dtype))
             found.append(np.zeros(fan_out, dtype))
@@ -137,4 +138,9 @@ def cases() -> Iterator[Case]:
         inputs=network(np.float32, (PIXELS, 1000, 1000, CLASSES), 128),
         expression=mlp_cost, by_hand=mlp_by_hand, state=6, tolerance=20, quick=True,
         flops=2 * 128 * products,
+    )  # fmt: skip
+    yield Case(
+        name="MLP step, tiny", group="probes", family="MLP step",
+        inputs=network(np.float32, (12, 10, 10, 4), 6),
+        expression=mlp_cost, by_hand=mlp_by_hand, state=6, tolerance=20,
     )  # fmt: skip

@@ -8,7 +8,12 @@ import numpy as np
 from numba import njit, prange
 
 from bench.cases.programs import (
-    COEFFICIENTS, RATE, SOFTENING, SWEEPS, TURNS, VOLATILITY,
+    COEFFICIENTS,
+    RATE,
+    SOFTENING,
+    SWEEPS,
+    TURNS,
+    VOLATILITY,
 )  # fmt: skip
 
 F = np.float32

@@ -51,7 +51,7 @@ TENSORS = {"float32": "TensorXf", "float64": "TensorXf64", "int64": "TensorXi64"
 #: What it lacks, or what takes it minutes.
 LACKS = {
     "product": "no products", "product in order": "no products",
-    "product of slices": "no products", "layout input": "no strided arrays",
+    "product of slices": "no products", "call update": "–", "layout input": "no strided arrays",
     "reduce argmax": "no argmax", "reduce var": "no var",
     "function expm1": "no expm1", "function log1p": "no log1p",
 }  # fmt: skip

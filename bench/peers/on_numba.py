@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numba
@@ -13,6 +14,9 @@ from bench.peers import numba_loops, numba_programs
 from bench.peers.base import NotHere, Peer, Prepared, call
 
 LOOPS = {**numba_loops.LOOPS, **numba_programs.LOOPS}
+OPTIONS: dict[str, Any] = {
+    "fastmath": True, "error_model": "numpy", "cache": "NUMBA_CACHE_DIR" in os.environ,
+}  # fmt: skip
 #: Below, starting threads costs more than they save.
 PARALLEL_FROM = 20_000
 
@@ -20,7 +24,7 @@ PARALLEL_FROM = 20_000
 def mapped(formula: Any, count: int, parallel: bool) -> Any:
     """A loop over one to three flat arrays."""
     g = njit(fastmath=True, inline="always")(formula)
-    options = {"parallel": parallel, "fastmath": True, "error_model": "numpy"}
+    options = {**OPTIONS, "parallel": parallel}
     if count == 1:
 
         @njit(**options)
@@ -80,12 +84,12 @@ class Adapter(Peer):
             name = "products"
         if name not in LOOPS:
             raise NotHere("–")
-        return njit(parallel=parallel, fastmath=True, error_model="numpy")(LOOPS[name])
+        return njit(parallel=parallel, **OPTIONS)(LOOPS[name])
 
     def _step(self, case: Case, arrays: list[Any]) -> Prepared:
         if case.family not in LOOPS:
             raise NotHere("–")
-        step = njit(fastmath=True, error_model="numpy")(LOOPS[case.family])
+        step = njit(**OPTIONS)(LOOPS[case.family])
         trial = [a.copy() for a in arrays[: case.state]]
         data, rate = arrays[case.state :], arrays[0].dtype.type(case.rate)
         step(*trial, *data, rate)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numexpr
 import numpy as np
+from numexpr.necompiler import getType
 
 from bench.case import Case, results
 from bench.peers.base import NotHere, Peer, Prepared, call
@@ -55,7 +56,7 @@ class Adapter(Peer):
             text = f"{REDUCTIONS[case.family]}(a, axis={case.options['axis']})"
         else:
             raise NotHere("–")
-        signature = [(n, a.dtype.type) for n, a in zip("abcdefgh", arrays, strict=False)]
+        signature = [(n, getType(np.asarray(a))) for n, a in zip("abcdefgh", arrays, strict=False)]
         function = numexpr.NumExpr(text, signature, truediv=True)
         statement, names = call(function, arrays)
         return Prepared(statement, names, lambda: results(np.asarray(function(*arrays))))

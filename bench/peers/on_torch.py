@@ -7,6 +7,7 @@ import timeit
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -51,7 +52,7 @@ CALLS = ("product", "product in order", "product of slices")
 def numpy_of(given: Any) -> list[Any]:
     """Results as arrays."""
     given = given if isinstance(given, tuple | list) else (given,)
-    return [g.detach().numpy() for g in given]
+    return [g.detach().numpy() if isinstance(g, torch.Tensor) else np.asarray(g) for g in given]
 
 
 class Adapter(Peer):
@@ -64,6 +65,8 @@ class Adapter(Peer):
     def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
         if not all(scalar(a) or all(s > 0 for s in a.strides) for a in arrays):
             raise NotHere("no such strides")
+        if case.options.get("update"):
+            return self._update(arrays[0])
         found = [self._prepared(case, arrays, p, how) for p, how in self._programs(case)]
         timed = [(self._time(p), i) for i, p in enumerate(found)]
         if min(timed)[0] == math.inf:
@@ -91,6 +94,13 @@ class Adapter(Peer):
         except Exception:
             return math.inf
         return seconds / number
+
+    @staticmethod
+    def _update(array: Any) -> Prepared:
+        x = torch.from_numpy(array)
+        total = torch.zeros_like(x)
+        value = total.clone().add_(x).numpy()
+        return Prepared("f(x)", {"f": total.add_, "x": x}, lambda: [value], "eager")
 
     def _prepared(self, case: Case, arrays: list[Any], program: Any, how: str) -> Prepared:
         tensors = [a if scalar(a) else torch.from_numpy(a) for a in arrays]
