@@ -1,5 +1,7 @@
-# Two commands: `make demo` and `make test`. Both make their own environment in .venv first.
+# `make demo` and `make test` make their own environment in .venv first, `make bench` and
+# `make bench-quick` in .venv-bench.
 #   PYTHON=python3.12   another interpreter      DATA=path   MNIST (see examples/datasets.py)
+#   PEERS=numpy,jax     of the benchmark, jitgraph besides      TORCH=   do without torch
 
 PYTHON ?= python3
 DATA ?=
@@ -8,7 +10,14 @@ BIN := $(VENV)/bin
 # Touched after an install: the environment is made anew only when pyproject.toml changes.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+BENCH := .venv-bench
+BENCH_INSTALLED := $(BENCH)/.installed
+PEERS ?=
+# The wheel without CUDA: PyPI's own draws gigabytes of libraries along.
+TORCH ?= torch==2.13.0+cpu
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: demo test lint bench bench-quick clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -21,13 +30,38 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+bench: $(BENCH_INSTALLED)
+	$(BENCH)/bin/python -m bench $(if $(PEERS),--peers jitgraph,$(PEERS))
+
+bench-quick: $(BENCH_INSTALLED)
+	$(BENCH)/bin/python -m bench --quick $(if $(PEERS),--peers jitgraph,$(PEERS))
+
 clean:
-	rm -rf $(VENV) build out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) build out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+define make_environment
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+    echo "jitgraph needs Python 3.11 or newer, and $(PYTHON) is" \
+        "$$($(PYTHON) --version 2>&1 || true); try: make PYTHON=python3.12" >&2; exit 1; }
+$(PYTHON) -m venv $(1)
+endef
 
 $(INSTALLED): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "jitgraph needs Python 3.11 or newer, and $(PYTHON) is" \
-	        "$$($(PYTHON) --version 2>&1 || true); try: make PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(call make_environment,$(VENV))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,examples]'
+	@touch $@
+
+# Peers that cannot be had are left out, one by one; the report says so. Numba holds the
+# environment's llvmlite back, so jitgraph's process gets one of its own.
+$(BENCH_INSTALLED): pyproject.toml
+	$(call make_environment,$(BENCH))
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@for peer in numexpr numba 'jax[cpu]' pytensor drjit; do \
+	    $(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check "$$peer" \
+	        || echo "$$peer cannot be installed: left out" >&2; done
+	@$(if $(TORCH),$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --extra-index-url $(TORCH_INDEX) '$(TORCH)' \
+	    || echo "$(TORCH) cannot be installed: left out" >&2,true)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --target $(BENCH)/jitgraph --upgrade llvmlite
 	@touch $@

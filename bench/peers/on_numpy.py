@@ -1,0 +1,56 @@
+"""NumPy as its user writes it: a function of arrays, or the ufunc itself where that is all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from bench.case import Case, descended, results
+from bench.peers.base import Names, Peer, Prepared, call
+
+#: What NumPy lacks is taken from SciPy.
+NAMESPACE = Names(
+    np,
+    erf=special.erf,
+    sigmoid=lambda x: 1 / (1 + np.exp(-x)),
+    power=np.power,
+    take=lambda x, i: x[np.arange(len(i)), i],
+    onehot=lambda y, n: y[:, None] == np.arange(n),
+)
+
+
+class Adapter(Peer):
+    """Runs the program as it is written."""
+
+    def version(self) -> str:
+        return np.__version__
+
+    def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
+        if case.state:
+            return self._step(case, arrays)
+        if case.options.get("update"):
+            return self._update(arrays)
+        function = getattr(np, case.options.get("ufunc") or "", None) or case.hand(NAMESPACE)
+        statement, names = call(function, arrays)
+        return Prepared(statement, names, lambda: results(function(*arrays)))
+
+    def _update(self, arrays: list[Any]) -> Prepared:
+        total = np.zeros_like(arrays[0])
+        return Prepared("f(total, a, total)", {"f": np.add, "total": total, "a": arrays[0]},
+                        lambda: results(arrays[0]))  # fmt: skip
+
+    def _step(self, case: Case, arrays: list[Any]) -> Prepared:
+        program, rate = case.hand(NAMESPACE), case.rate
+        parameters, data = [a.copy() for a in arrays[: case.state]], arrays[case.state :]
+
+        def step() -> Any:
+            cost, *slopes = program(*parameters, *data)
+            for parameter, slope in zip(parameters, slopes, strict=True):
+                parameter -= parameter.dtype.type(rate) * slope
+            return cost
+
+        return Prepared("f()", {"f": step}, lambda: [
+            np.asarray(a, arrays[0].dtype) for a in descended(case, NAMESPACE, arrays, 2)
+        ])  # fmt: skip

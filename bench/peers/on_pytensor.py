@@ -1,0 +1,84 @@
+"""PyTensor with either linker: shared variables for state, inputs trusted, outputs borrowed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.mode import get_mode
+
+from bench.case import Case, results
+from bench.peers.base import Names, Peer, Prepared, call
+
+NAMESPACE = Names(
+    pt,
+    power=pt.pow,
+    softmax=lambda x, axis: pt.special.softmax(x, axis=axis),
+    log_softmax=lambda x, axis: pt.special.log_softmax(x, axis=axis),
+    take=lambda x, i: x[pt.arange(i.shape[0]), i],
+    onehot=lambda y, n: pt.eq(y[:, None], np.arange(n)),
+)
+
+
+class Adapter(Peer):
+    """The linker is the last part of the worker's name."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self.mode = get_mode({"c": "CVM", "numba": "NUMBA"}[sys.argv[1].rpartition("-")[2]])
+
+    def version(self) -> str:
+        return str(pytensor.__version__)
+
+    def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
+        inputs = [_variable(a) for a in arrays]
+        if case.options.get("update"):
+            return self._update(inputs, arrays)
+        if case.state:
+            return self._step(case, inputs, arrays)
+        outputs = case.expression(NAMESPACE, *inputs)
+        if case.wrt:
+            outputs = pytensor.grad(outputs, [inputs[i] for i in case.wrt])
+        outputs = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
+        function = self._function(inputs, outputs if len(outputs) > 1 else outputs[0])
+        arguments = [np.asarray(a) for a in arrays]
+        statement, names = call(function, arguments)
+        return Prepared(statement, names, lambda: results(function(*arguments)))
+
+    def _function(self, inputs: Any, outputs: Any, updates: Any = None) -> Any:
+        borrowed = [pytensor.In(x, borrow=True) for x in inputs]
+        function = pytensor.function(
+            borrowed, outputs, updates=updates, mode=self.mode, on_unused_input="ignore"
+        )
+        function.trust_input = True
+        return function
+
+    def _update(self, inputs: Any, arrays: Any) -> Prepared:
+        total = pytensor.shared(np.zeros_like(arrays[0]))
+        function = self._function(inputs, [], [(total, total + inputs[0])])
+        function(*arrays)
+        value = total.get_value()
+        statement, names = call(function, arrays)
+        return Prepared(statement, names, lambda: [value])
+
+    def _step(self, case: Case, inputs: Any, arrays: Any) -> Prepared:
+        shared = [pytensor.shared(a.copy()) for a in arrays[: case.state]]
+        data = inputs[case.state :]
+        cost = case.expression(NAMESPACE, *shared, *data)
+        rate = arrays[0].dtype.type(case.rate)
+        updates = [(p, p - rate * d)
+                   for p, d in zip(shared, pytensor.grad(cost, shared), strict=True)]  # fmt: skip
+        function = self._function(data, cost, updates)
+        arguments = [np.asarray(a) for a in arrays[case.state :]]
+        function(*arguments)
+        second = results([function(*arguments), *(p.get_value() for p in shared)])
+        statement, names = call(function, arguments)
+        return Prepared(statement, names, lambda: second)
+
+
+def _variable(value: Any) -> Any:
+    array = np.asarray(value)
+    return pt.tensor(dtype=array.dtype.name, shape=[1 if n == 1 else None for n in array.shape])
