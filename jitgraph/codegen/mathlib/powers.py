@@ -91,7 +91,7 @@ def _power_of_magnitude(x: Value, y: Value) -> Value:
     lost = fma(y, low, fma(y, high, -product))
     bounded = clamp(product, *pick(x, (-104.0, 89.0), (-746.0, 710.0)))
     lost = where(equal(bounded, product), lost, 0.0)
-    n, r = reduce(bounded)
+    n, r = reduce(bounded, format_of(x).bias)
     near, rest = reduced_exponential(r)
     power = near + fma(near + rest, lost, rest)
     return scale_by(power, n, bounded < pick(x, -75.0, -690.0))
@@ -157,7 +157,7 @@ def cbrt(x: Value) -> Value:
         square, lost = two_product(root, root)
         residue = fma(root, square, -target) + root * lost
         root = root - residue / (3.0 * square)
-    _, n = round_to_integer(third)
+    _, n = round_to_integer(third, offset=format_of(x).bias)
     return where(regular, copysign(root * power_of_two(n, x), x), x)
 
 
