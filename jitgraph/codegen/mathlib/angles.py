@@ -250,13 +250,17 @@ def _call(name: str, dtype: DType, finish: str) -> Callable[..., Value]:
         for n in lanes
     )
     reduce = _REDUCE.replace("{", "{{").replace("}", "}}")
-    function = _scalar(name, dtype, finish) + "".join(_variant(name, dtype, n) for n in lanes)
+    vectors = "".join(_variant(name, dtype, n) for n in lanes)
     return native(
         name,
         f"call {_PAIR} @{name}.{{m}}({{t}} {{0}}, {{t}} {{1}}, {{t}} {{2}}) nounwind memory(none) "
         f'"vector-function-abi-variant"="{variants}"',
         declaration=_DECLARATIONS + declarations,
-        functions={"angle.reduce": reduce, f"{name}.{{m}}": function},
+        functions={
+            "angle.reduce": reduce,
+            f"{name}.{{m}}": _scalar(name, dtype, finish),
+            f"{name}.{{m}}.vectors": vectors,
+        },
     )
 
 
