@@ -106,10 +106,8 @@ def _scaled(x: Value, of_two: Fraction, unit: Fraction) -> Value:
 def _with_power(k: Value, f: Value, low: Value | None) -> Value:
     """k·ln 2 + log(1 + f) + low."""
     ln2, ln2_low = parts(k, LN2)
-    total = fma(k, ln2, f)
-    lost = fma(k, ln2, -total) + f
     low = k * ln2_low if low is None else fma(k, ln2_low, low)
-    return total + (lost + _beyond(f, low))
+    return fma(k, ln2, f + _beyond(f, low))
 
 
 # --- the functions -----------------------------------------------------------------------------
