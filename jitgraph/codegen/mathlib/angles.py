@@ -2,11 +2,11 @@
 
 M. Payne and R. Hanek, "Radian reduction for trigonometric functions", 1983: of the product of the
 53-bit significand and 2/pi only the 192 bits around the binary point matter; multiples of 4
-quadrants above them are never computed.
+quadrants above them are never computed. Words of 64 bits do.
 
-The function called gives x and 0 up to a bound; beyond it the reduced angle, and its rest with the
-quadrant in the last two bits. A loop around it vectorises because the call names vector variants
-(LLVM's vector function ABI), which look whether any lane is huge.
+The functions called take x and the pair that the common case made of it, and give that pair back,
+or the right one where x is beyond the bound. A loop around them vectorises because the call names
+vector variants (LLVM's vector function ABI), which look whether any lane is huge.
 """
 
 # mypy: disable-error-code=no-any-return
@@ -20,9 +20,10 @@ from jitgraph.codegen.mathlib.native import native
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
-#: Up to here the Cody-Waite reduction in three parts loses nothing that matters.
-BOUNDS: dict[DType, float] = {F32: 2.0**17, F64: 2.0**30}
-_LANES = {F32: (4, 8, 16), F64: (2, 4, 8)}
+#: Up to here the reductions of the common case lose nothing that matters.
+BOUNDS: dict[DType, float] = {F32: 2.0**17, F64: 2.0**21}
+#: Vector variants by number of lanes.
+LANES = {F32: (4, 8, 16), F64: (2, 4, 8)}
 #: 2/pi to 1216 bits after the binary point.
 _TWO_OVER_PI = int(
     "a2f9836e4e441529fc2757d1f534ddc0db6295993c439041fe5163abdebbc561b7246e3a424d"
@@ -31,56 +32,74 @@ _TWO_OVER_PI = int(
     "3f669e5fea2d7527bac7ebe5f17b3d0739f78a5292ea6bfb5fb11f8d5d0856033046fc7b6bab",
     16,
 )
+_WORDS = 22
+_TABLE = ", ".join(
+    f"i64 {(_TWO_OVER_PI << 128 >> 64 * (_WORDS - 1 - k)) % (1 << 64)}" for k in range(_WORDS)
+)
 
 # --- the reduction of one number ----------------------------------------------------------------
 # With x = m·2^e, bit j of 2/pi (from 0, after the point) counts 2^(e-j-1) quadrants for each unit
-# of m, so bits above j = e - 2 make multiples of 4. The constant has 64 zero bits on top, for
-# negative j, and 64 at the end, to be read
-# beyond it.
-_REDUCE = """define internal {{ double, double }} @angle.reduce(double %x) noinline memory(none)
-  #0 {{
+# of m, so bits above j = e - 2 make multiples of 4. The table has a word of zeros on top, for
+# negative j, and one at the end.
+_REDUCE = """define internal { double, double, i64 } @angle.reduce(double %x) noinline
+  memory(none) #0 {
   %bits = bitcast double %x to i64
   %raised = lshr i64 %bits, 52
   %biased = and i64 %raised, 2047
   %fraction = and i64 %bits, 4503599627370495
   %m = or i64 %fraction, 4503599627370496
-  %first = sub i64 2165, %biased
-  %byte = lshr i64 %first, 3
-  %cell = getelementptr i8, ptr @angle.two_over_pi, i64 %byte
-  %words = load i256, ptr %cell, align 1
-  %rest = and i64 %first, 7
-  %by = zext i64 %rest to i256
-  %shifted = lshr i256 %words, %by
-  %window = trunc i256 %shifted to i192
-  %wide.m = zext i64 %m to i192
-  %product = mul i192 %wide.m, %window
-  %rounded = add i192 %product, HALF
-  %quadrant.wide = lshr i192 %rounded, 190
-  %quadrant = trunc i192 %quadrant.wide to i64
-  %above = and i192 %rounded, MASK
-  %signed = sub i192 %above, HALF
-  %negative = icmp slt i192 %signed, 0
-  %size = call i192 @llvm.abs.i192(i192 %signed, i1 false)
-  %zeros.wide = call i192 @llvm.ctlz.i192(i192 %size, i1 false)
-  %zeros = trunc i192 %zeros.wide to i64
-  %normal = shl i192 %size, %zeros.wide
-  %top.wide = lshr i192 %normal, 139
-  %top.int = trunc i192 %top.wide to i64
-  %top = uitofp i64 %top.int to double
-  %next.wide = lshr i192 %normal, 86
-  %next.all = trunc i192 %next.wide to i64
-  %next.int = and i64 %next.all, 9007199254740991
-  %next = uitofp i64 %next.int to double
-  %exponent = sub i64 972, %zeros
+  %first = sub i64 %biased, 1013
+  %word = lshr i64 %first, 6
+  %by = and i64 %first, 63
+  %p0 = getelementptr i64, ptr @angle.two_over_pi, i64 %word
+  %p1 = getelementptr i64, ptr %p0, i64 1
+  %p2 = getelementptr i64, ptr %p0, i64 2
+  %p3 = getelementptr i64, ptr %p0, i64 3
+  %w0 = load i64, ptr %p0
+  %w1 = load i64, ptr %p1
+  %w2 = load i64, ptr %p2
+  %w3 = load i64, ptr %p3
+  %v0 = call i64 @llvm.fshl.i64(i64 %w0, i64 %w1, i64 %by)
+  %v1 = call i64 @llvm.fshl.i64(i64 %w1, i64 %w2, i64 %by)
+  %v2 = call i64 @llvm.fshl.i64(i64 %w2, i64 %w3, i64 %by)
+  %m.wide = zext i64 %m to i128
+  %v1.wide = zext i64 %v1 to i128
+  %v2.wide = zext i64 %v2 to i128
+  %low.product = mul i128 %m.wide, %v2.wide
+  %low.carry = lshr i128 %low.product, 64
+  %middle.product = mul i128 %m.wide, %v1.wide
+  %middle = add i128 %middle.product, %low.carry
+  %top.product = mul i64 %m, %v0
+  %middle.carry = lshr i128 %middle, 64
+  %carry = trunc i128 %middle.carry to i64
+  %a0 = add i64 %top.product, %carry
+  %a1 = trunc i128 %middle to i64
+  %a2 = trunc i128 %low.product to i64
+  %rounded = add i64 %a0, 2305843009213693952
+  %quadrant = lshr i64 %rounded, 62
+  %b0 = call i64 @llvm.fshl.i64(i64 %a0, i64 %a1, i64 2)
+  %b1 = call i64 @llvm.fshl.i64(i64 %a1, i64 %a2, i64 2)
+  %b2 = shl i64 %a2, 2
+  %sign = ashr i64 %b0, 63
+  %c0 = xor i64 %b0, %sign
+  %c1 = xor i64 %b1, %sign
+  %c2 = xor i64 %b2, %sign
+  %zeros = call i64 @llvm.ctlz.i64(i64 %c0, i1 false)
+  %d0 = call i64 @llvm.fshl.i64(i64 %c0, i64 %c1, i64 %zeros)
+  %d1 = call i64 @llvm.fshl.i64(i64 %c1, i64 %c2, i64 %zeros)
+  %h.int = and i64 %d0, -2048
+  %h.big = uitofp i64 %h.int to double
+  %l.int = call i64 @llvm.fshl.i64(i64 %d0, i64 %d1, i64 53)
+  %l.big = uitofp i64 %l.int to double
+  %exponent = sub i64 959, %zeros
   %exponent.bits = shl i64 %exponent, 52
-  %scale = bitcast i64 %exponent.bits to double
-  %x.negative = icmp slt i64 %bits, 0
-  %flip = xor i1 %negative, %x.negative
-  %minus.scale = fneg double %scale
-  %unit = select i1 %flip, double %minus.scale, double %scale
-  %h = fmul double %top, %unit
-  %l.big = fmul double %next, %unit
-  %l = fmul double %l.big, 0x3CA0000000000000
+  %flip = xor i64 %sign, %bits
+  %flip.bit = and i64 %flip, -9223372036854775808
+  %unit.bits = or i64 %exponent.bits, %flip.bit
+  %unit = bitcast i64 %unit.bits to double
+  %h = fmul double %h.big, %unit
+  %l.some = fmul double %l.big, %unit
+  %l = fmul double %l.some, 0x3CA0000000000000
   %p = fmul double %h, 0x3FF921FB54442D18
   %minus.p = fneg double %p
   %e = call double @llvm.fma.f64(double %h, double 0x3FF921FB54442D18, double %minus.p)
@@ -90,125 +109,190 @@ _REDUCE = """define internal {{ double, double }} @angle.reduce(double %x) noinl
   %p.left = fsub double %p, %high
   %low = fadd double %p.left, %e.all
   %back = sub i64 0, %quadrant
+  %x.negative = icmp slt i64 %bits, 0
   %turn = select i1 %x.negative, i64 %back, i64 %quadrant
-  %turn.bits = and i64 %turn, 3
-  %low.bits = bitcast double %low to i64
-  %low.clear = and i64 %low.bits, -4
-  %low.turned = or i64 %low.clear, %turn.bits
-  %low.result = bitcast i64 %low.turned to double
-  %pair = insertvalue {{ double, double }} poison, double %high, 0
-  %result = insertvalue {{ double, double }} %pair, double %low.result, 1
-  ret {{ double, double }} %result
-}}
-""".replace("HALF", str(1 << 189)).replace("MASK", str((1 << 190) - 1))
-_DECLARATIONS = f"""@angle.two_over_pi = internal constant i1408 {_TWO_OVER_PI << 64}, align 8
-declare i192 @llvm.abs.i192(i192, i1)
-declare i192 @llvm.ctlz.i192(i192, i1)
-declare double @llvm.fma.f64(double, double, double)
-declare {{t}} @llvm.fabs.{{m}}({{t}})"""
-
+  %pair.1 = insertvalue { double, double, i64 } poison, double %high, 0
+  %pair.2 = insertvalue { double, double, i64 } %pair.1, double %low, 1
+  %result = insertvalue { double, double, i64 } %pair.2, i64 %turn, 2
+  ret { double, double, i64 } %result
+}
+"""
+# sin(x), or cos(x) for PHASE 1, is the sine of the pair: the angle of an even quadrant, or pi/2
+# less its size, negated in the second half.
+_AS_SINE = """  %turned = add i64 %quadrant, PHASE
+  %odd = trunc i64 %turned to i1
+  %a = call double @llvm.fabs.f64(double %h)
+  %below = fcmp olt double %h, 0.0
+  %minus.l = fneg double %l
+  %a.low = select i1 %below, double %minus.l, double %l
+  %rest = fsub double 0x3FF921FB54442D18, %a
+  %rest.back = fsub double 0x3FF921FB54442D18, %rest
+  %rest.lost = fsub double %rest.back, %a
+  %rest.more = fsub double 0x3C91A62633145C07, %a.low
+  %rest.low = fadd double %rest.lost, %rest.more
+  %some.high = select i1 %odd, double %rest, double %h
+  %some.low = select i1 %odd, double %rest.low, double %l
+  %half = and i64 %turned, 2
+  %sign = shl i64 %half, 62
+  %some.high.bits = bitcast double %some.high to i64
+  %some.low.bits = bitcast double %some.low to i64
+  %high.bits = xor i64 %some.high.bits, %sign
+  %low.bits = xor i64 %some.low.bits, %sign
+  %high = bitcast i64 %high.bits to double
+  %low = bitcast i64 %low.bits to double
+"""
+# The angle itself, and whether the quadrant is odd in the last bit of its low part.
+_AS_QUARTER = """  %odd = trunc i64 %quadrant to i1
+  %high = fadd double %h, 0.0
+  %low = fadd double %l, 0.0
+"""
+_MARK = """  %odd.int = zext i1 %odd to {i}
+  %plain.bits = bitcast {t} PLAIN to {i}
+  %clear.bits = and {i} %plain.bits, -2
+  %marked.bits = or {i} %clear.bits, %odd.int
+  %marked = bitcast {i} %marked.bits to {t}
+"""
 _NARROW = """  %high.single = fptrunc double %high to float
   %high.back = fpext float %high.single to double
   %left = fsub double %high, %high.back
   %left.all = fadd double %left, %low
   %low.single = fptrunc double %left.all to float
-  %turn.long = bitcast double %low to i64
-  %turn.int = trunc i64 %turn.long to i32
-  %turn = and i32 %turn.int, 3
-  %low.bits = bitcast float %low.single to i32
-  %low.clear = and i32 %low.bits, -4
-  %low.turned = or i32 %low.clear, %turn
-  %low.result = bitcast i32 %low.turned to float
 """
+_DECLARATIONS = f"""@angle.two_over_pi = internal constant [{_WORDS} x i64] [{_TABLE}]
+declare i64 @llvm.fshl.i64(i64, i64, i64)
+declare i64 @llvm.ctlz.i64(i64, i1)
+declare double @llvm.fma.f64(double, double, double)
+declare double @llvm.fabs.f64(double)
+declare {{t}} @llvm.fabs.{{m}}({{t}})"""
 _INFINITY = "0x7FF0000000000000"
 _PAIR = "{{ {t}, {t} }}"
 
 
-def _insert(type_: str, pair: str, high: str, low: str, name: str) -> str:
+def _insert(pair: str, type_: str, high: str, low: str) -> str:
     """Put two values into a pair."""
-    return f"""  %{name}.half = insertvalue {pair} poison, {type_} {high}, 0
-  %{name} = insertvalue {pair} %{name}.half, {type_} {low}, 1
+    return f"""  %half.pair = insertvalue {pair} poison, {type_} {high}, 0
+  %pair = insertvalue {pair} %half.pair, {type_} {low}, 1
 """
 
 
-def _scalar(dtype: DType) -> str:
-    """The function on one number."""
+def _scalar(name: str, dtype: DType, finish: str) -> str:
+    """The function on one number: what the common case made of it, if it is not huge."""
     single = dtype == F32
+    high, low = ("%high.single", "%low.single") if single else ("%high", "%low")
+    text = finish + (_NARROW if single else "")
+    if finish == _AS_QUARTER:
+        text += _MARK.replace("PLAIN", low).replace("{i}", "i32" if single else "i64")
+        low = "%marked"
     widen = "  %wide = fpext float %x to double\n" if single else ""
-    parts = ("%high.single", "%low.result") if single else ("%high", "%low")
-    return f"""define internal {_PAIR} @angle.{{m}}({{t}} %x) noinline memory(none) #0 {{{{
-  %a = call {{t}} @llvm.fabs.{{m}}({{t}} %x)
-  %far = fcmp ogt {{t}} %a, {BOUNDS[dtype]}
-  %finite = fcmp olt {{t}} %a, {_INFINITY}
+    return f"""define internal {_PAIR} @{name}.{{m}}({{t}} %x, {{t}} %r, {{t}} %rest.r) noinline
+  memory(none) #0 {{{{
+  %size = call {{t}} @llvm.fabs.{{m}}({{t}} %x)
+  %far = fcmp ogt {{t}} %size, {BOUNDS[dtype]}
+  %finite = fcmp olt {{t}} %size, {_INFINITY}
   %huge = and i1 %far, %finite
   br i1 %huge, label %reduce, label %done
 done:
-{_insert("{t}", _PAIR, "%x", "0.0", "same")}  ret {_PAIR} %same
+  %same.half = insertvalue {_PAIR} poison, {{t}} %r, 0
+  %same = insertvalue {_PAIR} %same.half, {{t}} %rest.r, 1
+  ret {_PAIR} %same
 reduce:
-{widen}  %pair = call {{{{ double, double }}}} @angle.reduce(double {"%wide" if single else "%x"})
-  %high = extractvalue {{{{ double, double }}}} %pair, 0
-  %low = extractvalue {{{{ double, double }}}} %pair, 1
-{_NARROW if single else ""}{_insert("{t}", _PAIR, *parts, "reduced")}  ret {_PAIR} %reduced
+{widen}  %all = call {{{{ double, double, i64 }}}} @angle.reduce(double {"%wide" if single else "%x"})
+  %h = extractvalue {{{{ double, double, i64 }}}} %all, 0
+  %l = extractvalue {{{{ double, double, i64 }}}} %all, 1
+  %quadrant = extractvalue {{{{ double, double, i64 }}}} %all, 2
+{text}{_insert(_PAIR, "{t}", high, low)}  ret {_PAIR} %pair
 }}}}
 """
 
 
-def _variant(dtype: DType, lanes: int) -> str:
+def _variant(name: str, dtype: DType, lanes: int) -> str:
     """The function on a vector: the numbers one by one, if any of them is huge."""
     vector = f"<{lanes} x {{t}}>"
     pair = f"{{{{ {vector}, {vector} }}}}"
-    text = f"""define hidden {pair} @angle.{{m}}.v{lanes}({vector} %x) memory(none) #0 {{{{
-  %a = call {vector} @llvm.fabs.v{lanes}{{m}}({vector} %x)
-  %far = fcmp ogt {vector} %a, splat ({{t}} {BOUNDS[dtype]})
-  %finite = fcmp olt {vector} %a, splat ({{t}} {_INFINITY})
+    text = f"""define hidden {pair} @{name}.{{m}}.v{lanes}({vector} %x, {vector} %r, {vector} %rest.r)
+  alwaysinline memory(none) #0 {{{{
+entry:
+  %size = call {vector} @llvm.fabs.v{lanes}{{m}}({vector} %x)
+  %far = fcmp ogt {vector} %size, splat ({{t}} {BOUNDS[dtype]})
+  %finite = fcmp olt {vector} %size, splat ({{t}} {_INFINITY})
   %huge = and <{lanes} x i1> %far, %finite
   %any = call i1 @llvm.vector.reduce.or.v{lanes}i1(<{lanes} x i1> %huge)
   br i1 %any, label %reduce, label %done
-done:
-{_insert(vector, pair, "%x", "zeroinitializer", "same")}  ret {pair} %same
 reduce:
 """
     highs = lows = "poison"
     for k in range(lanes):
         text += f"""  %x.{k} = extractelement {vector} %x, i32 {k}
-  %y.{k} = call {_PAIR} @angle.{{m}}({{t}} %x.{k})
+  %r.{k} = extractelement {vector} %r, i32 {k}
+  %rest.{k} = extractelement {vector} %rest.r, i32 {k}
+  %y.{k} = call {_PAIR} @{name}.{{m}}({{t}} %x.{k}, {{t}} %r.{k}, {{t}} %rest.{k})
   %high.{k} = extractvalue {_PAIR} %y.{k}, 0
   %low.{k} = extractvalue {_PAIR} %y.{k}, 1
   %highs.{k} = insertelement {vector} {highs}, {{t}} %high.{k}, i32 {k}
   %lows.{k} = insertelement {vector} {lows}, {{t}} %low.{k}, i32 {k}
 """
         highs, lows = f"%highs.{k}", f"%lows.{k}"
-    return text + _insert(vector, pair, highs, lows, "reduced") + f"  ret {pair} %reduced\n}}}}\n"
+    return f"""{text}  br label %done
+done:
+  %high = phi {vector} [ %r, %entry ], [ {highs}, %reduce ]
+  %low = phi {vector} [ %rest.r, %entry ], [ {lows}, %reduce ]
+{_insert(pair, vector, "%high", "%low")}  ret {pair} %pair
+}}}}
+"""
 
 
-def _call(dtype: DType) -> Callable[..., Value]:
-    lanes = _LANES[dtype]
-    variants = ",".join(f"_ZGV_LLVM_N{n}v_angle.{{m}}(angle.{{m}}.v{n})" for n in lanes)
+def _call(name: str, dtype: DType, finish: str) -> Callable[..., Value]:
+    lanes = LANES[dtype]
+    variants = ",".join(f"_ZGV_LLVM_N{n}vvv_{name}.{{m}}({name}.{{m}}.v{n})" for n in lanes)
     declarations = "".join(
         f"\ndeclare <{n} x {{t}}> @llvm.fabs.v{n}{{m}}(<{n} x {{t}}>)"
         f"\ndeclare i1 @llvm.vector.reduce.or.v{n}i1(<{n} x i1>)"
         for n in lanes
     )
+    reduce = _REDUCE.replace("{", "{{").replace("}", "}}")
+    vectors = "".join(_variant(name, dtype, n) for n in lanes)
     return native(
-        "angle",
-        f"call {_PAIR} @angle.{{m}}({{t}} {{0}}) nounwind memory(none) "
+        name,
+        f"call {_PAIR} @{name}.{{m}}({{t}} {{0}}, {{t}} {{1}}, {{t}} {{2}}) nounwind memory(none) "
         f'"vector-function-abi-variant"="{variants}"',
         declaration=_DECLARATIONS + declarations,
         functions={
-            "angle.reduce": _REDUCE,
-            "angle.{m}": _scalar(dtype) + "".join(_variant(dtype, n) for n in lanes),
+            "angle.reduce": reduce,
+            f"{name}.{{m}}": _scalar(name, dtype, finish),
+            f"{name}.{{m}}.vectors": vectors,
         },
         vector=f"call {_PAIR} @angle.{{k}}.v{{n}}({{t}} {{0}})",
     )
 
 
-_CALLS = {dtype: _call(dtype) for dtype in BOUNDS}
+def _calls(name: str, finish: str) -> dict[DType, Callable[..., Value]]:
+    return {dtype: _call(name, dtype, finish) for dtype in BOUNDS}
+
+
+_SINE = _calls("angle.sine", _AS_SINE.replace("PHASE", "0"))
+_COSINE = _calls("angle.cosine", _AS_SINE.replace("PHASE", "1"))
+_QUARTER = _calls("angle.quarter", _AS_QUARTER)
 # The value between the call and these is an LLVM pair, whatever its dtype says.
 _HIGH = native("angle_high", f"extractvalue {_PAIR} {{0}}, 0")
 _LOW = native("angle_low", f"extractvalue {_PAIR} {{0}}, 1")
 
 
-def split_huge_angle(x: Value) -> Pair:
-    """x and 0, or the reduced angle and its rest with the quadrant in the last two bits."""
-    pair = _CALLS[x.dtype](x)
+def _called(calls: dict[DType, Callable[..., Value]], x: Value, reduced: Pair) -> Pair:
+    pair = calls[x.dtype](x, *reduced)
     return _HIGH(pair), _LOW(pair)
+
+
+def as_sine(x: Value, reduced: Pair) -> Pair:
+    """The pair whose sine is sin(x): `reduced`, unless x is huge."""
+    return _called(_SINE, x, reduced)
+
+
+def as_cosine(x: Value, reduced: Pair) -> Pair:
+    """The pair whose sine is cos(x): `reduced`, unless x is huge."""
+    return _called(_COSINE, x, reduced)
+
+
+def as_quarter(x: Value, reduced: Pair) -> Pair:
+    """x less a multiple of pi/2, and whether that is odd in the last bit of the low part:
+    `reduced`, unless x is huge."""
+    return _called(_QUARTER, x, reduced)

@@ -1,7 +1,7 @@
 """exp and its kin: reduction by the Cody-Waite method, a polynomial, scaling by 2^n.
 
-x = n·ln 2 + r with |r| <= ln 2 / 2, and exp(r) = 1 + r + r²·Q(r). The sum is carried as a pair, so
-what is left of the error is the last rounding and less than 0.1 ulp.
+x = n·ln 2 + r with |r| <= ln 2 / 2, and exp(r) = 1 + r + r²·Q(r). What must not lose the last
+bits of a sum carries them along as a rest.
 """
 
 # mypy: disable-error-code=no-any-return
@@ -16,6 +16,7 @@ from jitgraph.codegen.mathlib.floats import (
     Table,
     clamp,
     divide_pairs,
+    estrin,
     fast_two_sum,
     fma,
     format_of,
@@ -26,129 +27,135 @@ from jitgraph.codegen.mathlib.floats import (
     polynomial,
     power_of_two,
     round_to_integer,
-    two_product,
     two_sum,
 )
 from jitgraph.codegen.mathlib.native import fabs
 from jitgraph.ir.ops.arithmetic import copysign, where
 from jitgraph.ir.values import Value
 
-# Coefficients: minimax in the weight that makes the error of the function uniform (Lawson's
+# Coefficients: minimax in the weight that makes the error of the function uniform (Remez's
 # algorithm in 40 digits), then rounded; the error of the rounded polynomial is given.
-#: (exp(r) - 1 - r) / r² on |r| <= 0.347; relative error of exp 2^-29.7 (f32), 2^-60.7 (f64).
+#: (exp(r) - 1 - r) / r² on |r| <= 0.347; relative error of exp 2^-28.2 (f32), 2^-57.9 (f64).
 _EXP: Table = {
-    F32: (
-        0.5, 0.16666667, 0.041666266, 0.008333272, 0.0013946379, 0.0001991418,
-    ),
+    F32: (0.49999994, 0.16666517, 0.041668102, 0.008369191, 0.0013838834),
     F64: (
-        0.5, 0.16666666666666685, 0.04166666666666673, 0.008333333333316548,
-        0.001388888888885858, 0.00019841269897523782, 2.4801587373434984e-05,
-        2.755723377699087e-06, 2.7557233631656615e-07, 2.5112399274829354e-08,
-        2.0926858452932344e-09,
+        0.5000000000000011, 0.16666666666666435, 0.041666666666525735, 0.008333333333475693,
+        0.0013888888944889597, 0.00019841269555962495, 2.480149170449188e-05,
+        2.7557534622808095e-06, 2.7630774517815347e-07, 2.5018812756119925e-08,
     ),
 }
+#: (2^r - 1 - r·ln 2) / r² on |r| <= 1/2; relative error of exp2 2^-31.8 and 2^-57.1.
+_EXP2: Table = {
+    F32: (0.2402265, 0.05550405, 0.009618087, 0.0013337822, 0.0001545212, 1.4360337e-05),
+    F64: (
+        0.24022650695910172, 0.055504108664824574, 0.009618129107577079, 0.0013333558145568062,
+        0.0001540353047884443, 1.5252734737271665e-05, 1.3215424487637033e-06,
+        1.0177656444522163e-07, 7.075616037510215e-09, 4.5192508106392266e-10,
+    ),
+}
+#: (tanh(x) / x - 1) / x² by x², up to _TANH_SMALL: a polynomial for f32, a quotient for f64;
+#: relative error of tanh 2^-27.7 and 2^-57.
+_TANH: Table = {
+    F32: (-0.3333328, 0.13331406, -0.053736515, 0.020628167, -0.005692296),
+    F64: (-0.33333333333333154, -0.020486644692438688, -0.0001986404315417219),
+}
+_TANH_BELOW: Table = {
+    F64: (1.0, 0.46145993407714453, 0.023275133022558674, 0.00020595805293113797),
+}
+_TANH_SMALL = {F32: 0.625, F64: 0.75}
 
 
 # --- the core ----------------------------------------------------------------------------------
-def reduce(x: Value) -> tuple[Value, Pair]:
-    """n in the low bits of an integer, and r as a pair."""
-    n, bits = round_to_integer(x * float(1 / LN2))
+def reduce(x: Value, offset: int = 0) -> tuple[Value, Pair]:
+    """n + offset in the low bits of an integer, and r as a pair."""
+    n, bits = round_to_integer(x, 1 / LN2, offset)
     high, low = parts(x, LN2)
     near = fma(n, -high, x)  # exact: the product's bits below those of x cancel
     r = fma(n, -low, near)
     return bits, (r, fma(n, -low, near - r))
 
 
-def _above_one(r: Pair) -> Pair:
-    """exp(r) - 1 for reduced r."""
+def _tail(r: Pair) -> Value:
+    """exp(r) - 1 - r of the pair, less than a fifth of r."""
     high, low = r
-    return fast_two_sum(high, fma(high * high, polynomial(high, _EXP), low))
+    return fma(high * high, polynomial(high, _EXP), low)
 
 
 def reduced_exponential(r: Pair) -> Pair:
-    """exp(r) for reduced r; the low part need not be small."""
-    high, low = r
-    near_one, lost = fast_two_sum(literal(high, 1), high)
-    return near_one, lost + fma(high * high, polynomial(high, _EXP), low)
-
-
-def exponential_pair(x: Value, *, down: int) -> Pair:
-    """exp(x)·2^-down, for x where that is a normal number."""
-    n, r = reduce(x)
-    high, low = fast_two_sum(*reduced_exponential(r))
-    scale = power_of_two(n - down, x)
-    return high * scale, low * scale
+    """exp(r) for reduced r as a pair."""
+    return fast_two_sum(literal(r[0], 1), r[0] + _tail(r))
 
 
 def exponential_minus_one(x: Value, *, down: int) -> Pair:
-    """(exp(x) - 1)·2^-down. The scale leaves room near the upper end of the range."""
-    n, r = reduce(x)
-    high, low = _above_one(r)
-    scale = power_of_two(n - down, x)
-    unit = 2.0**-down
-    less_one = scale - unit
-    lost = (scale - less_one) - unit
-    total, error = two_sum(less_one, scale * high)
-    return total, error + (lost + scale * low)
+    """(exp(x) - 1)·2^-down; the low part need not be small. The scale leaves room near the upper
+    end of the range."""
+    bits, r = reduce(x, format_of(x).bias - down)
+    scale = power_of_two(bits, x)
+    less_one = scale - 2.0**-down
+    high = fma(scale, r[0], less_one)
+    lost = fma(scale, r[0], less_one - high)
+    return high, fma(scale, _tail(r), lost)
 
 
-def scale_by(y: Value, n: Value, tiny: Value) -> Value:
-    """y·2^n, for y near 1 and n down to where the result is subnormal (`tiny` must hold there,
+def scale_by(y: Value, biased: Value, tiny: Value) -> Value:
+    """y·2^n from n + bias, for n down to where the result is subnormal (`tiny` must hold there,
     and nowhere near the upper end); it is rounded once and overflows to infinity."""
     step = format_of(y).digits + 12
-    scale = power_of_two(n + where(tiny, step, literal(n, -1)), y)
-    return (y * scale) * where(tiny, 2.0**-step, literal(y, 2.0))
+    y = y * power_of_two(where(tiny, biased + step, biased), y)
+    return where(tiny, y * 2.0**-step, y)
+
+
+def twice_exp2(r: Value) -> Value:
+    """2·2^r for |r| <= 1/2."""
+    slope = fma(r, estrin(r, [2.0 * c for c in _EXP2[r.dtype]]), 2.0 * float(LN2))
+    return fma(r, slope, 2.0)
 
 
 # --- the functions -----------------------------------------------------------------------------
 def exp(x: Value) -> Value:
-    """Measured 0.61 ULP; below 1 where the result is subnormal."""
     x = clamp(x, *pick(x, (-104.0, 89.0), (-746.0, 710.0)))
-    n, r = reduce(x)
-    high, low = reduced_exponential(r)
-    return scale_by(high + low, n, x < pick(x, -75.0, -690.0))
+    bits, (r, _) = reduce(x, format_of(x).bias - 1)
+    slope = fma(r, estrin(r, [2.0 * c for c in _EXP[x.dtype]]), 2.0)
+    twice = fma(r, slope, 2.0)  # rounds less than 2 + (2r + 2r²·Q(r))
+    return scale_by(twice, bits, x < pick(x, -86.5, -708.0))
 
 
 def exp2(x: Value) -> Value:
-    """Measured 0.61 ULP; below 1 where the result is subnormal."""
     x = clamp(x, *pick(x, (-151.0, 129.0), (-1080.0, 1025.0)))
-    n, bits = round_to_integer(x)
-    fraction = x - n
-    ln2, ln2_low = parts(x, LN2)
-    r, lost = two_product(fraction, ln2)
-    high, low = reduced_exponential((r, fma(fraction, ln2_low, lost)))
-    return scale_by(high + low, bits, x < pick(x, -108.0, -1000.0))
+    n, bits = round_to_integer(x, offset=format_of(x).bias - 1)
+    return scale_by(twice_exp2(x - n), bits, x < pick(x, -125.0, -1021.0))
 
 
 def expm1(x: Value) -> Value:
-    """Measured 0.76 ULP."""
     bounded = clamp(x, *pick(x, (-20.0, 89.0), (-40.0, 710.0)))
     high, low = exponential_minus_one(bounded, down=1)
-    return nearly_identity(x, 2.0 * (high + low))
+    return copysign(2.0 * (high + low), x)
 
 
 def sigmoid(x: Value) -> Value:
-    """1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, where e = exp(-|x|). Measured 0.6 ULP;
-    below 1 where the result is subnormal."""
+    """1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, where e = exp(-|x|)."""
+    least, normal = pick(x, (-104.0, -86.5), (-746.0, -708.0))
     a = -fabs(x)
-    a = where(a < pick(x, -104.0, -746.0), pick(x, -104.0, -746.0), a)
-    n, r = reduce(a)
-    high, low = fast_two_sum(*reduced_exponential(r))
-    tiny = a < pick(x, -75.0, -690.0)
-    scale = power_of_two(where(tiny, literal(n, pick(x, -100, -900)), n), x)
-    total, lost = fast_two_sum(literal(x, 1), high * scale)
+    a = where(a < least, least, a)
+    bits, r = reduce(a, format_of(x).bias)
+    high, low = reduced_exponential(r)
+    step = format_of(x).digits + 12
+    scale = power_of_two(where(a < normal, bits + step, bits), x)
+    total = fma(scale, high, 1.0)
+    lost = fma(scale, low, fma(scale, high, 1.0 - total))
     below = x < 0.0
     over = (where(below, high, 1.0), where(below, low, 0.0))
-    quotient, rest = divide_pairs(over, (total, fma(low, scale, lost)))
+    quotient, rest = divide_pairs(over, (total, lost))
     ratio = quotient + rest
-    return where(below, scale_by(ratio, n, tiny), ratio)
+    y = where(below, ratio * scale, ratio)
+    return where(x < normal, y * 2.0**-step, y)
 
 
 def sinh(x: Value) -> Value:
-    """(E + E/(1 + E)) / 2 with E = exp(|x|) - 1. Measured 0.76 ULP."""
+    """(E + E/(1 + E)) / 2 with E = exp(|x|) - 1."""
     a = fabs(x)
     a = where(a > pick(x, 89.5, 710.5), pick(x, 89.5, 710.5), a)
-    high, low = exponential_minus_one(a, down=2)
+    high, low = fast_two_sum(*exponential_minus_one(a, down=2))
     below, lost = two_sum(literal(x, 1), 4.0 * high)
     quotient, rest = divide_pairs((high, low), (below, fma(low, 4.0, lost)))
     rest = where(a > pick(x, 20.0, 40.0), 0.0, rest)  # 4·high may be infinite
@@ -158,18 +165,34 @@ def sinh(x: Value) -> Value:
 
 
 def cosh(x: Value) -> Value:
-    """(e + 1/e) / 2 with e = exp(|x|). Measured 0.86 ULP."""
+    """(e + 1/e) / 2 with e = exp(|x|)."""
     a = fabs(x)
     a = where(a > pick(x, 89.5, 710.5), pick(x, 89.5, 710.5), a)
-    high, low = exponential_pair(a, down=2)
-    return 2.0 * (high + (low + 0.0625 / high))
+    bits, r = reduce(a, format_of(x).bias - 2)
+    high, low = reduced_exponential(r)
+    scale = power_of_two(bits, x)
+    high = high * scale
+    return 2.0 * (high + fma(low, scale, 0.0625 / high))
 
 
 def tanh(x: Value) -> Value:
-    """E / (E + 2) with E = exp(2|x|) - 1. Measured 0.91 ULP."""
+    """x + x³·R(x²) for small x, else 1 - 2 / (1 + e) with e = exp(2|x|), which need not be very
+    exact. One division serves both."""
     a = fabs(x)
-    a = where(a > pick(x, 10.0, 22.0), pick(x, 10.0, 22.0), a)
-    high, low = exponential_minus_one(a + a, down=1)
-    below, lost = two_sum(literal(x, 1), high)
-    quotient, rest = divide_pairs((high, low), (below, lost + low))
-    return nearly_identity(x, copysign(quotient + rest, x))
+    small = a < _TANH_SMALL[x.dtype]
+    most = pick(x, 10.0, 22.0)
+    within = where(a > most, most, a)
+    n, bits = round_to_integer(within, 2 / LN2, format_of(x).bias)
+    r = fma(n, -0.5 * float(LN2), within)
+    slope = fma(r, estrin(r, [4.0 * c * 2.0**k for k, c in enumerate(_EXP[x.dtype])]), 2.0)
+    scale = power_of_two(bits, x)
+    below = fma(scale, r * slope, scale + 1.0)
+    z = x * x
+    cubic = a * z
+    if x.dtype == F64:
+        over = where(small, cubic * polynomial(z, _TANH), -2.0)
+        below = where(small, polynomial(z, _TANH_BELOW), below)
+        y = where(small, a, 1.0) + over / below
+    else:
+        y = where(small, fma(cubic, polynomial(z, _TANH), a), 1.0 - 2.0 / below)
+    return copysign(y, x)

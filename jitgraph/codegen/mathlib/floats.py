@@ -94,23 +94,20 @@ def parts(x: Value, number: Fraction, count: int = 2) -> list[float]:
 
 
 def polynomial(x: Value, table: Table) -> Value:
-    """The polynomial with the table's coefficients, lowest first.
-
-    Long ones as even(x²) + x·odd(x²): half the latency of Horner's rule, which is what limits a
-    loop over few of them, for one product more at most.
-    """
-    coefficients = table[x.dtype]
-    if len(coefficients) < 6:
-        return horner(x, coefficients)
-    square = x * x
-    return fma(x, horner(square, coefficients[1::2]), horner(square, coefficients[::2]))
+    """The polynomial with the table's coefficients, lowest first."""
+    return estrin(x, table[x.dtype])
 
 
-def horner(x: Value, coefficients: Sequence[float]) -> Value:
-    result = literal(x, coefficients[-1])
-    for c in reversed(coefficients[:-1]):
-        result = fma(result, x, c)
-    return result
+def estrin(x: Value, coefficients: Sequence[float]) -> Value:
+    """A polynomial in log2(n) steps: latency is what limits a loop over long ones."""
+    terms: list[Value | float] = list(coefficients)
+    while len(terms) > 1:
+        last = terms[-1:] if len(terms) % 2 else []
+        pairs = zip(terms[::2], terms[1::2], strict=False)
+        terms = [fma(x, slope, start) for start, slope in pairs] + last
+        x = x * x
+    assert isinstance(terms[0], Value)
+    return terms[0]
 
 
 # --- error-free transformations ----------------------------------------------------------------
@@ -142,18 +139,17 @@ def divide_pairs(a: Pair, b: Pair) -> Pair:
 
 
 # --- powers of two -----------------------------------------------------------------------------
-def round_to_integer(x: Value) -> Pair:
-    """The nearest integer to x, |x| < 2^(digits - 2), as a float, and an integer whose low bits
-    hold it. (Conversion instructions are slow or missing for vectors of f64.)"""
-    shift = format_of(x).round_shift
-    shifted = x + shift
+def round_to_integer(x: Value, factor: Fraction | int = 1, offset: int = 0) -> Pair:
+    """The nearest integer n to x·factor, |n| < 2^(digits - 2), as a float, and an integer whose
+    low bits hold n + offset. (Conversion instructions are slow or missing for vectors of f64.)"""
+    shift = format_of(x).round_shift + offset
+    shifted = x + shift if factor == 1 else fma(x, float(factor), shift)
     return shifted - shift, bits_of(shifted)
 
 
-def power_of_two(n: Value, like: Value) -> Value:
-    """2^n for an integer n, or one in the low bits, with -bias < n <= bias."""
-    format_ = format_of(like)
-    return bitcast(shl(n + format_.bias, _count(n, format_.digits)), like.dtype)
+def power_of_two(biased: Value, like: Value) -> Value:
+    """2^n for a biased exponent n + bias in the low bits of an integer, from 1 to 2·bias."""
+    return bitcast(shift_left(biased, format_of(like).digits), like.dtype)
 
 
 def _count(n: Value, count: int) -> Value:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from jitgraph.codegen.mathlib.exponential import reduce, reduced_exponential, scale_by
+from jitgraph.codegen.mathlib.exponential import scale_by, twice_exp2
 from jitgraph.codegen.mathlib.floats import (
     F32,
     F64,
@@ -16,8 +16,8 @@ from jitgraph.codegen.mathlib.floats import (
     Table,
     bits_of,
     clamp,
-    divide_pairs,
     fast_two_sum,
+    flip_sign,
     fma,
     format_of,
     literal,
@@ -27,22 +27,20 @@ from jitgraph.codegen.mathlib.floats import (
     power_of_two,
     round_to_integer,
     two_product,
-    two_sum,
 )
 from jitgraph.codegen.mathlib.logarithmic import decompose
 from jitgraph.codegen.mathlib.native import fabs, floor, native
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.ops.arithmetic import copysign, equal, not_equal, sqrt, where
+from jitgraph.ir.ops.bits import bitcast
 from jitgraph.ir.values import Value
 
-#: (2·atanh(s) / s - 2 - 2/3·z) / z² by z = s²; relative error of log 2^-37.6 and 2^-65.2.
+#: (3·atanh(s) / s - 3 - z) / z² by z = s² <= 0.0295; relative error of log 2^-36.8 and 2^-66.3.
 _LOG_TAIL: Table = {
-    F32: (
-        0.39999998, 0.28571877, 0.2218485, 0.19470622,
-    ),
+    F32: (0.6000023, 0.42820635, 0.3512945),
     F64: (
-        0.3999999999999998, 0.28571428571445256, 0.2222222221750246, 0.18181818874372885,
-        0.15384556599733984, 0.1333632770027351, 0.11674612056558326, 0.11990719267311306,
+        0.600000000000034, 0.4285714285514387, 0.33333333780900826, 0.27272676458763173,
+        0.23080140360389642, 0.19885122170619215, 0.1979548743572417,
     ),
 }
 #: The cube root on [sqrt(1/2), sqrt(2)], relative error 2^-16.7.
@@ -53,61 +51,67 @@ _CBRT: Table = {
         -0.037776222685014245,
     ),
 }
-TWO_THIRDS = Fraction(2, 3)
 
 
 # --- power -------------------------------------------------------------------------------------
-def _log_pair(x: Value) -> Pair:
-    """log(x) for positive finite x as a pair, to about 12 bits more than the precision."""
+def _cut(x: Value, bits: int) -> Value:
+    """x without its last bits, so that products with it are exact."""
+    return bitcast(bits_of(x) & (-1 << bits), x.dtype)
+
+
+def _log2_pair(x: Value) -> Pair:
+    """log2(x) for positive finite x as a pair, to about 11 bits more than the precision.
+
+    With s = (m - 1) / (m + 1) cut in two, log2(m) = s·(3 + s² + s⁴·Q(s²))·2/(3·ln 2): the constant
+    and the coefficient of s² are exact, as in fdlibm's e_pow.c.
+    """
+    half = (format_of(x).digits + 2) // 2
     m, k = decompose(x)
-    f = m - 1.0
-    below, below_low = two_sum(literal(x, 2), f)
-    s, s_low = fast_two_sum(*divide_pairs((f, literal(x, 0)), (below, below_low)))
-    z, z_low = two_product(s, s)
-    z_low = fma(s + s, s_low, z_low)
-    third, third_low = parts(x, TWO_THIRDS)
-    c, c_low = fast_two_sum(literal(x, third), fma(z, polynomial(z, _LOG_TAIL), third_low))
-    zc, zc_low = two_product(z, c)
-    zc_low += fma(z, c_low, z_low * c)
-    cubic, cubic_low = two_product(s, zc)
-    cubic_low += fma(s, zc_low, s_low * zc)
-    log_m, log_m_low = fast_two_sum(s + s, cubic)
-    log_m_low += fma(s_low, 2.0, cubic_low)
-    ln2, ln2_low = parts(x, LN2)
-    high, low = two_product(k, ln2)
-    total, lost = fast_two_sum(high, log_m)
-    return fast_two_sum(total, lost + (fma(k, ln2_low, low) + log_m_low))
+    f, below = m - 1.0, m + 1.0
+    below_low = m - (below - 1.0)
+    inverse = 1.0 / below
+    s = f * inverse
+    high = _cut(s, half)
+    low = fma(-high, below_low, fma(-high, below, f)) * inverse
+    z, square = high * high, s * s
+    rest = fma(square * square, polynomial(square, _LOG_TAIL), low * (s + high))
+    factor = _cut(3.0 + (z + rest), half)
+    factor_low = rest - ((factor - 3.0) - z)
+    product = high * factor  # exact
+    product_low = fma(low, factor, s * factor_low)
+    unit, unit_low = parts(x, Fraction(2, 3) / LN2)
+    log_m, lost = two_product(product, unit)
+    lost = fma(product_low, unit, fma(product, unit_low, lost))
+    total, more = fast_two_sum(k, log_m)
+    return total, more + lost
 
 
-def _power_of_magnitude(x: Value, y: Value) -> Value:
-    """|x|^y as exp(y·log|x|), with the limits for infinite and zero operands."""
-    a = fabs(x)
-    high, low = _log_pair(a)
-    infinite = (a < math.inf) ^ True
-    at_edge = infinite | equal(a, 0.0)
-    high = where(infinite, math.inf, where(equal(a, 0.0), -math.inf, high))
-    low = where(at_edge, 0.0, low)
+def _power_of_magnitude(a: Value, y: Value) -> Value:
+    """a^y as 2^(y·log2(a)), with the limits for infinite and zero operands."""
+    high, low = _log2_pair(a)
+    high = where(a < math.inf, where(equal(a, 0.0), -math.inf, high), a)
     product = y * high
     lost = fma(y, low, fma(y, high, -product))
-    bounded = clamp(product, *pick(x, (-104.0, 89.0), (-746.0, 710.0)))
+    bounded = clamp(product, *pick(a, (-151.0, 129.0), (-1080.0, 1025.0)))
     lost = where(equal(bounded, product), lost, 0.0)
-    n, r = reduce(bounded)
-    near, rest = reduced_exponential(r)
-    power = near + fma(near + rest, lost, rest)
-    return scale_by(power, n, bounded < pick(x, -75.0, -690.0))
+    n, bits = round_to_integer(bounded, offset=format_of(a).bias - 1)
+    r = (bounded - n) + lost
+    return scale_by(twice_exp2(r), bits, bounded < pick(a, -125.0, -1021.0))
 
 
 def float_power(x: Value, y: Value) -> Value:
-    """exp(y·log|x|) in pairs, with the sign and the special cases of C's pow."""
-    power = where(equal(fabs(x), 1.0), 1.0, _power_of_magnitude(x, y))
-    half = y * 0.5
-    integral = equal(floor(y), y)
-    odd = integral & not_equal(floor(half), half)
-    negative = bits_of(x) < 0
-    power = where(negative & odd, -power, power)
-    defined = integral | (x >= 0.0) | equal(x, -math.inf)
-    power = where(defined & equal(x, x) & equal(y, y), power, math.nan)
-    return where(equal(y, 0.0) | equal(x, 1.0), 1.0, power)
+    """2^(y·log2|x|) in pairs, with the sign and the special cases of C's pow."""
+    a = fabs(x)
+    power = _power_of_magnitude(a, y)
+    power = where(equal(y, 0.0) | (equal(a, 1.0) & equal(y, y)), 1.0, power)
+    over_even = fma(floor(y * 0.5), -2.0, y)  # NaN where y is infinite
+    odd = equal(over_even, 1.0)
+    broken = (over_even > 0.0) & not_equal(over_even, 1.0)
+    sign = bits_of(x) & bits_of(literal(x, -0.0))
+    power = where(odd, flip_sign(power, sign), power)
+    undefined = (x < 0.0) & (a < math.inf) & broken
+    power = where(undefined, math.nan, power)
+    return where(equal(x, 1.0), 1.0, power)
 
 
 # Squaring and multiplying, wrapping around. A negative exponent, which is rejected before this
@@ -157,7 +161,7 @@ def cbrt(x: Value) -> Value:
         square, lost = two_product(root, root)
         residue = fma(root, square, -target) + root * lost
         root = root - residue / (3.0 * square)
-    _, n = round_to_integer(third)
+    _, n = round_to_integer(third, offset=format_of(x).bias)
     return where(regular, copysign(root * power_of_two(n, x), x), x)
 
 

@@ -5,7 +5,17 @@
 from __future__ import annotations
 
 from jitgraph.codegen.mathlib.exponential import reduce, reduced_exponential, scale_by
-from jitgraph.codegen.mathlib.floats import F32, F64, Table, fma, pick, polynomial, two_product
+from jitgraph.codegen.mathlib.floats import (
+    F32,
+    F64,
+    Table,
+    fma,
+    format_of,
+    pick,
+    polynomial,
+    power_of_two,
+    two_product,
+)
 from jitgraph.codegen.mathlib.native import fabs
 from jitgraph.ir.ops.arithmetic import copysign, where
 from jitgraph.ir.values import Value
@@ -63,9 +73,9 @@ def erf(x: Value) -> Value:
     z = where(a < 1.0, a, 1.0) * where(a < 1.0, a, 1.0)
     small = fma(x, polynomial(z, _ERF_SMALL), x)
     limit = pick(x, 4.0, 6.0)
-    n, r = reduce(-polynomial(where(a > limit, limit, a), _ERF_LARGE))
+    n, r = reduce(-polynomial(where(a > limit, limit, a), _ERF_LARGE), format_of(x).bias)
     high, low = reduced_exponential(r)
-    large = 1.0 - scale_by(high + low, n, a < 0.0)
+    large = fma(-power_of_two(n, x), high + low, 1.0)
     return where(a < 1.0, small, copysign(large, x))
 
 
@@ -76,7 +86,7 @@ def erfc(x: Value) -> Value:
     limit = pick(x, 10.3, 27.3)
     within = where(a > limit, limit, a)
     square, lost = two_product(within, within)
-    n, r = reduce(-square)
+    n, r = reduce(-square, format_of(x).bias)
     high, low = reduced_exponential(r)
     power = high + low
     power = fma(power, -lost, power)

@@ -1,7 +1,8 @@
 """Sine, cosine, tangent and their inverses.
 
-x = n·pi/2 + r with r as a pair, by a Cody-Waite reduction in three parts that loses nothing to
-cancellation; polynomials as in fdlibm's k_sin.c and k_cos.c; the quadrant by selection.
+x = n·pi + r with r as a pair, by a Cody-Waite reduction in three parts that loses nothing to
+cancellation; sin(x) is sin(r) or -sin(r), one polynomial without selection, and so is cos(x) with n
+halfway between two integers. The tangent is reduced by pi/2, to a quotient of sine and cosine.
 """
 
 # mypy: disable-error-code=no-any-return
@@ -9,8 +10,9 @@ cancellation; polynomials as in fdlibm's k_sin.c and k_cos.c; the quadrant by se
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
-from jitgraph.codegen.mathlib.angles import split_huge_angle
+from jitgraph.codegen.mathlib.angles import as_cosine, as_quarter, as_sine
 from jitgraph.codegen.mathlib.floats import (
     F32,
     F64,
@@ -19,6 +21,7 @@ from jitgraph.codegen.mathlib.floats import (
     Table,
     bits_of,
     divide_pairs,
+    estrin,
     fast_two_sum,
     flip_sign,
     fma,
@@ -34,10 +37,20 @@ from jitgraph.codegen.mathlib.floats import (
 )
 from jitgraph.codegen.mathlib.native import fabs
 from jitgraph.ir.ops.arithmetic import copysign, equal, not_equal, sqrt, where
+from jitgraph.ir.ops.bits import bitcast
 from jitgraph.ir.values import Value
 
-#: (sin(r) / r - 1) / r² by r², |r| <= pi/4; relative error of sin 2^-32.5 and 2^-57.5.
+#: (sin(r) / r - 1) / r² by r², |r| <= pi/2; relative error of sin 2^-27.3 and 2^-61.6.
 _SIN: Table = {
+    F32: (-0.1666666, 0.008333069, -0.00019809777, 2.6060957e-06),
+    F64: (
+        -0.16666666666666666, 0.008333333333333207, -0.0001984126984121248,
+        2.755731921156935e-06, -2.5052106904385325e-08, 1.6058940998472517e-10,
+        -7.643019205598504e-13, 2.721416958890797e-15,
+    ),
+}
+#: The same for |r| <= pi/4; 2^-32.5 and 2^-57.5.
+_SIN_QUARTER: Table = {
     F32: (
         -0.16666667, 0.00833338, -0.00019853438, 2.8361392e-06,
     ),
@@ -82,25 +95,71 @@ _ARCSIN: Table = {
 
 
 # --- sine, cosine, tangent ---------------------------------------------------------------------
-def _reduce(x: Value) -> tuple[Value, Pair]:
-    """The quadrant in the low bits of an integer, and r. (Huge angles come in reduced.)"""
-    x, rest = split_huge_angle(x)
-    n, bits = round_to_integer(x * float(2 / PI))
-    first, second, third = parts(x, PI / 2, 3)
-    near = fma(-n, first, x)  # exact
+def _reduce(x: Value, n: Value, unit: Fraction) -> Pair:
+    """x - n·unit, for an n that makes it small; the low part need not be."""
+    first, second, third = parts(x, unit, 3)
+    near = fma(-n, first, x)
+    if x.dtype == F64:
+        second, third = _short(unit - Fraction(first))
+        r = fma(-n, second, near)
+        return r, fma(-n, third, fma(-n, second, near - r))
     product, lost = two_product(n, second)
-    r, error = two_sum(near, -product)
-    return bits + bits_of(rest), (r, fma(-n, third, error - lost) + rest)
+    r = near - product
+    return r, fma(-n, third, ((near - r) - product) - lost)
 
 
-def _sine(r: Pair) -> Pair:
+def _short(number: Fraction) -> tuple[float, float]:
+    """A number as a sum of an f64 of 30 bits, whose products with small integers are exact, and
+    another."""
+    scale = Fraction(2) ** (30 - math.frexp(float(number))[1])
+    first = Fraction(round(number * scale)) / scale
+    return float(first), float(number - first)
+
+
+def _turned(pair: Pair, bits: Value) -> Pair:
+    """The pair, negated where the integer is odd."""
+    sign = shift_left(bits, 8 * bits.dtype.itemsize - 1)
+    return flip_sign(pair[0], sign), flip_sign(pair[1], sign)
+
+
+def _sine(r: Pair) -> Value:
+    """sin(high + low), |high| <= pi/2: the cubic term is as large as 0.65 and is taken as a pair.
+    The cosine that low is multiplied by may be rough."""
+    high, low = r
+    first, *others = _SIN[high.dtype]
+    z, z_low = two_product(high, high)
+    cubic, cubic_low = two_product(high, z)
+    total = fma(cubic, first, high)
+    lost = fma(cubic, first, high - total)
+    lost = fma(fma(high, z_low, cubic_low), first, lost)
+    lost = fma(low, fma(z, -0.42, 1.0), lost)
+    return total + fma(cubic * z, estrin(z, others), lost)
+
+
+def sin(x: Value) -> Value:
+    n, bits = round_to_integer(x, 1 / PI)
+    r = as_sine(x, _turned(_reduce(x, n, PI), bits))
+    return where(equal(x, 0.0), x, _sine(r))
+
+
+def cos(x: Value) -> Value:
+    n, bits = round_to_integer(fma(x, float(1 / PI), 0.5))
+    half = n - 0.5
+    high, low = _reduce(x, half, PI)
+    first = parts(x, PI)[0]
+    near = fma(-half, first, x)  # not exact where x is less than one
+    low = low + (x - fma(half, first, near))
+    return _sine(as_cosine(x, _turned((high, low), bits)))
+
+
+def _quarter_sine(r: Pair) -> Pair:
     high, low = r
     z = high * high
     cubic = high * z
-    return fast_two_sum(high, fma(cubic, polynomial(z, _SIN), fma(low * z, -0.5, low)))
+    return fast_two_sum(high, fma(cubic, polynomial(z, _SIN_QUARTER), fma(low * z, -0.5, low)))
 
 
-def _cosine(r: Pair) -> Pair:
+def _quarter_cosine(r: Pair) -> Pair:
     high, low = r
     z = high * high
     half = z * -0.5
@@ -109,33 +168,14 @@ def _cosine(r: Pair) -> Pair:
     return fast_two_sum(total, lost + (tail - high * low))
 
 
-def _quadrant(bits: Value, even: Value, odd: Value) -> Value:
-    """`even` or `odd` by the quadrant, negated in its second half."""
-    chosen = where(equal(bits & 1, 0), even, odd)
-    return flip_sign(chosen, shift_left(bits & 2, 8 * bits.dtype.itemsize - 2))
-
-
-def sin(x: Value) -> Value:
-    """Measured 0.65 ULP, for every finite argument."""
-    bits, r = _reduce(x)
-    sine, sine_low = _sine(r)
-    cosine, cosine_low = _cosine(r)
-    return nearly_identity(x, _quadrant(bits, sine + sine_low, cosine + cosine_low))
-
-
-def cos(x: Value) -> Value:
-    """Measured 0.67 ULP, for every finite argument."""
-    bits, r = _reduce(x)
-    sine, sine_low = _sine(r)
-    cosine, cosine_low = _cosine(r)
-    return _quadrant(bits + 1, sine + sine_low, cosine + cosine_low)
-
-
 def tan(x: Value) -> Value:
-    """The quotient of sine and cosine as pairs. At most 0.7 ULP."""
-    bits, r = _reduce(x)
-    sine, cosine = _sine(r), _cosine(r)
-    even = equal(bits & 1, 0)
+    """The quotient of sine and cosine as pairs."""
+    n, bits = round_to_integer(x, 2 / PI)
+    high, low = _reduce(x, n, PI / 2)
+    marked = bitcast((bits_of(low) & -2) | (bits & 1), x.dtype)
+    r = as_quarter(x, (high, marked))
+    sine, cosine = _quarter_sine(r), _quarter_cosine(r)
+    even = equal(bits_of(r[1]) & 1, 0)
     over = (where(even, sine[0], -cosine[0]), where(even, sine[1], -cosine[1]))
     under = (where(even, cosine[0], sine[0]), where(even, cosine[1], sine[1]))
     quotient, rest = divide_pairs(over, under)
