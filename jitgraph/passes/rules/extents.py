@@ -176,7 +176,7 @@ def decided_extremum(
     return fitted(builder, low if definition.name == "minimum" else high, definition, args, attrs)
 
 
-@recipe("all-in-bounds", "reduce_all")
+@recipe("all-in-bounds", "reduce_all", over=("less",))
 def all_in_bounds(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """all(iota(n) < m) => n <= m;  all([c, d, ...] < m) => max(c, d, ...) < m"""
     op = args[0].op
@@ -193,7 +193,7 @@ def all_in_bounds(builder: Builder, definition: OpDef, args: Args, attrs: Attrs)
     return less(constant(literal.array.max()), bound)  # type: ignore[no-any-return]
 
 
-@recipe("known-broadcast", "bitwise_or", dtypes="b")
+@recipe("known-broadcast", "bitwise_or", dtypes="b", over=("equal",))
 def known_broadcast(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """n == m | n == 1 => true, where m is the broadcast of n with something"""
     for fits, one in (args, args[::-1]):

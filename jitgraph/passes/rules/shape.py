@@ -163,7 +163,7 @@ def _without_ones(shape: Shape) -> Shape:
     return tuple(size for size in shape if not same(size, 1))
 
 
-@recipe("reshape-of-view", "reshape")
+@recipe("reshape-of-view", "reshape", over=("reshape", "expand_dims", "squeeze"))
 def reshape_of_view(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """reshape(reshape(x)) => reshape(x), also over expand_dims and squeeze"""
     inner = source(args[0], "reshape", "expand_dims", "squeeze")
@@ -254,7 +254,7 @@ def slice_of_whole(builder: Builder, definition: OpDef, args: Args, attrs: Attrs
     return None if len(left) == len(cuts) else _slice_all(args[0], left)
 
 
-@recipe("slice-of-slice", "slice")
+@recipe("slice-of-slice", "slice", over=("slice",))
 def slice_of_slice(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """x[a::p][b::q] => x[a + b*p :: p*q]"""
     inner = source(args[0], "slice")
