@@ -15,7 +15,6 @@ values the rewrite, called with NumPy arrays the property test.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -356,8 +355,8 @@ def rule(
     """Declare `left => right`. Variables named in `constants` match constants and stand for their
     number; `when` is a side condition on the variables. `dtypes` are the kinds of the op's last
     operand for which it holds: floats for a rule that stabilises, else all real numbers."""
-    names = inspect.signature(left).parameters
-    holes = {n: Hole(n, n in constants) for n in names}
+    code = left.__code__
+    holes = {n: Hole(n, n in constants) for n in code.co_varnames[: code.co_argcount]}
     pattern = left(**holes)
     assert isinstance(pattern, Apply)
     assert stage in STAGES
