@@ -35,6 +35,7 @@ from jitgraph.ir.types import DTYPES, parse_type
 from jitgraph.ir.values import Value
 from jitgraph.ir.verifier import verify
 from jitgraph.passes.base import Options
+from jitgraph.passes.decompose import decompose
 from jitgraph.passes.rules import THEMES
 from jitgraph.passes.rules.rule import Recipe
 from jitgraph.passes.simplify import simplify
@@ -114,6 +115,20 @@ CASES: dict[str, Case] = {
     "sum-of-sum": (["x:f64[n, m]"], lambda x: sum_(sum_(x, (0,)), (0,)), "reduce_sum"),
     "sum-of-negative": (["x:i64[n]"], lambda x: sum_(-x, (0,)), "negative reduce_sum"),
     "sum-of-negative-floats": (["x:f64[n]"], lambda x: sum_(-x, (0,)), "negative reduce_sum"),
+    "combine-few": (
+        ["x:i64[n, 2]"], lambda x: max_(x * x, (1,)),
+        "maximum multiply multiply slice slice squeeze squeeze"),
+    "combine-few-floats": (
+        ["x:f64[n, 2]", "y:f64[n]"], lambda x, y: sum_(x * expand_dims(y, (1,)), (1,)),
+        "add multiply multiply slice slice squeeze squeeze"),
+    "reduce-apart": (
+        ["x:i64[n, 2]", "y:i64[n]"], lambda x, y: sum_(x * expand_dims(y * y, (1,)), (0,)),
+        "concatenate expand_dims expand_dims multiply multiply multiply reduce_sum reduce_sum "
+        "slice slice squeeze squeeze"),
+    "reduce-apart-floats": (
+        ["x:f64[2, n]", "y:f64[n]"], lambda x, y: sum_(x * exp(y), (1,)),
+        "concatenate exp expand_dims expand_dims multiply multiply reduce_sum reduce_sum "
+        "slice slice squeeze squeeze"),
     "known-broadcast": (
         ["x:f64[?]", "y:f64[1]"],
         lambda x, y: equal(dim(x + zeros_like(x), 0), 1) | equal(dim(x, 0), dim(x, 0)), "constant"),
@@ -139,7 +154,8 @@ def test_fires_and_keeps_the_meaning(name: str) -> None:
     before = Function(params, [make(*params)])
     fired: list[str] = []
     algebra = "ieee" if RECIPES[name].promise.exact else "real"
-    after = simplify(before, Options(algebra, lambda r: fired.append(r.rule)))
+    sweep = decompose if RECIPES[name].stage == "late" else simplify
+    after = sweep(before, Options(algebra, lambda r: fired.append(r.rule)))
     verify(after)
     if name != "known-broadcast":  # its own test is below
         assert name in fired
@@ -228,3 +244,22 @@ def test_every_exponent_of_integers_is_still_checked() -> None:
     assert simplify(Function([x, y], [x**y]), Options()).checks
     assert not simplify(Function([x], [x**3]), Options()).checks
     assert DTYPES["i64"] == x.dtype
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (3,), (0, 3), (1, 3)])
+@pytest.mark.parametrize("reduce", [sum_, max_], ids=["sum", "max"])
+def test_components_are_those_of_the_whole(reduce: Any, axes: tuple[int, ...]) -> None:
+    """Reductions over short axes of views, broadcasts and arithmetic, in every position."""
+    texts = "x:i64[2, 3, m, 2]", "y:i64[m, 1]", "z:i64[2, 3]", "v:i64[2]", "w:i64[1, 2]"
+    x, y, z, v, w = map(param, texts)
+    turned = transpose(broadcast_to(z, (2, 2, 3)), (0, 2, 1))
+    row = broadcast_to(expand_dims(v, (0,)), (1, 2)) + transpose(expand_dims(v, (1,)), (1, 0)) * w
+    whole = cast(x - y, "i32") * cast(expand_dims(turned, (2,)) - row, "i32")
+    before = Function([x, y, z, v, w], [reduce(whole, axes)])
+    after = decompose(simplify(before, Options()), Options())
+    assert "reduce" not in str(after)
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(-9, 9, [d if isinstance(d, int) else 3 for d in p.type.shape])
+              for p in before.params]  # fmt: skip
+    want, got = interpreter.run(before, arrays)[0], interpreter.run(after, arrays)[0]
+    np.testing.assert_array_equal(got, want)

@@ -11,6 +11,7 @@ from jitgraph.ir.values import Value
 from jitgraph.passes.rules import (
     broadcasting,
     cancellation,
+    components,
     extents,
     identity,
     normal_form,
@@ -30,6 +31,7 @@ THEMES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "shape": shape.RULES,
     "broadcasting": broadcasting.RULES,
     "reductions": reductions.RULES,
+    "components": components.RULES,
     "extents": extents.RULES,
     "normal form": normal_form.RULES,
 }
