@@ -49,6 +49,13 @@ def param(text: str) -> Value:
     return Value(parse_type(type_), name=name)
 
 
+def part_of_zeros(x: Value, y: Value) -> Value:
+    """The gradient of a slice."""
+    cut = slice_axis(y, 0, 1, 2)
+    assert cut.op is not None
+    return emit(SET_SLICE, (zeros_like(x), cut), **cut.op.attrs)
+
+
 Case = tuple[list[str], Callable[..., Any], str]
 #: For each rewrite: parameters, an expression, and the ops that are left of it.
 CASES: dict[str, Case] = {
@@ -115,6 +122,12 @@ CASES: dict[str, Case] = {
     "sum-of-sum": (["x:f64[n, m]"], lambda x: sum_(sum_(x, (0,)), (0,)), "reduce_sum"),
     "sum-of-negative": (["x:i64[n]"], lambda x: sum_(-x, (0,)), "negative reduce_sum"),
     "sum-of-negative-floats": (["x:f64[n]"], lambda x: sum_(-x, (0,)), "negative reduce_sum"),
+    "add-part": (
+        ["x:i64[6]", "y:i64[6]"], lambda x, y: x * y + part_of_zeros(x, y),
+        "add_slice multiply slice"),
+    "add-part-floats": (
+        ["x:f64[6]", "y:f64[6]"], lambda x, y: part_of_zeros(x, y) + x * y,
+        "add_slice multiply slice"),
     "combine-few": (
         ["x:i64[n, 2]"], lambda x: max_(x * x, (1,)),
         "maximum multiply multiply slice slice squeeze squeeze"),

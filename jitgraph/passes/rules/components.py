@@ -134,10 +134,10 @@ def _combine_few(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) 
     extents = [builder.shape(x)[a] for a in axes]
     if len(axes) == x.ndim or not all(isinstance(e, int) for e in extents) or _is_half(x):
         return None
-    if not 0 < math.prod(extents) <= FEW:  # type: ignore[type-var]
+    if not 0 < math.prod(extents) <= FEW:
         return None
     total: Value | None = None
-    for place in np.ndindex(*extents):  # type: ignore[arg-type]
+    for place in np.ndindex(*extents):
         part = component(builder, x, dict(zip(axes, place, strict=True)))
         total = part if total is None else emit(OPS[definition.combine], (total, part))
     return total
