@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import jitgraph.tensor as T
 from jitgraph.errors import JitgraphError
 from jitgraph.ir import interpreter
 from jitgraph.ir.elementwise import cast
@@ -147,6 +148,9 @@ CASES: dict[str, Case] = {
         lambda x, y: equal(dim(x + zeros_like(x), 0), 1) | equal(dim(x, 0), dim(x, 0)), "constant"),
     "decided-comparison": (["x:f64[n]"], lambda x: less(dim(x, 0), 0), "constant"),
     "decided-extremum": (["x:f64[n]"], lambda x: minimum(maximum(dim(x, 0), 0), dim(x, 0)), "dim"),
+    "shortened-extent": (
+        ["x:f64[n]"], lambda x: dim(x, 0) - minimum(1, dim(x, 0)),
+        "add constant constant dim maximum"),
     "all-in-bounds": (
         ["x:f64[n]", "y:f64[m]"], lambda x, y: all_(less(iota(dim(x, 0)), dim(y, 0))),
         "dim dim less_equal"),
@@ -276,3 +280,21 @@ def test_components_are_those_of_the_whole(reduce: Any, axes: tuple[int, ...]) -
               for p in before.params]  # fmt: skip
     want, got = interpreter.run(before, arrays)[0], interpreter.run(after, arrays)[0]
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("n", range(8))
+def test_slices_of_one_length_are_known_to_be(n: int) -> None:
+    """Neighbours in a grid, two sweeps deep: nothing about lengths is left for the call, and all
+    extents are right, also where slices are empty."""
+    x = T.dvector("x")
+
+    def sweep(u: Any) -> Any:
+        return u[:-2] + 2 * u[1:-1] + 3 * u[2:]
+
+    before = Function([x], [sweep(sweep(x)), x[1:] - x[:-1], x[3:] * x[1:-2]])
+    after = simplify(before, Options())
+    assert not after.checks
+    array = np.arange(float(n))
+    for got, want in zip(interpreter.run(after, [array]), interpreter.run(before, [array]),
+                         strict=True):  # fmt: skip
+        np.testing.assert_array_equal(got, want)
