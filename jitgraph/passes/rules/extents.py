@@ -7,8 +7,9 @@ program is compiled. Sums and products of extents are taken not to overflow.
 from __future__ import annotations
 
 from jitgraph.ir.builder import Builder
-from jitgraph.ir.opdef import Attrs, OpDef, constant
+from jitgraph.ir.opdef import Attrs, OpDef, constant, emit, split_sizes
 from jitgraph.ir.ops.arithmetic import less, less_equal, maximum
+from jitgraph.ir.ops.indexing import slice_bounds
 from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Op, Value
 from jitgraph.passes.rules.rule import Rule, fitted, number_of, recipe
@@ -272,6 +273,50 @@ def _between(length: Value) -> tuple[Value, int] | None:
     return (n, j + k) if j and k > 0 else None
 
 
+def _is_past(start: Value, size: Value) -> int | None:
+    """k, for a start min(k, m) where the size is 0 if m < k: the slice may as well start at k."""
+    found = _start(start)
+    if found is None:
+        return None
+    k, extent = found
+    (n, j), (m, i) = _shortened(size), _shortened(extent)
+    return k if n is m and j >= i + k and _is_size(n) else None
+
+
+@recipe("constant-start", "slice", "set_slice", "add_slice")
+def constant_start(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+    """x[min(k, n):] => x[k:], with n - k elements or none"""
+    lead = 1 if definition.name == "slice" else 2
+    starts, sizes = slice_bounds(attrs, args[lead:])
+    known = [_is_past(a, b) if isinstance(a, Value) and isinstance(b, Value) else None
+             for a, b in zip(starts, sizes, strict=True)]  # fmt: skip
+    if not any(k is not None for k in known):
+        return None
+    new = [a if k is None else k for a, k in zip(starts, known, strict=True)]
+    static, dynamic = split_sizes(new)
+    lengths = [s for s in sizes if isinstance(s, Value)]
+    return emit(definition, (*args[:lead], *dynamic, *lengths), **{**attrs, "starts": static})
+
+
+@recipe("inside-if-any", "bitwise_or", dtypes="b", over=("equal",))
+def inside_if_any(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+    """s == 0 | k + s <= n => true, for s = max(n - k, 0)"""
+    for empty, inside in (args, args[::-1]):
+        if not (empty.is_op("equal") and inside.is_op("less_equal")):
+            continue
+        assert empty.op is not None
+        assert inside.op is not None
+        end, extent = inside.op.args
+        size = next((a for a in empty.op.args if _number(a) != 0), end)
+        if end.op is None or end.op.name != "add" or size not in end.op.args:
+            continue
+        k = next((_number(a) for a in end.op.args if a is not size), None)
+        (n, j), (m, i) = _shortened(size), _shortened(extent)
+        if k is not None and n is m and j >= i + k and _is_size(n):
+            return fitted(builder, constant(True), definition, args, attrs)
+    return None
+
+
 @recipe("all-in-bounds", "reduce_all", over=("less",))
 def all_in_bounds(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """all(iota(n) < m) => n <= m;  all([c, d, ...] < m) => max(c, d, ...) < m"""
@@ -306,5 +351,6 @@ def known_broadcast(builder: Builder, definition: OpDef, args: Args, attrs: Attr
 
 
 RULES: tuple[Rule, ...] = (
-    known_broadcast, decided_comparison, decided_extremum, shortened_extent, all_in_bounds,
+    known_broadcast, decided_comparison, decided_extremum, shortened_extent, constant_start,
+    inside_if_any, all_in_bounds,
 )  # fmt: skip
