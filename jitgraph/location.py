@@ -98,6 +98,10 @@ def _belongs_to_jitgraph(filename: str) -> bool:
 def caller_location() -> Location | None:
     """The innermost frame outside jitgraph: the line the user wrote."""
     frame = sys._getframe(1)
-    while frame is not None and _belongs_to_jitgraph(frame.f_code.co_filename):
+    while frame is not None:
+        code = frame.f_code
+        ours = _is_ours.get(code.co_filename)
+        if not (_belongs_to_jitgraph(code.co_filename) if ours is None else ours):
+            return Location._lazy(code, frame.f_lasti)
         frame = frame.f_back  # type: ignore[assignment]
-    return None if frame is None else Location._lazy(frame.f_code, frame.f_lasti)
+    return None

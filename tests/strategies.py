@@ -26,7 +26,7 @@ from jitgraph.ir.ops import joining
 from jitgraph.ir.ops import movement as move
 from jitgraph.ir.ops.arithmetic import equal, remainder
 from jitgraph.ir.ops.bits import bitcast
-from jitgraph.ir.ops.indexing import SCATTER_ADD, SET_SLICE, gather, slice_
+from jitgraph.ir.ops.indexing import ADD_SLICE, SCATTER_ADD, SET_SLICE, gather, slice_
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from jitgraph.ir.ops.reduction import Reduction
@@ -367,7 +367,8 @@ def part(g: _Growing) -> Value | None:
     if g.draw(st.booleans()) or cut.op is None:
         return cut
     value = cut if x.dtype.kind == "b" else cut + cut
-    return emit(SET_SLICE, (x, value, *cut.op.args[1:]), **cut.op.attrs)
+    change = ADD_SLICE if x.dtype.kind != "b" and g.draw(st.booleans()) else SET_SLICE
+    return emit(change, (x, value, *cut.op.args[1:]), **cut.op.attrs)
 
 
 def lookup(g: _Growing) -> Value | None:

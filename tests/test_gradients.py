@@ -25,7 +25,7 @@ from jitgraph.ir.opdef import OPS, constant, emit
 from jitgraph.ir.ops import movement as move
 from jitgraph.ir.ops.arithmetic import absolute
 from jitgraph.ir.ops.exponential import sin
-from jitgraph.ir.ops.indexing import SCATTER_ADD, SET_SLICE, gather, slice_
+from jitgraph.ir.ops.indexing import ADD_SLICE, SCATTER_ADD, SET_SLICE, gather, slice_
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, log_softmax, softmax
@@ -225,6 +225,8 @@ STRUCTURAL: dict[str, tuple[Build, list[Array]]] = {
     "slice": (lambda x: sin(slice_(x, *(SLICE[k] for k in ("axes", "starts", "sizes", "steps")))),
               [normal(4, 5)]),
     "set_slice": (lambda x, v: sin(emit(SET_SLICE, (x, v), **SLICE)),
+                  [normal(4, 5), normal(2, 3)]),
+    "add_slice": (lambda x, v: sin(emit(ADD_SLICE, (x, v), **SLICE)),
                   [normal(4, 5), normal(2, 3)]),
     "gather": (lambda x: sin(gather(x, [index(2, 0, 2, 2)])), [normal(3, 2)]),
     "gather of two axes": (lambda x: sin(gather(x, [index(2, 0, 2), index(1, 1, 1)])),

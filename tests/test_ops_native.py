@@ -18,11 +18,11 @@ from jitgraph.errors import DTypeError, JitgraphError
 from jitgraph.ir.elementwise import Elementwise, cast, resolve
 from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, OpDef, emit
-from jitgraph.ir.ops.indexing import GATHER, SCATTER_ADD, SET_SLICE, SLICE
+from jitgraph.ir.ops.indexing import ADD_SLICE, GATHER, SCATTER_ADD, SET_SLICE, SLICE
 from jitgraph.ir.ops.linear import MATMUL
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from jitgraph.ir.ops.reduction import Reduction
-from jitgraph.ir.types import DTYPES, F64, I64, Dim, Extent, Type, type_of
+from jitgraph.ir.types import BOOL, DTYPES, F64, I64, Dim, Extent, Type, type_of
 from jitgraph.ir.values import Value
 from tests.arrays import example_array
 from tests.codegen.scalar_kernels import random_values, special_values
@@ -473,6 +473,9 @@ def test_parts(dtype: Any) -> None:
         dynamic = {**attrs, "starts": (None,), "sizes": (None,)}
         numbers = [np.array(start, I64), np.array(size, I64)]
         cases += [(SLICE, [x, *numbers], dynamic), (SET_SLICE, [x, value, *numbers], dynamic)]
+        if dtype != BOOL:
+            cases += [(ADD_SLICE, [x, value], attrs), (ADD_SLICE, [x, value[:, :1]], attrs)]
+            cases += [(ADD_SLICE, [x, value, *numbers], dynamic)]
     rows, columns = np.array([5, 0, 0, 3]), np.array([[8], [0]])
     for indices in ([rows], [rows, columns], [rows[:0]], [rows[:1]]):
         target = x[tuple(indices)]

@@ -8,7 +8,7 @@ that knowledge true.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ from jitgraph.ir.opdef import (
 from jitgraph.ir.ops.arithmetic import equal, where
 from jitgraph.ir.ops.movement import DIM
 from jitgraph.ir.types import I64, Extent
-from jitgraph.ir.values import Value
+from jitgraph.ir.values import Literal, Value
 from jitgraph.location import Location
 
 #: Folding must not turn a small program into a large constant.
@@ -55,6 +55,21 @@ class Rewrite(Protocol):
     ) -> Value | None: ...
 
 
+class Rewrites(Protocol):
+    """Rules that know where they may start."""
+
+    def candidates(
+        self, definition: OpDef, args: tuple[Value, ...]
+    ) -> Sequence[Rewrite]: ...
+
+
+class NoRewrites:
+    """For a builder that numbers and folds only."""
+
+    def candidates(self, definition: OpDef, args: tuple[Value, ...]) -> Sequence[Rewrite]:
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Rewritten:
     """One line of `dump --why`."""
@@ -68,16 +83,19 @@ class Rewritten:
 
 @dataclass(slots=True)
 class Builder:
-    """An emitter that simplifies. `rules` maps an op's name to the rewrites that may start there;
-    `log`, when given, receives a line per rewrite."""
+    """An emitter that simplifies. `rules` gives the rewrites that may start at an op; `log`, when
+    given, receives a line per rewrite; `forms` is what rules remember of values."""
 
     params: Sequence[Value]
-    rules: Mapping[str, Sequence[Rewrite]] = field(default_factory=dict)
+    rules: Rewrites = NoRewrites()  # noqa: RUF009  (it has no state)
     log: Callable[[Rewritten], None] | None = None
     location: Location | None = None
     checks: dict[Value, None] = field(default_factory=dict)
+    forms: dict[Any, Any] = field(default_factory=dict)
     _numbers: dict[Any, Value] = field(default_factory=dict)
-    _shapes: dict[Value, Shape] = field(default_factory=dict)
+    _constants: dict[Literal, Value] = field(default_factory=dict)
+    #: Extents, and how many had a leader when they were looked up.
+    _shapes: dict[Value, tuple[Shape, int]] = field(default_factory=dict)
     _leaders: dict[Value, Size] = field(default_factory=dict)
     _births: dict[Value, int] = field(default_factory=dict)
     _parts: dict[Size, frozenset[Size]] = field(default_factory=dict)
@@ -87,9 +105,8 @@ class Builder:
     def __post_init__(self) -> None:
         named: dict[str, Size] = {}
         for param in self.params:
-            self._shapes[param] = tuple(
-                self._param_dim(param, axis, named) for axis in range(param.ndim)
-            )
+            dims = tuple(self._param_dim(param, axis, named) for axis in range(param.ndim))
+            self._shapes[param] = dims, 0
 
     def _param_dim(self, param: Value, axis: int, named: dict[str, Size]) -> Size:
         known = param.type.shape[axis]
@@ -99,7 +116,7 @@ class Builder:
             return named[known.name]
         size = apply_op(DIM, (param,), {"axis": axis}, param.location)
         self._numbers[self._key(DIM, (param,), {"axis": axis})] = size
-        self._shapes[size] = ()
+        self._shapes[size] = (), 0
         if isinstance(known, Extent):
             named[known.name] = size
         return size
@@ -108,14 +125,16 @@ class Builder:
     @staticmethod
     def _key(definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Any:
         # The key holds the arguments, not their ids, which a later value might be given again.
-        if definition.name in COMMUTATIVE:
-            args = tuple(sorted(args, key=id))
-        return (definition.name, args, tuple(sorted(attrs.items())))
+        if len(args) == 2 and definition.name in COMMUTATIVE and id(args[0]) > id(args[1]):
+            args = args[::-1]
+        return (definition, args, tuple(sorted(attrs.items())) if attrs else ())
 
     def emit(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value:
         """The value of an op application: an older one, a constant, a rewrite, or a new op."""
         if definition is DIM:
             return self._as_value(self.shape(args[0])[attrs["axis"]])
+        if definition is CONSTANT:
+            return self._constant(attrs["value"])
         args = tuple(map(self._interned, args))
         key = self._key(definition, args, attrs)
         found = self._numbers.get(key)
@@ -125,10 +144,7 @@ class Builder:
                 # Also of an op that a rule replaces: its operands must fit all the same.
                 self._demand(definition, args, attrs)
                 found = self._rewritten(definition, args, attrs)
-            if found is None:
-                found = self._born(definition, args, attrs)
-            if definition is not CONSTANT:
-                found = self._interned(found)
+            found = self._born(definition, args, attrs) if found is None else self._interned(found)
             self._numbers[key] = found
         return found
 
@@ -137,16 +153,23 @@ class Builder:
         op = value.op
         if op is None or op.definition is not CONSTANT:
             return value
-        return self.emit(CONSTANT, (), op.attrs)
+        return self._constant(op.attrs["value"])
+
+    def _constant(self, literal: Literal) -> Value:
+        found = self._constants.get(literal)
+        if found is None:
+            found = self._rewritten(CONSTANT, (), {"value": literal})
+            if found is None:
+                found = apply_op(CONSTANT, (), {"value": literal}, self.location)
+            self._constants[literal] = found
+        return found
 
     def _as_value(self, size: Size) -> Value:
         return size if isinstance(size, Value) else self._interned(constant(size, I64))
 
     def _fold(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value | None:
-        if definition.name in ("broadcast_to", "iota", "constant"):
-            return None
         literals = [a.literal for a in args]
-        if not literals or any(lit is None for lit in literals):
+        if not literals or None in literals or definition.name in ("broadcast_to", "iota"):
             return None
         type_ = definition.infer([a.type for a in args], attrs)
         size = 1
@@ -164,7 +187,7 @@ class Builder:
         return constant(array)
 
     def _rewritten(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value | None:
-        rules = self.rules.get(definition.name)
+        rules = self.rules.candidates(definition, args)
         if not rules or self._depth > 20:  # deeper is a rule that feeds itself: leave the op be
             return None
         self._depth += 1
@@ -193,11 +216,12 @@ class Builder:
         with building_with(self):
             try:
                 # Also for scalar results: the rule of a product checks the inner extents.
-                ranked = value.ndim or any(a.ndim for a in args)
-                self._shapes[value] = definition.shape(self, args, attrs) if ranked else ()
+                ranked = value.type.shape or any(a.type.shape for a in args)
+                shape = definition.shape(self, args, attrs) if ranked else ()
             except JitgraphError as error:
                 operands = (Operand(a.describe(), str(a.type), a.location) for a in args)
                 raise error.locate(self.location, operands) from None
+        self._shapes[value] = shape, -1
         return value
 
     def _demand(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> None:
@@ -227,15 +251,19 @@ class Builder:
         extents known to be equal to it."""
         known = self._shapes.get(value)
         if known is None:
-            known = tuple(int(d) for d in value.type.shape)  # type: ignore[arg-type]
-            self._shapes[value] = known
-        return tuple(map(self.find, known))
+            known = tuple(int(d) for d in value.type.shape), -1  # type: ignore[arg-type]
+        shape, united = known
+        if united != len(self._leaders):
+            shape = tuple(map(self.find, shape))
+            self._shapes[value] = shape, len(self._leaders)
+        return shape
 
     def find(self, size: Size) -> Size:
         """The representative of all sizes known to equal this one."""
         while isinstance(size, Value):
-            if size.literal is not None:
-                return int(size.literal.array)
+            literal = size.literal
+            if literal is not None:
+                return int(literal.array)
             leader = self._leaders.get(size)
             if leader is None:
                 return size
@@ -278,11 +306,15 @@ class Builder:
 
     def broadcast(self, shapes: Sequence[Shape]) -> Shape:
         """NumPy broadcasting of run-time shapes, with a check for what is not provable."""
-        rank = max(map(len, shapes), default=0)
+        ranked = [shape for shape in shapes if shape]
+        first = ranked[0] if ranked else ()
+        if all(shape == first for shape in ranked):
+            return tuple(map(self.find, first))
+        rank = max(map(len, ranked))
         result: list[Size] = []
         for axis in range(rank):
             size: Size = 1
-            for shape in shapes:
+            for shape in ranked:
                 if (offset := axis - rank + len(shape)) >= 0:
                     size = self._meet(size, shape[offset], axis)
             result.append(size)

@@ -57,6 +57,8 @@ class Elementwise(OpDef):
         if len(operands) != self.arity:
             raise TypeError(f"{self.name} takes {self.arity} operands, not {len(operands)}")
         for operand in operands:
+            if isinstance(operand, Value):
+                continue
             if (hook := getattr(operand, "apply_pattern", None)) is not None:
                 return hook(self, operands)
         if not any(isinstance(o, Value) for o in operands):

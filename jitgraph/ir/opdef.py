@@ -14,8 +14,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -128,21 +127,27 @@ class _Active(threading.local):
 _active = _Active()
 
 
-@contextmanager
-def building_with(emitter: Emitter) -> Iterator[None]:
+class building_with:  # noqa: N801  (a context manager)
     """Within the block, every op application of this thread goes through `emitter`."""
-    before = _active.emitter
-    _active.emitter = emitter
-    try:
-        yield
-    finally:
-        _active.emitter = before
+
+    __slots__ = ("_before", "_emitter")
+
+    def __init__(self, emitter: Emitter) -> None:
+        self._emitter = emitter
+
+    def __enter__(self) -> None:
+        self._before = _active.emitter
+        _active.emitter = self._emitter
+
+    def __exit__(self, *raised: object) -> None:
+        _active.emitter = self._before
 
 
 def emit(definition: OpDef, args: Sequence[Value], **attrs: Any) -> Value:
     """Apply an op: through the active builder, or as written, with the user's location."""
-    if _active.emitter is not None:
-        return _active.emitter.emit(definition, tuple(args), attrs)
+    emitter = _active.emitter
+    if emitter is not None:
+        return emitter.emit(definition, tuple(args), attrs)
     return apply_op(definition, tuple(args), attrs, caller_location())
 
 
@@ -163,8 +168,11 @@ def result_class(args: Sequence[Any]) -> type[Value]:
     """An expression over the user's variables is again a variable: the most derived class wins."""
     best: type[Value] = Value
     for arg in args:
-        cls = getattr(type(arg), "expression_class", None) or type(arg)
-        if isinstance(arg, Value) and issubclass(cls, best):
+        cls = type(arg)
+        if cls is best or not isinstance(arg, Value):
+            continue
+        cls = getattr(cls, "expression_class", cls)
+        if issubclass(cls, best):
             best = cls
     return best
 

@@ -151,11 +151,15 @@ def broadcast_dim(a: Dim, b: Dim) -> Dim | ShapeError:
 
 def broadcast_shapes(shapes: Sequence[Sequence[Dim]]) -> tuple[Dim, ...]:
     """NumPy broadcasting over known and unknown dimensions; raises ShapeError if impossible."""
-    rank = max(map(len, shapes), default=0)
+    ranked = [shape for shape in shapes if shape]
+    first = ranked[0] if ranked else ()
+    if all(shape == first for shape in ranked):
+        return tuple(first)
+    rank = max(map(len, ranked))
     result: list[Dim] = []
     for axis in range(rank):
         dim: Dim = 1
-        for shape in shapes:
+        for shape in ranked:
             if (offset := axis - rank + len(shape)) >= 0:
                 met = broadcast_dim(dim, shape[offset])
                 if isinstance(met, ShapeError):

@@ -7,7 +7,7 @@ pass is `Function -> Function`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Literal:
     """A constant array, compared by dtype, shape and bits: 0.0 is not -0.0, a NaN equals itself."""
 
-    __slots__ = ("_key", "array")
+    __slots__ = ("_hash", "_key", "_splat", "array")
 
     def __init__(self, array: Any) -> None:
         given = np.asarray(array)
@@ -31,21 +31,28 @@ class Literal:
         made.flags.writeable = False
         self.array: Final[np.ndarray[Any, Any]] = made
         self._key = (made.dtype, made.shape, made.tobytes())
+        self._hash = hash(self._key)
+        self._splat: tuple[Any] | None = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Literal) and self._key == other._key
+        return self is other or (isinstance(other, Literal) and self._key == other._key)
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return self._hash
 
     @property
     def splat(self) -> Any:
         """The one element all are equal to (by bits), or None."""
+        if self._splat is None:
+            self._splat = (self._common_element(),)
+        return self._splat[0]
+
+    def _common_element(self) -> Any:
         flat = self.array.reshape(-1)
-        if flat.size == 0:
+        data, size = self._key[2], self.array.dtype.itemsize
+        # Looking at two elements spares most large constants the comparison of all.
+        if flat.size == 0 or (flat.size > 1 and data[:size] != data[size : 2 * size]):
             return None
-        size = self.array.dtype.itemsize
-        data = self._key[2]
         return flat[0] if flat.size == 1 or data == data[:size] * flat.size else None
 
 
@@ -78,10 +85,10 @@ class Value(Operators):
     def literal(self) -> Literal | None:
         """The constant this value is, or None."""
         op = self.op
-        return op.attrs["value"] if op is not None and op.name == "constant" else None
+        return op.attrs["value"] if op is not None and op.definition.name == "constant" else None
 
     def is_op(self, name: str) -> bool:
-        return self.op is not None and self.op.name == name
+        return self.op is not None and self.op.definition.name == name
 
     def describe(self) -> str:
         """A short name for messages: the user's name, the constant, or the op that made it."""
@@ -131,24 +138,18 @@ def topological(
     Iterative, since graphs of 100,000 ops in a row are legal.
     """
     order: list[Value] = []
-    seen: set[Value] = set()
-    for root in roots:
-        if root in seen:
-            continue
-        stack: list[tuple[Value, Iterator[Value]]] = [(root, _arguments(root, stop))]
-        seen.add(root)
-        while stack:
-            value, pending = stack[-1]
-            for argument in pending:
-                if argument not in seen:
-                    seen.add(argument)
-                    stack.append((argument, _arguments(argument, stop)))
-                    break
-            else:
-                order.append(value)
-                stack.pop()
+    done: set[Value] = set()
+    pending = list(roots)[::-1]
+    while pending:
+        value = pending[-1]
+        if value not in done:
+            op = value.op
+            if op is not None and value not in stop:
+                waiting = [a for a in op.args if a not in done]
+                if waiting:
+                    pending += waiting[::-1]
+                    continue
+            done.add(value)
+            order.append(value)
+        pending.pop()
     return order
-
-
-def _arguments(value: Value, stop: frozenset[Value] | set[Value]) -> Iterator[Value]:
-    return iter(()) if value.op is None or value in stop else iter(value.op.args)

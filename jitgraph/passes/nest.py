@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Sizes:
 
     def __init__(self, builder: Builder) -> None:
         self.builder = builder
+        self._built: dict[tuple[Any, Size, Size], Size] = {}
 
     def add(self, a: Size, b: Size) -> Size:
         if isinstance(a, int) and isinstance(b, int):
@@ -55,8 +56,11 @@ class Sizes:
             return self.builder.find(where(equal(extent, 1), then, otherwise))
 
     def _build(self, op: Callable[[Size, Size], Value], a: Size, b: Size) -> Size:
-        with building_with(self.builder):
-            return self.builder.find(op(a, b))
+        built = self._built.get((op, a, b))
+        if built is None:
+            with building_with(self.builder):
+                built = self._built[op, a, b] = op(a, b)
+        return self.builder.find(built)
 
     def product(self, sizes: Sequence[Size]) -> Size:
         total: Size = 1

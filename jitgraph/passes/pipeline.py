@@ -10,12 +10,11 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.verifier import verify
 from jitgraph.passes.base import Options, Pass, Trace
 from jitgraph.passes.decompose import decompose
-from jitgraph.passes.simplify import simplify, simplify_primitives
+from jitgraph.passes.simplify import simplify
 
 PIPELINE: Final[tuple[Pass, ...]] = (
     Pass("simplify", "first, while log(softmax(x)) can still be seen", simplify),
-    Pass("decompose", "softmax and friends become loops that fuse", decompose),
-    Pass("simplify", "what the parts have in common with their surroundings", simplify_primitives),
+    Pass("decompose", "softmax and friends become loops that fuse; late rules apply", decompose),
 )
 
 #: Checks every pass's result; the tests set it.

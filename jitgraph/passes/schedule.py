@@ -30,7 +30,8 @@ from jitgraph.ir.kernel import (
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op
+from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.ops.arithmetic import add
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.values import Value
@@ -46,6 +47,9 @@ from jitgraph.passes.memory import place_scalars, plan_memory
 from jitgraph.passes.nest import Nest, Sizes, view_of
 from jitgraph.passes.rows import group_rows
 from jitgraph.passes.rules.registry import rules_for
+
+#: Ops that copy their first operand and change a part of it.
+CHANGES = ("set_slice", "add_slice", "scatter_add")
 
 
 def schedule(fn: Function, contiguous: Sequence[bool]) -> Program:
@@ -72,6 +76,7 @@ class _Scheduler:
                 self.users.setdefault(arg, []).append(value)
         self._buffers = 0
         self._result_buffers: dict[Value, Buffer] = {}
+        self._homes: dict[Value, Buffer] = {}
 
     def run(self) -> Program:
         param_buffers = tuple(self._param(p, c) for p, c in
@@ -197,7 +202,7 @@ class _Scheduler:
         self.views[value] = View(view.buffer, 0, strides)
 
     def _compute(self, value: Value) -> None:
-        buffer = self._result_buffers.get(value) or self._buffer(value, "temporary")
+        buffer = self._home(value)
         op = value.op
         assert op is not None
         out = self._turned(buffer) if self._is_read_turned(value) else self._whole(buffer)
@@ -209,13 +214,32 @@ class _Scheduler:
             self._product(value, out)
         elif op.name == "concatenate":
             self._concatenate(value, out)
-        elif op.name == "set_slice":
-            self._set_slice(value, out)
+        elif op.name in ("set_slice", "add_slice"):
+            self._change_slice(value, out)
         elif op.name == "scatter_add":
             self._scatter_add(value, out)
         else:
             self._pointwise(value, out)
         self.views[value] = out
+
+    def _home(self, value: Value) -> Buffer:
+        """The buffer to compute a value in: where one op goes on to change a part of it, and nobody
+        else wants it as it was, that op's."""
+        last = value
+        while (changed := self._changed(last)) is not None:
+            last = changed
+        home = self._result_buffers.get(last) or self._homes.get(last)
+        if home is None:
+            home = self._homes[last] = self._buffer(last, "temporary")
+        return home
+
+    def _changed(self, value: Value) -> Value | None:
+        users = self.users.get(value, ())
+        if len(users) != 1 or value in self.fn.results:
+            return None
+        op = users[0].op
+        assert op is not None
+        return users[0] if op.name in CHANGES and op.args[0] is value else None
 
     def _is_read_turned(self, value: Value) -> bool:
         """Whether a matrix product is only ever used transposed: it is then written that way, which
@@ -318,10 +342,15 @@ class _Scheduler:
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
         self._do(nest.kernel(sequential=True))
 
-    def _set_slice(self, value: Value, out: View) -> None:
+    def _base(self, base: Value, out: View) -> None:
+        """Start from the first operand of an op that changes a part of it."""
+        if base not in self.views or self.views[base].buffer is not out.buffer:
+            self._pointwise(base, out, sequential=True)
+
+    def _change_slice(self, value: Value, out: View) -> None:
         assert value.op is not None
         base, piece, *dynamic = value.op.args
-        self._pointwise(base, out, sequential=True)
+        self._base(base, out)
         cut = apply_op(SLICE, (value, *dynamic), value.op.attrs, None)
         shape = list(self.builder.shape(base))
         for axis, size in zip(value.op.attrs["axes"],
@@ -330,14 +359,18 @@ class _Scheduler:
         nest = self._nest(tuple(shape))
         target = nest.look_through(cut, nest.identity())
         assert target is not None
-        aligned = nest.align(piece, nest.identity(), tuple(shape))
-        nest.stores.append(Store(nest.element(piece, aligned), nest.access(out, target)))
+        element = nest.element(piece, nest.align(piece, nest.identity(), tuple(shape)))
+        if value.op.name == "add_slice":
+            self.views[value] = out
+            before = nest.element(value, target)
+            element = apply_op(add, (before, element), {}, value.location)
+        nest.stores.append(Store(element, nest.access(out, target)))
         self._do(nest.kernel(sequential=True))
 
     def _scatter_add(self, value: Value, out: View) -> None:
         assert value.op is not None
         base, piece, *indices = value.op.args
-        self._pointwise(base, out, sequential=True)
+        self._base(base, out)
         lead = self.builder.broadcast([self.builder.shape(i) for i in indices])
         rest = self.builder.shape(base)[len(indices) :]
         nest = self._nest((*lead, *rest))

@@ -20,14 +20,5 @@ from jitgraph.passes.rules.registry import rules_for
 
 def simplify(fn: Function, options: Options) -> Function:
     """`fn` by simpler ops, with composite ops such as softmax recognised and kept."""
-    return _swept(fn, options, "graph")
-
-
-def simplify_primitives(fn: Function, options: Options) -> Function:
-    """`fn` by simpler ops, once composites are decomposed: none is put together again."""
-    return _swept(fn, options, "primitive")
-
-
-def _swept(fn: Function, options: Options, level: str) -> Function:
-    rules = rules_for(options.algebra, level)
+    rules = rules_for(options.algebra)
     return rebuild(fn, Builder(fn.params, rules=rules, log=options.log))

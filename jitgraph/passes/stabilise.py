@@ -8,9 +8,8 @@ of -softplus(-x) is sigmoid(-x).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.elementwise import cast
@@ -18,7 +17,7 @@ from jitgraph.ir.opdef import Attrs, OpDef, apply_op, building_with
 from jitgraph.ir.ops.movement import broadcast_to, dims
 from jitgraph.ir.values import Op, Value, topological
 from jitgraph.location import Location
-from jitgraph.passes.rules.registry import THEMES
+from jitgraph.passes.rules.registry import stabilising_rules
 from jitgraph.passes.rules.rule import Apply, Equation, Rule
 
 
@@ -30,17 +29,6 @@ class _AsWritten:
 
     def emit(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value:
         return apply_op(definition, args, attrs, self.location)
-
-
-@cache
-def _stabilising() -> Mapping[str, tuple[Rule, ...]]:
-    table: dict[str, tuple[Rule, ...]] = {}
-    for rules in THEMES.values():
-        for rule in rules:
-            if rule.promise.stabilises:
-                for root in rule.roots:
-                    table[root] = (*table.get(root, ()), rule)
-    return table
 
 
 def stabilised(values: Sequence[Value], stop: set[Value]) -> list[Value]:
@@ -68,7 +56,7 @@ def _rewritten(value: Value, stop: set[Value]) -> Value:
     """The value by the first rule that fits, or itself."""
     op = value.op
     assert op is not None
-    for rule in _stabilising().get(op.name, ()):
+    for rule in stabilising_rules().candidates(op.definition, op.args):
         better = _applied(rule, op, value, stop)
         if better is not None:
             return better

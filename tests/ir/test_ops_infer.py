@@ -98,6 +98,7 @@ OTHER_CASES: dict[str, list[Case]] = {
     "concatenate": [*over_dtypes((2, 3), (2, 0), (2, 4), axis=1), *over_dtypes((2,), axis=0)],
     "slice": with_operands(over_dtypes((4, 5), **SLICE), size(1), size(3)),
     "set_slice": with_operands(over_dtypes((4, 5), (2, 3), **SLICE), size(1), size(3)),
+    "add_slice": with_operands(over_dtypes((4, 5), (2, 3), **SLICE), size(1), size(3)),
     "gather": [*with_operands(over_dtypes((4, 5)), index(0, 3, 3)),
                *with_operands(over_dtypes((4, 5)), index(0, 3), index(4, 0)[:, None]),
                *with_operands(over_dtypes((4,)), size(2))],

@@ -203,6 +203,41 @@ SET_SLICE = OpDef(
 register(SET_SLICE)
 
 
+# --- add_slice: x with something added to a slice ----------------------------------------------
+def _infer_add_slice(types: Sequence[Type], attrs: Attrs) -> Type:
+    if types[0].dtype.kind == "b":
+        raise DTypeError(f"add_slice does not take {types[0]}", hint="cast it to an integer first")
+    return _infer_set_slice(types, attrs)
+
+
+def _evaluate_add_slice(
+    x: Array, value: Array, *dynamic: Array, axes: Any, starts: Any, sizes: Any, steps: Any
+) -> Array:
+    attrs = {"axes": axes, "starts": starts, "sizes": sizes, "steps": steps}
+    result = x.copy()
+    with np.errstate(all="ignore"):
+        result[_numpy_slices(x.shape, attrs, dynamic)] += value
+    return result
+
+
+def _add_slice_gradient(
+    g: Value, y: Value, x: Value, value: Value, *dynamic: Value, **attrs: Any
+) -> list[Value | None]:
+    return [g, emit(SLICE, (g, *dynamic), **attrs), *([None] * len(dynamic))]
+
+
+ADD_SLICE = OpDef(
+    name="add_slice",
+    infer=_infer_add_slice,
+    evaluate=_evaluate_add_slice,
+    shape=lambda source, args, attrs: source.shape(args[0]),
+    requires=lambda source, args, attrs: _bounds_hold(source.shape(args[0]), attrs, args[2:]),
+    gradient=_add_slice_gradient,
+    doc="A copy of the first operand with the second, of the slice's shape, added to a slice.",
+)
+register(ADD_SLICE)
+
+
 # --- gather: y[b, r] = x[i0[b], i1[b], ..., r] -------------------------------------------------
 def _index_shape(types: Sequence[Type]) -> tuple[Any, ...]:
     if any(t.dtype.kind not in "i" for t in types):

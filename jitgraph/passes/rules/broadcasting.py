@@ -17,6 +17,7 @@ Args = tuple[Value, ...]
 
 #: The ops that work element by element and so commute with broadcasting.
 POINTWISE = (*(name for name, op in OPS.items() if isinstance(op, Elementwise)), "cast")
+BROADCAST = ("broadcast_to",)
 
 
 def _broadcast(value: Value) -> Op | None:
@@ -39,7 +40,7 @@ def _joined(shapes: list[Shape], result: Shape) -> Shape:
     return tuple(reversed(joined))
 
 
-@recipe("compute-before-broadcast", *POINTWISE)
+@recipe("compute-before-broadcast", *POINTWISE, over=BROADCAST)
 def compute_before_broadcast(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
 ) -> Value | None:
@@ -61,7 +62,7 @@ def compute_before_broadcast(
     return value if same_shape(_joined(shapes, result), result) else broadcast_to(value, result)
 
 
-@recipe("expand-of-broadcast", "expand_dims")
+@recipe("expand-of-broadcast", "expand_dims", over=BROADCAST)
 def expand_of_broadcast(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
 ) -> Value | None:
@@ -77,7 +78,7 @@ def expand_of_broadcast(
     return broadcast_to(inner, definition.shape(builder, args, attrs))
 
 
-@recipe("transpose-of-broadcast", "transpose")
+@recipe("transpose-of-broadcast", "transpose", over=BROADCAST)
 def transpose_of_broadcast(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
 ) -> Value | None:
@@ -92,7 +93,7 @@ def transpose_of_broadcast(
     return broadcast_to(inner, definition.shape(builder, args, attrs))
 
 
-@recipe("slice-of-broadcast", "slice")
+@recipe("slice-of-broadcast", "slice", over=BROADCAST)
 def slice_of_broadcast(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
 ) -> Value | None:
@@ -110,7 +111,7 @@ def _repeats(builder: Builder, op: Op, rank: int, axes: tuple[int, ...]) -> bool
     return all(axis < lead or same(inner[axis - lead], 1) for axis in axes)
 
 
-@recipe("view-of-scalar", "reshape", "squeeze", "gather")
+@recipe("view-of-scalar", "reshape", "squeeze", "gather", over=BROADCAST)
 def view_of_scalar(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """reshape(broadcast_to(c)) => broadcast_to(c), for a scalar c"""
     op = _broadcast(args[0])
@@ -157,13 +158,15 @@ def _sum_repeated(builder: Builder, definition: OpDef, args: Args, attrs: Attrs)
     return once * dtype.type(count)  # type: ignore[no-any-return]
 
 
-sum_of_repeated = recipe("sum-of-repeated", "reduce_sum", dtypes="iu")(_sum_repeated)
+sum_of_repeated = recipe(
+    "sum-of-repeated", "reduce_sum", dtypes="iu", over=BROADCAST
+)(_sum_repeated)
 sum_of_repeated_floats = recipe(
-    "sum-of-repeated-floats", "reduce_sum", dtypes="fc", reassociates=True
+    "sum-of-repeated-floats", "reduce_sum", dtypes="fc", reassociates=True, over=BROADCAST
 )(_sum_repeated)
 
 
-@recipe("extremum-of-repeated", "reduce_max", "reduce_min")
+@recipe("extremum-of-repeated", "reduce_max", "reduce_min", over=BROADCAST)
 def extremum_of_repeated(
     builder: Builder, definition: OpDef, args: Args, attrs: Attrs
 ) -> Value | None:
@@ -172,7 +175,7 @@ def extremum_of_repeated(
     return None if found is None else found[0]
 
 
-@recipe("all-of-repeated", "reduce_all", "reduce_any")
+@recipe("all-of-repeated", "reduce_all", "reduce_any", over=BROADCAST)
 def all_of_repeated(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """all(broadcast_to(s)) => s | n == 0;  any(broadcast_to(s)) => s & n != 0"""
     found = _once(builder, definition, args, attrs)

@@ -7,8 +7,9 @@ program is compiled. Sums and products of extents are taken not to overflow.
 from __future__ import annotations
 
 from jitgraph.ir.builder import Builder
-from jitgraph.ir.opdef import Attrs, OpDef, constant
-from jitgraph.ir.ops.arithmetic import less, less_equal
+from jitgraph.ir.opdef import Attrs, OpDef, constant, emit, split_sizes
+from jitgraph.ir.ops.arithmetic import less, less_equal, maximum
+from jitgraph.ir.ops.indexing import slice_bounds
 from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Op, Value
 from jitgraph.passes.rules.rule import Rule, fitted, number_of, recipe
@@ -69,7 +70,9 @@ def at_most(a: Value, b: Value, depth: int = _DEPTH) -> bool:
         return False
     if low is not None and low <= 0 and _not_negative(b, depth - 1):
         return True
-    return _below(a.op, b, depth - 1) or _above(b.op, a, depth - 1)
+    return (
+        _below(a.op, b, depth - 1) or _above(b.op, a, depth - 1) or _inside(a, b, depth - 1)
+    )
 
 
 def _below(op: Op | None, b: Value, depth: int) -> bool:
@@ -176,7 +179,145 @@ def decided_extremum(
     return fitted(builder, low if definition.name == "minimum" else high, definition, args, attrs)
 
 
-@recipe("all-in-bounds", "reduce_all")
+# --- what a slice leaves of an extent ----------------------------------------------------------
+def _less(value: Value) -> tuple[Value, int]:
+    """n and k for a value made as n - k (a number k), or the value and 0."""
+    op = value.op
+    if op is not None and op.name in ("add", "subtract"):
+        for x, y in (op.args, op.args[::-1]) if op.name == "add" else (op.args,):
+            number = _number(y)
+            if number is not None:
+                return x, -number if op.name == "add" else number
+    return value, 0
+
+
+def _shortened(value: Value) -> tuple[Value, int]:
+    """n and k for a value made as max(n - k, 0), or the value and 0."""
+    op = value.op
+    if op is not None and op.name == "maximum":
+        for x, y in (op.args, op.args[::-1]):
+            if _number(y) == 0:
+                n, k = _less(x)
+                return (n, k) if k > 0 else (value, 0)
+    return value, 0
+
+
+def _start(value: Value) -> tuple[int, Value] | None:
+    """k and n for a value made as min(k, n)."""
+    op = value.op
+    if op is not None and op.name == "minimum":
+        for x, y in (op.args, op.args[::-1]):
+            k = _number(x)
+            if k is not None and k >= 0:
+                return k, y
+    return None
+
+
+def _after_start(whole: Value, start: Value) -> tuple[Value, int, bool] | None:
+    """n and j + k for max(n - j, 0) - min(k, max(n - i, 0)), where j >= i, and whether that is
+    never negative."""
+    found = _start(start)
+    if found is None:
+        return None
+    (n, j), (m, i) = _shortened(whole), _shortened(found[1])
+    return (n, j + found[0], j == i) if n is m and j >= i else None
+
+
+def _inside(value: Value, extent: Value, depth: int) -> bool:
+    """Whether max(n - j, 0), or min(k, m) + max(n - j, 0), is at most m = max(n - i, 0)."""
+    n, i = _shortened(extent)
+    if not _is_size(n, depth):
+        return False
+    starts = [(0, value)]
+    op = value.op
+    if op is not None and op.name == "add":
+        for x, y in (op.args, op.args[::-1]):
+            found = _start(x)
+            if found is not None and found[1] is extent:
+                starts.append((found[0], y))
+    return any(
+        m is n and j >= i + k for k, rest in starts for m, j in (_shortened(rest),)
+    )
+
+
+@recipe("shortened-extent", "subtract", "maximum", dtypes="i")
+def shortened_extent(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+    """n - min(k, n) => max(n - k, 0);  max(max(n - j, 0) - min(k, n), 0) => max(n - (j + k), 0)
+
+    So x[1:], x[:-1] and, two at a time, x[1:-1] are known to be as long as each other.
+    """
+    if args[0].ndim or args[1].ndim:
+        return None
+    found: tuple[Value, int] | None = None
+    if definition.name == "subtract":
+        after = _after_start(*args)
+        found = after[:2] if after is not None and after[2] else None
+    else:
+        for x, zero in (args, args[::-1]):
+            if _number(zero) == 0:
+                found = _between(x)
+                break
+    if found is None or not _is_size(found[0]) or found[1] >= _LARGE:
+        return None
+    return maximum(found[0] + -found[1], 0)  # type: ignore[no-any-return]
+
+
+def _between(length: Value) -> tuple[Value, int] | None:
+    """n and k for which max(length, 0) is max(n - k, 0), if that is simpler."""
+    if length.op is not None and length.op.name == "subtract":
+        after = _after_start(*length.op.args)
+        if after is not None:
+            return after[:2]
+    inner, k = _less(length)
+    n, j = _shortened(inner)
+    return (n, j + k) if j and k > 0 else None
+
+
+def _is_past(start: Value, size: Value) -> int | None:
+    """k, for a start min(k, m) where the size is 0 if m < k: the slice may as well start at k."""
+    found = _start(start)
+    if found is None:
+        return None
+    k, extent = found
+    (n, j), (m, i) = _shortened(size), _shortened(extent)
+    return k if n is m and j >= i + k and _is_size(n) else None
+
+
+@recipe("constant-start", "slice", "set_slice", "add_slice")
+def constant_start(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+    """x[min(k, n):] => x[k:], with n - k elements or none"""
+    lead = 1 if definition.name == "slice" else 2
+    starts, sizes = slice_bounds(attrs, args[lead:])
+    known = [_is_past(a, b) if isinstance(a, Value) and isinstance(b, Value) else None
+             for a, b in zip(starts, sizes, strict=True)]  # fmt: skip
+    if not any(k is not None for k in known):
+        return None
+    new = [a if k is None else k for a, k in zip(starts, known, strict=True)]
+    static, dynamic = split_sizes(new)
+    lengths = [s for s in sizes if isinstance(s, Value)]
+    return emit(definition, (*args[:lead], *dynamic, *lengths), **{**attrs, "starts": static})
+
+
+@recipe("inside-if-any", "bitwise_or", dtypes="b", over=("equal",))
+def inside_if_any(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+    """s == 0 | k + s <= n => true, for s = max(n - k, 0)"""
+    for empty, inside in (args, args[::-1]):
+        if not (empty.is_op("equal") and inside.is_op("less_equal")):
+            continue
+        assert empty.op is not None
+        assert inside.op is not None
+        end, extent = inside.op.args
+        size = next((a for a in empty.op.args if _number(a) != 0), end)
+        if end.op is None or end.op.name != "add" or size not in end.op.args:
+            continue
+        k = next((_number(a) for a in end.op.args if a is not size), None)
+        (n, j), (m, i) = _shortened(size), _shortened(extent)
+        if k is not None and n is m and j >= i + k and _is_size(n):
+            return fitted(builder, constant(True), definition, args, attrs)
+    return None
+
+
+@recipe("all-in-bounds", "reduce_all", over=("less",))
 def all_in_bounds(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """all(iota(n) < m) => n <= m;  all([c, d, ...] < m) => max(c, d, ...) < m"""
     op = args[0].op
@@ -193,7 +334,7 @@ def all_in_bounds(builder: Builder, definition: OpDef, args: Args, attrs: Attrs)
     return less(constant(literal.array.max()), bound)  # type: ignore[no-any-return]
 
 
-@recipe("known-broadcast", "bitwise_or", dtypes="b")
+@recipe("known-broadcast", "bitwise_or", dtypes="b", over=("equal",))
 def known_broadcast(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """n == m | n == 1 => true, where m is the broadcast of n with something"""
     for fits, one in (args, args[::-1]):
@@ -209,4 +350,7 @@ def known_broadcast(builder: Builder, definition: OpDef, args: Args, attrs: Attr
     return None
 
 
-RULES: tuple[Rule, ...] = (known_broadcast, decided_comparison, decided_extremum, all_in_bounds)
+RULES: tuple[Rule, ...] = (
+    known_broadcast, decided_comparison, decided_extremum, shortened_extent, constant_start,
+    inside_if_any, all_in_bounds,
+)  # fmt: skip

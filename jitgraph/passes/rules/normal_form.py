@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -34,6 +33,7 @@ LEAVES = 16
 
 Number = int | Fraction
 Args = tuple[Value, ...]
+Forms: TypeAlias = "dict[Value, Form]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ def _exact(value: Value) -> Number | None:
     number = number_of(value)
     if number is None or number.dtype.kind not in "iuf" or not np.isfinite(number):
         return None
-    return int(number) if number.dtype.kind in "iu" else _simple(Fraction(float(number)))
+    exact = number.item()
+    return int(exact) if exact == int(exact) else Fraction(exact)
 
 
 def _simple(number: Number) -> Number:
@@ -88,10 +89,7 @@ def _is_integer(number: Number) -> bool:
 
 
 # --- sums --------------------------------------------------------------------------------------
-_sums: WeakKeyDictionary[Value, Form] = WeakKeyDictionary()
-
-
-def _sum_of(value: Value, depth: int) -> Form:
+def _sum_of(value: Value, known: Forms, depth: int) -> Form:
     """The value as a sum; of one term, itself, if it is no sum."""
     op = value.op
     if op is None or not depth:
@@ -102,27 +100,25 @@ def _sum_of(value: Value, depth: int) -> Form:
         return Form({value: 1}, 0) if number is None else Form({}, number)
     if name not in _SUM_OPS:
         return Form({value: 1}, 0)
-    form = _sums.get(value)
+    form = known.get(value)
     if form is None:
-        form = _sum(name, op.args, depth)
-        if form is None:
-            return Form({value: 1}, 0)
-        _sums[value] = form
+        form = _sum(name, op.args, known, depth) or Form({value: 1}, 0)
+        known[value] = form
     return form
 
 
 _SUM_OPS = ("add", "subtract", "negative", "multiply", "divide")
 
 
-def _sum(name: str, args: Args, depth: int = LEAVES) -> Form | None:
+def _sum(name: str, args: Args, known: Forms, depth: int = LEAVES) -> Form | None:
     """The sum that an op of this name makes of the arguments, if it makes one."""
     dtype = args[0].type.dtype
     if name == "negative":
-        form = _sum_of(args[0], depth - 1)
+        form = _sum_of(args[0], known, depth - 1)
         return _scaled(form, -1, form.ops + 1, dtype)
     if name in ("multiply", "divide"):
-        return _multiple(name, args, depth)
-    a, b = _sum_of(args[0], depth - 1), _sum_of(args[1], depth - 1)
+        return _multiple(name, args, known, depth)
+    a, b = (_sum_of(arg, known, depth - 1) for arg in args)
     # In v - 2*v, v stays one term, though it may be a sum itself.
     if args[1] in a.terms or len(b.terms) + len(a.terms) > LEAVES:
         b = Form({args[1]: 1}, 0)
@@ -137,14 +133,14 @@ def _sum(name: str, args: Args, depth: int = LEAVES) -> Form | None:
     return Form(terms, _coefficient(a.unit + b.unit, dtype), _ops(a, b, args))
 
 
-def _multiple(name: str, args: Args, depth: int) -> Form | None:
+def _multiple(name: str, args: Args, known: Forms, depth: int) -> Form | None:
     """c·x or x/c for a constant c. A sum x is one term: its author may have factored c out."""
     for x, c in (args, args[::-1]) if name == "multiply" else (args,):
         number = _exact(c)
         if number is None or (number == 0 and name == "divide"):
             continue
         by = number if name == "multiply" else Fraction(1) / number
-        form = _sum_of(x, depth - 1)
+        form = _sum_of(x, known, depth - 1)
         if len(form.terms) != 1 or form.unit:
             form = Form({x: 1}, 0)
         return _scaled(form, by, form.ops + 1, x.type.dtype)
@@ -195,11 +191,10 @@ def _build_sum(form: Form, dtype: DType) -> Value | None:
 
 
 # --- products ----------------------------------------------------------------------------------
-_products: WeakKeyDictionary[Value, Form] = WeakKeyDictionary()
 _PRODUCT_OPS = ("multiply", "divide", "negative", "square", "sqrt", "power")
 
 
-def _product_of(value: Value, depth: int) -> Form:
+def _product_of(value: Value, known: Forms, depth: int) -> Form:
     """The value as a product; of one factor, itself, if it is no product."""
     op = value.op
     if op is None or not depth:
@@ -210,23 +205,21 @@ def _product_of(value: Value, depth: int) -> Form:
         return Form({}, number) if number else Form({value: 1}, 1)
     if name not in _PRODUCT_OPS:
         return Form({value: 1}, 1)
-    form = _products.get(value)
+    form = known.get(value)
     if form is None:
-        form = _product(name, op.args, depth)
-        if form is None:
-            return Form({value: 1}, 1)
-        _products[value] = form
+        form = _product(name, op.args, known, depth) or Form({value: 1}, 1)
+        known[value] = form
     return form
 
 
-def _product(name: str, args: Args, depth: int = LEAVES) -> Form | None:
+def _product(name: str, args: Args, known: Forms, depth: int = LEAVES) -> Form | None:
     """The product that an op of this name makes of the arguments, if it makes one."""
     if name == "negative":
-        form = _product_of(args[0], depth - 1)
+        form = _product_of(args[0], known, depth - 1)
         return Form(form.terms, -form.unit, form.ops + 1)
     if name not in ("multiply", "divide"):
-        return _power(name, args, depth)
-    a, b = _product_of(args[0], depth - 1), _product_of(args[1], depth - 1)
+        return _power(name, args, known, depth)
+    a, b = (_product_of(arg, known, depth - 1) for arg in args)
     if args[1] in a.terms or len(b.terms) + len(a.terms) > LEAVES:
         b = Form({args[1]: 1}, 1)
     if args[0] in b.terms or len(b.terms) + len(a.terms) > LEAVES:
@@ -240,7 +233,7 @@ def _product(name: str, args: Args, depth: int = LEAVES) -> Form | None:
     return Form(factors, unit, _ops(a, b, args))
 
 
-def _power(name: str, args: Args, depth: int) -> Form | None:
+def _power(name: str, args: Args, known: Forms, depth: int) -> Form | None:
     """x to the power of a constant."""
     fixed: dict[str, Number] = {"square": 2, "sqrt": Fraction(1, 2)}
     exponent = _exact(args[1]) if name == "power" else fixed.get(name)
@@ -248,7 +241,7 @@ def _power(name: str, args: Args, depth: int) -> Form | None:
         return None
     if not _is_integer(exponent):  # sqrt(x*x) is not x
         return Form({args[0]: exponent}, 1, 1)
-    form = _product_of(args[0], depth - 1)
+    form = _product_of(args[0], known, depth - 1)
     factors = {factor: _simple(k * exponent) for factor, k in form.terms.items()}
     return Form(factors, _simple(Fraction(form.unit) ** int(exponent)), form.ops + 1)
 
@@ -297,12 +290,12 @@ def _multiplied(factors: list[tuple[Value, Number]]) -> Any:
 
 # --- the rules ---------------------------------------------------------------------------------
 def _rewrite(
-    read: Callable[[str, Args], Form | None],
+    read: Callable[[str, Args, Forms], Form | None],
     cost: Callable[[Form], int],
     build: Callable[[Form, DType], Value | None],
 ) -> Callable[[Builder, OpDef, Args, Attrs], Value | None]:
     def rewrite(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
-        form = read(definition.name, args)
+        form = read(definition.name, args, builder.forms.setdefault(read, {}))
         if form is None or cost(form) >= form.ops:
             return None
         better = build(form, args[0].type.dtype)
@@ -315,9 +308,10 @@ _cancel_sum = _rewrite(_sum, _sum_cost, _build_sum)
 _cancel_product = _rewrite(_product, _product_cost, _build_product)
 
 RULES: tuple[Rule, ...] = (
-    recipe("cancel-sum", "add", "subtract", "negative", "multiply", dtypes="iu")(_cancel_sum),
+    recipe("cancel-sum", "add", "subtract", "negative", "multiply", dtypes="iu",
+           over=_SUM_OPS)(_cancel_sum),
     recipe("cancel-sum-of-floats", "add", "subtract", "negative", "multiply", "divide",
-           dtypes="f", reassociates=True, assumes=FINITE)(_cancel_sum),
+           dtypes="f", reassociates=True, assumes=FINITE, over=_SUM_OPS)(_cancel_sum),
     recipe("cancel-product", "multiply", "divide", dtypes="f", reassociates=True,
-           assumes=FINITE)(_cancel_product),
+           assumes=FINITE, over=_PRODUCT_OPS)(_cancel_product),
 )  # fmt: skip

@@ -49,12 +49,14 @@ def _reduce_of_reduce(
     return emit(definition, inner.args, axes=tuple(axes))
 
 
-reduce_of_reduce = recipe("reduce-of-reduce", *_COMBINING, dtypes="biu")(_reduce_of_reduce)
+reduce_of_reduce = recipe(
+    "reduce-of-reduce", *_COMBINING, dtypes="biu", over=_COMBINING
+)(_reduce_of_reduce)
 extremum_of_extremum = recipe(
-    "extremum-of-extremum", "reduce_max", "reduce_min", dtypes="f"
+    "extremum-of-extremum", "reduce_max", "reduce_min", dtypes="f", over=_COMBINING
 )(_reduce_of_reduce)
 sum_of_sum = recipe(
-    "sum-of-sum", "reduce_sum", "reduce_prod", dtypes="fc", reassociates=True
+    "sum-of-sum", "reduce_sum", "reduce_prod", dtypes="fc", reassociates=True, over=_COMBINING
 )(_reduce_of_reduce)
 
 
@@ -68,9 +70,11 @@ def _sum_of_negative(
     return negative(emit(definition, op.args, **attrs))  # type: ignore[no-any-return]
 
 
-sum_of_negative = recipe("sum-of-negative", "reduce_sum", dtypes="iu")(_sum_of_negative)
+sum_of_negative = recipe(
+    "sum-of-negative", "reduce_sum", dtypes="iu", over=("negative",)
+)(_sum_of_negative)
 sum_of_negative_floats = recipe(
-    "sum-of-negative-floats", "reduce_sum", dtypes="fc", assumes=FINITE
+    "sum-of-negative-floats", "reduce_sum", dtypes="fc", assumes=FINITE, over=("negative",)
 )(_sum_of_negative)
 
 RULES: tuple[Rule, ...] = (

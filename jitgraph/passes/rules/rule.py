@@ -15,11 +15,10 @@ values the rewrite, called with NumPy arrays the property test.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -168,13 +167,7 @@ def number_of(value: Value) -> Any:
         return None
     name = op.definition.name
     if name == "constant":
-        array = op.attrs["value"].array
-        if array.size == 1:
-            return array.reshape(-1)[0]
-        # Looking at two elements spares most large constants the comparison of all.
-        flat = array.reshape(-1)[:2]
-        differs = flat.size == 0 or flat[0].tobytes() != flat[1].tobytes()
-        return None if differs else op.attrs["value"].splat
+        return op.attrs["value"].splat
     if name == "broadcast_to":
         return number_of(op.args[0])
     if name == "cast":
@@ -219,6 +212,12 @@ def false_like(x: Any) -> Any:
 
 
 # --- rewrites ----------------------------------------------------------------------------------
+#: The dtype kinds of an op's first and last operand.
+Kinds: TypeAlias = "tuple[str, str]"
+#: For each operand of an op, the op that made it.
+Heads: TypeAlias = "tuple[OpDef | None, ...]"
+
+
 class Rule(Protocol):
     """A `Rewrite` that says where it starts and what it promises."""
 
@@ -232,6 +231,7 @@ class Rule(Protocol):
     def roots(self) -> tuple[str, ...]: ...
     @property
     def stage(self) -> str: ...
+    def may_start(self, kinds: Kinds, heads: Heads) -> bool: ...
     def apply(
         self, builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
     ) -> Value | None: ...
@@ -273,8 +273,6 @@ class Equation:
 
     def match(self, args: tuple[Value, ...]) -> dict[str, Any] | None:
         """The values of the variables for which `left` is the op with these arguments."""
-        if args[-1].type.dtype.kind not in self.dtypes:
-            return None
         for variant, wanted in zip(self.variants, self.heads, strict=True):
             for arg, head in zip(args, wanted, strict=True):  # most mismatches show here, fast
                 if head is not None and (arg.op is None or arg.op.definition not in head):
@@ -284,6 +282,13 @@ class Equation:
                 if variant.fits(args, found) and (self.when is None or self.when(**found)):
                     return found
         return None
+
+    def may_start(self, kinds: Kinds, heads: Heads) -> bool:
+        """Whether there are values from these ops, of these dtypes, that match."""
+        return kinds[-1] in self.dtypes and any(
+            all(w is None or h in w for w, h in zip(wanted, heads, strict=True))
+            for wanted in self.heads
+        )
 
     def apply(
         self, builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
@@ -305,7 +310,8 @@ class Equation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
-    """A rewrite that is no equation between elementwise ops: it looks at attributes or extents."""
+    """A rewrite that is no equation between elementwise ops: it looks at attributes or extents.
+    At least one operand has to come from an op in `over`, unless that is empty."""
 
     name: str
     roots: tuple[str, ...]
@@ -313,16 +319,20 @@ class Recipe:
     promise: Contract
     dtypes: str
     stage: str
+    over: frozenset[str]
 
     @property
     def contract(self) -> str:
         return str(self.promise)
 
+    def may_start(self, kinds: Kinds, heads: Heads) -> bool:
+        """Whether there are values from these ops, of these dtypes, that the rewrite looks at."""
+        made = not self.over or any(h is not None and h.name in self.over for h in heads)
+        return kinds[0] in self.dtypes and made
+
     def apply(
         self, builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
     ) -> Value | None:
-        if args and args[0].type.dtype.kind not in self.dtypes:
-            return None
         return self.function(builder, definition, args, attrs)
 
     def __str__(self) -> str:
@@ -345,8 +355,8 @@ def rule(
     """Declare `left => right`. Variables named in `constants` match constants and stand for their
     number; `when` is a side condition on the variables. `dtypes` are the kinds of the op's last
     operand for which it holds: floats for a rule that stabilises, else all real numbers."""
-    names = inspect.signature(left).parameters
-    holes = {n: Hole(n, n in constants) for n in names}
+    code = left.__code__
+    holes = {n: Hole(n, n in constants) for n in code.co_varnames[: code.co_argcount]}
     pattern = left(**holes)
     assert isinstance(pattern, Apply)
     assert stage in STAGES
@@ -373,10 +383,14 @@ def recipe(
     reassociates: bool = False,
     dtypes: str = "biufc",
     stage: str = "always",
+    over: Sequence[str] = (),
 ) -> Callable[[Callable[..., Value | None]], Recipe]:
-    """Declare a function of (builder, definition, args, attrs) as a rewrite of `roots`."""
+    """Declare a function of (builder, definition, args, attrs) as a rewrite of `roots`, for
+    operands at least one of which comes from an op in `over` (of any op, if that is empty)."""
     promise = Contract(stabilises, reassociates, assumes)
-    return lambda function: Recipe(name, roots, function, promise, dtypes, stage)
+    return lambda function: Recipe(
+        name, roots, function, promise, dtypes, stage, frozenset(over)
+    )
 
 
 def _head(pattern: Pattern) -> frozenset[OpDef] | None:

@@ -19,7 +19,7 @@ from jitgraph.ir.opdef import (
     join_sizes,
     split_sizes,
 )
-from jitgraph.ir.ops.indexing import slice_, slice_bounds
+from jitgraph.ir.ops.indexing import ADD_SLICE, slice_, slice_bounds
 from jitgraph.ir.ops.movement import (
     broadcast_to,
     expand_dims,
@@ -31,7 +31,7 @@ from jitgraph.ir.ops.movement import (
 )
 from jitgraph.ir.ops.reduction import sum_
 from jitgraph.ir.values import Op, Value
-from jitgraph.passes.rules.rule import Rule, recipe, same, same_shape
+from jitgraph.passes.rules.rule import FINITE, Rule, number_of, recipe, same, same_shape
 
 Args = tuple[Value, ...]
 
@@ -44,7 +44,10 @@ def source(value: Value, *names: str) -> Op | None:
 
 # --- sizes -------------------------------------------------------------------------------------
 #: How many operands come before the sizes.
-_ARRAYS = {"broadcast_to": 1, "sum_to": 1, "reshape": 1, "iota": 0, "slice": 1, "set_slice": 2}
+_ARRAYS = {
+    "broadcast_to": 1, "sum_to": 1, "reshape": 1, "iota": 0, "slice": 1, "set_slice": 2,
+    "add_slice": 2,
+}  # fmt: skip
 
 
 def _known(builder: Builder, size: Value) -> Size:
@@ -163,7 +166,7 @@ def _without_ones(shape: Shape) -> Shape:
     return tuple(size for size in shape if not same(size, 1))
 
 
-@recipe("reshape-of-view", "reshape")
+@recipe("reshape-of-view", "reshape", over=("reshape", "expand_dims", "squeeze"))
 def reshape_of_view(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """reshape(reshape(x)) => reshape(x), also over expand_dims and squeeze"""
     inner = source(args[0], "reshape", "expand_dims", "squeeze")
@@ -254,7 +257,7 @@ def slice_of_whole(builder: Builder, definition: OpDef, args: Args, attrs: Attrs
     return None if len(left) == len(cuts) else _slice_all(args[0], left)
 
 
-@recipe("slice-of-slice", "slice")
+@recipe("slice-of-slice", "slice", over=("slice",))
 def slice_of_slice(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """x[a::p][b::q] => x[a + b*p :: p*q]"""
     inner = source(args[0], "slice")
@@ -276,8 +279,32 @@ def set_whole(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> 
     return broadcast_to(args[1], extents) if whole else None
 
 
+# --- sums of what is zero outside a slice: the gradient of overlapping slices -------------------
+def _add_part(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
+    """x + (zeros with zeros[a:b] = v) => x with x[a:b] += v"""
+    for whole, other in (args, args[::-1]):
+        op = source(other, "set_slice")
+        if op is None or not _is_zero(op.args[0]):
+            continue
+        if same_shape(builder.shape(whole), builder.shape(other)):
+            return emit(ADD_SLICE, (whole, *op.args[1:]), **op.attrs)
+    return None
+
+
+def _is_zero(value: Value) -> bool:
+    number = number_of(value)
+    return number is not None and bool(number == 0)
+
+
+add_part = recipe("add-part", "add", dtypes="iu", stage="late", over=("set_slice",))(_add_part)
+# Outside the slice x + 0.0 is x, but for the sign of a zero.
+add_part_floats = recipe(
+    "add-part-floats", "add", dtypes="fc", stage="late", over=("set_slice",), assumes=FINITE
+)(_add_part)
+
+
 RULES: tuple[Rule, ...] = (
     known_sizes, broadcast_to_own_shape, broadcast_of_broadcast, splat_constant, resolve_sum_to,
     reshape_to_own_shape, reshape_of_view, transpose_of_view, expand_of_expand, squeeze_of_view,
-    slice_of_whole, slice_of_slice, set_whole,
+    slice_of_whole, slice_of_slice, set_whole, add_part, add_part_floats,
 )  # fmt: skip

@@ -67,7 +67,7 @@ def _normaliser(value: Value) -> tuple[Value, tuple[int, ...]] | None:
 
 
 @recipe("softmax-by-hand", "divide", stabilises=True, assumes=FINITE, dtypes="f",
-        stage="composites")  # fmt: skip
+        stage="composites", over=("exp",))  # fmt: skip
 def softmax_by_hand(
     builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
 ) -> Value | None:
@@ -83,7 +83,8 @@ def softmax_by_hand(
     return softmax(x, axes) if above.op.args[0] is x and aligned else None
 
 
-@recipe("log-softmax", "log", stabilises=True, dtypes="f", stage="composites")
+@recipe("log-softmax", "log", stabilises=True, dtypes="f", stage="composites",
+        over=("softmax",))  # fmt: skip
 def log_of_softmax(
     builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
 ) -> Value | None:
@@ -92,7 +93,8 @@ def log_of_softmax(
     return None if op is None or op.name != "softmax" else log_softmax(op.args[0], **op.attrs)
 
 
-@recipe("log-sum-exp", "log", stabilises=True, dtypes="f", stage="composites")
+@recipe("log-sum-exp", "log", stabilises=True, dtypes="f", stage="composites",
+        over=("reduce_sum", "expand_dims"))  # fmt: skip
 def log_of_sum_of_exp(
     builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
 ) -> Value | None:
