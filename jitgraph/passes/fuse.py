@@ -15,6 +15,7 @@ from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import same_size
 from jitgraph.ir.opdef import Expand
+from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.values import Value
 
 VIEWS = frozenset({"transpose", "expand_dims", "squeeze", "slice", "broadcast_to"})
@@ -30,8 +31,10 @@ CHEAP_EXPANSIONS = frozenset({
     "conjugate",
 })  # fmt: skip
 RECOMPUTE = 8
+#: Reductions of up to so many elements are computed element by element.
+LONGEST_CHAIN = 4
 #: A body that weighs more than this compiles slowly and spills; cut it.
-LARGEST_BODY = 150
+LARGEST_BODY = 800
 
 
 def is_inline(value: Value) -> bool:
@@ -54,6 +57,37 @@ def is_scalar_code(value: Value) -> bool:
         return True
     arithmetic = isinstance(op.definition, Elementwise) or op.name == "cast"
     return arithmetic and all(a.ndim == 0 for a in op.args)
+
+
+def is_pointwise(value: Value, builder: Builder) -> bool:
+    """Whether one element of the value can be computed by itself, from a few elements of others."""
+    return is_inline(value) or is_short_sum(value, builder) or is_one_hot(value, builder)
+
+
+def is_short_sum(value: Value, builder: Builder) -> bool:
+    """Whether the value is a reduction of so few elements that it is a chain of ops."""
+    op = value.op
+    if op is None or not isinstance(op.definition, Reduction) or op.definition.positional:
+        return False
+    extents = builder.shape(op.args[0])
+    points = 1
+    for axis in op.attrs["axes"]:
+        extent = extents[axis]
+        points *= extent if isinstance(extent, int) else 0
+    return 1 <= points <= LONGEST_CHAIN
+
+
+def is_one_hot(value: Value, builder: Builder) -> bool:
+    """Whether the value is a `scatter_add` that adds one number at most to each element: one of
+    the indices counts along an axis of the result."""
+    if not value.is_op("scatter_add") or value.dtype.kind == "b":
+        return False
+    assert value.op is not None
+    base, _, *indices = value.op.args
+    return all(i.ndim <= 1 for i in indices) and any(
+        i.is_op("iota") and same_size(builder.shape(i)[0], extent)
+        for i, extent in zip(indices, builder.shape(base), strict=False)
+    )
 
 
 def op_cost(value: Value) -> int:
@@ -90,9 +124,9 @@ def stored_values(fn: Function, builder: Builder) -> set[Value]:
         assert op is not None
         for arg in set(op.args):
             uses[arg] += 1
-        stored |= _needed_as_arrays(value)
+        stored |= _needed_as_arrays(value, builder)
         # Scalars that are not scalar code (an element of an array) are fetched from memory.
-        if not is_scalar_code(value) and (value.ndim == 0 or not is_inline(value)):
+        if not is_scalar_code(value) and (value.ndim == 0 or not is_pointwise(value, builder)):
             stored.add(value)
     for value in fn.ops:
         op = value.op
@@ -100,8 +134,9 @@ def stored_values(fn: Function, builder: Builder) -> set[Value]:
         for arg in op.args:
             if arg.ndim and _repeats(builder, value, arg) and cost.get(arg, 0) >= RECOMPUTE:
                 _store(view_base(arg), stored, cost, weight)
-        cost[value] = op_cost(value) + sum(cost.get(a, 0) for a in set(op.args))
-        weight[value] = op_weight(value) + sum(weight.get(a, 0) for a in set(op.args))
+        times = LONGEST_CHAIN if isinstance(op.definition, Reduction) else 1
+        cost[value] = times * (op_cost(value) + sum(cost.get(a, 0) for a in set(op.args)))
+        weight[value] = times * (op_weight(value) + sum(weight.get(a, 0) for a in set(op.args)))
         if value in stored or is_scalar_code(value):
             cost[value] = weight[value] = 0
         elif op.name not in VIEWS and (
@@ -119,19 +154,29 @@ def _store(
         cost[value] = weight[value] = 0
 
 
-def _needed_as_arrays(value: Value) -> set[Value]:
+def _needed_as_arrays(value: Value, builder: Builder) -> set[Value]:
     """Arguments that must be in memory, whole, for this op."""
     op = value.op
     assert op is not None
     if op.name == "matmul":
         needed = {_array_under(a) for a in op.args}
     elif op.name == "gather":
-        needed = {_array_under(op.args[0])}
+        needed = set() if _is_smaller(value, op.args[0], builder) else {_array_under(op.args[0])}
     elif op.name == "reshape":
         needed = {op.args[0]}
     else:
         return set()
     return {v for v in needed if v.op is not None}
+
+
+def _is_smaller(value: Value, source: Value, builder: Builder) -> bool:
+    """Whether the value surely has no more elements than what it is taken from."""
+    rest = list(builder.shape(source))
+    for extent in builder.shape(value):
+        if extent not in rest:
+            return False
+        rest.remove(extent)
+    return True
 
 
 def _array_under(value: Value) -> Value:

@@ -1,39 +1,28 @@
-"""Rewrites of loop nests: their order, nests merged into one, adjacent loops into one.
+"""Rewrites of loop nests: their order, adjacent loops into one, accumulators started.
 
-    for i: a[i] = f(x[i])         for i: a = f(x[i])
-    for i: b[i] = g(a[i])   =>           b[i] = g(a)
+    for i, j over x[i, j]    =>    for k over x[k]
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import takewhile
-from typing import Protocol
 
 import numpy as np
 
 from jitgraph.ir.kernel import (
     Access,
-    Buffer,
-    Check,
-    Fetch,
     Kernel,
-    Let,
-    Load,
-    Product,
     Rows,
-    Source,
     Step,
     Store,
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.opdef import Shape, Size, constant
 from jitgraph.ir.ops.reduction import neutral
 from jitgraph.ir.types import I64, Type
-from jitgraph.ir.values import Value, topological
-from jitgraph.passes.fuse import LARGEST_BODY, is_scalar_code, op_weight
+from jitgraph.ir.values import Value
 from jitgraph.passes.nest import Sizes
 
 #: More streams than this at once, and the hardware prefetcher loses track.
@@ -115,208 +104,6 @@ def _permuted(kernel: Kernel, order: Sequence[int]) -> Kernel:
             replace(s, access=turned(s.access), reduced=frozenset(place[k] for k in s.reduced))
             for s in kernel.stores
         ),
-    )
-
-
-# --- merging -----------------------------------------------------------------------------------
-def merge_kernels(steps: Sequence[Step], results: set[Buffer]) -> list[Step]:
-    """Kernels over the same domain that share data become one; stores nobody reads disappear."""
-    merged: list[Step] = []
-    for step in steps:
-        if isinstance(step, Kernel) and not step.sequential:
-            found = _partner(merged, step)
-            if found is not None:
-                first = merged[found]
-                assert isinstance(first, Kernel)
-                merged[found] = _joined(first, step)
-                continue
-        merged.append(step)
-    return _without_dead_stores(merged, results)
-
-
-def _partner(steps: list[Step], kernel: Kernel) -> int | None:
-    """The latest earlier kernel that `kernel` can join."""
-    available = Availability(kernel)
-    looked = 0
-    for at in range(len(steps) - 1, -1, -1):
-        step = steps[at]
-        if isinstance(step, Kernel) and not step.sequential:
-            looked += 1
-            if looked > LOOK_BACK:
-                return None
-            if _same_domain(step, kernel) and _compatible(step, kernel, available):
-                return at
-        if not available.may_pass(step):
-            return None
-    return None
-
-
-class Touching(Protocol):
-    """Something that reads and writes buffers."""
-
-    def reads(self) -> set[Buffer]: ...
-    def writes(self) -> set[Buffer]: ...
-
-
-class Availability:
-    """Follows how far up a kernel may move: past steps that it does not depend on."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self.reads, self.writes = kernel.reads(), kernel.writes()
-        self.fetched = taken_from_memory(kernel.scalars())
-
-    def may_pass(self, step: Step | Touching) -> bool:
-        if isinstance(step, Check):
-            # Checks of what is known before all kernels are made before them. Any other may guard
-            # the very memory this kernel reads.
-            return all(v.op is None for v in taken_from_memory([step.condition]))
-        if isinstance(step, Fetch):
-            return step.value not in self.fetched
-        assert not isinstance(step, Let)
-        touched = step.reads() | step.writes()
-        return not (step.writes() & self.reads) and not (touched & self.writes)
-
-
-def taken_from_memory(scalars: Iterable[Value]) -> set[Value]:
-    """The values that scalar code takes from memory."""
-    found: set[Value] = set()
-    seen: set[Value] = set()
-    stack = list(scalars)
-    while stack:
-        value = stack.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        if value.op is not None and is_scalar_code(value):
-            if value.op.name not in ("dim", "stride"):
-                stack += value.op.args
-        else:
-            found.add(value)
-    return found
-
-
-def _same_domain(first: Kernel, second: Kernel) -> bool:
-    rank = len(first.extents)
-    return rank == len(second.extents) and common_loops(first, second) == rank
-
-
-def common_loops(first: Kernel, second: Kernel) -> int:
-    """How many outermost loops of two kernels go over the same extents."""
-    pairs = zip(first.extents, second.extents, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: same_size(*pair), pairs))
-
-
-def _compatible(first: Kernel, second: Kernel, available: Availability) -> bool:
-    """Whether one nest can run both bodies: what the second reads of the first's results, it reads
-    at the same point; they share data; and the joint body stays small."""
-    written = {s.access.buffer: s for s in first.stores}
-    if any(source.view.buffer in written for source in second.sources):
-        return False
-    if (first.reads() | first.writes()) & available.writes:
-        return False
-    for load in second.loads:
-        store = written.get(load.access.buffer)
-        if store is not None and (
-            store.combine is not None or store.indices or not store.access.same_as(load.access)
-        ):
-            return False
-    if not second.reads() & (first.reads() | set(written)):
-        return False
-    buffers = first.reads() | first.writes() | second.reads() | second.writes()
-    weight = sum(map(op_weight, (*first.body(), *second.body())))
-    return len(buffers) <= MOST_BUFFERS and weight <= LARGEST_BODY
-
-
-def _joined(first: Kernel, second: Kernel) -> Kernel:
-    """One nest running the first body, then the second on the first's values."""
-    replaced: dict[Value, Value] = dict(zip(second.iterators, first.iterators, strict=True))
-    loads = list(first.loads)
-    for load in second.loads:
-        replaced[load.leaf] = _forwarded(first, load) or _shared_load(loads, load)
-    sources = list(first.sources)
-    for source in second.sources:
-        replaced[source.handle] = _shared_source(sources, source)
-    for value in second.body():
-        op = value.op
-        assert op is not None
-        args = tuple(replaced.get(a, a) for a in op.args)
-        replaced[value] = (
-            value if args == op.args and not op.args
-            else apply_op(op.definition, args, op.attrs, op.location)
-        )  # fmt: skip
-    stores = [*first.stores, *(_store_of(s, replaced) for s in second.stores)]
-    return replace(
-        first,
-        loads=tuple(loads),
-        sources=tuple(sources),
-        stores=tuple(stores),
-        captured=tuple(dict.fromkeys((*first.captured, *second.captured))),
-        locations=tuple(dict.fromkeys((*first.locations, *second.locations))),
-    )
-
-
-def _forwarded(first: Kernel, load: Load) -> Value | None:
-    for store in first.stores:
-        if store.access.buffer is load.access.buffer:
-            return store.value
-    return None
-
-
-def _shared_load(loads: list[Load], load: Load) -> Value:
-    for known in loads:
-        if known.access.same_as(load.access):
-            return known.leaf
-    loads.append(load)
-    return load.leaf
-
-
-def _shared_source(sources: list[Source], source: Source) -> Value:
-    for known in sources:
-        if known.view == source.view:
-            return known.handle
-    sources.append(source)
-    return source.handle
-
-
-def _store_of(store: Store, replaced: Mapping[Value, Value]) -> Store:
-    def new(value: Value) -> Value:
-        return replaced.get(value, value)
-
-    return replace(
-        store,
-        value=new(store.value),
-        indices=tuple((new(i), stride) for i, stride in store.indices),
-    )
-
-
-def _without_dead_stores(steps: list[Step], results: set[Buffer]) -> list[Step]:
-    """Backwards, so that a kernel whose last reader vanished vanishes as well."""
-    needed = set(results)
-    kept: list[Step] = []
-    for step in reversed(steps):
-        if isinstance(step, Fetch):
-            needed.add(step.buffer)
-        elif isinstance(step, Kernel):
-            stores = tuple(s for s in step.stores if s.access.buffer in needed)
-            if not stores:
-                continue
-            step = _with_live_loads(replace(step, stores=stores))
-            needed |= step.reads()
-        elif isinstance(step, Product | Zero):
-            if not step.writes() & needed:
-                continue
-            needed |= step.reads()
-        kept.append(step)
-    return kept[::-1]
-
-
-def _with_live_loads(kernel: Kernel) -> Kernel:
-    used = set(topological(kernel.roots(), stop=kernel.leaves()))
-    return replace(
-        kernel,
-        loads=tuple(load for load in kernel.loads if load.leaf in used),
-        sources=tuple(source for source in kernel.sources if source.handle in used),
-        captured=tuple(v for v in kernel.captured if v in used),
     )
 
 

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,13 +17,14 @@ from jitgraph.errors import InternalError
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.elementwise import CAST
 from jitgraph.ir.kernel import ELEMENT, Access, Kernel, Load, Source, Store, View, same_size
-from jitgraph.ir.opdef import Shape, Size, apply_op, building_with, constant
+from jitgraph.ir.opdef import OPS, OpDef, Shape, Size, apply_op, building_with, constant
 from jitgraph.ir.ops.arithmetic import add, equal, multiply, where
 from jitgraph.ir.ops.indexing import slice_bounds
+from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Value
 from jitgraph.location import Location
-from jitgraph.passes.fuse import is_scalar_code
+from jitgraph.passes.fuse import VIEWS, is_scalar_code
 
 
 class Sizes:
@@ -148,26 +151,54 @@ class Nest:
     # --- elements -------------------------------------------------------------------------------
     def element(self, value: Value, index: Index) -> Value:
         """The body value of one element of `value`."""
+        known = self._known(value, index)
+        return self._computed(value, index) if known is None else known
+
+    def _known(self, value: Value, index: Index) -> Value | None:
         literal = value.literal
         if literal is not None and literal.splat is not None:
             return value if value.ndim == 0 else constant(literal.splat)
         if value.ndim == 0 and value not in self.views:
             self._captured.setdefault(value)
             return value
-        key = (value, index)
-        found = self._memo.get(key)
-        if found is None:
-            found = self._memo[key] = self._element(value, index)
-        return found
+        return self._memo.get((value, index))
+
+    def _computed(self, value: Value, index: Index) -> Value:
+        """Without recursion along chains of ops: a body may be hundreds deep."""
+        stack = [(value, index, self._operands(value, index))]
+        while stack:
+            top, at, operands = stack[-1]
+            missing = [o for o in operands if self._known(*o) is None]
+            if missing:
+                stack += ((*o, self._operands(*o)) for o in reversed(missing))
+                continue
+            stack.pop()
+            if (top, at) not in self._memo:
+                self._memo[top, at] = self._element(top, at, operands)
+        return self._memo[value, index]
+
+    def _operands(self, value: Value, index: Index) -> list[tuple[Value, Index]]:
+        """The elements that one element of a view or an elementwise op is made from."""
+        op = value.op
+        if op is None or value in self.views or op.name in ("iota", "gather", "scatter_add"):
+            return []
+        if isinstance(op.definition, Reduction):
+            return [(op.args[0], at) for at in self._reduced(op.args[0], index, op.attrs["axes"])]
+        mapped = self.look_through(value, index)
+        if mapped is not None:
+            return [(op.args[0], mapped)]
+        return [(a, self.align(a, index, self.shape(value))) for a in op.args]
 
     def root(self, value: Value, index: Index) -> Value:
         """Like `element`, for a scalar that this very nest computes."""
         computed = value.ndim == 0 and value.literal is None and not is_scalar_code(value)
         if computed and value.op is not None and value not in self.fetched:
-            return self._element(value, index)
+            return self._computed(value, index)
         return self.element(value, index)
 
-    def _element(self, value: Value, index: Index) -> Value:
+    def _element(
+        self, value: Value, index: Index, operands: Sequence[tuple[Value, Index]]
+    ) -> Value:
         if value in self.views:
             return self._load(value, index)
         op = value.op
@@ -179,13 +210,24 @@ class Nest:
             return self.position(index[0])
         if op.name == "gather":
             return self._gather(value, index)
-        mapped = self.look_through(value, index)
-        if mapped is not None:
-            return self.element(op.args[0], mapped)
-        args = tuple(
-            self.element(a, self.align(a, index, self.shape(value))) for a in op.args
-        )
+        if op.name == "scatter_add":
+            return self._one_hot(value, index)
+        args = tuple(self.element(*o) for o in operands)
+        if op.name in VIEWS:
+            return args[0]
+        if isinstance(op.definition, Reduction):
+            combine = OPS[op.definition.combine]
+            return reduce(lambda a, b: apply_op(combine, (a, b), {}, op.location), args)
         return apply_op(op.definition, args, op.attrs, op.location)
+
+    def _reduced(self, value: Value, index: Index, axes: Sequence[int]) -> Iterator[Index]:
+        """The indices in `value` of what a reduction along `axes` merges at `index`."""
+        extents = self.shape(value)
+        for places in product(*(range(int(extents[a])) for a in axes)):  # type: ignore[arg-type]
+            rest, at = iter(index), dict(zip(axes, places, strict=True))
+            yield tuple(
+                Axis(None, at[k], 0) if k in at else next(rest) for k in range(len(extents))
+            )
 
     def look_through(self, value: Value, index: Index) -> Index | None:
         """For a view, the index of the same element in what it looks at."""
@@ -270,17 +312,38 @@ class Nest:
         found = [self.element(i, self.align(i, index[:lead], shape)) for i in indices]
         return self.element(source, (*map(self._at, found), *index[lead:]))
 
+    def _one_hot(self, value: Value, index: Index) -> Value:
+        """One element of a `scatter_add` that adds at most one number to each."""
+        assert value.op is not None
+        base, piece, *indices = value.op.args
+        along = next(k for k, i in enumerate(indices) if i.is_op("iota"))
+        lead, rest = self.shape(indices[along]), len(indices)
+        before = self.element(base, index)
+        at = (index[along], *index[rest:])
+        shape = (*lead, *self.shape(base)[rest:])
+        after = self._op(add, before, self.element(piece, self.align(piece, at, shape)))
+        for k, i in enumerate(indices):
+            if k != along:
+                found = self._as_i64(self.element(i, self.align(i, at[:1], lead)))
+                hit = self._op(equal, found, self.position(index[k]))
+                after = self._op(where, hit, after, before)
+        return after
+
+    @staticmethod
+    def _op(definition: OpDef, *args: Value) -> Value:
+        return apply_op(definition, args, {}, None)
+
     def _at(self, position: Value) -> Axis:
         """An axis at a position that the body computes."""
         if position in self.iterators:
             return Axis(self.iterators.index(position))
         if position.literal is not None:
             return Axis(None, int(position.literal.array))
-        return Axis(position if position.dtype == I64 else self._to_i64(position))
+        return Axis(self._as_i64(position))
 
     @staticmethod
-    def _to_i64(index: Value) -> Value:
-        return apply_op(CAST, (index,), {"dtype": I64}, None)
+    def _as_i64(index: Value) -> Value:
+        return index if index.dtype == I64 else apply_op(CAST, (index,), {"dtype": I64}, None)
 
     def _source(self, value: Value) -> Value:
         known = self._sources.get(value)

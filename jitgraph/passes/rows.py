@@ -15,7 +15,7 @@ and at the last, is within its own cell at all of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from jitgraph.ir.kernel import (
     ELEMENT,
@@ -34,11 +34,15 @@ from jitgraph.ir.kernel import (
 from jitgraph.ir.opdef import Shape, Size
 from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
-from jitgraph.passes.loops import LOOK_BACK, Availability, common_loops
+from jitgraph.passes.merge import Availability, common_loops
 from jitgraph.passes.nest import Sizes
 
 #: A loop over fewer elements than this costs more than the memory it saves.
 SMALLEST_ROW = 8
+#: How many steps a kernel looks back for others to run with.
+REACH = 16
+#: More kernels than this in one function compile slowly.
+MOST_KERNELS = 24
 #: A cell of more bytes than this falls out of the cache before it is read again.
 LARGEST_CELL = 1 << 20
 
@@ -50,38 +54,36 @@ def group_rows(steps: Sequence[Step], sizes: Sizes) -> list[Step]:
         if not isinstance(step, Kernel) or step.sequential:
             grouped.append(step)
             continue
-        found = _partner(grouped, step, sizes)
-        if found is None:
-            grouped.append(_Group([step], len(step.extents)))
-        else:
-            at, depth = found
-            group = grouped[at]
-            assert isinstance(group, _Group)
-            group.add(step, depth)
+        # What a kernel joins may now have a reason to join something earlier.
+        at, group = len(grouped), _Group((step,), len(step.extents))
+        while (found := _partner(grouped[max(at - REACH, 0) : at], group, sizes)) is not None:
+            distance, depth = found
+            if at < len(grouped):
+                del grouped[at]
+            at -= distance
+            first = grouped[at]
+            assert isinstance(first, _Group)
+            group = grouped[at] = _Group((*first.kernels, *group.kernels), depth)
+        if at == len(grouped):
+            grouped.append(group)
     return _Finish(grouped, sizes).run()
 
 
-@dataclass(slots=True, eq=False)
 class _Group:
     """Kernels that share `depth` loops, and what they touch."""
 
-    kernels: list[Kernel]
-    depth: int
-    touched: dict[Buffer, list[Kernel]] = field(default_factory=dict)
-    written: set[Buffer] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self._note(self.kernels[0])
-
-    def add(self, kernel: Kernel, depth: int) -> None:
-        self.kernels.append(kernel)
+    def __init__(self, kernels: tuple[Kernel, ...], depth: int) -> None:
+        self.kernels = kernels
         self.depth = depth
-        self._note(kernel)
+        self.touched: dict[Buffer, list[Kernel]] = {}
+        self.written: set[Buffer] = set()
+        for kernel in kernels:
+            for buffer in kernel.reads() | kernel.writes():
+                self.touched.setdefault(buffer, []).append(kernel)
+            self.written |= kernel.writes()
 
-    def _note(self, kernel: Kernel) -> None:
-        for buffer in kernel.reads() | kernel.writes():
-            self.touched.setdefault(buffer, []).append(kernel)
-        self.written |= kernel.writes()
+    def scalars(self) -> list[Value]:
+        return [s for k in self.kernels for s in k.scalars()]
 
     def reads(self) -> set[Buffer]:
         return set(self.touched)
@@ -92,49 +94,42 @@ class _Group:
 
 # --- who joins whom ----------------------------------------------------------------------------
 def _partner(
-    steps: Sequence[Step | _Group], kernel: Kernel, sizes: Sizes
+    steps: Sequence[Step | _Group], group: _Group, sizes: Sizes
 ) -> tuple[int, int] | None:
-    """The latest earlier group that `kernel` can join, and how many loops they then share."""
-    available = Availability(kernel)
-    looked = 0
-    for at in range(len(steps) - 1, -1, -1):
-        step = steps[at]
+    """The latest earlier group that `group` can join, how far up that is, and how many loops they
+    then share."""
+    available = Availability(group)
+    for distance, step in enumerate(reversed(steps), 1):
         if isinstance(step, _Group):
-            looked += 1
-            if looked > LOOK_BACK:
-                return None
-            depth = _joint_depth(step, kernel, sizes)
+            depth = _joint_depth(step, group, sizes)
             if depth:
-                return at, depth
+                return distance, depth
         if not available.may_pass(step):
             return None
     return None
 
 
-def _joint_depth(group: _Group, kernel: Kernel, sizes: Sizes) -> int:
-    """How many loops `kernel` can share with the group: as many as it shares already, or, with a
-    single kernel, as many as leave the fewest sums across them. 0 where it should stay apart."""
-    if not any(b in group.touched for b in kernel.reads() | kernel.writes()):
+def _joint_depth(first: _Group, second: _Group, sizes: Sizes) -> int:
+    """How many loops two groups can share: as many as they share already, or, for two kernels, as
+    many as leave the fewest sums across them. 0 where they should stay apart."""
+    members = (*first.kernels, *second.kernels)
+    if not first.reads() & second.reads() or len(members) > MOST_KERNELS:
         return 0
-    if len(group.kernels) > 1:
-        depths = [group.depth]
-    else:
-        depths = list(range(common_loops(group.kernels[0], kernel), 0, -1))
-    possible = [d for d in depths if _fits(group, kernel, d, sizes)]
-    members = [*group.kernels, kernel]
+    common = min(common_loops(members[0], k) for k in members)
+    fixed = {g.depth for g in (first, second) if len(g.kernels) > 1}
+    depths = [d for d in range(common, 0, -1) if fixed <= {d}]
+    possible = [d for d in depths if _fits(first, second, d, sizes)]
     return min(possible, key=lambda d: sum(len(_totals(k, d)) for k in members), default=0)
 
 
-def _fits(group: _Group, kernel: Kernel, depth: int, sizes: Sizes) -> bool:
-    members = [*group.kernels, kernel]
-    if common_loops(group.kernels[0], kernel) < depth:
+def _fits(first: _Group, second: _Group, depth: int, sizes: Sizes) -> bool:
+    members = (*first.kernels, *second.kernels)
+    if max(_points(k.extents[depth:]) for k in members) < SMALLEST_ROW:
         return False
-    if max(map(_points, (k.extents[depth:] for k in members))) < SMALLEST_ROW:
-        return False
-    return _saves(group, kernel, depth) and all(
-        _passes_within_cells(group, kernel, buffer, depth, sizes)
-        for buffer in kernel.reads() | kernel.writes()
-        if buffer in group.written or (buffer in group.touched and buffer in kernel.writes())
+    return _saves(first, second, depth) and all(
+        _passes_within_cells(first, second, buffer, depth, sizes)
+        for buffer in first.reads() & second.reads()
+        if buffer in first.written or buffer in second.written
     )
 
 
@@ -146,19 +141,16 @@ def _points(extents: Iterable[Size]) -> float:
     return points
 
 
-def _saves(group: _Group, kernel: Kernel, depth: int) -> bool:
-    """Whether the kernel and the group pass each other something within the points, or both walk
-    through the cells of a buffer."""
-    passed = (kernel.reads() & group.written) | (kernel.writes() & set(group.touched))
-    if passed:
+def _saves(first: _Group, second: _Group, depth: int) -> bool:
+    """Whether the groups pass each other something, or both walk through the cells of a buffer."""
+
+    def walked(group: _Group) -> set[Buffer]:
+        accesses = (a for k in group.kernels for a in _accesses(k))
+        return {a.buffer for a in accesses if _walks_cells(a, depth)}
+
+    if first.written & second.reads() or second.written & first.reads():
         return True
-    walked = {a.buffer for a in _accesses(kernel) if _walks_cells(a, depth)}
-    return any(
-        a.buffer is buffer and _walks_cells(a, depth)
-        for buffer in walked
-        for member in group.touched.get(buffer, ())
-        for a in _accesses(member)
-    )
+    return bool(walked(first) & walked(second))
 
 
 def _walks_cells(access: Access, depth: int) -> bool:
@@ -172,15 +164,15 @@ def _totals(kernel: Kernel, depth: int) -> list[Store]:
 
 
 def _passes_within_cells(
-    group: _Group, kernel: Kernel, buffer: Buffer, depth: int, sizes: Sizes
+    first: _Group, second: _Group, buffer: Buffer, depth: int, sizes: Sizes
 ) -> bool:
     """Whether what they pass through the buffer, they pass at the same point."""
-    cell = cell_of(buffer, kernel.extents[:depth], sizes)
+    cell = cell_of(buffer, first.kernels[0].extents[:depth], sizes)
     if cell is None:
         return False
     if buffer.kind == "temporary" and LARGEST_CELL < cell.bytes < float("inf"):
         return False
-    for member in (*group.touched[buffer], kernel):
+    for member in (*first.touched[buffer], *second.touched[buffer]):
         if any(s.access.buffer is buffer for s in _totals(member, depth)):
             return False
         if not cell.holds(member):

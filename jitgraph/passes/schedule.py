@@ -30,20 +30,19 @@ from jitgraph.ir.kernel import (
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.opdef import Shape, Size, apply_op
 from jitgraph.ir.ops.arithmetic import add
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.values import Value
-from jitgraph.passes.fuse import is_scalar_code, stored_values, view_base
+from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
     collapse,
-    merge_kernels,
     settle,
     start_accumulators,
-    taken_from_memory,
 )
 from jitgraph.passes.memory import place_scalars, plan_memory
+from jitgraph.passes.merge import merge_kernels, taken_from_memory
 from jitgraph.passes.nest import Nest, Sizes, view_of
 from jitgraph.passes.rows import group_rows
 from jitgraph.passes.rules.registry import rules_for
@@ -206,7 +205,9 @@ class _Scheduler:
         op = value.op
         assert op is not None
         out = self._turned(buffer) if self._is_read_turned(value) else self._whole(buffer)
-        if isinstance(op.definition, Reduction):
+        if is_pointwise(value, self.builder):
+            self._pointwise(value, out)
+        elif isinstance(op.definition, Reduction):
             self._reduction(value, op.definition, out)
         elif op.name == "sum_to":
             self._sum_to(value, out)
