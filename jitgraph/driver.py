@@ -136,7 +136,7 @@ class Compilation:
             if entry is None:
                 module = self.module
                 with self._timed("llvm"):
-                    entry = _cpu().compiled(module)
+                    entry = _cpu().compiled(module, self.function.name)
                 if shelf is not None:
                     shelf.save(key, entry)
             with self._timed("link"):

@@ -59,10 +59,10 @@ def emit(
     return module
 
 
-def compiled(module: Module) -> Entry:
-    """Object code for the module, and what it needs to be linked with."""
+def compiled(module: Module, name: str) -> Entry:
+    """Object code for the module of a function, and what it needs to be linked with."""
     objects = tuple(object_code(unit, module.target) for unit in module.units())
-    return Entry({"kind": "program", "imports": module.imports}, objects)
+    return Entry({"kind": "function", "name": name, "imports": module.imports}, objects)
 
 
 def load(entry: Entry) -> Compiled:
@@ -74,7 +74,7 @@ def load(entry: Entry) -> Compiled:
 
 def key(text: str, options: str) -> str:
     """The key of the code for a function with this text, under the options."""
-    return code_key(host(), "program", text, options)
+    return code_key(host(), "function", text, options)
 
 
 def assembly(module: Module) -> str:

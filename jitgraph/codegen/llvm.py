@@ -7,6 +7,7 @@ into this process; `load_objects` links object code that a cache kept.
 """
 
 import itertools
+import os
 import re
 import threading
 import weakref
@@ -37,6 +38,7 @@ Passes: TypeAlias = Literal["vectorise", "explicit", "quick"]
 
 _SYMBOL = re.compile(r"@([\w.$]+)")
 _DEFINED = re.compile(r"^define [^@]*@([\w.$]+)", re.MULTILINE)
+_VARIABLE = re.compile(r"(@[\w.$]+) = (?:dso_local )?global (\[.*?\]|\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,12 @@ class Module:
         kinds = dict.fromkeys(function.passes for function in self.functions)
         if len(kinds) == 1:
             return [Unit(self.text(), *kinds)]
-        return [Unit(self._unit(passes), passes) for passes in kinds]
+        shared: set[str] = set()
+        return [Unit(self._unit(passes, shared), passes) for passes in kinds]
 
-    def _unit(self, passes: Passes) -> str:
+    def _unit(self, passes: Passes, shared: set[str]) -> str:
         """The functions that need these passes, declarations of others that they call, and what
-        they use of the rest."""
+        they use of the rest. `shared` are the variables that an earlier unit has."""
         own = [str(f).replace(_INTERNAL, "", 1) for f in self.functions if f.passes == passes]
         used = set(_SYMBOL.findall("\n".join(own)))
         helpers: list[str] = []
@@ -115,7 +118,15 @@ class Module:
             waiting = [h for h in waiting if h not in found]
             used.update(_SYMBOL.findall("\n".join(found)))
         others = [f.declaration for f in self.functions if f.passes != passes and f.symbol in used]
-        lines = [line for line in self._declarations if used.issuperset(_SYMBOL.findall(line)[:1])]
+        lines = []
+        for line in self._declarations:
+            if used.issuperset(_SYMBOL.findall(line)[:1]):
+                variable = _VARIABLE.match(line)
+                if variable and variable[1] in shared:
+                    lines.append(f"{variable[1]} = external global {variable[2]}")
+                    continue
+                lines.append(line)
+                shared.update([variable[1]] if variable else [])
         return self._joined([*lines, *others], [*own, *helpers])
 
     def _joined(self, declarations: Iterable[str], functions: Iterable[str]) -> str:
@@ -410,13 +421,14 @@ def optimised_ir(unit: Unit, target: Target) -> str:
 
 
 def _optimised(unit: Unit, target: Target) -> llvm.ModuleRef:
-    """Parsed, verified and optimised module, in a context of its own (freed with the module)."""
+    """Parsed and optimised module, in a context of its own (freed with the module)."""
     machine = _machine(target, unit.passes)
     # The layout comes first: alignments that the text leaves out are taken from it.
     header = f'target datalayout = "{machine.target_data}"\ntarget triple = "{target.triple}"\n'
     try:
         module = llvm.parse_assembly(header + unit.text, llvm.create_context())
-        module.verify()
+        if os.environ.get("JITGRAPH_VERIFY"):
+            module.verify()
     except RuntimeError as error:
         raise CodegenError(f"invalid LLVM IR: {error}", unit.text) from error
     if unit.passes == "vectorise":
