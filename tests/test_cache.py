@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import errno
 import os
+import platform
 import subprocess
 import sys
 import warnings
@@ -155,13 +156,12 @@ def test_a_function_wrong_for_all_inputs_is_never_kept(directory: Path) -> None:
 
 
 _FRESH = """
-import numpy as np, jitgraph as jg, jitgraph.tensor as T
-from jitgraph.codegen import llvm
+import sys, numpy as np, jitgraph as jg, jitgraph.tensor as T
 x, y = T.dmatrices("x", "y")
 f = jg.function([x, y], T.exp(T.dot(x, y)) + x, name="product")
 a = np.linspace(-1, 1, 400).reshape(20, 20)
 np.testing.assert_allclose(f(a, a.T), np.exp(a @ a.T) + a, rtol=1e-12)
-print("llvm" in f.compilation.times)
+print("llvm" in f.compilation.times, "llvmlite.binding" in sys.modules)
 """
 
 
@@ -180,8 +180,11 @@ def run_fresh(count: int) -> list[str]:
 
 def test_processes_at_once_and_one_after_another(directory: Path) -> None:
     """Code of one process runs in others, with the libraries it needs; writers do not meet."""
-    assert "True" in run_fresh(4)
-    assert run_fresh(1) == ["False"]
+    assert "True True" in run_fresh(4)
+    compiled, loaded = run_fresh(1)[0].split()
+    assert compiled == "False"
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        assert loaded == "False"
     assert command.main(["verify"]) == 0
     assert not list(directory.glob("*.tmp"))
 

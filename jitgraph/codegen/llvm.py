@@ -75,7 +75,7 @@ class Module:
         self._declarations[line] = None
 
     def use(self, library: str, symbol: str, declaration: str) -> None:
-        """Declare a function that a library compiled once has (see `cpu.LIBRARIES`)."""
+        """Declare a function that a library compiled once has (see `codegen.libraries`)."""
         self.declare(declaration)
         self.imports[symbol] = library
 

@@ -214,35 +214,34 @@ class _Linker:
             if section.kind == _PROGBITS:
                 content[place : place + section.size] = self.objects[k].content(section)
         for name, place in self.trampolines.items():
-            if name in self.defined:
-                address = base + self.defined[name]
-            else:
-                address = self.imports.get(name) or _process_address(name)
-            struct.pack_into("<8sQ", content, place, _TRAMPOLINE, address)
+            struct.pack_into("<8sQ", content, place, _TRAMPOLINE, self._address(base, name))
         for k, object_ in enumerate(self.objects):
             for number, offset, symbol, kind, addend in object_.relocations():
                 if (k, number) not in self.places:
                     continue
                 place = self.places[k, number] + offset
-                target = self._target(k, symbol, kind) + addend
+                target = self._target(base, k, symbol, kind) + addend
                 if kind == _ABSOLUTE:
-                    struct.pack_into("<Q", content, place, base + target)
+                    struct.pack_into("<Q", content, place, target)
                 else:
-                    struct.pack_into("<i", content, place, target - place)
+                    struct.pack_into("<i", content, place, target - base - place)
 
-    def _target(self, k: int, symbol: _Symbol, kind: int) -> int:
-        """What a relocation points at, as an offset into the image."""
+    def _target(self, base: int, k: int, symbol: _Symbol, kind: int) -> int:
+        """The address that a relocation points at."""
         if kind in _CELLS:
-            return self.trampolines[symbol.name] + len(_TRAMPOLINE)
+            return base + self.trampolines[symbol.name] + len(_TRAMPOLINE)
         if kind not in (_ABSOLUTE, _RELATIVE, _CALL):
             raise _UnknownError(f"a relocation of kind {kind}")
         if symbol.section != _UNDEFINED:
-            return self._offset(k, symbol)
-        if symbol.name in self.defined:
-            return self.defined[symbol.name]
-        if kind == _CALL:
-            return self.trampolines[symbol.name]
-        raise _UnknownError(f"{symbol.name} is reached without a cell")
+            return base + self._offset(k, symbol)
+        if kind == _CALL and symbol.name not in self.defined:
+            return base + self.trampolines[symbol.name]
+        return self._address(base, symbol.name)
+
+    def _address(self, base: int, name: str) -> int:
+        if name in self.defined:
+            return base + self.defined[name]
+        return self.imports.get(name) or _process_address(name)
 
 
 @cache
