@@ -9,9 +9,18 @@
 
 from jitgraph.config import config
 from jitgraph.function import function
+from jitgraph.runtime.threads import get_num_threads, set_num_threads
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.shared import shared
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "config", "function", "grad", "shared"]
+__all__ = [
+    "__version__",
+    "config",
+    "function",
+    "get_num_threads",
+    "grad",
+    "set_num_threads",
+    "shared",
+]

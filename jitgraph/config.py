@@ -6,11 +6,14 @@ Each setting is checked when it is assigned, and can be given in the environment
 
 from __future__ import annotations
 
+import ctypes
+import operator
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from jitgraph.cpus import usable_cpus
 from jitgraph.errors import OptionError
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -19,6 +22,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "on_unused_input": ("raise", "warn", "ignore"),
     "cache": (True, False),
 }
+_SETTINGS = (*_CHOICES, "num_threads")
+_MOST_THREADS = 4096
 #: Values as the environment gives them, where they are not the text itself.
 _SPELLED = {"cache": {"1": True, "0": False}}
 
@@ -30,6 +35,8 @@ class Config:
     algebra: "real" lets rewrites treat variables as real numbers (each rewrite declares what it
         assumes); "ieee" keeps every bit, NaN and infinity.
     on_unused_input: what `function` does with an input that no output needs.
+    num_threads: how many threads a call may use. OMP_NUM_THREADS, which most other numerical
+        libraries obey, else the number of CPUs this process may use.
     cache: whether compiled code is kept on disk and found there (`python -m jitgraph.cache`).
     """
 
@@ -37,23 +44,50 @@ class Config:
     algebra: str = "real"
     on_unused_input: str = "raise"
     cache: bool = True
+    num_threads_cell: ctypes.c_int64
 
     def __init__(self) -> None:
-        for name in _CHOICES:
-            if (value := os.environ.get(f"JITGRAPH_{name.upper()}")) is not None:
-                setattr(self, name, _SPELLED.get(name, {}).get(value, value))
+        # Generated code reads the number where it is, so a change needs no announcement.
+        object.__setattr__(self, "num_threads_cell", ctypes.c_int64(_default_threads()))
+        for name in _SETTINGS:
+            variable = f"JITGRAPH_{name.upper()}"
+            if (text := os.environ.get(variable)) is not None:
+                value: Any = _SPELLED.get(name, {}).get(text, text)
+                if name == "num_threads" and text.strip().isdecimal():
+                    value = int(text)
+                try:
+                    setattr(self, name, value)
+                except OptionError as error:
+                    raise OptionError(f"{variable}: {error.message}", hint=error.hint) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        choices = _CHOICES.get(name)
-        if choices is None:
+        if name not in _SETTINGS:
             raise OptionError(
-                f"there is no setting {name!r}", hint=f"settings: {', '.join(_CHOICES)}"
+                f"there is no setting {name!r}", hint=f"settings: {', '.join(_SETTINGS)}"
             )
-        if value not in choices:
+        choices = _CHOICES.get(name)
+        if choices is not None and value not in choices:
             raise OptionError(
                 f"{name} cannot be {value!r}", hint=f"one of: {', '.join(map(repr, choices))}"
             )
         object.__setattr__(self, name, value)
+
+    @property
+    def num_threads(self) -> int:
+        """How many threads a call may use."""
+        return self.num_threads_cell.value
+
+    @num_threads.setter
+    def num_threads(self, value: int) -> None:
+        try:
+            number = 0 if isinstance(value, bool) else operator.index(value)
+        except TypeError:
+            number = 0
+        if not 1 <= number <= _MOST_THREADS:
+            raise OptionError(
+                f"num_threads cannot be {value!r}", hint=f"an integer from 1 to {_MOST_THREADS}"
+            )
+        self.num_threads_cell.value = number
 
     @contextmanager
     def override(self, **settings: Any) -> Iterator[None]:
@@ -69,7 +103,14 @@ class Config:
                     object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{name} = {getattr(self, name)!r}" for name in _CHOICES)
+        return "\n".join(f"{name} = {getattr(self, name)!r}" for name in _SETTINGS)
+
+
+def _default_threads() -> int:
+    """OMP_NUM_THREADS (the first number, if it is a list for nested loops), else all CPUs."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    threads = int(asked) if asked.isdecimal() else 0
+    return min(threads or usable_cpus(), _MOST_THREADS)
 
 
 config = Config()

@@ -31,8 +31,15 @@ def _matmul(dtype: str) -> Compiled:
     return matmul_library(dtype, host())
 
 
+def _pool() -> Compiled:
+    from jitgraph.codegen.pool import pool_library
+
+    return pool_library(host())
+
+
 #: What functions are linked with, by the name under which `Module.use` asks for it.
 LIBRARIES: dict[str, Callable[[], Compiled]] = {
+    "pool": _pool,
     "matmul_f32": lambda: _matmul("f32"),
     "matmul_f64": lambda: _matmul("f64"),
 }

@@ -1,4 +1,5 @@
-"""Lowering of scalar bodies: rank-0 expressions to straight-line LLVM instructions.
+"""Lowering of scalar bodies: rank-0 expressions to straight-line LLVM instructions, on one element
+or on a vector of them.
 
 | dtype | register | memory |
 |---|---|---|
@@ -9,7 +10,8 @@
 
 f16 is computed op by op in f32 and rounded after each, which is what NumPy does. An op whose
 lowering is `Expand` is replaced by its expression in `codegen.mathlib`, built once per dtype and
-process. Code from the library is never contracted: it says `fma` where it means it, and its
+process. With more than one lane, registers are vectors (`<8 x double>`) and the instructions the
+same. Code from the library is never contracted: it says `fma` where it means it, and its
 error-free transformations break where a multiply and an add fuse behind its back.
 """
 
@@ -56,6 +58,16 @@ def register_type(dtype: DType) -> str:
     if dtype.kind in "fc":
         return _FLOAT_TYPES[part_dtype(dtype)]
     return "i1" if dtype == BOOL else f"i{8 * dtype.itemsize}"
+
+
+def vector_of(type_: str, lanes: int) -> str:
+    """The vector type of `lanes` elements; one lane is the scalar type itself."""
+    return type_ if lanes == 1 else f"<{lanes} x {type_}>"
+
+
+def splat(type_: str, text: str, lanes: int) -> str:
+    """A scalar constant in every lane, as an operand."""
+    return text if lanes == 1 else f"splat ({type_} {text})"
 
 
 def memory_type(dtype: DType) -> str:
@@ -176,6 +188,17 @@ def _reachable(
     return tuple(reversed(kept))
 
 
+def op_length(value: Value) -> int:
+    """About how many instructions an op is."""
+    op = value.op
+    if op is None or op.name == "constant":
+        return 0
+    if not isinstance(op.definition.lower, Expand) or any(a.dtype.kind == "c" for a in op.args):
+        return 1
+    dtypes = tuple(F32 if a.dtype == F16 else a.dtype for a in op.args)
+    return len(_template(op.name, dtypes).steps)
+
+
 # --- lowering ----------------------------------------------------------------------------------
 class ScalarLowering:
     """Lowers rank-0 values to instructions at the emitter's current place.
@@ -184,13 +207,18 @@ class ScalarLowering:
     everything lowered. With `contract`, additions and multiplications
     of the expression (not of the math library) may fuse. Results are remembered, by value and by
     instruction, so one object serves one straight-line stretch of code: whatever it has emitted
-    must dominate whatever it emits next.
+    must dominate whatever it emits next. With `lanes`, all registers are vectors.
     """
 
     def __init__(
-        self, emitter: FunctionBuilder, bindings: dict[Value, Register], contract: bool
+        self,
+        emitter: FunctionBuilder,
+        bindings: dict[Value, Register],
+        contract: bool,
+        lanes: int = 1,
     ) -> None:
         self._emitter = emitter
+        self.lanes = lanes
         self._registers = bindings
         self._contract = contract
         self._emitted: dict[str, str] = {}
@@ -221,13 +249,39 @@ class ScalarLowering:
             return self._cast_complex(register, part_dtype(source), target)
         if target.kind == "c":
             part = part_dtype(target)
-            return self._cast_real(register, source, part), _constant(part.type(0))
+            return self._cast_real(register, source, part), self._number(part.type(0))
         return self._cast_real(register, source, target)
+
+    # --- types and constants --------------------------------------------------------------------
+    def _type(self, dtype: DType) -> str:
+        return vector_of(register_type(dtype), self.lanes)
+
+    def _of(self, type_: str) -> str:
+        return vector_of(type_, self.lanes)
+
+    def _integer(self, value: int, bits: int) -> str:
+        return splat(f"i{bits}", str(value), self.lanes)
+
+    def _number(self, value: Any) -> str:
+        """The text of a real NumPy scalar as an operand."""
+        array = np.asarray(value)
+        return splat(register_type(array.dtype), _constant(array), self.lanes)
+
+    def _constant(self, value: Any) -> Register:
+        array = np.asarray(value)
+        if array.dtype.kind == "c":
+            return self._number(array.real), self._number(array.imag)
+        return self._number(array)
+
+    def _suffix(self, dtype: DType) -> str:
+        """The type in names of intrinsics: `f64`, `v8f64`."""
+        name = DTYPE_NAMES[dtype]
+        return name if self.lanes == 1 else f"v{self.lanes}{name}"
 
     # --- one op ---------------------------------------------------------------------------------
     def _apply(self, op: Op, known: Mapping[Value, Register], contract: bool) -> Register:
         if op.name == "constant":
-            return constant_register(op.attrs["value"].array)
+            return self._constant(op.attrs["value"].array)
         dtypes = tuple(a.dtype for a in op.args)
         operands = [known[a] for a in op.args]
         special = _SPECIAL.get(op.name)
@@ -287,28 +341,39 @@ class ScalarLowering:
 
     def _inst(self, inst: Inst, dtype: DType, operands: Sequence[str], contract: bool) -> str:
         names = {"f": inst.floating, "i": inst.signed, "u": inst.unsigned, "b": inst.boolean}
-        name, type_ = names[dtype.kind], register_type(dtype)
+        name, type_ = names[dtype.kind], self._type(dtype)
         if name is None:
             raise InternalError(f"{inst} is not for {dtype}")
         if name == "neg":
-            return self._emit(f"sub {type_} 0, {operands[0]}")
+            zero = self._integer(0, 8 * dtype.itemsize)
+            return self._emit(f"sub {type_} {zero}, {operands[0]}")
         flags = _CONTRACTED.get(name, "") if contract else ""
         return self._emit(f"{name} {flags}{type_} {', '.join(operands)}")
 
     def _compare(self, compare: Compare, dtypes: Sequence[DType], x: str, y: str) -> str:
         dtype, other = dtypes
-        if dtype != other:  # NumPy compares i64 with u64 by value; both fit in 65 bits
-            x, y = (self._emit(f"{'sext' if d.kind == 'i' else 'zext'} i64 {r} to i65")
-                    for r, d in zip((x, y), dtypes, strict=True))  # fmt: skip
-            return self._emit(f"icmp {compare.signed} i65 {x}, {y}")
-        type_ = register_type(dtype)
+        if dtype != other:
+            return self._compare_signs(compare, dtype.kind == "i", x, y)
+        type_ = self._type(dtype)
         if dtype.kind == "f":
             return self._emit(f"fcmp {compare.floating} {type_} {x}, {y}")
         predicate = compare.signed if dtype.kind == "i" else compare.unsigned
         return self._emit(f"icmp {predicate} {type_} {x}, {y}")
 
+    def _compare_signs(self, compare: Compare, signed_first: bool, x: str, y: str) -> str:
+        """An i64 with a u64, by value as NumPy does: a negative number is below every other."""
+        type_, bit = self._of("i64"), self._of("i1")
+        signed = x if signed_first else y
+        negative = self._emit(f"icmp slt {type_} {signed}, {self._integer(0, 64)}")
+        unsigned = self._emit(f"icmp {compare.unsigned} {type_} {x}, {y}")
+        less = compare.signed in ("ne", "slt", "sle") if signed_first else (
+            compare.signed in ("ne", "sgt", "sge")
+        )  # fmt: skip
+        answer = splat("i1", "true" if less else "false", self.lanes)
+        return self._emit(f"select {bit} {negative}, {bit} {answer}, {bit} {unsigned}")
+
     def _intrinsic(self, name: str, dtype: DType, operands: Sequence[str]) -> str:
-        type_, function = register_type(dtype), f"@llvm.{name}.{DTYPE_NAMES[dtype]}"
+        type_, function = self._type(dtype), f"@llvm.{name}.{self._suffix(dtype)}"
         self._emitter.module.declare(
             f"declare {type_} {function}({', '.join([type_] * len(operands))})"
         )
@@ -318,14 +383,35 @@ class ScalarLowering:
     def _native(
         self, instruction: Native, dtype: DType, result: DType, operands: Sequence[str]
     ) -> str:
-        types = {"t": register_type(dtype), "r": register_type(result), "m": DTYPE_NAMES[dtype]}
+        types = {"t": self._type(dtype), "r": self._type(result), "m": self._suffix(dtype)}
+        scalar = {"t": register_type(dtype), "r": register_type(result), "m": DTYPE_NAMES[dtype]}
         module = self._emitter.module
+        inner = scalar if instruction.functions else types
         for line in instruction.declaration.splitlines():
-            module.declare(line.format(**types))
+            module.declare(line.format(**inner))
         for name, text in instruction.functions.items():
-            if module.once(name.format(**types)):
-                module.define(text.format(**types))
-        return self._emit(instruction.text.format(*operands, **types))
+            if module.once(name.format(**scalar)):
+                module.define(text.format(**scalar))
+        if self.lanes == 1 or not instruction.functions:
+            return self._emit(instruction.text.format(*operands, **types))
+        if instruction.vector:
+            names = {**types, "k": scalar["m"], "n": self.lanes}
+            return self._emit(instruction.vector.format(*operands, **names))
+        return self._lane_by_lane(instruction, scalar, operands)
+
+    def _lane_by_lane(
+        self, instruction: Native, types: Mapping[str, str], operands: Sequence[str]
+    ) -> str:
+        """A function with a loop of its own, called for each lane."""
+        result = "poison"
+        vectors, vector = self._of(types["t"]), self._of(types["r"])
+        for lane in range(self.lanes):
+            parts = [self._emit(f"extractelement {vectors} {x}, i32 {lane}") for x in operands]
+            one = self._emit(instruction.text.format(*parts, **types))
+            result = self._emit(
+                f"insertelement {vector} {result}, {types['r']} {one}, i32 {lane}"
+            )
+        return result
 
     def _expand(
         self, name: str, dtypes: tuple[DType, ...], operands: Sequence[Register], contract: bool
@@ -337,13 +423,13 @@ class ScalarLowering:
         for value, op in template.steps:
             for argument in op.args:
                 if argument.literal is not None:
-                    known[argument] = constant_register(argument.literal.array)
+                    known[argument] = self._constant(argument.literal.array)
             known[value] = self._apply(op, known, contract)
         parts = [self._known_part(known, value) for value in template.results]
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
     def _known_part(self, known: Mapping[Value, Register], value: Value) -> str:
-        found = known[value] if value.literal is None else _constant(value.literal.array)
+        found = known[value] if value.literal is None else self._number(value.literal.array)
         assert isinstance(found, str)
         return found
 
@@ -356,7 +442,7 @@ class ScalarLowering:
     def _lower_bitcast(
         self, op: Op, dtypes: Sequence[DType], operands: Sequence[Register]
     ) -> Register:
-        source, target = register_type(dtypes[0]), register_type(op.type.dtype)
+        source, target = self._type(dtypes[0]), self._type(op.type.dtype)
         if source == target:
             return operands[0]
         return self._emit(f"bitcast {source} {operands[0]} to {target}")
@@ -365,11 +451,11 @@ class ScalarLowering:
         self, op: Op, dtypes: Sequence[DType], operands: Sequence[Register]
     ) -> Register:
         condition, then, otherwise = operands
-        type_ = register_type(op.type.dtype)
+        type_, bit = self._type(op.type.dtype), self._of("i1")
         if isinstance(then, str):
-            return self._emit(f"select i1 {condition}, {type_} {then}, {type_} {otherwise}")
+            return self._emit(f"select {bit} {condition}, {type_} {then}, {type_} {otherwise}")
         re, im = (
-            self._emit(f"select i1 {condition}, {type_} {a}, {type_} {b}")
+            self._emit(f"select {bit} {condition}, {type_} {a}, {type_} {b}")
             for a, b in zip(then, otherwise, strict=True)
         )
         return re, im
@@ -378,7 +464,7 @@ class ScalarLowering:
     def _cast_complex(self, parts: tuple[str, str], source: DType, target: DType) -> Register:
         if target == BOOL:
             re, im = (self._cast_real(part, source, BOOL) for part in parts)
-            return self._emit(f"or i1 {re}, {im}")
+            return self._emit(f"or {self._of('i1')} {re}, {im}")
         if target.kind != "c":
             return self._cast_real(parts[0], source, target)
         re, im = (self._cast_real(part, source, part_dtype(target)) for part in parts)
@@ -387,11 +473,11 @@ class ScalarLowering:
     def _cast_real(self, x: str, source: DType, target: DType) -> str:
         if source == target:
             return x
-        from_, to = register_type(source), register_type(target)
+        from_, to = self._type(source), self._type(target)
         if target == BOOL:
             if source.kind == "f":
-                return self._emit(f"fcmp une {from_} {x}, {_constant(source.type(0))}")
-            return self._emit(f"icmp ne {from_} {x}, 0")
+                return self._emit(f"fcmp une {from_} {x}, {self._number(source.type(0))}")
+            return self._emit(f"icmp ne {from_} {x}, {self._integer(0, 8 * source.itemsize)}")
         if source.kind == "f":
             if target.kind == "f":
                 return self._cast_float(x, source, target)
@@ -408,26 +494,32 @@ class ScalarLowering:
         # An integer that f32 must round is infinite in f16, so f16 takes it from f32.
         wide = F32 if target == F16 else target
         name = "sitofp" if source.kind == "i" else "uitofp"
-        number = self._emit(f"{name} {register_type(source)} {x} to {register_type(wide)}")
+        number = self._emit(f"{name} {self._type(source)} {x} to {self._type(wide)}")
         return self._cast_real(number, wide, target)
 
     def _cast_float(self, x: str, source: DType, target: DType) -> str:
         if source == F64 and target == F16:
             x, source = self._to_odd_f32(x), F32
         name = "fpext" if source.itemsize < target.itemsize else "fptrunc"
-        return self._emit(f"{name} {register_type(source)} {x} to {register_type(target)}")
+        return self._emit(f"{name} {self._type(source)} {x} to {self._type(target)}")
 
     def _to_odd_f32(self, x: str) -> str:
         """An f64 rounded to odd in f32, so that rounding on to f16 is as if done at once
         (S. Boldo, G. Melquiond, "When double rounding is odd", 2005): the bits f32 has no room
         for are gathered in its last one. Without this LLVM calls `__truncdfhf2`."""
-        bits = self._emit(f"bitcast double {x} to i64")
-        tail = self._emit(f"and i64 {bits}, {(1 << 29) - 1}")
-        any_tail = self._emit(f"icmp ne i64 {tail}, 0")
-        sticky = self._emit(f"select i1 {any_tail}, i64 {1 << 29}, i64 0")
-        head = self._emit(f"and i64 {bits}, {-(1 << 29)}")
-        odd = self._emit(f"or i64 {head}, {sticky}")
-        return self._emit(f"fptrunc double {self._emit(f'bitcast i64 {odd} to double')} to float")
+        double, float_, long = self._of("double"), self._of("float"), self._of("i64")
+        bits = self._emit(f"bitcast {double} {x} to {long}")
+        tail = self._emit(f"and {long} {bits}, {self._integer((1 << 29) - 1, 64)}")
+        zero, last = self._integer(0, 64), self._integer(1 << 29, 64)
+        any_tail = self._emit(f"icmp ne {long} {tail}, {zero}")
+        sticky = self._emit(
+            f"select {self._of('i1')} {any_tail}, {long} {last}, {long} {zero}"
+        )
+        head = self._emit(f"and {long} {bits}, {self._integer(-(1 << 29), 64)}")
+        odd = self._emit(f"or {long} {head}, {sticky}")
+        return self._emit(
+            f"fptrunc {double} {self._emit(f'bitcast {long} {odd} to {double}')} to {float_}"
+        )
 
     def _float_to_integer(self, x: str, source: DType, target: DType) -> str:
         """Truncation. What does not fit is what x86-64's instructions give under NumPy: narrow
@@ -439,27 +531,31 @@ class ScalarLowering:
         number = self._float_to_signed(x, source, I64 if target == I64 else I32)
         if target.itemsize >= 4:
             return number
-        return self._emit(f"trunc i32 {number} to {register_type(target)}")
+        return self._emit(f"trunc {self._of('i32')} {number} to {self._type(target)}")
 
     def _float_to_signed(self, x: str, source: DType, target: DType) -> str:
         """Truncation to i32 or i64; the most negative integer where the result does not fit."""
-        type_, limit = register_type(source), 2.0 ** (8 * target.itemsize - 1)
+        type_, limit = self._type(source), 2.0 ** (8 * target.itemsize - 1)
         magnitude = self._intrinsic("fabs", source, [x])
-        fits = self._emit(f"fcmp olt {type_} {magnitude}, {_constant(source.type(limit))}")
-        to = register_type(target)
+        fits = self._emit(f"fcmp olt {type_} {magnitude}, {self._number(source.type(limit))}")
+        to, bit = self._type(target), self._of("i1")
         number = self._emit(f"fptosi {type_} {x} to {to}")  # poison where not chosen: harmless
-        return self._emit(f"select i1 {fits}, {to} {number}, {to} {-int(limit)}")
+        least = self._integer(-int(limit), 8 * target.itemsize)
+        return self._emit(f"select {bit} {fits}, {to} {number}, {to} {least}")
 
     def _float_to_unsigned(self, x: str, source: DType, target: DType) -> str:
         """The upper half of the range goes through the signed integers, moved down."""
         bits, signed = 8 * target.itemsize, np.dtype(f"i{target.itemsize}")
-        type_, half = register_type(source), _constant(source.type(2.0 ** (bits - 1)))
+        type_, half = self._type(source), self._number(source.type(2.0 ** (bits - 1)))
         upper = self._emit(f"fcmp oge {type_} {x}, {half}")
         moved = self._emit(f"fsub {type_} {x}, {half}")
-        within = self._emit(f"select i1 {upper}, {type_} {moved}, {type_} {x}")
+        bit = self._of("i1")
+        within = self._emit(f"select {bit} {upper}, {type_} {moved}, {type_} {x}")
         number = self._float_to_signed(within, source, signed)
-        top = self._emit(f"select i1 {upper}, i{bits} {-(1 << (bits - 1))}, i{bits} 0")
-        return self._emit(f"xor i{bits} {number}, {top}")
+        to = self._type(target)
+        high, zero = self._integer(-(1 << (bits - 1)), bits), self._integer(0, bits)
+        top = self._emit(f"select {bit} {upper}, {to} {high}, {to} {zero}")
+        return self._emit(f"xor {to} {number}, {top}")
 
 
 _Special: TypeAlias = Callable[

@@ -198,6 +198,7 @@ def _call(dtype: DType) -> Callable[..., Value]:
             "angle.reduce": _REDUCE,
             "angle.{m}": _scalar(dtype) + "".join(_variant(dtype, n) for n in lanes),
         },
+        vector=f"call {_PAIR} @angle.{{k}}.v{{n}}({{t}} {{0}})",
     )
 
 

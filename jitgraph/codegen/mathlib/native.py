@@ -20,13 +20,15 @@ class Native:
     """An instruction as text. `{0}`, `{1}` stand for the operands, `{t}` for the register type of
     the first, `{r}` for that of the result; `{m}` is the type in names of intrinsics (`f64`).
 
-    `declaration` has the lines that the module needs; `functions` the functions, by name, each of
-    which is put into the module once.
+    `declaration` has the lines that the module needs; `functions` the scalar functions, by name,
+    each of which is put into the module once. On vectors they are called for each lane, or `vector`
+    once if it is there, with `{k}` for the scalar `{m}` and `{n}` for the number of lanes.
     """
 
     text: str
     declaration: str = ""
     functions: Mapping[str, str] = field(default_factory=dict)
+    vector: str = ""
 
 
 def _no_evaluation(*operands: Any, **attrs: Any) -> Any:
@@ -34,7 +36,12 @@ def _no_evaluation(*operands: Any, **attrs: Any) -> Any:
 
 
 def native(
-    name: str, text: str, *, declaration: str = "", functions: Mapping[str, str] | None = None
+    name: str,
+    text: str,
+    *,
+    declaration: str = "",
+    functions: Mapping[str, str] | None = None,
+    vector: str = "",
 ) -> Callable[..., Value]:
     """A function that builds the instruction; its result has the first operand's dtype, or the
     one given as `dtype`."""
@@ -47,7 +54,7 @@ def native(
         infer=infer,
         evaluate=_no_evaluation,
         shape=_no_evaluation,
-        lower=Native(text, declaration, functions or {}),  # type: ignore[arg-type]
+        lower=Native(text, declaration, functions or {}, vector),  # type: ignore[arg-type]
     )
 
     def build(*operands: Value, dtype: Any = None) -> Value:
