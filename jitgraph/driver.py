@@ -131,16 +131,16 @@ class Compilation:
             entry = None
             if shelf is not None:
                 with self._timed("lookup"):
-                    key = _cpu().key(str(self.function), self._options())
+                    key = _libraries().function_key(str(self.function), self._options())
                     entry = shelf.load(key)
             if entry is None:
                 module = self.module
                 with self._timed("llvm"):
-                    entry = _cpu().compiled(module)
+                    entry = _cpu().compiled(module, self.function.name)
                 if shelf is not None:
                     shelf.save(key, entry)
             with self._timed("link"):
-                self._code = _cpu().load(entry)
+                self._code = _libraries().load(entry)
         return self._code
 
     def _options(self) -> str:
@@ -177,6 +177,13 @@ def _cpu() -> Any:
     from jitgraph.codegen import cpu
 
     return cpu
+
+
+def _libraries() -> Any:
+    """What loads code, imported when first needed like the back end, and without it."""
+    from jitgraph.codegen import libraries
+
+    return libraries
 
 
 def default_layout(fn: Function, extents: Sequence[Sequence[int | None]]) -> Layout:

@@ -72,14 +72,14 @@ class Store:
     def __init__(self, directory: int) -> None:
         self._directory = directory
 
-    def load(self, key: str) -> Entry | None:
-        """The entry, if there is an undamaged one."""
+    def load(self, key: str, *, using: bool = True) -> Entry | None:
+        """The entry, if there is an undamaged one; that counts as a use of it."""
         try:
             data, used = self._read(key + SUFFIX)
         except OSError:
             return None
         entry = _unpacked(key, data)
-        if entry is not None and time.time() - used > _USE_INTERVAL:
+        if entry is not None and using and time.time() - used > _USE_INTERVAL:
             with contextlib.suppress(OSError):
                 os.utime(key + SUFFIX, dir_fd=self._directory, follow_symlinks=False)
         return entry

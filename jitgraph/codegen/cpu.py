@@ -1,15 +1,12 @@
-"""The CPU back end: from a program to machine code in this process."""
+"""The CPU back end: from a program to object code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from jitgraph.codegen.entry import OutputSpec, ParamSpec, emit_entry
-from jitgraph.codegen.llvm import Compiled, Module, load_objects, object_code
+from jitgraph.codegen.llvm import Module, object_code
 from jitgraph.codegen.llvm import assembly as text_of_assembly
-from jitgraph.codegen.matmul import matmul_library
-from jitgraph.codegen.objects import code_key
-from jitgraph.codegen.pool import pool_library
 from jitgraph.codegen.program import Signature, emit_program
 from jitgraph.codegen.target import host
 from jitgraph.ir.function import Function
@@ -60,22 +57,10 @@ def emit(
     return module
 
 
-def compiled(module: Module) -> Entry:
-    """Object code for the module, and what it needs to be linked with."""
+def compiled(module: Module, name: str) -> Entry:
+    """Object code for the module of a function, and what it needs to be linked with."""
     objects = tuple(object_code(unit, module.target) for unit in module.units())
-    return Entry({"kind": "program", "imports": module.imports}, objects)
-
-
-def load(entry: Entry) -> Compiled:
-    """Machine code in this process, linked with the libraries it calls."""
-    imports = entry.header["imports"].items()
-    addresses = {symbol: LIBRARIES[library]().address(symbol) for symbol, library in imports}
-    return load_objects(entry.objects, imports=addresses)
-
-
-def key(text: str, options: str) -> str:
-    """The key of the code for a function with this text, under the options."""
-    return code_key(host(), "program", text, options)
+    return Entry({"kind": "function", "name": name, "imports": module.imports}, objects)
 
 
 def assembly(module: Module) -> str:
@@ -94,11 +79,3 @@ def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
                 if at != (k, axis):
                     pairs.append((at, (k, axis)))
     return pairs
-
-
-#: What programs are linked with, by the name under which `Module.use` asks for it.
-LIBRARIES: dict[str, Callable[[], Compiled]] = {
-    "pool": lambda: pool_library(host()),
-    "matmul_f32": lambda: matmul_library("f32", host()),
-    "matmul_f64": lambda: matmul_library("f64", host()),
-}

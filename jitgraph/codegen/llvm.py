@@ -6,7 +6,10 @@ them takes LLVM a fraction of a millisecond, and a generator reads like the code
 into this process; `load_objects` links object code that a cache kept.
 """
 
+from __future__ import annotations
+
 import itertools
+import os
 import re
 import threading
 import weakref
@@ -15,11 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-import llvmlite.binding as llvm
+from jitgraph.codegen.loader import CodegenError, load
+from jitgraph.codegen.target import Target, host, initialise
 
-from jitgraph.codegen.target import Target, host
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
 
 # Loop properties, for `FunctionBuilder.loop(properties=...)`.
 NO_VECTORIZE = '!"llvm.loop.vectorize.enable", i1 false'
@@ -37,6 +42,7 @@ Passes: TypeAlias = Literal["vectorise", "explicit", "quick"]
 
 _SYMBOL = re.compile(r"@([\w.$]+)")
 _DEFINED = re.compile(r"^define [^@]*@([\w.$]+)", re.MULTILINE)
+_VARIABLE = re.compile(r"(@[\w.$]+) = (?:dso_local )?global (\[.*?\]|\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Module:
         self._declarations[line] = None
 
     def use(self, library: str, symbol: str, declaration: str) -> None:
-        """Declare a function that a library compiled once has (see `cpu.LIBRARIES`)."""
+        """Declare a function that a library compiled once has (see `codegen.libraries`)."""
         self.declare(declaration)
         self.imports[symbol] = library
 
@@ -101,11 +107,12 @@ class Module:
         kinds = dict.fromkeys(function.passes for function in self.functions)
         if len(kinds) == 1:
             return [Unit(self.text(), *kinds)]
-        return [Unit(self._unit(passes), passes) for passes in kinds]
+        shared: set[str] = set()
+        return [Unit(self._unit(passes, shared), passes) for passes in kinds]
 
-    def _unit(self, passes: Passes) -> str:
+    def _unit(self, passes: Passes, shared: set[str]) -> str:
         """The functions that need these passes, declarations of others that they call, and what
-        they use of the rest."""
+        they use of the rest. `shared` are the variables that an earlier unit has."""
         own = [str(f).replace(_INTERNAL, "", 1) for f in self.functions if f.passes == passes]
         used = set(_SYMBOL.findall("\n".join(own)))
         helpers: list[str] = []
@@ -115,7 +122,15 @@ class Module:
             waiting = [h for h in waiting if h not in found]
             used.update(_SYMBOL.findall("\n".join(found)))
         others = [f.declaration for f in self.functions if f.passes != passes and f.symbol in used]
-        lines = [line for line in self._declarations if used.issuperset(_SYMBOL.findall(line)[:1])]
+        lines = []
+        for line in self._declarations:
+            if used.issuperset(_SYMBOL.findall(line)[:1]):
+                variable = _VARIABLE.match(line)
+                if variable and variable[1] in shared:
+                    lines.append(f"{variable[1]} = external global {variable[2]}")
+                    continue
+                lines.append(line)
+                shared.update([variable[1]] if variable else [])
         return self._joined([*lines, *others], [*own, *helpers])
 
     def _joined(self, declarations: Iterable[str], functions: Iterable[str]) -> str:
@@ -316,18 +331,19 @@ _llvm_lock = threading.RLock()
 _library_numbers = itertools.count()
 
 
-class CodegenError(RuntimeError):
-    """jitgraph generated IR that LLVM rejects: a bug in jitgraph. `ir` is the offending text."""
-
-    def __init__(self, message: str, ir: str = "") -> None:
-        super().__init__(message)
-        self.ir = ir
-
-
-class Compiled:
+class Compiled(Protocol):
     """Machine code in this process. It is unloaded when the object dies."""
 
+    def address(self, symbol: str) -> int:
+        """Address of an external function or variable; raises CodegenError if there is none."""
+
+
+class _Linked:
+    """Code linked by LLVM."""
+
     def __init__(self, objects: Iterable[bytes], imports: Mapping[str, int]) -> None:
+        import llvmlite.binding as llvm
+
         self._addresses: dict[str, int] = {}
         with _llvm_lock:
             self._jit = _jit()
@@ -346,11 +362,8 @@ class Compiled:
         weakref.finalize(self, _unload, self._code).atexit = False
 
     def address(self, symbol: str) -> int:
-        """Address of an external function or variable.
-
-        Raises CodegenError when there is none, or when it needs a symbol that nobody defines
-        (the linker works on demand, so this is where that comes out).
-        """
+        """As `Compiled` says. The linker works on demand, so this is also where it comes out that
+        something needs a symbol which nobody defines."""
         if symbol not in self._addresses:
             with _llvm_lock:
                 try:
@@ -393,7 +406,8 @@ def load_objects(
     `imports` are addresses of symbols that they need, beyond their own and those of the process;
     what they point to must outlive the result.
     """
-    return Compiled(objects, imports)
+    images = list(objects)
+    return load(images, imports) or _Linked(images, imports)
 
 
 def assembly(unit: Unit, target: Target) -> str:
@@ -410,13 +424,16 @@ def optimised_ir(unit: Unit, target: Target) -> str:
 
 
 def _optimised(unit: Unit, target: Target) -> llvm.ModuleRef:
-    """Parsed, verified and optimised module, in a context of its own (freed with the module)."""
+    """Parsed and optimised module, in a context of its own (freed with the module)."""
+    import llvmlite.binding as llvm
+
     machine = _machine(target, unit.passes)
     # The layout comes first: alignments that the text leaves out are taken from it.
     header = f'target datalayout = "{machine.target_data}"\ntarget triple = "{target.triple}"\n'
     try:
         module = llvm.parse_assembly(header + unit.text, llvm.create_context())
-        module.verify()
+        if os.environ.get("JITGRAPH_VERIFY"):
+            module.verify()
     except RuntimeError as error:
         raise CodegenError(f"invalid LLVM IR: {error}", unit.text) from error
     if unit.passes == "vectorise":
@@ -438,7 +455,9 @@ def _optimised(unit: Unit, target: Target) -> llvm.ModuleRef:
 @cache
 def _machine(target: Target, passes: Passes) -> llvm.TargetMachine:
     """LLVM's code generator for `target`; position independent, as the JIT loads it anywhere."""
-    host()  # initialises the native target
+    import llvmlite.binding as llvm
+
+    initialise()
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu,
         features=target.features,
@@ -452,6 +471,9 @@ def _machine(target: Target, passes: Passes) -> llvm.TargetMachine:
 @cache
 def _jit() -> llvm.LLJIT:
     """The process's one JIT session: each `Compiled` is a library in it."""
+    import llvmlite.binding as llvm
+
+    initialise()
     target = host()
     machine = llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, reloc="pic", codemodel="small", jit=True

@@ -6,48 +6,18 @@ the same kind of processor, until jitgraph, Python or NumPy change.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 
-import llvmlite
-import numpy as np
-
+from jitgraph.codegen.generator import generator
 from jitgraph.codegen.llvm import Compiled, Passes, Unit, load_objects, object_code
 from jitgraph.codegen.target import Target
 from jitgraph.store import Entry, fingerprint, store
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-
 
 def code_key(target: Target, *parts: str) -> str:
     """The key of code generated from `parts` for `target`."""
-    return fingerprint(_generator(), repr(target), *parts)
-
-
-@cache
-def _generator() -> str:
-    """What generates the code, and what the code knows about: versions, and our own source files
-    by size and time, since they change between releases where somebody works on them."""
-    versions = (sys.implementation.name, sys.version, np.__version__, llvmlite.__version__)
-    # The file has our version, which counts even where an installer resets the times of files.
-    release = (_PACKAGE / "__init__.py").read_bytes()
-    return fingerprint(*versions, release, *sorted(_source_files(_PACKAGE)))
-
-
-def _source_files(directory: str | Path) -> list[str]:
-    found = []
-    with os.scandir(directory) as items:
-        for item in items:
-            if item.name.endswith(".py"):
-                status = item.stat()
-                found.append(f"{item.path} {status.st_size} {status.st_mtime_ns}")
-            elif item.is_dir() and item.name != "__pycache__":
-                found += _source_files(item.path)
-    return found
+    return fingerprint(generator(), repr(target), *parts)
 
 
 def cached_library(

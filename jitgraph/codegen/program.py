@@ -70,8 +70,15 @@ class ProgramEmitter:
         self.signature = signature
         self.contract = contract
         self.memory = Memory(program.placement, program.inherited)
+        # Without kernels the scalars are the work, and with them they are next to nothing.
+        works = any(isinstance(step, Kernel | Rows | Product) for step in program.steps)
         self.f = FunctionBuilder(
-            module, "program", program_parameters(signature.params), returns="i64", internal=True
+            module,
+            "program",
+            program_parameters(signature.params),
+            returns="i64",
+            internal=True,
+            passes="quick" if works else "vectorise",
         )
         self.bindings: dict[Value, Register] = {}
         self.scalars = ScalarLowering(self.f, self.bindings, contract)

@@ -3,14 +3,21 @@
 A `Target` is plain data, so it can be part of a cache key and a test can invent one.
 """
 
+import platform
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import llvmlite.binding as llvm
+import numpy as np
+
+from jitgraph.codegen.generator import generator
+from jitgraph.store import Entry, fingerprint, store
 
 _DEFAULT_L1_BYTES = 32 << 10
 _DEFAULT_L2_BYTES = 512 << 10
+_CPUINFO = Path("/proc/cpuinfo")
+# Lines of it that differ from core to core or from moment to moment.
+_CHANGING = ("processor", "cpu MHz", "core id", "apicid", "initial apicid", "bogomips", "BogoMIPS")
 _CACHE_ROOT = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -33,16 +40,13 @@ class Target:
 
 @cache
 def host() -> Target:
-    """The processor this process runs on. The first call initialises LLVM's native target."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features()
-    triple = llvm.get_process_triple()
-    vector_bytes, vector_registers = _simd(triple, features)
+    """The processor this process runs on."""
+    triple, cpu, features = _remembered() or _asked()
+    vector_bytes, vector_registers = _simd(triple, set(features.split(",")))
     return Target(
         triple=triple,
-        cpu=llvm.get_host_cpu_name(),
-        features=features.flatten(),
+        cpu=cpu,
+        features=features,
         vector_bytes=vector_bytes,
         vector_registers=vector_registers,
         l1_bytes=_cache_bytes(1, _DEFAULT_L1_BYTES),
@@ -50,15 +54,60 @@ def host() -> Target:
     )
 
 
-def _simd(triple: str, features: dict[str, bool]) -> tuple[int, int]:
+@cache
+def initialise() -> None:
+    """Make LLVM ready for the native target."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+def _asked() -> tuple[str, str, str]:
+    """What LLVM says of the processor: triple, name, features; kept for the next process."""
+    import llvmlite.binding as llvm
+
+    initialise()
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    found = llvm.get_process_triple(), cpu, features
+    shelf, key = store(), _identity()
+    if shelf is not None and key is not None:
+        shelf.save(key, Entry({"kind": "processor", "name": cpu, "target": found}, ()))
+    return found
+
+
+def _remembered() -> tuple[str, str, str] | None:
+    """What LLVM said in an earlier process on the same kind of processor: asking means to load
+    LLVM, which code from the disk does not need."""
+    shelf, key = store(), _identity()
+    entry = shelf.load(key) if shelf is not None and key is not None else None
+    return tuple(entry.header["target"]) if entry is not None else None
+
+
+def _identity() -> str | None:
+    """A key for everything that LLVM's answer depends on, or None where that is not known.
+
+    Linux tells model, stepping and features of the first core, less what it does not know itself;
+    NumPy has asked the processor for the vector extensions.
+    """
+    try:
+        first = _CPUINFO.read_text().partition("\n\n")[0]
+    except OSError:
+        return None
+    lines = [line for line in first.splitlines() if not line.startswith(_CHANGING)]
+    vectors = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
+    return fingerprint("processor", generator(), platform.machine(), repr(vectors), *lines)
+
+
+def _simd(triple: str, features: set[str]) -> tuple[int, int]:
     """Preferred vector width in bytes and the number of vector registers.
 
     AVX-512 counts only with its VL, BW and DQ parts: the first chips without them
     (Knights Landing) are better served as AVX2.
     """
-    if all(features.get(f"avx512{part}", False) for part in ("f", "vl", "bw", "dq")):
+    if all(f"+avx512{part}" in features for part in ("f", "vl", "bw", "dq")):
         return 64, 32
-    if features.get("avx", False):
+    if "+avx" in features:
         return 32, 16
     is_arm = triple.startswith(("aarch64", "arm64"))
     return 16, 32 if is_arm else 16

@@ -1,0 +1,45 @@
+"""Loading the code of a function: object code, and the libraries compiled once that it calls.
+
+Nothing here imports a code generator before it is needed: code from the disk needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jitgraph.codegen.llvm import Compiled, load_objects
+from jitgraph.codegen.objects import code_key
+from jitgraph.codegen.target import host
+from jitgraph.store import Entry
+
+
+def function_key(text: str, options: str) -> str:
+    """The key of the code for a function with this text, under the options."""
+    return code_key(host(), "function", text, options)
+
+
+def load(entry: Entry) -> Compiled:
+    """Machine code in this process, linked with the libraries it calls."""
+    imports = entry.header["imports"].items()
+    addresses = {symbol: LIBRARIES[library]().address(symbol) for symbol, library in imports}
+    return load_objects(entry.objects, imports=addresses)
+
+
+def _matmul(dtype: str) -> Compiled:
+    from jitgraph.codegen.matmul import matmul_library
+
+    return matmul_library(dtype, host())
+
+
+def _pool() -> Compiled:
+    from jitgraph.codegen.pool import pool_library
+
+    return pool_library(host())
+
+
+#: What functions are linked with, by the name under which `Module.use` asks for it.
+LIBRARIES: dict[str, Callable[[], Compiled]] = {
+    "pool": _pool,
+    "matmul_f32": lambda: _matmul("f32"),
+    "matmul_f64": lambda: _matmul("f64"),
+}
