@@ -102,18 +102,19 @@ class Compilation:
         return made
 
     @property
+    def equal_extents(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Pairs of (parameter, axis) whose extents bear one name."""
+        found: list[tuple[tuple[int, int], tuple[int, int]]] = _cpu().equal_extents(self.graph)
+        return found
+
+    @property
     def llvm(self) -> str:
         """The module as LLVM IR text, before LLVM's own passes."""
         if self._llvm is None:
-            program, face = self.program, self.interface
+            program = self.program
             with self._timed("codegen"):
                 self._llvm = _cpu().emit(
-                    program,
-                    self.graph,
-                    self.signature,
-                    single=face.single,
-                    nothing=face.nothing,
-                    contract=self.algebra == "real",
+                    program, self.signature, contract=self.algebra == "real"
                 )
         return self._llvm
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitgraph.codegen.entry import OutputSpec, ParamSpec, emit_entry
+from jitgraph.codegen.entry import emit_run
+from jitgraph.codegen.library import declare_functions, library_imports
 from jitgraph.codegen.llvm import Compiled, Module, compile_ir
 from jitgraph.codegen.matmul import matmul_library
 from jitgraph.codegen.program import Signature, emit_program
+from jitgraph.codegen.signature import OutputSpec, ParamSpec, slot_table
 from jitgraph.codegen.target import host
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import Product, Program
@@ -33,35 +35,22 @@ def signature_of(
     return Signature(tuple(params), tuple(outputs))
 
 
-def emit(
-    program: Program,
-    fn: Function,
-    signature: Signature,
-    *,
-    single: bool,
-    nothing: bool,
-    contract: bool,
-) -> str:
+def emit(program: Program, signature: Signature, *, contract: bool) -> str:
     """The module as LLVM IR text, before LLVM's own passes."""
     module = Module(host())
+    declare_functions(module)
+    module.declare(slot_table(len(signature.outputs)))
     emit_program(module, program, signature, contract=contract)
-    emit_entry(
-        module,
-        signature.params,
-        signature.outputs,
-        equal_dims=_equal_dims(fn),
-        single=single,
-        nothing=nothing,
-    )
+    emit_run(module, signature.params)
     return module.text()
 
 
 def link(text: str, program: Program) -> Compiled:
-    """Machine code for the module, linked with the matrix products it calls."""
+    """Machine code for the module, linked with the library functions and products it calls."""
     return compile_ir(text, host(), imports=_imports(program))
 
 
-def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def equal_extents(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Axes of parameters that bear the same extent name."""
     first: dict[str, tuple[int, int]] = {}
     pairs = []
@@ -75,8 +64,8 @@ def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
 
 
 def _imports(program: Program) -> dict[str, int]:
-    """Addresses of the shared matrix-product routines that the program calls."""
-    found: dict[str, int] = {}
+    """Addresses of the functions shared by programs: the runtime library, matrix products."""
+    found = library_imports(host())
     for step in program.work():
         if isinstance(step, Product):
             name = "f64" if step.out.buffer.dtype.itemsize == 8 else "f32"

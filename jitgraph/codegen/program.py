@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from jitgraph.codegen import pyobjects as py
-from jitgraph.codegen.entry import OutputSpec, ParamSpec, output_link, program_parameters
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.nests import Memory, emit_kernel
 from jitgraph.codegen.scalar import Register, ScalarLowering, load, register_type
+from jitgraph.codegen.signature import OutputSpec, ParamSpec, program_parameters, slot_of_output
 from jitgraph.ir.kernel import (
     Buffer,
     Check,
@@ -255,14 +255,13 @@ class _Program:
             f.do(f"store i64 {self.size(extent)}, ptr {f.offset(self.dims, 8 * axis)}")
         arguments = f"i32 {buffer.dtype.num}, i32 {spec.rank}, ptr {self.dims}"
         if spec.kind == "update":
-            cell = py.link(output_link(len(self.signature.params), k))
-            slot = f.emit(f"load ptr, {cell}")
+            slot = f.emit(f"load ptr, {slot_of_output(k)}")
             made = f.emit(f"call ptr @take_spare(ptr {slot}, {arguments})")
         else:
             made = f.emit(f"call ptr @new_array({arguments})")
         f.do(f"store ptr {made}, ptr {f.offset('%outs', 8 * k)}")
         self._require(f.emit(f"icmp ne ptr {made}, null"), -1)
-        self.pointers[key] = f.emit(f"call ptr @array_data(ptr {made})")
+        self.pointers[key] = f.emit(f"load ptr, ptr {f.offset(made, py.ARRAY_DATA)}")
 
     def _arena(self) -> None:
         """One block for all early slots: on the stack if small."""
