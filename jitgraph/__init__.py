@@ -9,9 +9,10 @@
 
 from jitgraph.config import config
 from jitgraph.function import function
+from jitgraph.runtime import memory
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.shared import shared
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "config", "function", "grad", "shared"]
+__all__ = ["__version__", "config", "function", "grad", "memory", "shared"]

@@ -8,6 +8,7 @@ Also the one place that knows the runtime library is loaded: importing fills its
 """
 
 import ctypes
+import os
 import sys
 import sysconfig
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.library import runtime_library
+from jitgraph.codegen.recycling import POOL_FIELDS
 from jitgraph.codegen.target import host
 
 # Indices in NumPy's table of C functions; they are its ABI and never change.
@@ -180,6 +182,14 @@ def _pool_handler() -> tuple[object, _Handler]:
     return make(ctypes.addressof(handler), _CAPSULE_NAME, None), handler
 
 
+def _pool_limit() -> int:
+    """How much memory may be kept: an eighth of the machine's, where that is known."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
+    except (AttributeError, ValueError, OSError):
+        return 1 << 30
+
+
 _check_interpreter()
 _check_arrays()
 _check_scalars()
@@ -189,3 +199,5 @@ _POOL_HANDLER = _pool_handler()
 # Arrays may outlive this module, and every other.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_POOL_HANDLER))
 (ctypes.c_void_p * py.API_SIZE).from_address(LIBRARY.address("api"))[:] = _addresses()
+_limit = ctypes.c_int64.from_address(LIBRARY.address("pool") + 8 * POOL_FIELDS.index("limit"))
+_limit.value = _pool_limit()
