@@ -94,7 +94,7 @@ def _emit_conversions(module: Module) -> None:
         occurred = f.emit(f"load ptr, {py.link('PyErr_Occurred')}")
         error = f.emit(f"call ptr {occurred}()")
         with f.if_then(f.emit(f"icmp ne ptr {error}, null")):
-            f.do(f"call void {f.emit(f'load ptr, ' + py.link('PyErr_Clear'))}()")
+            f.do(f"call void {f.emit('load ptr, ' + py.link('PyErr_Clear'))}()")
             f.do("ret i1 false")
     f.do("ret i1 true")
     f = FunctionBuilder(

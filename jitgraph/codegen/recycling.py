@@ -8,12 +8,13 @@ it. The functions, which may be called from any thread, with the GIL or without:
     void @pool_give(ptr block)       NULL is fine
     void @pool_clear()               give everything that is kept to the operating system
 
-`@pool` holds the state (`POOL_FIELDS`). A block is preceded by two words: the address `malloc` gave,
-and how many bytes may be used. The lock is held for some instructions only; who does not get it soon (a thread was suspended, or the process
-forked, just then) goes to `malloc` and `free` instead.
+`@pool` holds the state (`POOL_FIELDS`). A block is preceded by two words: the address `malloc`
+gave, and how many bytes may be used. The lock is held for some instructions only; who does not get
+it soon (a thread was suspended, or the process forked, just then) goes to `malloc` and `free`
+instead.
 
-`@data_malloc`, `@data_calloc`, `@data_realloc` and `@data_free` are the pool in the words of NumPy's
-allocators (NEP 49): an array whose memory came from `@pool_take` names them as its handler.
+`@data_malloc`, `@data_calloc`, `@data_realloc` and `@data_free` are the pool in the words of
+NumPy's allocators (NEP 49): an array whose memory came from `@pool_take` names them as its handler.
 """
 
 from jitgraph.codegen.llvm import FunctionBuilder, Module

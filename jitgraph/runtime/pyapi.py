@@ -58,11 +58,11 @@ def _numpy_api() -> ctypes.Array[ctypes.c_void_p]:
     return table
 
 
-def _addresses() -> list[int]:
+def _addresses() -> list[int | None]:
     """What belongs in `@api`: each name of `pyobjects.API`, then descriptors by type number."""
     numpy = _numpy_api()
     handler = ctypes.c_void_p.from_address(numpy[_NUMPY_DEFAULT_HANDLER] or 0).value or 0
-    known = {
+    known: dict[str, int | None] = {
         "PyArray_Type": numpy[_NUMPY_TYPE],
         "PyArray_New": numpy[_NUMPY_NEW],
         "PyFloat_Type": id(float),
@@ -198,6 +198,7 @@ LIBRARY = runtime_library(host())
 _POOL_HANDLER = _pool_handler()
 # Arrays may outlive this module, and every other.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_POOL_HANDLER))
-(ctypes.c_void_p * py.API_SIZE).from_address(LIBRARY.address("api"))[:] = _addresses()
+_api = (ctypes.c_void_p * py.API_SIZE)(*_addresses())
+ctypes.memmove(LIBRARY.address("api"), _api, ctypes.sizeof(_api))
 _limit = ctypes.c_int64.from_address(LIBRARY.address("pool") + 8 * POOL_FIELDS.index("limit"))
 _limit.value = _pool_limit()

@@ -1,4 +1,4 @@
-"""Results whose memory is used again: whatever the user does with them, no two live ones share it."""
+"""Results whose memory is used again: no two live ones share it, whatever the user does."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class TestOrdinary:
 
     @pytest.mark.parametrize("dtype", ["?", "i1", "u2", "i4", "u8", "f2", "f4", "f8", "c8", "c16"])
     @pytest.mark.parametrize(
-        "shape", [(), (0,), (1,), (7,), (1, 1), (1, 5), (5, 1), (3, 4), (0, 3), (2, 1, 3), (300, 300)]
+        "shape",
+        [(), (0,), (1,), (7,), (1, 1), (1, 5), (5, 1), (3, 4), (0, 3), (2, 1, 3), (300, 300)],
     )
     def test_the_struct_is_numpys(self, shape, dtype):
         got, want = new_array(dtype, shape), np.empty(shape, dtype)
