@@ -9,6 +9,7 @@
 
 from jitgraph.config import config
 from jitgraph.function import function
+from jitgraph.runtime import memory
 from jitgraph.runtime.threads import get_num_threads, set_num_threads
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.shared import shared
@@ -21,6 +22,7 @@ __all__ = [
     "function",
     "get_num_threads",
     "grad",
+    "memory",
     "set_num_threads",
     "shared",
 ]

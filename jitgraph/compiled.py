@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 import keyword
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import make_callable_type, set_entry
 from jitgraph.tensor.shared import SharedVariable
+
+if TYPE_CHECKING:
+    from jitgraph.runtime.variant import Variant
 
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
 
@@ -73,8 +76,11 @@ class _State:
     """What belongs to one compiled function besides its entry point."""
 
     plan: Plan
-    variants: dict[Layout, Any] = field(default_factory=dict)
     compilations: dict[Layout, Compilation] = field(default_factory=dict)
+    #: The variants in the order in which a call tries them.
+    variants: list[Variant] = field(default_factory=list)
+    #: Calls the variants like the function itself, but returns `_REFUSED` if none of them fits.
+    native: Any = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -123,30 +129,24 @@ class _Methods:
 
     def _slow(self, *args: Any, **kwargs: Any) -> Any:
         """Everything the native entry does not take as it is."""
-        plan = self._state.plan
-        arrays = _coerced(plan, args, kwargs)
+        state = self._state
+        given = _by_input(state.plan, args, kwargs)
+        if kwargs and (result := state.native(*given)) is not _REFUSED:
+            return result
+        arrays = _coerced(state.plan, given)
         for _ in range(RETRIES):
-            result = self._variant(_layout_of(plan, arrays))(*arrays)
+            _compile(state, _layout_of(state.plan, arrays))
             # Refused: another thread gave a shared variable another shape in between.
-            if result is not _REFUSED:
+            if (result := state.native(*arrays)) is not _REFUSED:
                 return result
         raise InternalError(f"{self.name} refuses arguments that were made to fit it")
-
-    def _variant(self, layout: Layout) -> Any:
-        state = self._state
-        with state.lock:
-            found = state.variants.get(layout)
-            if found is None:
-                found = state.variants[layout] = _Variant()
-                _load(found, _compile(state, layout), _refuse, self)
-        return found
 
     def _fail(self, code: int, *args: Any) -> Any:
         """The native program stopped: the interpreter, given the same inputs, will say why."""
         plan = self._state.plan
         if code == -2:
             raise MemoryError(f"{self.name}: no memory for temporaries")
-        inputs = _coerced(plan, args, {})
+        inputs = _coerced(plan, args)
         interpreter.run(plan.function, [*inputs, *(s.slots.get() for s in plan.shared)])
         if plan.shared:  # another thread may have set a value that fits in the meantime
             return self._slow(*args)
@@ -154,43 +154,55 @@ class _Methods:
 
 
 def _refuse(*args: Any, **kwargs: Any) -> object:
-    """What a variant calls with arguments it was not made for."""
+    """What is called with arguments that no variant was made for."""
     return _REFUSED
 
 
-def _compile(state: _State, layout: Layout) -> Compilation:
-    plan = state.plan
-    compilation = Compilation(plan.function, layout, plan.interface(), plan.algebra)
-    compilation.code  # noqa: B018  (compiles)
-    state.compilations[layout] = compilation
-    return compilation
+def _compile(state: _State, layout: Layout) -> None:
+    """Make sure that there is a variant for the layout."""
+    from jitgraph.runtime.variant import Variant
 
-
-def _load(target: Any, compilation: Compilation, slow: Callable[..., Any], owner: Any) -> None:
-    """Point a callable at the compilation's native entry. `slow` takes the calls it refuses."""
-    from jitgraph.runtime import pyapi
-
-    fail = owner._fail
-    code, signature = compilation.code, compilation.signature
-    pyapi.link_entry(code.address("links"), signature.params, signature.outputs, slow, fail)
-    set_entry(target, code.address("entry"), (code, slow, fail, owner._state.plan))
+    with state.lock:
+        if layout in state.compilations:
+            return
+        plan = state.plan
+        made = Compilation(plan.function, layout, plan.interface(), plan.algebra)
+        variant = Variant(
+            made.code,
+            made.signature.params,
+            made.signature.outputs,
+            equal_extents=made.equal_extents,
+            single=plan.single,
+            nothing=plan.nothing,
+        )
+        if state.variants:
+            state.variants[-1].append(variant, state.variants)
+        state.compilations[layout] = made
+        state.variants.append(variant)
 
 
 CompiledFunction = make_callable_type("CompiledFunction", _Methods)
 
 
-class _VariantMethods:
-    """A native variant that is only called with arguments that fit it."""
+class _NativeMethods:
+    """The variants of a function, without its slow path."""
 
 
-_Variant = make_callable_type("Variant", _VariantMethods)
+_Native = make_callable_type("Native", _NativeMethods)
 
 
 def compiled_function(plan: Plan, layout: Layout) -> Any:
     """The callable for a plan, its first variant compiled."""
+    from jitgraph.runtime.variant import ENTRY
+
     made = CompiledFunction()
-    made._state = _State(plan)
-    _load(made, _compile(made._state, layout), made._slow, made)
+    state = made._state = _State(plan)
+    _compile(state, layout)
+    first = state.variants[0].address
+    state.native = _Native()
+    owned = (plan, state.variants)
+    set_entry(state.native, ENTRY, first, _refuse, made._fail, owned)
+    set_entry(made, ENTRY, first, made._slow, made._fail, owned)
     return made
 
 
@@ -211,9 +223,8 @@ def dump_stage(compilation: Compilation, stage: str) -> str:
 
 
 # --- inputs ------------------------------------------------------------------------------------
-def _coerced(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+def _coerced(plan: Plan, given: Sequence[Any]) -> list[Any]:
     """One array per input; raises InputError, DTypeError or ShapeError."""
-    given = _by_input(plan, args, kwargs)
     return [_as_input(p, v, plan.allow_input_downcast) for p, v in
             zip(plan.inputs, given, strict=True)]  # fmt: skip
 

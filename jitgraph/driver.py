@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jitgraph.codegen.signature import Signature, equal_extents, signature_of
 from jitgraph.errors import ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
@@ -22,7 +23,6 @@ from jitgraph.store import store
 
 if TYPE_CHECKING:
     from jitgraph.codegen.llvm import Compiled, Module
-    from jitgraph.codegen.program import Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +99,21 @@ class Compilation:
     def signature(self) -> Signature:
         """The parameters and outputs of the native function."""
         slots = self.interface.param_slots, self.interface.result_slots
-        made: Signature = _cpu().signature_of(self.graph, self.layout.contiguous, *slots)
-        return made
+        return signature_of(self.graph, self.layout.contiguous, *slots)
+
+    @property
+    def equal_extents(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Pairs of (parameter, axis) whose extents bear one name."""
+        return equal_extents(self.graph)
 
     @property
     def module(self) -> Module:
         """The module of LLVM IR, before LLVM's own passes."""
         if self._module is None:
-            program, face = self.program, self.interface
+            program = self.program
             with self._timed("codegen"):
                 self._module = _cpu().emit(
-                    program,
-                    self.graph,
-                    self.signature,
-                    single=face.single,
-                    nothing=face.nothing,
-                    contract=self.algebra == "real",
+                    program, self.signature, contract=self.algebra == "real"
                 )
         return self._module
 

@@ -15,6 +15,7 @@ import pytest
 
 import jitgraph as jg
 import jitgraph.tensor as T
+from jitgraph import compiled
 from jitgraph.errors import DTypeError, InputError, JitgraphError, ShapeError, UpdateError
 
 
@@ -193,29 +194,33 @@ def test_any_memory_is_taken() -> None:
 
 
 # --- variants ------------------------------------------------------------------------------------
-def test_one_variant_a_layout_not_a_size() -> None:
+def test_one_variant_a_layout_not_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a call that has its variant never comes to the slow path."""
     x, y = T.dmatrix("x"), T.dvector("y")
+    slow = []
+    look = compiled._by_input
+    monkeypatch.setattr(compiled, "_by_input", lambda *args: slow.append(args) or look(*args))
     f = jg.function([x, y], x + y)
-    variants = f._state.variants
-    for rows in (2, 3, 0, 700):
-        f(np.ones((rows, 4)), np.ones(4))
-    assert len(variants) == 0
-    for rows in (2, 3):
-        f(np.ones((rows, 4)), np.ones(1))
-    assert len(variants) == 1
-    for _ in range(2):
-        f(np.ones((1, 4)), np.ones(1))
-    assert len(variants) == 2
-    for rows in (2, 9):
-        f(np.ones((4, rows)).T, np.ones(4))
-    assert len(variants) == 3
+
+    def calls(expected: int, *inputs: tuple[Any, Any]) -> None:
+        for a, b in inputs:
+            np.testing.assert_array_equal(f(a, b), a + b)
+        assert (len(f._state.variants), len(slow)) == (expected, expected - 1)
+
+    row = np.arange(4.0)
+    calls(1, *((np.ones((rows, 4)), row) for rows in (2, 3, 0, 700)))
+    calls(2, *((np.ones((rows, 4)), np.ones(1)) for rows in (2, 3)))
+    calls(3, *[(np.ones((1, 4)), np.ones(1))] * 2)
+    calls(4, *((np.ones((4, rows)).T, np.ones(4)) for rows in (2, 9)))
+    calls(5, *((np.ones((4, rows)).T, row[::-1]) for rows in (2, 9)))
+    calls(6, *((np.ones((rows, 4)), np.broadcast_to(2.0, 4)) for rows in (2, 9)))
+    calls(6, *[(np.ones((4, 3)).T, row), (np.ones((3, 4)), row), (np.ones((1, 4)), np.ones(1))] * 2)
     f(np.ones((2, 4)), [1, 2, 3, 4])
-    assert len(variants) == 4  # the first variant once more, behind the slow path
     f(np.ones((5, 4)), np.ones(4, np.float32))
-    assert len(variants) == 4
+    assert len(f._state.variants) == 6
+    assert len(slow) == 7
 
 
-# --- updates -------------------------------------------------------------------------------------
 def test_updates_use_old_values_and_commit_together() -> None:
     a, b = jg.shared(np.zeros(3), "a"), jg.shared(np.ones(3), "b")
     swap = jg.function([], [a, b], updates=[(a, b), (b, a)])

@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from jitgraph.codegen.entry import OutputSpec, ParamSpec, emit_entry
+from jitgraph.codegen.entry import emit_run
+from jitgraph.codegen.library import declare_functions
 from jitgraph.codegen.llvm import Module, object_code
 from jitgraph.codegen.llvm import assembly as text_of_assembly
-from jitgraph.codegen.program import Signature, emit_program
+from jitgraph.codegen.program import emit_program
+from jitgraph.codegen.signature import Signature, slot_table
 from jitgraph.codegen.target import host
-from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import Program
-from jitgraph.ir.types import Extent
 from jitgraph.store import Entry
 
 
-def signature_of(
-    fn: Function,
-    contiguous: Sequence[bool],
-    param_slots: Sequence[int | None],
-    result_slots: Sequence[int | None],
-) -> Signature:
-    """The parameters and outputs of the native function, from the specialised graph."""
-    params = []
-    for param, in_order, slot in zip(fn.params, contiguous, param_slots, strict=True):
-        dims = tuple(d if isinstance(d, int) else None for d in param.type.shape)
-        not_one = tuple(isinstance(d, Extent) and d.not_one for d in param.type.shape)
-        params.append(ParamSpec(param.dtype, dims, not_one, in_order, slot))
-    outputs = [
-        OutputSpec("result" if slot is None else "update", r.dtype, r.ndim, slot)
-        for r, slot in zip(fn.results, result_slots, strict=True)
-    ]
-    return Signature(tuple(params), tuple(outputs))
-
-
-def emit(
-    program: Program,
-    fn: Function,
-    signature: Signature,
-    *,
-    single: bool,
-    nothing: bool,
-    contract: bool,
-) -> Module:
-    """The program and its entry as LLVM IR, before LLVM's own passes."""
+def emit(program: Program, signature: Signature, *, contract: bool) -> Module:
+    """The program as LLVM IR, before LLVM's own passes."""
     module = Module(host())
+    declare_functions(module)
+    module.declare(slot_table(len(signature.outputs)))
     emit_program(module, program, signature, contract=contract)
-    emit_entry(
-        module,
-        signature.params,
-        signature.outputs,
-        equal_dims=_equal_dims(fn),
-        single=single,
-        nothing=nothing,
-    )
+    emit_run(module, signature.params)
     return module
 
 
@@ -66,16 +32,3 @@ def compiled(module: Module, name: str) -> Entry:
 def assembly(module: Module) -> str:
     """The assembly, for people to read."""
     return "\n".join(text_of_assembly(unit, module.target) for unit in module.units())
-
-
-def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Axes of parameters that bear the same extent name."""
-    first: dict[str, tuple[int, int]] = {}
-    pairs = []
-    for k, param in enumerate(fn.params):
-        for axis, dim in enumerate(param.type.shape):
-            if isinstance(dim, Extent):
-                at = first.setdefault(dim.name, (k, axis))
-                if at != (k, axis):
-                    pairs.append((at, (k, axis)))
-    return pairs

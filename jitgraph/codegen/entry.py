@@ -1,15 +1,23 @@
-"""The entry wrapper: a compiled program as a function that CPython calls directly.
+"""What a call of a compiled function does, from CPython's vectorcall to the program and back.
 
-`emit_entry` writes `@entry`, a function with the vectorcall signature. It checks the arguments
-against what the program was compiled for, by looking straight into the ndarray structs, and calls
+`@entry` is one function for all programs: it lies in the runtime library, and reads from a table
+what a variant of a compiled function takes, and where its program is. The program is
 
-    i64 @program(for each parameter: ptr data, i64 extents..., i64 byte strides... ; ptr outs)
+    i64 @run(ptr values, ptr outs)
 
-where the strides are there only for a parameter that need not be contiguous, and `outs` is an
-array of `PyObject *` that the program fills with new references to arrays, one per output. The
-program returns 0, or `PYTHON_ERROR` with a Python exception set, or the code of an error that the
-Python callable `fail(code, *args)` explains. Arguments which do not fit go to the Python callable
-`slow(*args, **kwargs)`.
+`values` holds for each parameter its data pointer and, by axis, extent and byte stride; `outs` is
+an array of `PyObject *` that the program fills with new references to arrays, one per output. It
+returns 0, or `PYTHON_ERROR` with a Python exception set, or the code of an error that the Python
+callable `fail(code, *args)` explains.
+
+Arguments are checked by looking straight into the ndarray structs. Where they do not fit, the next
+variant of the function is tried; when there is none left, they go to the Python callable
+`slow(*args, **kwargs)`. What a table holds, and the words of a callable after its head:
+
+    table    `TABLE` words, then the records of the parameters, then pairs of offsets into `values`
+             whose extents must be equal
+    record   `RECORD` words, then for each axis `low` and `span`: extent - low <= span, unsigned
+    callable the address of `@entry`, then table, slow, fail
 
 A shared variable is two cells [current, spare]. The entry holds a reference to the current array
 while the program runs; the program writes the new value to another array (`@take_spare`), and the
@@ -20,391 +28,403 @@ commits last wins.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.llvm import FunctionBuilder, Module
+from jitgraph.codegen.numbers import emit_number
+from jitgraph.codegen.signature import ParamSpec
 
 PYTHON_ERROR = -1
 # The Python call convention sets this bit of the argument count when args[-1] may be scribbled on.
 _OFFSET_BIT = 1 << 63
-# A program with more parameters than this, or with updates, gets an entry that LLVM does not
-# optimise: a call costs some 15 ns more, but 50 updates compile in 45 ms instead of 600.
-_SMALL = 4
+#: The words of a callable, from `CALLABLE` bytes on.
+CALLABLE = 16
+CALLABLE_FIELDS = ("entry", "table", "slow", "fail")
 
-Axis = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class ParamSpec:
-    """An array the program reads.
-
-    `dims` are the extents, None where any will do; `not_one` tells which of those unknown extents
-    must not be 1 in this variant. `contiguous` demands C order. `shared_slot` is the address of a
-    shared variable's cells: such a parameter is read from there and is no call argument.
-    """
-
-    dtype: np.dtype[Any]
-    dims: tuple[int | None, ...]
-    not_one: tuple[bool, ...]
-    contiguous: bool
-    shared_slot: int | None = None
-
-    def __post_init__(self) -> None:
-        _singleton(self.dtype)
-        if len(self.dims) != len(self.not_one):
-            raise ValueError("dims and not_one must have one entry per axis")
-
-
-@dataclass(frozen=True)
-class OutputSpec:
-    """An array the program makes: returned to the caller, or the new value of a shared variable
-    whose cells are at `slot`."""
-
-    kind: Literal["result", "update"]
-    dtype: np.dtype[Any]
-    rank: int
-    slot: int | None = None
-
-    def __post_init__(self) -> None:
-        if (self.kind == "update") != (self.slot is not None):
-            raise ValueError("an update needs a slot, and a result has none")
+#: The numbers of arguments, parameters, pairs, outputs and so on; `room` is the size of the frame
+#: that the entry needs for this variant and all after it. `slots` has, by output, the cells of the
+#: shared variable it belongs to. `result` tells what a call returns: the output of that index, a
+#: list of all that have no slot, or None; `plain` says that it is the only output, and that there
+#: are no shared variables.
+TABLE = (
+    "next",
+    "arguments",
+    "room",
+    "parameters",
+    "pairs",
+    "run",
+    "outputs",
+    "shared",
+    "updates",
+    "slots",
+    "result",
+    "plain",
+)
+LIST, NOTHING = -1, -2
+#: `slot` is where a shared variable's cells are, 0 for an argument. `types` are two type numbers,
+#: `layout` the rank and the flags that an array must have. The others are for numbers given for
+#: an array of rank 0: the NumPy scalar's type, what else is taken (`numbers.KINDS`), and the range
+#: of integers.
+RECORD = ("slot", "descr", "types", "layout", "scalar", "kind", "low", "span")
+#: The bytes for the value of a number, behind the data pointer of a parameter of rank 0.
+NUMBER = 16
+#: The flags of an array that decide whether it fits.
+LAYOUT_FLAGS = py.ALIGNED | py.C_CONTIGUOUS
 
 
-def program_parameters(params: Sequence[ParamSpec]) -> list[str]:
-    """The LLVM parameters of `@program`, in order: `ptr %x0`, `i64 %x0.extent0`, ..., `i64
-    %x0.stride0`, ..., `ptr %outs`."""
-    parameters = []
-    for i, param in enumerate(params):
-        rank = len(param.dims)
-        parameters.append(f"ptr %x{i}")
-        parameters += [f"i64 %x{i}.extent{axis}" for axis in range(rank)]
-        if not param.contiguous:
-            parameters += [f"i64 %x{i}.stride{axis}" for axis in range(rank)]
-    return [*parameters, "ptr %outs"]
-
-
-def emit_entry(
-    module: Module,
-    params: Sequence[ParamSpec],
-    outputs: Sequence[OutputSpec],
-    *,
-    equal_dims: Sequence[tuple[Axis, Axis]] = (),
-    single: bool,
-    nothing: bool = True,
-) -> None:
-    """Add `@entry`, the table `@links` and the helpers (`pyobjects.helpers`) to `module`.
-
-    `equal_dims` are pairs of (parameter, axis) whose extents must be equal. With `single` a call
-    returns its one result; otherwise the list of results, or None where there are none and
-    `nothing` says that none were asked for. The text
-    contains no addresses: once loaded, the table must be filled with the links of
-    `pyobjects.API` followed by those of `entry_links`.
-    """
-    results = sum(output.kind == "result" for output in outputs)
-    if single and results != 1:
-        raise ValueError(f"single needs exactly one result, not {results}")
-    links = _Links(len(params), len(outputs))
-    module.declare(py.link_table(links.count))
-    module.declare("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-    small = len(params) <= _SMALL and results == len(outputs)
-    module.define(py.helpers(small=small))
-    entry = _Entry(module, params, outputs, links, small)
-    entry.nothing = nothing and not results
-    entry.emit(equal_dims, single)
-
-
-def entry_links(
-    params: Sequence[ParamSpec], outputs: Sequence[OutputSpec], slow: int, fail: int
-) -> list[int]:
-    """What belongs in `@links` after the API, given the addresses of `slow` and `fail`."""
-    values = [slow, fail]
+def value_offsets(params: Sequence[ParamSpec]) -> list[int]:
+    """Where the data pointer of each parameter lies in `values`, and where `values` ends."""
+    offsets = [0]
     for param in params:
-        values += [id(_singleton(param.dtype)), id(param.dtype.type), param.shared_slot or 0]
-    return [*values, *(output.slot or 0 for output in outputs)]
+        rank = len(param.dims)
+        offsets.append(offsets[-1] + 8 + (16 * rank if rank else NUMBER))
+    return offsets
 
 
-def output_link(params: int, output: int) -> int:
-    """The cell of `@links` that holds the slot of an output, in a program of so many parameters."""
-    return _Links(params, output + 1).output_slot(output)
+def extent_offset(params: Sequence[ParamSpec], param: int, axis: int) -> int:
+    """Where an extent lies in `values`; its stride follows."""
+    return value_offsets(params)[param] + 8 + 16 * axis
 
 
-def _singleton(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """NumPy's own descriptor object for a native builtin dtype (unpickled ones are copies)."""
-    if not dtype.isnative or dtype.kind not in "biufc" or dtype.char in "gG":
-        raise ValueError(f"compiled programs cannot take arrays of {dtype!r}")
-    return np.dtype(dtype.char)
+def emit_run(module: Module, params: Sequence[ParamSpec]) -> None:
+    """Add `@run`, which calls `@program` with what it wants of `values`."""
+    f = FunctionBuilder(
+        module, "run", ["ptr %values", "ptr %outs"], returns="i64", passes="quick"
+    )
+    arguments = []
+    for param, start in zip(params, value_offsets(params), strict=False):
+        axes = range(len(param.dims))
+        fields = [("ptr", start), *(("i64", start + 8 + 16 * axis) for axis in axes)]
+        if not param.contiguous:
+            fields += [("i64", start + 16 + 16 * axis) for axis in axes]
+        for type_, offset in fields:
+            value = f.emit(f"load {type_}, ptr {f.offset('%values', offset)}")
+            arguments.append(f"{type_} {value}")
+    f.do(f"ret i64 {f.emit('call i64 @program(' + ', '.join([*arguments, 'ptr %outs']) + ')')}")
 
 
-def _alias(dtype: np.dtype[Any]) -> int:
-    """The number of the other C type with the same representation (long and long long), or the
-    dtype's own."""
-    twins = (np.dtype(char) for char in "ilqILQ")
-    same = [d.num for d in twins if d == dtype and d.num != dtype.num]
-    return same[0] if same else dtype.num
+def emit_entry(module: Module) -> None:
+    """Add `@entry`; the module has `pyobjects.helpers`."""
+    module.declare("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+    emit_number(module, RECORD)
+    module.define(_PARAMETER)
+    _emit_explain(module)
+    _emit_finish(module)
+    _Entry(module).emit()
 
 
-class _Links:
-    """Where each link of a program lies; the order is that of `entry_links`."""
-
-    def __init__(self, params: int, outputs: int) -> None:
-        self.slow = len(py.API)
-        self.fail = self.slow + 1
-        self._params = self.fail + 1
-        self._outputs = self._params + 3 * params
-        self.count = self._outputs + outputs
-
-    def descr(self, param: int) -> int:
-        return self._params + 3 * param
-
-    def scalar(self, param: int) -> int:
-        return self._params + 3 * param + 1
-
-    def param_slot(self, param: int) -> int:
-        return self._params + 3 * param + 2
-
-    def output_slot(self, output: int) -> int:
-        return self._outputs + output
+def _field(f: FunctionBuilder, fields: Sequence[str], pointer: str, name: str, type_: str) -> str:
+    at = f.offset(pointer, 8 * fields.index(name))
+    return f.emit(f"load {type_}, ptr {at}", name)
 
 
-@dataclass
-class _Array:
-    """The values that the program gets for one parameter, and the array to keep alive."""
+def _emit_explain(module: Module) -> None:
+    """Have `fail` raise the error that the program reports."""
+    f = FunctionBuilder(
+        module,
+        "explain",
+        ["ptr %callable", "ptr %args", "i64 %count", "i64 %status"],
+        returns="ptr",
+        internal=True,
+        attributes="noinline",
+    )
+    make = f.emit(f"load ptr, {py.link('PyLong_FromLongLong')}")
+    number = f.emit(f"call ptr {make}(i64 %status)", "code")
+    with f.if_then(f.emit(f"icmp eq ptr {number}, null")):
+        f.do("ret ptr null")
+    count = f.emit("add i64 %count, 1")
+    report = f.emit(f"alloca ptr, i64 {count}", "report")
+    f.do(f"store ptr {number}, ptr {report}")
+    copied = f.emit("mul i64 %count, 8")
+    rest = f.offset(report, 8)
+    f.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {rest}, ptr %args, i64 {copied}, i1 false)")
+    fail = _callable_field(f, "fail")
+    call = f.emit(f"load ptr, {py.link('PyObject_Vectorcall')}")
+    answer = f.emit(f"call ptr {call}(ptr {fail}, ptr {report}, i64 {count}, ptr null)")
+    f.do(f"call void @decref(ptr {number})")
+    f.do(f"ret ptr {answer}")
 
-    object: str
-    data: str
-    extents: list[str]
-    strides: list[str]
+
+def _callable_field(f: FunctionBuilder, name: str) -> str:
+    at = f.offset("%callable", CALLABLE + 8 * CALLABLE_FIELDS.index(name))
+    return f.emit(f"load ptr, ptr {at}", name)
+
+
+def _emit_finish(module: Module) -> None:
+    """What a call returns that is not just one array; updates, and the shared arrays it held."""
+    f = FunctionBuilder(
+        module,
+        "finish",
+        ["ptr %table", "ptr %outs"],
+        returns="ptr",
+        internal=True,
+        attributes="noinline",
+    )
+    count = _field(f, TABLE, "%table", "outputs", "i64")
+    shared = _field(f, TABLE, "%table", "shared", "i64")
+    kind = _field(f, TABLE, "%table", "result", "i64")
+    slots = _field(f, TABLE, "%table", "slots", "ptr")
+    answer = f.emit("alloca ptr", "answer")
+    one, several, nothing = f.label("one"), f.label("list"), f.label("nothing")
+    filled, failed, answered = f.label("filled"), f.label("failed"), f.label("answered")
+    f.do(f"switch i64 {kind}, label %{one} [ i64 {LIST}, label %{several} "
+         f"i64 {NOTHING}, label %{nothing} ]")  # fmt: skip
+    f.block(one)
+    out = f.emit(f"load ptr, ptr {f.emit(f'getelementptr ptr, ptr %outs, i64 {kind}')}")
+    f.do(f"store ptr {out}, ptr {answer}")
+    f.branch(answered)
+    f.block(nothing)
+    none = f.emit(f"load ptr, {py.link('Py_None')}", "none")
+    f.do(f"call void @incref(ptr {none})")
+    f.do(f"store ptr {none}, ptr {answer}")
+    f.branch(answered)
+    f.block(several)
+    updates = _field(f, TABLE, "%table", "updates", "i64")
+    new = f.emit(f"load ptr, {py.link('PyList_New')}")
+    made = f.emit(f"call ptr {new}(i64 {f.emit(f'sub i64 {count}, {updates}')})", "list")
+    f.do(f"store ptr {made}, ptr {answer}")
+    f.branch_if(f.emit(f"icmp eq ptr {made}, null"), failed, filled)
+    f.block(failed)
+    f.do(f"call void @drop_all(ptr %outs, i64 {f.emit(f'add i64 {count}, {shared}')})")
+    f.do("ret ptr null")
+    f.block(filled)
+    f.do(f"call void @fill_list(ptr {made}, ptr %outs, ptr {slots}, i64 {count})")
+    f.block(answered)
+    f.do(f"call void @commit(ptr %outs, ptr {slots}, i64 {count})")
+    held = f.emit(f"getelementptr ptr, ptr %outs, i64 {count}", "held")
+    f.do(f"call void @drop_all(ptr {held}, i64 {shared})")
+    f.do(f"ret ptr {f.emit(f'load ptr, ptr {answer}')}")
+    _emit_fill_list(module)
+
+
+def _emit_fill_list(module: Module) -> None:
+    """Put the outputs without a slot into the list."""
+    f = FunctionBuilder(
+        module,
+        "fill_list",
+        ["ptr %list", "ptr %outs", "ptr %slots", "i64 %count"],
+        internal=True,
+        attributes="noinline",
+    )
+    set_item = f.emit(f"load ptr, {py.link('PyList_SetItem')}")
+    position = f.emit("alloca i64")
+    f.do(f"store i64 0, ptr {position}")
+    with f.loop(0, "%count") as i:
+        slot = f.emit(f"load ptr, ptr {f.emit(f'getelementptr ptr, ptr %slots, i64 {i}')}")
+        with f.if_then(f.emit(f"icmp eq ptr {slot}, null")):
+            out = f.emit(f"load ptr, ptr {f.emit(f'getelementptr ptr, ptr %outs, i64 {i}')}")
+            at = f.emit(f"load i64, ptr {position}")
+            f.emit(f"call i32 {set_item}(ptr %list, i64 {at}, ptr {out})")
+            f.do(f"store i64 {f.emit(f'add i64 {at}, 1')}, ptr {position}")
+    f.do("ret void")
+
+
+# Whether `object` is exactly an ndarray as the record wants it, or a number that will do: its rank,
+# or -1. Writes data pointer, extents and strides. A descriptor that is not NumPy's own may be as
+# good; see `@descr_fits`.
+_PARAMETER = f"""
+define internal i64 @parameter(ptr %object, ptr %record, ptr %value) nounwind alwaysinline {{
+  %layout.p = getelementptr i8, ptr %record, i64 {8 * RECORD.index("layout")}
+  %rank = load i32, ptr %layout.p
+  %nd = zext i32 %rank to i64
+  %type.p = getelementptr i8, ptr %object, i64 {py.TYPE}
+  %type = load ptr, ptr %type.p
+  %ndarray = load ptr, {py.link("PyArray_Type")}
+  %is.array = icmp eq ptr %type, %ndarray
+  br i1 %is.array, label %look, label %other
+look:
+  %descr.p = getelementptr i8, ptr %object, i64 {py.ARRAY_DESCR}
+  %descr = load ptr, ptr %descr.p
+  %wanted.p = getelementptr i8, ptr %record, i64 {8 * RECORD.index("descr")}
+  %wanted = load ptr, ptr %wanted.p
+  %is.singleton = icmp eq ptr %descr, %wanted
+  br i1 %is.singleton, label %layout, label %foreign
+foreign:
+  %num.p = getelementptr i8, ptr %record, i64 {8 * RECORD.index("types")}
+  %num = load i32, ptr %num.p
+  %alias.p = getelementptr i8, ptr %num.p, i64 4
+  %alias = load i32, ptr %alias.p
+  %same = call i1 @descr_fits(ptr %descr, i32 %num, i32 %alias)
+  br i1 %same, label %layout, label %bad
+layout:
+  %nd.p = getelementptr i8, ptr %object, i64 {py.ARRAY_NDIM}
+  %has.rank = load i32, ptr %nd.p
+  %same.rank = icmp eq i32 %has.rank, %rank
+  %flags.p = getelementptr i8, ptr %object, i64 {py.ARRAY_FLAGS}
+  %flags = load i32, ptr %flags.p
+  %kept = and i32 %flags, {LAYOUT_FLAGS}
+  %asked.p = getelementptr i8, ptr %layout.p, i64 4
+  %asked = load i32, ptr %asked.p
+  %same.flags = icmp eq i32 %kept, %asked
+  %fits = and i1 %same.rank, %same.flags
+  br i1 %fits, label %read, label %bad
+read:
+  %data.p = getelementptr i8, ptr %object, i64 {py.ARRAY_DATA}
+  %data = load ptr, ptr %data.p
+  store ptr %data, ptr %value
+  %dims.p = getelementptr i8, ptr %object, i64 {py.ARRAY_DIMS}
+  %dims = load ptr, ptr %dims.p
+  %steps.p = getelementptr i8, ptr %object, i64 {py.ARRAY_STRIDES}
+  %steps = load ptr, ptr %steps.p
+  %bounds = getelementptr i8, ptr %record, i64 {8 * len(RECORD)}
+  br label %axis
+axis:
+  %i = phi i64 [ 0, %read ], [ %i.next, %inside ]
+  %more = icmp slt i64 %i, %nd
+  br i1 %more, label %extent, label %good
+extent:
+  %extent.p = getelementptr i64, ptr %dims, i64 %i
+  %extent.v = load i64, ptr %extent.p
+  %bound = getelementptr {{ i64, i64 }}, ptr %bounds, i64 %i
+  %low = load i64, ptr %bound
+  %span.p = getelementptr i64, ptr %bound, i64 1
+  %span = load i64, ptr %span.p
+  %above = sub i64 %extent.v, %low
+  %ok = icmp ule i64 %above, %span
+  br i1 %ok, label %inside, label %bad
+inside:
+  %step.p = getelementptr i64, ptr %steps, i64 %i
+  %step = load i64, ptr %step.p
+  %pair = getelementptr {{ i64, i64 }}, ptr %value, i64 %i
+  %to.extent = getelementptr i64, ptr %pair, i64 1
+  store i64 %extent.v, ptr %to.extent
+  %to.stride = getelementptr i64, ptr %pair, i64 2
+  store i64 %step, ptr %to.stride
+  %i.next = add i64 %i, 1
+  br label %axis
+other:
+  %scalar.p = getelementptr i8, ptr %record, i64 {8 * RECORD.index("scalar")}
+  %scalar = load ptr, ptr %scalar.p
+  %no.numbers = icmp eq ptr %scalar, null
+  br i1 %no.numbers, label %bad, label %number
+number:
+  %cell = getelementptr i8, ptr %value, i64 8
+  %found = call ptr @number(ptr %object, ptr %record, ptr %cell)
+  store ptr %found, ptr %value
+  %none = icmp eq ptr %found, null
+  br i1 %none, label %bad, label %good
+good:
+  ret i64 %nd
+bad:
+  ret i64 -1
+}}"""
 
 
 class _Entry:
-    """Writes the body of `@entry`, top to bottom."""
+    """Writes `@entry`: a loop over the variants, in it one over the parameters, then the call."""
 
-    def __init__(
-        self,
-        module: Module,
-        params: Sequence[ParamSpec],
-        outputs: Sequence[OutputSpec],
-        links: _Links,
-        small: bool,
-    ) -> None:
-        self.params = params
-        self.outputs = outputs
-        self.links = links
-        self.arguments = [i for i, param in enumerate(params) if param.shared_slot is None]
-        self.code = FunctionBuilder(
+    def __init__(self, module: Module) -> None:
+        self.f = FunctionBuilder(
             module,
             "entry",
             ["ptr %callable", "ptr %args", "i64 %nargsf", "ptr %kwnames"],
             returns="ptr",
-            attributes="" if small else "noinline optnone",
         )
-        self.slow = self.code.label("slow")
-        self.nothing = False
-        self.shared = len(params) - len(self.arguments)
-        self.held = self.code.emit(f"alloca [{self.shared} x ptr]", "held")
+        self.slow, self.refused = self.f.label("slow"), self.f.label("refused")
+        #: Where we are among the records, the values, the arguments and the arrays to be held.
+        self.cursors = [self.f.emit("alloca ptr", "cursor") for _ in range(4)]
 
-    def emit(self, equal_dims: Sequence[tuple[Axis, Axis]], single: bool) -> None:
-        code = self.code
-        outs = code.emit(f"alloca [{len(self.outputs)} x ptr]", "outs")
-        report = code.emit(f"alloca [{len(self.arguments) + 1} x ptr]", "report")
-        numbers = [code.emit("alloca i64", "number") for _ in self.params]
-        self._check_count()
-        arrays = [self._check(i, number) for i, number in enumerate(numbers)]
-        self._require(
-            *(
-                code.emit(f"icmp eq i64 {arrays[p].extents[i]}, {arrays[q].extents[j]}")
-                for (p, i), (q, j) in equal_dims
-            )
-        )
-        self._hold([array.object for i, array in enumerate(arrays) if i not in self.arguments])
-        status = self._run(arrays, outs)
-        failed, done = code.label("failed"), code.label("done")
-        failures = [(status, code.current)]
-        code.branch_if(code.emit(f"icmp eq i64 {status}, 0"), done, failed)
-        code.block(done)
-        result = self._result(outs, single, failed, failures)
-        if any(output.kind == "update" for output in self.outputs):
-            slots, count = py.link(self.links.output_slot(0)), len(self.outputs)
-            code.do(f"call void @commit(ptr {outs}, {slots}, i64 {count})")
-        self._drop_all(self.held, self.shared)
-        code.do(f"ret ptr {result}")
-        code.block(failed)
-        self._fail(code.phi("i64", failures, "status"), outs, report)
+    def emit(self) -> None:
+        f = self.f
+        first = _callable_field(f, "table")
+        mask = ~_OFFSET_BIT & (2**64 - 1)
+        self.count = f.emit(f"and i64 %nargsf, {mask}", "count")
+        arguments = _field(f, TABLE, first, "arguments", "i64")
+        self._require(f.emit(f"icmp eq i64 {self.count}, {arguments}"), self.slow)
+        self._require(f.emit("icmp eq ptr %kwnames, null"), self.slow)
+        room = _field(f, TABLE, first, "room", "i64")
+        self.outs = f.emit(f"alloca i8, i64 {room}, align 16", "outs")
+        start, attempt = f.current, f.label("attempt")
+        f.block(attempt)
+        self.table = f.fresh("table")
+        following = f.fresh("next")
+        f.do(f"{self.table} = phi ptr [ {first}, %{start} ], [ {following}, %{self.refused} ]")
+        self._attempt()
+        f.block(self.refused)
+        f.do(f"{following} = load ptr, ptr {self.table}")
+        f.branch_if(f.emit(f"icmp eq ptr {following}, null"), self.slow, attempt)
         self._go_slow()
 
-    def _link(self, where: int | str) -> str:
-        """Read a cell of the table, whose contents never change while the code runs."""
-        constant = self.code.module.metadata("")
-        return self.code.emit(f"load ptr, {py.link(where)}, !invariant.load {constant}", "link")
+    def _require(self, condition: str, otherwise: str) -> None:
+        going_on = self.f.label("ok")
+        self.f.branch_if(condition, going_on, otherwise)
+        self.f.block(going_on)
 
-    def _load(self, type_: str, pointer: str, offset: int) -> str:
-        return self.code.emit(f"load {type_}, ptr {self.code.offset(pointer, offset)}")
+    def _table(self, name: str, type_: str = "i64") -> str:
+        return _field(self.f, TABLE, self.table, name, type_)
 
-    def _require(self, *conditions: str) -> None:
-        """Go on if all the conditions hold, else take the slow path."""
-        if conditions:
-            everything = conditions[0]
-            for condition in conditions[1:]:
-                everything = self.code.emit(f"and i1 {everything}, {condition}")
-            going_on = self.code.label("ok")
-            self.code.branch_if(everything, going_on, self.slow)
-            self.code.block(going_on)
+    def _attempt(self) -> None:
+        """Check everything against one variant, and run it."""
+        f = self.f
+        outputs, shared = self._table("outputs"), self._table("shared")
+        held = f.emit(f"getelementptr ptr, ptr {self.outs}, i64 {outputs}", "held")
+        values = f.emit(f"getelementptr ptr, ptr {held}, i64 {shared}", "values")
+        self._parameters(held, values)
+        self._equal_extents(values)
+        with f.loop(0, outputs) as k:
+            f.do(f"store ptr null, ptr {f.emit(f'getelementptr ptr, ptr {self.outs}, i64 {k}')}")
+        with f.if_then(f.emit(f"icmp ne i64 {shared}, 0")):
+            f.do(f"call void @hold_all(ptr {held}, i64 {shared})")
+        run = self._table("run", "ptr")
+        status = f.emit(f"call i64 {run}(ptr {values}, ptr {self.outs})", "status")
+        with f.if_then(f.emit(f"icmp ne i64 {status}, 0")):
+            self._fail(status, outputs, shared)
+        with f.if_then(f.emit(f"icmp eq i64 {self._table('plain')}, 0")):
+            arguments = f"ptr {self.table}, ptr {self.outs}"
+            f.do(f"ret ptr {f.emit(f'call ptr @finish({arguments})')}")
+        f.do(f"ret ptr {f.emit(f'load ptr, ptr {self.outs}')}")
 
-    def _check_count(self) -> None:
-        code = self.code
-        count = code.emit(f"and i64 %nargsf, {~_OFFSET_BIT & (2**64 - 1)}", "count")
-        self._require(
-            code.emit(f"icmp eq i64 {count}, {len(self.arguments)}"),
-            code.emit("icmp eq ptr %kwnames, null"),
-        )
+    def _fail(self, status: str, outputs: str, shared: str) -> None:
+        f = self.f
+        made = f.emit(f"add i64 {outputs}, {shared}")
+        f.do(f"call void @drop_all(ptr {self.outs}, i64 {made})")
+        with f.if_then(f.emit(f"icmp eq i64 {status}, {PYTHON_ERROR}")):
+            f.do("ret ptr null")
+        arguments = f"ptr %callable, ptr %args, i64 {self.count}, i64 {status}"
+        f.do(f"ret ptr {f.emit(f'call ptr @explain({arguments})')}")
 
-    def _check(self, i: int, number: str) -> _Array:
-        """Check parameter `i`; `number` is a cell for the value of a Python int."""
-        code, param = self.code, self.params[i]
-        if param.shared_slot is None:
-            object_ = self._load("ptr", "%args", 8 * self.arguments.index(i))
-        else:
-            object_ = self._load("ptr", self._link(self.links.param_slot(i)), 0)
-        wanted = py.ALIGNED | (py.C_CONTIGUOUS if param.contiguous else 0)
-        fits = code.emit(
-            f"call i1 @array_fits(ptr {object_}, ptr {self._link(self.links.descr(i))}, "
-            f"i32 {param.dtype.num}, i32 {_alias(param.dtype)}, i32 {len(param.dims)}, "
-            f"i32 {wanted})",
-            "fits",
-        )
-        if param.dims or param.shared_slot is not None:
-            self._require(fits)
-            return self._read(param, object_)
-        array, scalar = code.label("array"), code.label("scalar")
-        code.branch_if(fits, array, scalar)
-        code.block(array)
-        data = [(self._load("ptr", object_, py.ARRAY_DATA), code.current)]
-        merged = code.label("value")
-        code.branch(merged)
-        code.block(scalar)
-        data += self._check_scalar(i, object_, number, merged)
-        code.block(merged)
-        return _Array(object_, code.phi("ptr", data, "data"), [], [])
+    def _parameters(self, held: str, values: str) -> None:
+        """Check the parameters, record by record, and write their `values`."""
+        f = self.f
+        first = f.offset(self.table, 8 * len(TABLE))
+        for cell, start in zip(self.cursors, (first, values, "%args", held), strict=True):
+            f.do(f"store ptr {start}, ptr {cell}")
+        with f.loop(0, self._table("parameters")):
+            record, value, arg, keep = (f.emit(f"load ptr, ptr {c}") for c in self.cursors)
+            slot = _field(f, RECORD, record, "slot", "ptr")
+            given, shared, object_ = f.label("given"), f.label("shared"), f.label("object")
+            f.branch_if(f.emit(f"icmp eq ptr {slot}, null"), given, shared)
+            f.block(given)
+            argument = f.emit(f"load ptr, ptr {arg}", "argument")
+            f.do(f"store ptr {f.offset(arg, 8)}, ptr {self.cursors[2]}")
+            f.branch(object_)
+            f.block(shared)
+            current = f.emit(f"load ptr, ptr {slot}", "current")
+            f.do(f"store ptr {current}, ptr {keep}")
+            f.do(f"store ptr {f.offset(keep, 8)}, ptr {self.cursors[3]}")
+            f.block(object_)
+            object_ = f.phi("ptr", [(argument, given), (current, shared)], "object")
+            rank = f.emit(f"call i64 @parameter(ptr {object_}, ptr {record}, ptr {value})", "rank")
+            self._require(f.emit(f"icmp sge i64 {rank}, 0"), self.refused)
+            axes = f.emit(f"mul i64 {rank}, 16")
+            after = f.offset(f.offset(record, 8 * len(RECORD)), axes)
+            f.do(f"store ptr {after}, ptr {self.cursors[0]}")
+            axes = f.intrinsic("i64", "@llvm.umax.i64", f"i64 {axes}", f"i64 {NUMBER}")
+            f.do(f"store ptr {f.offset(f.offset(value, 8), axes)}, ptr {self.cursors[1]}")
 
-    def _read(self, param: ParamSpec, object_: str) -> _Array:
-        """Read data, extents and strides of an array of the right rank, and check the extents."""
-        code, axes = self.code, range(len(param.dims))
-        dims = self._load("ptr", object_, py.ARRAY_DIMS) if axes else ""
-        extents = [self._load("i64", dims, 8 * axis) for axis in axes]
-        conditions = []
-        for extent, wanted, not_one in zip(extents, param.dims, param.not_one, strict=True):
-            if wanted is not None:
-                conditions.append(code.emit(f"icmp eq i64 {extent}, {wanted}"))
-            elif not_one:
-                conditions.append(code.emit(f"icmp ne i64 {extent}, 1"))
-        self._require(*conditions)
-        strides = []
-        if axes and not param.contiguous:
-            steps = self._load("ptr", object_, py.ARRAY_STRIDES)
-            strides = [self._load("i64", steps, 8 * axis) for axis in axes]
-        return _Array(object_, self._load("ptr", object_, py.ARRAY_DATA), extents, strides)
-
-    def _check_scalar(
-        self, i: int, object_: str, number: str, merged: str
-    ) -> list[tuple[str, str]]:
-        """Accept a NumPy scalar of the parameter's dtype, a float or an int; each way ends with a
-        jump to `merged`. Returns their (data pointer, block)."""
-        code, kind = self.code, self.params[i].dtype.str[1:]
-        type_ = self._load("ptr", object_, py.TYPE)
-        boxed = code.emit(f"icmp eq ptr {type_}, {self._link(self.links.scalar(i))}")
-        if kind == "f8":
-            is_float = code.emit(f"icmp eq ptr {type_}, {self._link('PyFloat_Type')}")
-            boxed = code.emit(f"or i1 {boxed}, {is_float}")
-        data, origin = code.offset(object_, py.SCALAR_VALUE), code.current
-        if kind not in ("f8", "i8"):
-            code.branch_if(boxed, merged, self.slow)
-            return [(data, origin)]
-        integer = code.label("int")
-        code.branch_if(boxed, merged, integer)
-        code.block(integer)
-        self._require(code.emit(f"icmp eq ptr {type_}, {self._link('PyLong_Type')}"))
-        convert = "int_to_f64" if kind == "f8" else "int_to_i64"
-        self._require(code.emit(f"call i1 @{convert}(ptr {object_}, ptr {number})"))
-        converted = code.current
-        code.branch(merged)
-        return [(data, origin), (number, converted)]
-
-    def _hold(self, objects: Sequence[str]) -> None:
-        """Take a reference to each shared array, for as long as the program reads it."""
-        for position, object_ in enumerate(objects):
-            self.code.do(f"store ptr {object_}, ptr {self.code.offset(self.held, 8 * position)}")
-        if objects:
-            self.code.do(f"call void @hold_all(ptr {self.held}, i64 {len(objects)})")
-
-    def _drop_all(self, objects: str, count: int) -> None:
-        if count:
-            self.code.do(f"call void @drop_all(ptr {objects}, i64 {count})")
-
-    def _run(self, arrays: Sequence[_Array], outs: str) -> str:
-        """Call the program; returns its status."""
-        code = self.code
-        for k in range(len(self.outputs)):
-            code.do(f"store ptr null, ptr {code.offset(outs, 8 * k)}")
-        values = [
-            operand
-            for array in arrays
-            for operand in (
-                f"ptr {array.data}",
-                *(f"i64 {value}" for value in (*array.extents, *array.strides)),
-            )
-        ]
-        return code.emit(f"call i64 @program({', '.join([*values, f'ptr {outs}'])})", "status")
-
-    def _result(self, outs: str, single: bool, failed: str, failures: list[tuple[str, str]]) -> str:
-        """What the call returns; making a list of results may still fail."""
-        code = self.code
-        indices = [k for k, output in enumerate(self.outputs) if output.kind == "result"]
-        results = [self._load("ptr", outs, 8 * k) for k in indices]
-        if single:
-            return results[0]
-        if self.nothing:
-            none = self._link("Py_None")
-            code.do(f"call void @incref(ptr {none})")
-            return none
-        list_ = code.emit(f"call ptr {self._link('PyList_New')}(i64 {len(results)})", "list")
-        failures.append((str(PYTHON_ERROR), code.current))
-        filled = code.label("list")
-        code.branch_if(code.emit(f"icmp ne ptr {list_}, null"), filled, failed)
-        code.block(filled)
-        set_item = self._link("PyList_SetItem")
-        for position, result in enumerate(results):
-            code.emit(f"call i32 {set_item}(ptr {list_}, i64 {position}, ptr {result})")
-        return list_
-
-    def _fail(self, status: str, outs: str, report: str) -> None:
-        """Drop what the program made, and propagate its exception or have `fail` raise one."""
-        code, count = self.code, len(self.arguments)
-        self._drop_all(outs, len(self.outputs))
-        self._drop_all(self.held, self.shared)
-        explain, number_made, leave = code.label("explain"), code.label("made"), code.label("leave")
-        code.branch_if(code.emit(f"icmp eq i64 {status}, {PYTHON_ERROR}"), leave, explain)
-        code.block(explain)
-        number = code.emit(f"call ptr {self._link('PyLong_FromLongLong')}(i64 {status})", "code")
-        code.branch_if(code.emit(f"icmp eq ptr {number}, null"), leave, number_made)
-        code.block(number_made)
-        code.do(f"store ptr {number}, ptr {report}")
-        copy = f"ptr {code.offset(report, 8)}, ptr %args, i64 {8 * count}, i1 false"
-        code.do(f"call void @llvm.memcpy.p0.p0.i64({copy})")
-        call, fail = self._link("PyObject_Vectorcall"), self._link(self.links.fail)
-        answer = code.emit(f"call ptr {call}(ptr {fail}, ptr {report}, i64 {count + 1}, ptr null)")
-        code.do(f"call void @decref(ptr {number})")
-        code.do(f"ret ptr {answer}")
-        code.block(leave)
-        code.do("ret ptr null")
+    def _equal_extents(self, values: str) -> None:
+        """The pairs of offsets in `values` follow the last record."""
+        f = self.f
+        pairs = f.emit(f"load ptr, ptr {self.cursors[0]}", "pairs")
+        with f.loop(0, self._table("pairs")) as i:
+            pair = f.offset(pairs, f.emit(f"mul i64 {i}, 16"))
+            a, b = (f.emit(f"load i64, ptr {f.offset(pair, o)}") for o in (0, 8))
+            a, b = (f.emit(f"load i64, ptr {f.offset(values, o)}") for o in (a, b))
+            self._require(f.emit(f"icmp eq i64 {a}, {b}"), self.refused)
 
     def _go_slow(self) -> None:
-        code = self.code
-        code.block(self.slow)
-        call, slow = self._link("PyObject_Vectorcall"), self._link(self.links.slow)
-        operands = f"ptr {slow}, ptr %args, i64 %nargsf, ptr %kwnames"
-        answer = code.emit(f"call ptr {call}({operands})")
-        code.do(f"ret ptr {answer}")
+        f = self.f
+        f.block(self.slow)
+        call = f.emit(f"load ptr, {py.link('PyObject_Vectorcall')}")
+        operands = f"ptr {_callable_field(f, 'slow')}, ptr %args, i64 %nargsf, ptr %kwnames"
+        f.do(f"ret ptr {f.emit(f'call ptr {call}({operands})')}")

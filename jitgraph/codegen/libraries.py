@@ -37,8 +37,15 @@ def _pool() -> Compiled:
     return pool_library(host())
 
 
+def _runtime() -> Compiled:
+    from jitgraph.codegen.library import runtime_library
+
+    return runtime_library(host())
+
+
 #: What functions are linked with, by the name under which `Module.use` asks for it.
 LIBRARIES: dict[str, Callable[[], Compiled]] = {
+    "runtime": _runtime,
     "pool": _pool,
     "matmul_f32": lambda: _matmul("f32"),
     "matmul_f64": lambda: _matmul("f64"),

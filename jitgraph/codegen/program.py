@@ -8,16 +8,15 @@ GIL is held again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from jitgraph.codegen import pyobjects as py
-from jitgraph.codegen.entry import OutputSpec, ParamSpec, output_link, program_parameters
 from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.nests import Memory
 from jitgraph.codegen.scalar import Register, ScalarLowering, load
+from jitgraph.codegen.signature import Signature, program_parameters, slot_of_output
 from jitgraph.ir.kernel import (
     Buffer,
     Check,
@@ -44,14 +43,6 @@ LARGEST_SLOT = float(1 << 47)
 #: Below this many elements of work a call keeps the GIL: releasing it costs as much.
 LONG_WORK = 100_000
 _ALIGN = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """The program's face to the entry wrapper."""
-
-    params: tuple[ParamSpec, ...]
-    outputs: tuple[OutputSpec, ...]
 
 
 def emit_program(module: Module, program: Program, signature: Signature, *, contract: bool) -> None:
@@ -272,14 +263,13 @@ class ProgramEmitter:
             f.do(f"store i64 {self.size(extent)}, ptr {f.offset(self.dims, 8 * axis)}")
         arguments = f"i32 {buffer.dtype.num}, i32 {spec.rank}, ptr {self.dims}"
         if spec.kind == "update":
-            cell = py.link(output_link(len(self.signature.params), k))
-            slot = f.emit(f"load ptr, {cell}")
+            slot = f.emit(f"load ptr, {slot_of_output(k)}")
             made = f.emit(f"call ptr @take_spare(ptr {slot}, {arguments})")
         else:
             made = f.emit(f"call ptr @new_array({arguments})")
         f.do(f"store ptr {made}, ptr {f.offset('%outs', 8 * k)}")
         self._require(f.emit(f"icmp ne ptr {made}, null"), -1)
-        self.pointers[key] = f.emit(f"call ptr @array_data(ptr {made})")
+        self.pointers[key] = f.emit(f"load ptr, ptr {f.offset(made, py.ARRAY_DATA)}")
 
     def _arena(self) -> None:
         """One block for all early slots: on the stack if small."""

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from jitgraph.codegen import pyobjects as py
+from jitgraph.codegen.entry import CALLABLE, CALLABLE_FIELDS
 
 _TPFLAGS_BASETYPE, _TPFLAGS_HAVE_VECTORCALL = 1 << 10, 1 << 11
 _TP_CALL, _TP_MEMBERS = 50, 72  # numbers of slots, from typeslots.h
 _T_PYSSIZET, _READONLY = 19, 1
 _TYPE_FLAGS = 168  # offset of tp_flags in a type object
-_ENTRY = 16  # offset of the entry's address in an instance: right after the object's head
 
 
 class _Member(ctypes.Structure):
@@ -52,14 +52,14 @@ class _TypeSpec(ctypes.Structure):
 
 
 # CPython keeps pointers into these, so they live as long as the process.
-_MEMBERS = (_Member * 2)(_Member(b"__vectorcalloffset__", _T_PYSSIZET, _ENTRY, _READONLY, None))
+_MEMBERS = (_Member * 2)(_Member(b"__vectorcalloffset__", _T_PYSSIZET, CALLABLE, _READONLY, None))
 _SLOTS = (_TypeSlot * 3)(
     _TypeSlot(_TP_CALL, ctypes.cast(ctypes.pythonapi.PyVectorcall_Call, ctypes.c_void_p)),
     _TypeSlot(_TP_MEMBERS, ctypes.addressof(_MEMBERS)),
 )
 _SPEC = _TypeSpec(
     b"jitgraph.runtime.callable.NativeEntry",
-    _ENTRY + ctypes.sizeof(ctypes.c_void_p),
+    CALLABLE + len(CALLABLE_FIELDS) * ctypes.sizeof(ctypes.c_void_p),
     0,
     _TPFLAGS_BASETYPE | _TPFLAGS_HAVE_VECTORCALL,
     _SLOTS,
@@ -68,7 +68,7 @@ _SPEC = _TypeSpec(
 
 @cache
 def _native_entry() -> type:
-    """The base type: one pointer to code, and calls that go there."""
+    """The base type: a pointer to code, where calls go, and those that the code reads."""
     from_spec = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(
         ("PyType_FromSpec", ctypes.pythonapi)
     )
@@ -95,18 +95,22 @@ def make_callable_type(name: str, methods: type) -> type[Any]:
     return made
 
 
-def set_entry(callable_: object, address: int, owner: object) -> None:
-    """Let calls of `callable_` run the vectorcall function at `address`.
+def set_entry(
+    callable_: object, entry: int, table: int, slow: object, fail: object, owner: object
+) -> None:
+    """Let calls of `callable_` run the vectorcall function at address `entry`, with the variants of
+    `table` (see `codegen.entry`).
 
-    The object keeps `owner` (of the code) alive, and those of former entries as well: they may
-    still be running, in another thread or below the very caller that replaces the entry.
+    The object keeps `slow`, `fail` and `owner` (of the table and the code) alive, and those of
+    former entries as well: they may still be running, in another thread or below the very caller
+    that replaces the entry.
     """
     if not isinstance(callable_, _native_entry()):
         raise TypeError(f"{callable_!r} was not made by make_callable_type")
-    owners = vars(callable_).setdefault("_code_owners", [])
-    if not any(known is owner for known in owners):
-        owners.append(owner)
-    ctypes.c_void_p.from_address(id(callable_) + _ENTRY).value = address
+    vars(callable_).setdefault("_code_owners", []).append((slow, fail, owner))
+    cells = (ctypes.c_void_p * len(CALLABLE_FIELDS)).from_address(id(callable_) + CALLABLE)
+    cells[1:] = [table, id(slow), id(fail)]
+    cells[0] = entry
 
 
 class Slots:

@@ -3,42 +3,35 @@
 Importing this module verifies the struct offsets that generated code relies on against live
 objects (some 100 microseconds), and raises `UnsupportedPython` where they do not hold. Import it
 when the first program is compiled, not before.
+
+Also the one place that knows the runtime library is loaded: importing fills its table.
 """
 
 import ctypes
+import os
 import sys
 import sysconfig
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgraph.codegen import pyobjects as py
-from jitgraph.codegen.entry import OutputSpec, ParamSpec, entry_links
+from jitgraph.codegen.library import runtime_library
+from jitgraph.codegen.recycling import POOL_FIELDS
+from jitgraph.codegen.target import host
 
 # Indices in NumPy's table of C functions; they are its ABI and never change.
-_NUMPY_ABI, _NUMPY_TYPE, _NUMPY_NEW = 0, 2, 93
+_NUMPY_ABI, _NUMPY_TYPE, _NUMPY_NEW, _NUMPY_DEFAULT_HANDLER = 0, 2, 93, 306
+#: The versions of NumPy whose way to free an array is known to agree with `codegen.newarray`.
+_KNOWN_NUMPY = {(2, minor) for minor in range(5)}
+
+
+#: The characters of the dtypes that programs compute with.
+_CHARS = "?bBhHiIlLqQefdFD"
 
 
 class UnsupportedPython(RuntimeError):  # noqa: N818 - not an error of the user's program
     """This interpreter or this NumPy lays out its objects in a way jitgraph does not know."""
-
-
-def link_entry(
-    table: int,
-    params: Sequence[ParamSpec],
-    outputs: Sequence[OutputSpec],
-    slow: object,
-    fail: object,
-) -> None:
-    """Fill the table `@links`, at address `table`, of a freshly loaded program.
-
-    The generated code borrows `slow` and `fail` and the cells of shared variables: whoever owns
-    the code must keep them alive as long.
-    """
-    values = [*API_ADDRESSES, *entry_links(params, outputs, id(slow), id(fail))]
-    cells = (ctypes.c_void_p * len(values))(*values)
-    ctypes.memmove(table, cells, ctypes.sizeof(cells))
 
 
 def _address(function: Any) -> int:
@@ -59,24 +52,53 @@ def _numpy_api() -> ctypes.Array[ctypes.c_void_p]:
     unpack = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi)
     )
-    table = (ctypes.c_void_p * (_NUMPY_NEW + 1)).from_address(unpack(capsule, None))
+    table = (ctypes.c_void_p * (_NUMPY_DEFAULT_HANDLER + 1)).from_address(unpack(capsule, None))
     version = ctypes.CFUNCTYPE(ctypes.c_uint)(table[_NUMPY_ABI] or 0)()
     _check(version >> 24 == 2, f"NumPy's C ABI is {version:#x}, not that of NumPy 2")
     return table
 
 
-def _addresses() -> tuple[int, ...]:
-    """The address of each name of `pyobjects.API`."""
+def _addresses() -> list[int | None]:
+    """What belongs in `@api`: each name of `pyobjects.API`, then descriptors by type number."""
     numpy = _numpy_api()
-    known = {
+    handler = ctypes.c_void_p.from_address(numpy[_NUMPY_DEFAULT_HANDLER] or 0).value or 0
+    known: dict[str, int | None] = {
         "PyArray_Type": numpy[_NUMPY_TYPE],
         "PyArray_New": numpy[_NUMPY_NEW],
         "PyFloat_Type": id(float),
         "PyLong_Type": id(int),
+        "PyComplex_Type": id(complex),
         "Py_None": id(None),
+        "Py_True": id(True),
+        "Py_False": id(False),
+        "default_handler": handler,
+        "pool_handler": id(_POOL_HANDLER[0]),
+        "by_hand": int(_arrays_are_known(handler)),
     }
     _check(known["PyArray_Type"] == id(np.ndarray), "ndarray's type is not where it should be")
-    return tuple(known.get(name) or _address(getattr(ctypes.pythonapi, name)) for name in py.API)
+    addresses = [
+        known[name] if name in known else _address(getattr(ctypes.pythonapi, name))
+        for name in py.API
+    ]
+    by_number = {np.dtype(char).num: np.dtype(char) for char in _CHARS}
+    descrs = [id(by_number[n]) if n in by_number else 0 for n in range(py.TYPE_NUMBERS)]
+    return [*addresses, *descrs]
+
+
+def _arrays_are_known(handler: int) -> bool:
+    """Whether NumPy will free an array that was made by hand as if it had made it."""
+    version = tuple(int(part) for part in np.__version__.split(".")[:2])
+    plain = np.ndarray((3, 2))
+    words = [
+        _read(ctypes.c_void_p, plain, offset)
+        for offset in (py.ARRAY_WEAKREFS, py.ARRAY_BUFFER, py.ARRAY_HANDLER)
+    ]
+    return (
+        version in _KNOWN_NUMPY
+        and sys.platform in ("linux", "darwin")
+        and np.ndarray.__basicsize__ == py.ARRAY_SIZE
+        and words == [None, None, handler]
+    )
 
 
 def _read(type_: type[Any], object_: object, offset: int) -> Any:
@@ -130,13 +152,53 @@ def _check_arrays() -> None:
 
 def _check_scalars() -> None:
     _check(_read(ctypes.c_double, 0.75, py.SCALAR_VALUE) == 0.75, "floats are laid out differently")
-    for char in "?bBhHiIlLqQefdFD":
+    for char in _CHARS:
         scalar = np.dtype(char).type(1)
         raw = ctypes.string_at(id(scalar) + py.SCALAR_VALUE, scalar.itemsize)
         _check(raw == scalar.tobytes(), f"{type(scalar).__name__} is laid out differently")
 
 
+class _Handler(ctypes.Structure):
+    """PyDataMem_Handler: how NumPy allocates the data of an array (NEP 49)."""
+
+    _fields_ = (
+        ("name", ctypes.c_char * 127),
+        ("version", ctypes.c_uint8),
+        ("context", ctypes.c_void_p),
+        ("malloc", ctypes.c_void_p),
+        ("calloc", ctypes.c_void_p),
+        ("realloc", ctypes.c_void_p),
+        ("free", ctypes.c_void_p),
+    )
+
+
+def _pool_handler() -> tuple[object, _Handler]:
+    """The capsule that arrays name whose data came from the pool, and what it points at."""
+    functions = (f"data_{name}" for name in ("malloc", "calloc", "realloc", "free"))
+    handler = _Handler(b"jitgraph_pool", 1, None, *map(LIBRARY.address, functions))
+    make = ctypes.PYFUNCTYPE(
+        ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
+    )(("PyCapsule_New", ctypes.pythonapi))
+    return make(ctypes.addressof(handler), _CAPSULE_NAME, None), handler
+
+
+def _pool_limit() -> int:
+    """How much memory may be kept: an eighth of the machine's, where that is known."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
+    except (AttributeError, ValueError, OSError):
+        return 1 << 30
+
+
 _check_interpreter()
 _check_arrays()
 _check_scalars()
-API_ADDRESSES = _addresses()
+_CAPSULE_NAME = b"mem_handler"
+LIBRARY = runtime_library(host())
+_POOL_HANDLER = _pool_handler()
+# Arrays may outlive this module, and every other.
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_POOL_HANDLER))
+_api = (ctypes.c_void_p * py.API_SIZE)(*_addresses())
+ctypes.memmove(LIBRARY.address("api"), _api, ctypes.sizeof(_api))
+_limit = ctypes.c_int64.from_address(LIBRARY.address("pool") + 8 * POOL_FIELDS.index("limit"))
+_limit.value = _pool_limit()

@@ -64,7 +64,7 @@ class TestCallable:
         with pytest.raises(TypeError, match="__call__"):
             make_callable_type("Bad", type("Bad", (), {"__call__": print}))
         with pytest.raises(TypeError, match="make_callable_type"):
-            set_entry(print, 0, None)
+            set_entry(print, 0, 0, None, None, None)
 
     def test_cycles_are_collected(self):
         gc.collect()

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from jitgraph.codegen import pyobjects
-from jitgraph.codegen.entry import OutputSpec, ParamSpec, emit_entry, program_parameters
+from jitgraph.codegen.entry import emit_run
+from jitgraph.codegen.library import declare_functions, library_imports
 from jitgraph.codegen.llvm import FunctionBuilder, Module, compile_ir
+from jitgraph.codegen.signature import OutputSpec, ParamSpec, program_parameters, slot_table
 from jitgraph.codegen.target import host
 from jitgraph.runtime import pyapi
 from jitgraph.runtime.callable import Slots, make_callable_type, set_entry
+from jitgraph.runtime.variant import ENTRY, Variant
 
 F8, I8 = np.dtype("f8"), np.dtype("i8")
 VECTOR = ParamSpec(F8, (None,), (False,), True)
@@ -44,17 +47,37 @@ def fail(code, *args):
     raise ProgramError(code, args)
 
 
-def build(params, outputs, body, *, equal_dims=(), single=True):
-    """A callable whose program is written by `body(code)`, a FunctionBuilder of @program."""
+def module_of(params, outputs, body):
+    """A module whose program is written by `body(code)`, a FunctionBuilder of @program."""
     module = Module(host())
-    emit_entry(module, params, outputs, equal_dims=equal_dims, single=single)
-    body(FunctionBuilder(module, "program", program_parameters(params), returns="i64"))
-    code = compile_ir(module.text(), host())
-    pyapi.link_entry(code.address("links"), params, outputs, slow, fail)
+    declare_functions(module)
+    module.declare(slot_table(len(outputs)))
+    parameters = program_parameters(params)
+    body(FunctionBuilder(module, "program", parameters, returns="i64", internal=True))
+    emit_run(module, params)
+    return module
+
+
+def variant_of(params, outputs, body, *, equal=(), single=True, nothing=True):
+    """A loaded program with its table."""
+    module = module_of(params, outputs, body)
+    code = compile_ir(module.text(), host(), imports=library_imports(host()))
+    return Variant(code, params, outputs, equal_extents=equal, single=single, nothing=nothing)
+
+
+def callable_of(*variants):
+    """A callable that tries the variants in turn."""
+    for k, variant in enumerate(variants[1:], 1):
+        variants[k - 1].append(variant, variants[:k])
     function = Function()
     function.name = "test"
-    set_entry(function, code.address("entry"), code)
+    set_entry(function, ENTRY, variants[0].address, slow, fail, variants)
     return function
+
+
+def build(params, outputs, body, *, equal_dims=(), single=True):
+    """A callable with one variant."""
+    return callable_of(variant_of(params, outputs, body, equal=equal_dims, single=single))
 
 
 def new_vector(code, length, out, maker="@new_array("):
@@ -65,7 +88,7 @@ def new_vector(code, length, out, maker="@new_array("):
     code.do(f"store ptr {array}, ptr {code.offset('%outs', 8 * out)}")
     with code.if_then(code.emit(f"icmp eq ptr {array}, null")):
         code.do("ret i64 -1")
-    return code.emit(f"call ptr @array_data(ptr {array})")
+    return code.emit(f"load ptr, ptr {code.offset(array, pyobjects.ARRAY_DATA)}")
 
 
 def element(code, pointer, index):
@@ -199,8 +222,9 @@ class TestArguments:
 
         f = build([ParamSpec(F8, (None, None), (False, False), False)], [RESULT], body)
         x = np.arange(60.0).reshape(6, 10)
-        for view in (x, x.T, x[::-2, ::3], np.broadcast_to(x[0], (4, 10))):
+        for view in (x.T, x[::-2, ::3], np.broadcast_to(x[0], (4, 10))):
             np.testing.assert_array_equal(f(view), view[1])
+        assert f(x) == ("slow", (x,), {})
 
 
 class TestScalars:
@@ -255,7 +279,7 @@ class TestResults:
 
     def test_single_needs_one(self):
         with pytest.raises(ValueError, match="exactly one"):
-            emit_entry(Module(host()), [], [RESULT, RESULT], single=True)
+            variant_of([VECTOR], [RESULT, RESULT], lambda code: code.do("ret i64 0"))
 
 
 class TestUpdates:
@@ -422,35 +446,37 @@ class TestReferences:
 class TestLifetime:
     def test_deletion_frees_the_code(self, arrays):
         f = build([VECTOR, VECTOR], [RESULT], add, equal_dims=SAME_LENGTH)
-        code, gone = weakref.ref(f._code_owners[0]), weakref.ref(f)
+        (_, _, (variant,)) = f._code_owners[0]
+        code, gone = weakref.ref(variant._code), weakref.ref(f)
+        del variant
         f(*arrays)
         del f
         assert gone() is None
         assert code() is None
 
-    def test_entry_can_be_replaced_while_it_runs(self, arrays):
-        """As the slow path does when it has compiled another variant."""
-        module = Module(host())
-        emit_entry(module, [VECTOR], [RESULT], single=True)
-        body = FunctionBuilder(module, "program", program_parameters([VECTOR]), returns="i64")
-        store_sum(body, "%x0.extent0", new_vector(body, "%x0.extent0", 0), "%x0", "%x0")
-        body.do("ret i64 0")
-        second = build([VECTOR, VECTOR], [RESULT], add, equal_dims=SAME_LENGTH)
-        code = compile_ir(module.text(), host())
+    def test_variants_may_be_added_while_the_function_runs(self, arrays):
+        """As the slow path does when it has compiled another one."""
 
-        def replace(*args):
-            set_entry(f, second_entry, second)
+        def double(code):
+            store_sum(code, "%x0.extent0", new_vector(code, "%x0.extent0", 0), "%x0", "%x0")
+            code.do("ret i64 0")
+
+        first = variant_of([VECTOR], [RESULT], double)
+        strided = [ParamSpec(F8, (None,), (False,), False)]
+        second = variant_of(strided, [RESULT], lambda code: code.do("ret i64 9"))
+
+        def extend(*args):
+            first.append(second, [first])
             gc.collect()
             return f(*args)
 
-        pyapi.link_entry(code.address("links"), [VECTOR], [RESULT], replace, fail)
-        second_entry = second._code_owners[0].address("entry")
         f = Function()
-        set_entry(f, code.address("entry"), code)
-        x, y = arrays
+        set_entry(f, ENTRY, first.address, extend, fail, (first, second))
+        x, _ = arrays
         assert f(x).tolist() == (x + x).tolist()
-        assert f(x, y).tolist() == (x + y).tolist()
-        assert f(x) == ("slow", (x,), {})
+        with pytest.raises(ProgramError):
+            f(x[::2])
+        assert f(x).tolist() == (x + x).tolist()
 
 
 class TestLayouts:
@@ -458,10 +484,9 @@ class TestLayouts:
         """So that the cache can key on it and keep the object code."""
 
         def text(slots):
-            module = Module(host())
             params = [ParamSpec(F8, (None,), (False,), True, slots.address)]
-            emit_entry(module, params, [RESULT], single=True)
-            return module.text()
+            update = OutputSpec("update", F8, 1, slots.address)
+            return module_of(params, [update], lambda code: code.do("ret i64 0")).text()
 
         assert text(Slots(np.zeros(1))) == text(Slots(np.zeros(1)))
 

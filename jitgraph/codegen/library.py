@@ -1,0 +1,45 @@
+"""The runtime library: what every program calls, and the entry that calls every program.
+
+It is compiled once per process. A program is linked with its functions by address (`imports`).
+"""
+
+from functools import cache
+
+from jitgraph.codegen import pyobjects as py
+from jitgraph.codegen.entry import emit_entry
+from jitgraph.codegen.llvm import Compiled, Module
+from jitgraph.codegen.newarray import emit_arrays
+from jitgraph.codegen.objects import cached_library
+from jitgraph.codegen.recycling import emit_pool
+from jitgraph.codegen.target import Target
+
+#: The functions for programs, as they declare them.
+FUNCTIONS = {
+    "new_array": "ptr @new_array(i32, i32, ptr)",
+    "take_spare": "ptr @take_spare(ptr, i32, i32, ptr)",
+    "release_gil": "ptr @release_gil()",
+    "acquire_gil": "void @acquire_gil(ptr)",
+    "pool_take": "ptr @pool_take(i64)",
+    "pool_give": "void @pool_give(ptr)",
+}
+
+
+@cache
+def runtime_library(target: Target) -> Compiled:
+    """The library for a target. `runtime.pyapi` fills its table `@api` before anything runs."""
+    return cached_library("runtime", lambda: _text(target), target, passes="vectorise")
+
+
+def _text(target: Target) -> str:
+    module = Module(target)
+    module.define(py.helpers())
+    emit_pool(module)
+    emit_arrays(module)
+    emit_entry(module)
+    return module.text()
+
+
+def declare_functions(module: Module) -> None:
+    """Let a program call the library."""
+    for name, declaration in FUNCTIONS.items():
+        module.use("runtime", name, f"declare {declaration}")
