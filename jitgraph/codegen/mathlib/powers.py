@@ -106,7 +106,7 @@ def float_power(x: Value, y: Value) -> Value:
     power = where(equal(y, 0.0) | (equal(a, 1.0) & equal(y, y)), 1.0, power)
     over_even = fma(floor(y * 0.5), -2.0, y)  # NaN where y is infinite
     odd = equal(over_even, 1.0)
-    broken = (over_even > 0.0) & not_equal(over_even, 1.0)
+    broken = (fabs(over_even) > 0.0) & not_equal(over_even, 1.0)
     sign = bits_of(x) & bits_of(literal(x, -0.0))
     power = where(odd, flip_sign(power, sign), power)
     undefined = (x < 0.0) & (a < math.inf) & broken
