@@ -24,7 +24,7 @@ import mpmath
 import numpy as np
 import numpy.typing as npt
 import scipy.special
-from rich.progress import Progress
+from tqdm import tqdm
 
 import jitgraph as jg
 import jitgraph.tensor as T
@@ -145,9 +145,12 @@ def errors(actual: Array, exact: Array) -> Array:
     info = np.finfo(actual.dtype)
     size = np.abs(exact)
     counted = size <= exact.dtype.type(info.max)
-    exponent = np.maximum(np.frexp(size)[1] - 1, info.minexp) - info.nmant
-    error = np.ldexp(np.abs(actual.astype(exact.dtype) - exact), -exponent)
-    # An infinity where the exact result is a number near the largest is an error of 1/2 or more.
+    # Halved where the exact result was rounded up into the next binade.
+    unit = np.spacing(np.maximum(size.astype(actual.dtype), info.tiny)).astype(exact.dtype)
+    unit = np.where(size * exact.dtype.type(info.eps) < unit, unit / 2, unit)
+    unit = np.maximum(unit, exact.dtype.type(info.smallest_subnormal))
+    error = np.abs(actual.astype(exact.dtype) - exact) / unit
+    # An infinity where the exact result is a number near the largest counts as a million.
     return np.where(counted, np.minimum(error, 1e6), 0)
 
 
@@ -209,7 +212,7 @@ def compiled(name: str, dtype: np.dtype[Any]) -> Callable[..., Array]:
     return function
 
 
-def measure(name: str, dtype: np.dtype[Any], quick: bool, progress: Progress) -> Row:
+def measure(name: str, dtype: np.dtype[Any], quick: bool) -> Row:
     """The largest error over all chunks of inputs."""
     case, run = CASES[name], compiled(name, dtype)
     by_mpmath = dtype == F64 and not case.has_long
@@ -220,7 +223,7 @@ def measure(name: str, dtype: np.dtype[Any], quick: bool, progress: Progress) ->
         count = MPMATH_SAMPLES if by_mpmath else count
         chunks, inputs = stratified(case, dtype, count), f"{count:.0e} stratified"
     wider = F64 if dtype == F32 else np.dtype(np.longdouble)
-    task = progress.add_task(f"{name} {dtype}", total=count)
+    bar = tqdm(total=count, desc=f"{name} {dtype}", unit_scale=True, leave=False)
     worst: tuple[float, tuple[Any, ...], Any] = (0.0, (), None)
     for operands in chunks:
         if by_mpmath:
@@ -234,8 +237,8 @@ def measure(name: str, dtype: np.dtype[Any], quick: bool, progress: Progress) ->
         k = int(np.argmax(error))
         if error[k] > worst[0]:
             worst = (float(error[k]), tuple(x[k] for x in operands), actual[k])
-        progress.advance(task, len(error) if not by_mpmath else count)
-    progress.remove_task(task)
+        bar.update(len(error))
+    bar.close()
     error_, at, result = worst
     if at:
         error_ = exact_error(case, result, at)
@@ -268,12 +271,11 @@ def main() -> None:
     parser.add_argument("--dtypes", default="f32,f64")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)
-    with Progress() as progress:
-        for name in arguments.functions.split(","):
-            for dtype in arguments.dtypes.split(","):
-                row = measure(name, {"f32": F32, "f64": F64}[dtype], arguments.quick, progress)
-                progress.console.print(str(row))
-                write_table([row])
+    for name in arguments.functions.split(","):
+        for dtype in arguments.dtypes.split(","):
+            row = measure(name, {"f32": F32, "f64": F64}[dtype], arguments.quick)
+            tqdm.write(str(row))
+            write_table([row])
 
 
 if __name__ == "__main__":

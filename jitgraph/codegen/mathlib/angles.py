@@ -183,6 +183,7 @@ def _scalar(name: str, dtype: DType, finish: str) -> str:
     if finish == _AS_QUARTER:
         text += _MARK.replace("PLAIN", low).replace("{i}", "i32" if single else "i64")
         low = "%marked"
+    wide = "%wide" if single else "%x"
     widen = "  %wide = fpext float %x to double\n" if single else ""
     return f"""define internal {_PAIR} @{name}.{{m}}({{t}} %x, {{t}} %r, {{t}} %rest.r) noinline
   memory(none) #0 {{{{
@@ -196,7 +197,7 @@ done:
   %same = insertvalue {_PAIR} %same.half, {{t}} %rest.r, 1
   ret {_PAIR} %same
 reduce:
-{widen}  %all = call {{{{ double, double, i64 }}}} @angle.reduce(double {"%wide" if single else "%x"})
+{widen}  %all = call {{{{ double, double, i64 }}}} @angle.reduce(double {wide})
   %h = extractvalue {{{{ double, double, i64 }}}} %all, 0
   %l = extractvalue {{{{ double, double, i64 }}}} %all, 1
   %quadrant = extractvalue {{{{ double, double, i64 }}}} %all, 2
@@ -209,8 +210,8 @@ def _variant(name: str, dtype: DType, lanes: int) -> str:
     """The function on a vector: the numbers one by one, if any of them is huge."""
     vector = f"<{lanes} x {{t}}>"
     pair = f"{{{{ {vector}, {vector} }}}}"
-    text = f"""define hidden {pair} @{name}.{{m}}.v{lanes}({vector} %x, {vector} %r, {vector} %rest.r)
-  alwaysinline memory(none) #0 {{{{
+    text = f"""define hidden {pair} @{name}.{{m}}.v{lanes}(
+  {vector} %x, {vector} %r, {vector} %rest.r) alwaysinline memory(none) #0 {{{{
 entry:
   %size = call {vector} @llvm.fabs.v{lanes}{{m}}({vector} %x)
   %far = fcmp ogt {vector} %size, splat ({{t}} {BOUNDS[dtype]})

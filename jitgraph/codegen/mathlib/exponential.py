@@ -129,7 +129,7 @@ def exp2(x: Value) -> Value:
 def expm1(x: Value) -> Value:
     bounded = clamp(x, *pick(x, (-20.0, 89.0), (-40.0, 710.0)))
     high, low = exponential_minus_one(bounded, down=1)
-    return copysign(2.0 * (high + low), x)
+    return nearly_identity(x, 2.0 * (high + low))
 
 
 def sigmoid(x: Value) -> Value:
@@ -184,9 +184,9 @@ def tanh(x: Value) -> Value:
     within = where(a > most, most, a)
     n, bits = round_to_integer(within, 2 / LN2, format_of(x).bias)
     r = fma(n, -0.5 * float(LN2), within)
-    slope = fma(r, estrin(r, [4.0 * c * 2.0**k for k, c in enumerate(_EXP[x.dtype])]), 2.0)
+    power = fma(r * r, estrin(r, [4.0 * c * 2.0**k for k, c in enumerate(_EXP[x.dtype])]), r + r)
     scale = power_of_two(bits, x)
-    below = fma(scale, r * slope, scale + 1.0)
+    below = fma(scale, power, scale + 1.0)
     z = x * x
     cubic = a * z
     if x.dtype == F64:

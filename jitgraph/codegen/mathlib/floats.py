@@ -100,14 +100,27 @@ def polynomial(x: Value, table: Table) -> Value:
 
 def estrin(x: Value, coefficients: Sequence[float]) -> Value:
     """A polynomial in log2(n) steps: latency is what limits a loop over long ones."""
-    terms: list[Value | float] = list(coefficients)
+    terms: list[Any] = list(coefficients)
     while len(terms) > 1:
         last = terms[-1:] if len(terms) % 2 else []
         pairs = zip(terms[::2], terms[1::2], strict=False)
         terms = [fma(x, slope, start) for start, slope in pairs] + last
         x = x * x
-    assert isinstance(terms[0], Value)
-    return terms[0]
+    result: Value = terms[0]
+    return result
+
+
+def even_and_odd(x: Value, coefficients: Sequence[float]) -> Value:
+    """A polynomial as even(x²) + x·odd(x²), each by Horner's rule: slower than `estrin`, and more
+    exact where large terms cancel."""
+    square = x * x
+    halves = []
+    for half in (coefficients[::2], coefficients[1::2]):
+        sum_ = literal(x, half[-1])
+        for c in reversed(half[:-1]):
+            sum_ = fma(sum_, square, c)
+        halves.append(sum_)
+    return fma(x, halves[1], halves[0])
 
 
 # --- error-free transformations ----------------------------------------------------------------

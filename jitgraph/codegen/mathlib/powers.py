@@ -106,7 +106,7 @@ def float_power(x: Value, y: Value) -> Value:
     power = where(equal(y, 0.0) | (equal(a, 1.0) & equal(y, y)), 1.0, power)
     over_even = fma(floor(y * 0.5), -2.0, y)  # NaN where y is infinite
     odd = equal(over_even, 1.0)
-    broken = (over_even > 0.0) & not_equal(over_even, 1.0)
+    broken = (fabs(over_even) > 0.0) & not_equal(over_even, 1.0)
     sign = bits_of(x) & bits_of(literal(x, -0.0))
     power = where(odd, flip_sign(power, sign), power)
     undefined = (x < 0.0) & (a < math.inf) & broken
@@ -141,7 +141,7 @@ _integer_power = native(
 
 
 def power(x: Value, y: Value) -> Value:
-    """Floats: measured 0.72 ULP, as C's pow in special cases. Integers wrap around."""
+    """Floats as C's pow in special cases. Integers wrap around."""
     return float_power(x, y) if x.dtype.kind == "f" else _integer_power(x, y)
 
 
@@ -166,7 +166,7 @@ def cbrt(x: Value) -> Value:
 
 
 def hypot(x: Value, y: Value) -> Value:
-    """sqrt(x² + y²), scaled by a power of two against overflow and underflow. Measured 0.83 ULP."""
+    """sqrt(x² + y²), scaled by a power of two against overflow and underflow."""
     a, b = fabs(x), fabs(y)
     large = where(a > b, a, b)
     small = where(a > b, b, a)

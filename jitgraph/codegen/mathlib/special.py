@@ -9,6 +9,7 @@ from jitgraph.codegen.mathlib.floats import (
     F32,
     F64,
     Table,
+    even_and_odd,
     fma,
     format_of,
     pick,
@@ -68,20 +69,19 @@ _ERFC: Table = {
 
 
 def erf(x: Value) -> Value:
-    """x + x·P(x²) up to 1, then 1 - exp(-Q(|x|)). Measured 0.96 ULP."""
+    """x + x·P(x²) up to 1, then 1 - exp(-Q(|x|))."""
     a = fabs(x)
     z = where(a < 1.0, a, 1.0) * where(a < 1.0, a, 1.0)
     small = fma(x, polynomial(z, _ERF_SMALL), x)
     limit = pick(x, 4.0, 6.0)
-    n, r = reduce(-polynomial(where(a > limit, limit, a), _ERF_LARGE), format_of(x).bias)
+    n, r = reduce(-even_and_odd(where(a > limit, limit, a), _ERF_LARGE[x.dtype]), format_of(x).bias)
     high, low = reduced_exponential(r)
     large = fma(-power_of_two(n, x), high + low, 1.0)
     return where(a < 1.0, small, copysign(large, x))
 
 
 def erfc(x: Value) -> Value:
-    """exp(-x²)·P((x - 4) / (x + 4)) / (1 + 2x) from 1/2, mirrored for x < -1/2.
-    Measured 3.1 ULP."""
+    """exp(-x²)·P((x - 4) / (x + 4)) / (1 + 2x) from 1/2, mirrored for x < -1/2."""
     a = fabs(x)
     limit = pick(x, 10.3, 27.3)
     within = where(a > limit, limit, a)
@@ -90,7 +90,8 @@ def erfc(x: Value) -> Value:
     high, low = reduced_exponential(r)
     power = high + low
     power = fma(power, -lost, power)
-    factor = polynomial((within - 4.0) / (within + 4.0), _ERFC) / fma(within, 2.0, 1.0)
+    t = (within - 4.0) / (within + 4.0)
+    factor = even_and_odd(t, _ERFC[x.dtype]) / fma(within, 2.0, 1.0)
     large = scale_by(power * factor, n, within > pick(x, 8.5, 26.0))
     small_square = where(a < 0.5, a * a, 0.0)
     tail = x * polynomial(small_square, _ERF_SMALL)
