@@ -6,9 +6,10 @@ Nothing here imports a code generator before it is needed: code from the disk ne
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from jitgraph.codegen.llvm import Compiled, load_objects
-from jitgraph.codegen.objects import code_key
+from jitgraph.codegen.objects import cached_library, code_key
 from jitgraph.codegen.target import host
 from jitgraph.store import Entry
 
@@ -43,10 +44,17 @@ def _runtime() -> Compiled:
     return runtime_library(host())
 
 
+def _angles() -> Compiled:
+    from jitgraph.codegen.mathlib.angles import library_text
+
+    return cached_library("angles", library_text, host(), passes="vectorise")
+
+
 #: What functions are linked with, by the name under which `Module.use` asks for it.
 LIBRARIES: dict[str, Callable[[], Compiled]] = {
     "runtime": _runtime,
     "pool": _pool,
+    "angles": cache(_angles),
     "matmul_f32": lambda: _matmul("f32"),
     "matmul_f64": lambda: _matmul("f64"),
 }

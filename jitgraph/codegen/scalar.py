@@ -386,18 +386,55 @@ class ScalarLowering:
         types = {"t": self._type(dtype), "r": self._type(result), "m": self._suffix(dtype)}
         scalar = {"t": register_type(dtype), "r": register_type(result), "m": DTYPE_NAMES[dtype]}
         module = self._emitter.module
-        inner = scalar if instruction.functions else types
-        for line in instruction.declaration.splitlines():
-            module.declare(line.format(**inner))
+        by_lane = bool(instruction.functions or instruction.library)
+        declaration = instruction.declaration.format(**(scalar if by_lane else types))
+        if instruction.library is not None:
+            library, symbol = instruction.library
+            module.use(library, symbol.format(**scalar), declaration)
+        else:
+            for line in declaration.splitlines():
+                module.declare(line)
         for name, text in instruction.functions.items():
             if module.once(name.format(**scalar)):
                 module.define(text.format(**scalar))
-        if self.lanes == 1 or not instruction.functions:
+        if self.lanes == 1 or not by_lane:
             return self._emit(instruction.text.format(*operands, **types))
-        if instruction.vector:
-            names = {**types, "k": scalar["m"], "n": self.lanes}
-            return self._emit(instruction.vector.format(*operands, **names))
+        if instruction.beyond is not None:
+            return self._beyond(instruction, dtype, scalar, operands)
         return self._lane_by_lane(instruction, scalar, operands)
+
+    def _beyond(
+        self, instruction: Native, dtype: DType, types: Mapping[str, str], operands: Sequence[str]
+    ) -> str:
+        """A pair: the second and the third operand, or what the function gives for each lane if the
+        first operand is beyond the bound in any."""
+        f, vector, bits = self._emitter, self._type(dtype), self._of("i1")
+        size = self._intrinsic("fabs", dtype, operands[:1])
+        bound, infinity = (self._number(dtype.type(n)) for n in (instruction.beyond, np.inf))
+        far = self._emit(f"fcmp ogt {vector} {size}, {bound}")
+        finite = self._emit(f"fcmp olt {vector} {size}, {infinity}")
+        any_ = f"@llvm.vector.reduce.or.v{self.lanes}i1"
+        f.module.declare(f"declare i1 {any_}({bits})")
+        huge = f.emit(f"call i1 {any_}({bits} {self._emit(f'and {bits} {far}, {finite}')})")
+        before, reduce, done = f.current, f.label("huge"), f.label("reduced")
+        f.branch_if(huge, reduce, done)
+        f.block(reduce)
+        results = ["poison", "poison"]
+        for lane in range(self.lanes):
+            parts = [f.emit(f"extractelement {vector} {x}, i32 {lane}") for x in operands]
+            pair = f.emit(instruction.text.format(*parts, **types))
+            for k in (0, 1):
+                one = f.emit(f"extractvalue {{ {types['t']}, {types['t']} }} {pair}, {k}")
+                results[k] = f.emit(
+                    f"insertelement {vector} {results[k]}, {types['t']} {one}, i32 {lane}"
+                )
+        after = f.current
+        f.block(done)
+        first, second = (f.phi(vector, [(usual, before), (rare, after)])
+                         for usual, rare in zip(operands[1:], results, strict=True))  # fmt: skip
+        type_ = f"{{ {vector}, {vector} }}"
+        half = f.emit(f"insertvalue {type_} poison, {vector} {first}, 0")
+        return f.emit(f"insertvalue {type_} {half}, {vector} {second}, 1")
 
     def _lane_by_lane(
         self, instruction: Native, types: Mapping[str, str], operands: Sequence[str]

@@ -5,8 +5,8 @@ M. Payne and R. Hanek, "Radian reduction for trigonometric functions", 1983: of 
 quadrants above them are never computed. Words of 64 bits do.
 
 The functions called take x and the pair that the common case made of it, and give that pair back,
-or the right one where x is beyond the bound. A loop around them vectorises because the call names
-vector variants (LLVM's vector function ABI), which look whether any lane is huge.
+or the right one where x is beyond the bound. They are a library compiled once; vector code calls
+them lane by lane, if any lane is huge.
 """
 
 # mypy: disable-error-code=no-any-return
@@ -17,13 +17,11 @@ from collections.abc import Callable
 
 from jitgraph.codegen.mathlib.floats import F32, F64, Pair
 from jitgraph.codegen.mathlib.native import native
-from jitgraph.ir.types import DType
+from jitgraph.ir.types import DTYPE_NAMES, DType
 from jitgraph.ir.values import Value
 
 #: Up to here the reductions of the common case lose nothing that matters.
 BOUNDS: dict[DType, float] = {F32: 2.0**17, F64: 2.0**21}
-#: Vector variants by number of lanes.
-LANES = {F32: (4, 8, 16), F64: (2, 4, 8)}
 #: 2/pi to 1216 bits after the binary point.
 _TWO_OVER_PI = int(
     "a2f9836e4e441529fc2757d1f534ddc0db6295993c439041fe5163abdebbc561b7246e3a424d"
@@ -162,8 +160,8 @@ _DECLARATIONS = f"""@angle.two_over_pi = internal constant [{_WORDS} x i64] [{_T
 declare i64 @llvm.fshl.i64(i64, i64, i64)
 declare i64 @llvm.ctlz.i64(i64, i1)
 declare double @llvm.fma.f64(double, double, double)
-declare double @llvm.fabs.f64(double)
-declare {{t}} @llvm.fabs.{{m}}({{t}})"""
+declare double @llvm.fabs.f64(double)"""
+_FABS = "declare {t} @llvm.fabs.{m}({t})"
 _INFINITY = "0x7FF0000000000000"
 _PAIR = "{{ {t}, {t} }}"
 
@@ -185,8 +183,7 @@ def _scalar(name: str, dtype: DType, finish: str) -> str:
         low = "%marked"
     wide = "%wide" if single else "%x"
     widen = "  %wide = fpext float %x to double\n" if single else ""
-    return f"""define internal {_PAIR} @{name}.{{m}}({{t}} %x, {{t}} %r, {{t}} %rest.r) noinline
-  memory(none) #0 {{{{
+    return f"""define {_PAIR} @{name}.{{m}}({{t}} %x, {{t}} %r, {{t}} %rest.r) memory(none) #0 {{{{
   %size = call {{t}} @llvm.fabs.{{m}}({{t}} %x)
   %far = fcmp ogt {{t}} %size, {BOUNDS[dtype]}
   %finite = fcmp olt {{t}} %size, {_INFINITY}
@@ -206,73 +203,37 @@ reduce:
 """
 
 
-def _variant(name: str, dtype: DType, lanes: int) -> str:
-    """The function on a vector: the numbers one by one, if any of them is huge."""
-    vector = f"<{lanes} x {{t}}>"
-    pair = f"{{{{ {vector}, {vector} }}}}"
-    text = f"""define hidden {pair} @{name}.{{m}}.v{lanes}(
-  {vector} %x, {vector} %r, {vector} %rest.r) alwaysinline memory(none) #0 {{{{
-entry:
-  %size = call {vector} @llvm.fabs.v{lanes}{{m}}({vector} %x)
-  %far = fcmp ogt {vector} %size, splat ({{t}} {BOUNDS[dtype]})
-  %finite = fcmp olt {vector} %size, splat ({{t}} {_INFINITY})
-  %huge = and <{lanes} x i1> %far, %finite
-  %any = call i1 @llvm.vector.reduce.or.v{lanes}i1(<{lanes} x i1> %huge)
-  br i1 %any, label %reduce, label %done
-reduce:
-"""
-    highs = lows = "poison"
-    for k in range(lanes):
-        text += f"""  %x.{k} = extractelement {vector} %x, i32 {k}
-  %r.{k} = extractelement {vector} %r, i32 {k}
-  %rest.{k} = extractelement {vector} %rest.r, i32 {k}
-  %y.{k} = call {_PAIR} @{name}.{{m}}({{t}} %x.{k}, {{t}} %r.{k}, {{t}} %rest.{k})
-  %high.{k} = extractvalue {_PAIR} %y.{k}, 0
-  %low.{k} = extractvalue {_PAIR} %y.{k}, 1
-  %highs.{k} = insertelement {vector} {highs}, {{t}} %high.{k}, i32 {k}
-  %lows.{k} = insertelement {vector} {lows}, {{t}} %low.{k}, i32 {k}
-"""
-        highs, lows = f"%highs.{k}", f"%lows.{k}"
-    return f"""{text}  br label %done
-done:
-  %high = phi {vector} [ %r, %entry ], [ {highs}, %reduce ]
-  %low = phi {vector} [ %rest.r, %entry ], [ {lows}, %reduce ]
-{_insert(pair, vector, "%high", "%low")}  ret {pair} %pair
-}}}}
-"""
+def library_text() -> str:
+    """The functions for all dtypes, as a module."""
+    lines, functions = dict.fromkeys(_DECLARATIONS.splitlines()), [_REDUCE]
+    for dtype in BOUNDS:
+        types = {"t": "float" if dtype == F32 else "double", "m": DTYPE_NAMES[dtype]}
+        lines[_FABS.format(**types)] = None
+        functions += [_scalar(n, dtype, finish).format(**types) for n, finish in _FINISHES.items()]
+    return "\n".join([*lines, *functions, "attributes #0 = { nounwind }"])
 
 
-def _call(name: str, dtype: DType, finish: str) -> Callable[..., Value]:
-    lanes = LANES[dtype]
-    variants = ",".join(f"_ZGV_LLVM_N{n}vvv_{name}.{{m}}({name}.{{m}}.v{n})" for n in lanes)
-    declarations = "".join(
-        f"\ndeclare <{n} x {{t}}> @llvm.fabs.v{n}{{m}}(<{n} x {{t}}>)"
-        f"\ndeclare i1 @llvm.vector.reduce.or.v{n}i1(<{n} x i1>)"
-        for n in lanes
-    )
-    reduce = _REDUCE.replace("{", "{{").replace("}", "}}")
-    vectors = "".join(_variant(name, dtype, n) for n in lanes)
-    return native(
-        name,
-        f"call {_PAIR} @{name}.{{m}}({{t}} {{0}}, {{t}} {{1}}, {{t}} {{2}}) nounwind memory(none) "
-        f'"vector-function-abi-variant"="{variants}"',
-        declaration=_DECLARATIONS + declarations,
-        functions={
-            "angle.reduce": reduce,
-            f"{name}.{{m}}": _scalar(name, dtype, finish),
-            f"{name}.{{m}}.vectors": vectors,
-        },
-        vector=f"call {_PAIR} @angle.{{k}}.v{{n}}({{t}} {{0}})",
-    )
+def _calls(name: str) -> dict[DType, Callable[..., Value]]:
+    symbol = f"{name}.{{m}}"
+    parameters = "{t} {0}, {t} {1}, {t} {2}"
+    return {
+        dtype: native(
+            name,
+            f"call {_PAIR} @{symbol}({parameters}) nounwind memory(none)",
+            declaration=f"declare {_PAIR} @{symbol}({{t}}, {{t}}, {{t}})",
+            library=("angles", symbol),
+            beyond=bound,
+        )
+        for dtype, bound in BOUNDS.items()
+    }
 
 
-def _calls(name: str, finish: str) -> dict[DType, Callable[..., Value]]:
-    return {dtype: _call(name, dtype, finish) for dtype in BOUNDS}
-
-
-_SINE = _calls("angle.sine", _AS_SINE.replace("PHASE", "0"))
-_COSINE = _calls("angle.cosine", _AS_SINE.replace("PHASE", "1"))
-_QUARTER = _calls("angle.quarter", _AS_QUARTER)
+_FINISHES = {
+    "angle.sine": _AS_SINE.replace("PHASE", "0"),
+    "angle.cosine": _AS_SINE.replace("PHASE", "1"),
+    "angle.quarter": _AS_QUARTER,
+}
+_SINE, _COSINE, _QUARTER = (_calls(name) for name in _FINISHES)
 # The value between the call and these is an LLVM pair, whatever its dtype says.
 _HIGH = native("angle_high", f"extractvalue {_PAIR} {{0}}, 0")
 _LOW = native("angle_low", f"extractvalue {_PAIR} {{0}}, 1")

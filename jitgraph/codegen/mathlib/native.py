@@ -21,14 +21,17 @@ class Native:
     the first, `{r}` for that of the result; `{m}` is the type in names of intrinsics (`f64`).
 
     `declaration` has the lines that the module needs; `functions` the scalar functions, by name,
-    each of which is put into the module once. On vectors they are called for each lane, or `vector`
-    once if it is there, with `{k}` for the scalar `{m}` and `{n}` for the number of lanes.
+    each of which is put into the module once, and vectors call for each lane. `library` names a
+    library compiled once and the function of it that is called. With `beyond`, the function is only
+    needed where the first operand is finite and larger in size: elsewhere it gives the other two
+    operands, as a pair.
     """
 
     text: str
     declaration: str = ""
     functions: Mapping[str, str] = field(default_factory=dict)
-    vector: str = ""
+    library: tuple[str, str] | None = None
+    beyond: float | None = None
 
 
 def _no_evaluation(*operands: Any, **attrs: Any) -> Any:
@@ -41,7 +44,8 @@ def native(
     *,
     declaration: str = "",
     functions: Mapping[str, str] | None = None,
-    vector: str = "",
+    library: tuple[str, str] | None = None,
+    beyond: float | None = None,
 ) -> Callable[..., Value]:
     """A function that builds the instruction; its result has the first operand's dtype, or the
     one given as `dtype`."""
@@ -54,7 +58,7 @@ def native(
         infer=infer,
         evaluate=_no_evaluation,
         shape=_no_evaluation,
-        lower=Native(text, declaration, functions or {}, vector),  # type: ignore[arg-type]
+        lower=Native(text, declaration, functions or {}, library, beyond),  # type: ignore[arg-type]
     )
 
     def build(*operands: Value, dtype: Any = None) -> Value:
