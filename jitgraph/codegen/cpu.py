@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from jitgraph.codegen.entry import OutputSpec, ParamSpec, emit_entry
 from jitgraph.codegen.llvm import Compiled, Module, compile_ir
-from jitgraph.codegen.matmul import matmul_library
+from jitgraph.codegen.products import product_imports
 from jitgraph.codegen.program import Signature, emit_program
 from jitgraph.codegen.target import host
 from jitgraph.ir.function import Function
-from jitgraph.ir.kernel import Product, Program
+from jitgraph.ir.kernel import Program
 from jitgraph.ir.types import Extent
 
 
@@ -58,7 +58,7 @@ def emit(
 
 def link(text: str, program: Program) -> Compiled:
     """Machine code for the module, linked with the matrix products it calls."""
-    return compile_ir(text, host(), imports=_imports(program))
+    return compile_ir(text, host(), imports=product_imports(program, host()))
 
 
 def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -72,15 +72,3 @@ def _equal_dims(fn: Function) -> list[tuple[tuple[int, int], tuple[int, int]]]:
                 if at != (k, axis):
                     pairs.append((at, (k, axis)))
     return pairs
-
-
-def _imports(program: Program) -> dict[str, int]:
-    """Addresses of the shared matrix-product routines that the program calls."""
-    found: dict[str, int] = {}
-    for step in program.work():
-        if isinstance(step, Product):
-            name = "f64" if step.out.buffer.dtype.itemsize == 8 else "f32"
-            library = matmul_library(name, host())
-            for symbol in (f"matmul_{name}", f"matmul_{name}_scratch"):
-                found[symbol] = library.address(symbol)
-    return found

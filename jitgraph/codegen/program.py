@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.entry import OutputSpec, ParamSpec, output_link, program_parameters
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.nests import Memory, emit_kernel
+from jitgraph.codegen.products import emit_product
 from jitgraph.codegen.scalar import Register, ScalarLowering, load, register_type
 from jitgraph.ir.kernel import (
     Buffer,
@@ -27,7 +26,6 @@ from jitgraph.ir.kernel import (
     Program,
     Slot,
     Step,
-    View,
     Work,
     Zero,
 )
@@ -136,7 +134,6 @@ class _Program:
         for k, slot in enumerate(self.program.slots):
             if slot.late:
                 self.owned.append(self._cell(f"late{k}"))
-        self.scratch = self._cell("scratch") if self._has_products() else None
         if sum(isinstance(s, Kernel | Product) for s in self.program.steps):
             self.gil = self._cell("gil")
 
@@ -144,9 +141,6 @@ class _Program:
         cell = self.f.emit("alloca ptr", name)
         self.f.do(f"store ptr null, ptr {cell}")
         return cell
-
-    def _has_products(self) -> bool:
-        return any(isinstance(s, Product) for s in self.program.steps)
 
     def _return(self, status: str) -> None:
         self.exits.append((status, self.f.current))
@@ -163,7 +157,7 @@ class _Program:
         f = self.f
         f.block(self.leave)
         status = f.phi("i64", self.exits, "status")
-        cells = [c for c in (self.heap, self.scratch, *self.owned) if c is not None]
+        cells = [c for c in (self.heap, *self.owned) if c is not None]
         if cells:
             self.module.declare("declare void @free(ptr)")
         for cell in cells:
@@ -370,7 +364,7 @@ class _Program:
             case Kernel():
                 self._kernel(step)
             case Product():
-                self._product(step)
+                emit_product(self.f, step, self.size, self._pointer)
             case Zero():
                 self._zero(step)
 
@@ -392,47 +386,3 @@ class _Program:
             f"call void @llvm.memset.p0.i64(ptr {self._pointer(step.buffer)}, i8 0, "
             f"i64 {size}, i1 false)"
         )
-
-    def _product(self, step: Product) -> None:
-        f = self.f
-        name = "matmul_f64" if step.out.buffer.dtype == np.float64 else "matmul_f32"
-        self.module.declare(f"declare i64 @{name}_scratch(i64, i64, i64)")
-        self.module.declare(
-            f"declare void @{name}(i64, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr)"
-        )
-        m, n, k = (self.size(s) for s in (step.rows, step.columns, step.inner))
-        needed = f.emit(f"call i64 @{name}_scratch(i64 {m}, i64 {n}, i64 {k})")
-        scratch = self._malloc(needed, self.scratch)
-        starts = [self._start(v) for v in (step.left, step.right, step.out)]
-        self._batched(step, 0, starts, name, f"i64 {m}, i64 {n}, i64 {k}", scratch)
-        f.do(f"call void @free(ptr {f.emit(f'load ptr, ptr {self.scratch}')})")
-        f.do(f"store ptr null, ptr {self.scratch}")
-
-    def _start(self, view: View) -> str:
-        pointer = self._pointer(view.buffer)
-        offset = self.size(view.offset)
-        return pointer if offset == "0" else self.f.offset(pointer, offset)
-
-    def _batched(
-        self, step: Product, axis: int, pointers: list[str], name: str, sizes: str, scratch: str
-    ) -> None:
-        """Loops over the batch axes around one product."""
-        views = (step.left, step.right, step.out)
-        if axis == len(step.batch):
-            arguments = ", ".join(
-                f"ptr {p}, i64 {self.size(v.strides[-2])}, i64 {self.size(v.strides[-1])}"
-                for p, v in zip(pointers, views, strict=True)
-            )
-            self.f.do(f"call void @{name}({sizes}, {arguments}, ptr {scratch})")
-            return
-        # Sizes must be in registers before the loop: what a loop body computes ends with it.
-        strides = [self.size(v.strides[axis]) for v in views]
-        for view in views:
-            for stride in view.strides:
-                self.size(stride)
-        with self.f.loop(0, self.size(step.batch[axis]), name="batch") as loop:
-            moved = [
-                self.f.offset(p, self.f.emit(f"mul i64 {loop.index}, {s}"))
-                for p, s in zip(pointers, strides, strict=True)
-            ]
-            self._batched(step, axis + 1, moved, name, sizes, scratch)
