@@ -21,11 +21,11 @@ _MOST_TASKS = 16
 
 _PACK = (
     "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, ptr %b, i64 %b_rs, i64 %b_cs, "
-    "ptr %to_a, ptr %to_b, i64 %mc, i64 %nc, i64 %a_tasks"
+    "ptr %to_a, ptr %to_b, i64 %padded, i64 %mc, i64 %nc, i64 %a_tasks"
 )
 _TILE = (
     "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_line, i64 %a_rs, i64 %a_cs, "
-    "ptr %b, i64 %b_line, i64 %b_rs, i64 %b_packed, ptr %c, i64 %c_rs, i64 %c_cs, i64 %add, "
+    "ptr %b, i64 %b_line, i64 %b_rs, i64 %packed, ptr %c, i64 %c_rs, i64 %c_cs, i64 %add, "
     "i64 %mc, i64 %nc, i64 %row_tasks, i64 %row0, i64 %col0, "
     "ptr %epilogue, ptr %context, i64 %swapped"
 )
@@ -114,6 +114,7 @@ def _emit_step(f: Emitter, name: str, plan: _Plan, ic: str, jc: str, pc: str) ->
     tiling, item = f.tiling, f.tiling.item
     m, n = f.rest("%m", ic, tiling.most_rows), f.rest("%n", jc, tiling.most_cols)
     k = f.rest("%k", pc, plan.depth)
+    padded = f.round_up(k, tiling.unroll)
     mc, nc = _emit_grid(f, m, n, plan.work)
     row_tasks, col_tasks = f.parts(m, mc), f.parts(n, nc)
     a = f.at(f.at("%a", ic, "%a_rs"), pc, "%a_cs")
@@ -122,12 +123,16 @@ def _emit_step(f: Emitter, name: str, plan: _Plan, ic: str, jc: str, pc: str) ->
     b_tasks = f.select(plan.b_in_place, "i64", 0, col_tasks)
     fields = (
         f"i64 {m}, i64 {n}, i64 {k}, ptr {a}, i64 %a_rs, i64 %a_cs, ptr {b}, i64 %b_rs, "
-        f"i64 %b_cs, ptr {plan.a_packed}, ptr {plan.b_packed}, i64 {mc}, i64 {nc}, i64 {a_tasks}"
+        f"i64 %b_cs, ptr {plan.a_packed}, ptr {plan.b_packed}, "
+        f"i64 {padded}, i64 {mc}, i64 {nc}, i64 {a_tasks}"
     )
     tasks = f.emit(f"add i64 {a_tasks}, {b_tasks}")
     large = f.emit(f"icmp ugt i64 {plan.work}, {1 << _TASK_BITS}")
     emit_run(f, f"{name}.pack_task", plan.pack_record, fields, tasks, large)
-    packed_line = f.emit(f"mul i64 {k}, {item}")
+    packed_line = f.emit(f"mul i64 {padded}, {item}")
+    both_packed = f.emit(f"xor i1 {f.either(plan.a_in_place, plan.b_in_place)}, true")
+    depth = f.select(both_packed, "i64", padded, k)
+    packed = f.select(both_packed, "i64", 2, 1)
     last = f.emit(f"icmp sge i64 {f.emit(f'add i64 {pc}, {k}')}, %k")
     a_fields = [
         f"{type_} {f.select(plan.a_in_place, type_, there, packed)}"
@@ -144,7 +149,7 @@ def _emit_step(f: Emitter, name: str, plan: _Plan, ic: str, jc: str, pc: str) ->
             ("ptr", b, plan.b_packed),
             ("i64", str(item), packed_line),
             ("i64", "%b_rs", "0"),
-            ("i64", "0", "1"),
+            ("i64", "0", packed),
         )
     ]
     c = f.at(f.at("%c", ic, "%c_rs"), jc, "%c_cs")
@@ -152,7 +157,7 @@ def _emit_step(f: Emitter, name: str, plan: _Plan, ic: str, jc: str, pc: str) ->
     epilogue = f.select(last, "ptr", "%epilogue", "null")
     fields = ", ".join(
         [
-            f"i64 {m}, i64 {n}, i64 {k}",
+            f"i64 {m}, i64 {n}, i64 {depth}",
             *a_fields,
             *b_fields,
             f"ptr {c}, i64 %c_rs, i64 %c_cs, i64 {add}, i64 {mc}, i64 {nc}, i64 {row_tasks}",
@@ -187,18 +192,20 @@ def _emit_pack_task(module: Module, name: str, tiling: Tiling) -> None:
     f.branch_if(f.emit(f"icmp slt i64 %chunk, {u['a_tasks']}"), of_a, of_b)
     f.block(of_a)
     i = f.product("%chunk", u["mc"])
-    to = f.item_at(u["to_a"], f.product(i, u["k"]))
+    to = f.item_at(u["to_a"], f.product(i, u["padded"]))
     f.do(
         f"call void @{name}.pack_a(ptr {to}, ptr {f.at(u['a'], i, u['a_rs'])}, "
-        f"i64 {f.rest(u['m'], i, u['mc'])}, i64 {u['k']}, i64 {u['a_rs']}, i64 {u['a_cs']})"
+        f"i64 {f.rest(u['m'], i, u['mc'])}, i64 {u['k']}, i64 {u['padded']}, "
+        f"i64 {u['a_rs']}, i64 {u['a_cs']})"
     )
     f.do("ret void")
     f.block(of_b)
     j = f.product(f.emit(f"sub i64 %chunk, {u['a_tasks']}"), u["nc"])
-    to = f.item_at(u["to_b"], f.product(j, u["k"]))
+    to = f.item_at(u["to_b"], f.product(j, u["padded"]))
     f.do(
         f"call void @{name}.pack_b(ptr {to}, ptr {f.at(u['b'], j, u['b_cs'])}, "
-        f"i64 {f.rest(u['n'], j, u['nc'])}, i64 {u['k']}, i64 {u['b_cs']}, i64 {u['b_rs']})"
+        f"i64 {f.rest(u['n'], j, u['nc'])}, i64 {u['k']}, i64 {u['padded']}, "
+        f"i64 {u['b_cs']}, i64 {u['b_rs']})"
     )
     f.do("ret void")
 
@@ -213,11 +220,11 @@ def _emit_tile_task(module: Module, name: str, tiling: Tiling) -> None:
     a, b = f.at(u["a"], i, u["a_line"]), f.at(u["b"], j, u["b_line"])
     c = f.at(f.at(u["c"], i, u["c_rs"]), j, u["c_cs"])
     a_panel = f.product(u["a_line"], tiling.rows)
-    packed = f.emit(f"icmp ne i64 {u['b_packed']}, 0")
     add = f.emit(f"icmp ne i64 {u['add']}, 0")
     f.do(
         f"call void @{name}.sweep(i64 {m}, i64 {n}, i64 {u['k']}, ptr {a}, i64 {u['a_rs']}, "
-        f"i64 {u['a_cs']}, i64 {a_panel}, ptr {b}, i64 {u['b_rs']}, i1 {packed}, "
+        f"i64 {u['a_cs']}, i64 {a_panel}, ptr {b}, i64 {u['b_rs']}, "
+        f"i64 {u['b_line']}, i64 {u['packed']}, "
         f"ptr {c}, i64 {u['c_rs']}, i64 {u['c_cs']}, i1 {add})"
     )
     row, col = f.emit(f"add i64 {u['row0']}, {i}"), f.emit(f"add i64 {u['col0']}, {j}")

@@ -1,10 +1,13 @@
 """The micro-kernels: register tiles of C, swept over panels."""
 
+from collections.abc import Callable
+
 from jitgraph.codegen.llvm import Module
 from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling, every
 
 #: Steps along k that the micro-kernel prefetches ahead.
 _PREFETCH_STEPS = 8
+_LINE = 64
 
 _PANEL = (
     "i64 %n, i64 %m, i64 %k, ptr noalias readonly %a, i64 %a_rs, i64 %a_cs, i64 %a_panel, "
@@ -13,7 +16,7 @@ _PANEL = (
 #: What `emit_sweep`'s function takes.
 SWEEP = (
     "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, i64 %a_panel, "
-    "ptr %b, i64 %b_rs, i1 %b_packed, ptr %c, i64 %c_rs, i64 %c_cs, i1 %add"
+    "ptr %b, i64 %b_rs, i64 %b_step, i64 %packed, ptr %c, i64 %c_rs, i64 %c_cs, i1 %add"
 )
 
 
@@ -26,21 +29,14 @@ def emit_panel(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
     """
     f = Emitter(module, f"{name}.panel{vectors}", _PANEL, tiling)
     mask = f.mask(f.emit(f"sub i64 %n, {(vectors - 1) * tiling.lanes}"))
-    whole = f.emit(f"and i64 %m, {-tiling.rows}")
-    c_panel = f.emit(f"mul i64 %c_rs, {tiling.rows}")
-    pointers = [("ptr", "%a"), ("ptr", "%c")]
-    with f.loop(0, whole, tiling.rows, "row", accumulators=pointers, properties=ROLLED) as i:
-        a, c = i.carried
-        _emit_tile(f, a, c, tiling.rows, vectors, mask)
-        i.carry(f.offset(a, "%a_panel"), f.offset(c, c_panel))
-    a, c = i.results
+    a, c = _emit_whole_tiles(f, vectors, mask, _emit_sums)
     rows = tiling.rows // 2
     while rows:
         some = f.emit(f"icmp ne i64 {f.emit(f'and i64 %m, {rows}')}, 0")
         step, done, before = f.label("rows"), f.label("done"), f.current
         f.branch_if(some, step, done)
         f.block(step)
-        _emit_tile(f, a, c, rows, vectors, mask)
+        _emit_tile(f, c, mask, _emit_sums(f, a, rows, vectors, mask))
         after = f.at(a, str(rows), "%a_rs"), f.at(c, str(rows), "%c_rs")
         last = f.current
         f.block(done)
@@ -52,16 +48,48 @@ def emit_panel(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
     f.do("ret void")
 
 
-def _emit_tile(f: Emitter, a: str, c: str, rows: int, vectors: int, mask: str) -> None:
-    """One register tile: prefetch C, sum over k, store."""
-    lanes = f.tiling.lanes
+def emit_packed_panel(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
+    """The same for packed A and B, whose strides are constants, and a k that is a multiple of
+    `tiling.unroll`. Rows that do not fill a panel are left to the other kernel."""
+    f = Emitter(module, f"{name}.packed{vectors}", _PANEL, tiling)
+    mask = f.mask(f.emit(f"sub i64 %n, {(vectors - 1) * tiling.lanes}"))
+    a, c = _emit_whole_tiles(f, vectors, mask, _emit_packed_sums)
+    rest = f.emit(f"and i64 %m, {tiling.rows - 1}")
+    with f.if_then(f.emit(f"icmp ne i64 {rest}, 0")):
+        f.do(
+            f"call void @{name}.panel{vectors}(i64 %n, i64 {rest}, i64 %k, ptr {a}, i64 %a_rs, "
+            f"i64 %a_cs, i64 %a_panel, ptr %b, i64 %b_rs, ptr {c}, i64 %c_rs, i1 %add)"
+        )
+    f.do("ret void")
+
+
+_Sums = Callable[[Emitter, str, int, int, str], list[list[str]]]
+
+
+def _emit_whole_tiles(f: Emitter, vectors: int, mask: str, sums: _Sums) -> tuple[str, str]:
+    """The panels of A that are full; returns where the rest of A and C are."""
+    rows = f.tiling.rows
+    whole = f.emit(f"and i64 %m, {-rows}")
+    c_panel = f.emit(f"mul i64 %c_rs, {rows}")
+    pointers = [("ptr", "%a"), ("ptr", "%c")]
+    with f.loop(0, whole, rows, "row", accumulators=pointers, properties=ROLLED) as i:
+        a, c = i.carried
+        if sums is _emit_packed_sums:
+            for row in every(f, c, "%c_rs", rows):
+                for v in range(vectors):
+                    f.prefetch(f.item_at(row, v * f.tiling.lanes))
+        _emit_tile(f, c, mask, sums(f, a, rows, vectors, mask))
+        i.carry(f.offset(a, "%a_panel"), f.offset(c, c_panel))
+    a, c = i.results
+    return a, c
+
+
+def _emit_tile(f: Emitter, c: str, mask: str, sums: list[list[str]]) -> None:
+    """Store one register tile, or add it to C."""
     places = [
-        [f.item_at(row, v * lanes) for v in range(vectors)] for row in every(f, c, "%c_rs", rows)
+        [f.item_at(row, v * f.tiling.lanes) for v in range(len(sums[0]))]
+        for row in every(f, c, "%c_rs", len(sums))
     ]
-    for row in places:
-        for place in row:
-            f.prefetch(place)
-    sums = _emit_sums(f, a, rows, vectors, mask)
     add, store, before = f.label("add"), f.label("store"), f.current
     f.branch_if("%add", add, store)
     f.block(add)
@@ -90,18 +118,14 @@ def _emit_sums(f: Emitter, a: str, rows: int, vectors: int, mask: str) -> list[l
     """
     tiling, vector = f.tiling, f.vector
     starts = every(f, a, "%a_rs", rows)
-    a_ahead = f.at(a, str(_PREFETCH_STEPS), "%a_cs")
-    b_ahead = f.emit(f"mul i64 %b_rs, {_PREFETCH_STEPS}")
     carried = [("i64", "0"), ("ptr", "%b")] + [(vector, "zeroinitializer")] * (rows * vectors)
     with f.loop(0, "%k", 1, "k", accumulators=carried, properties=ROLLED) as k:
         offset, b, *sums = k.carried
-        f.prefetch(f.offset(a_ahead, offset))
         b_row = []
         for v in range(vectors):
             p = f.item_at(b, v * tiling.lanes)
             partial = tiling.masked and v == vectors - 1
             b_row.append(f.masked_load(p, mask) if partial else f.load(vector, p))
-            f.prefetch(f.offset(p, b_ahead))
         following = []
         for r, start in enumerate(starts):
             x = f.splat(vector, f.load(tiling.type_, f.offset(start, offset)))
@@ -109,21 +133,51 @@ def _emit_sums(f: Emitter, a: str, rows: int, vectors: int, mask: str) -> list[l
                 following.append(f.fma(vector, x, b_row[v], sums[r * vectors + v]))
         offset_next = f.emit(f"add i64 {offset}, %a_cs")
         k.carry(offset_next, f.offset(b, "%b_rs"), *following)
-    sums = k.results[2:]
-    return [sums[r * vectors : (r + 1) * vectors] for r in range(rows)]
+    return _by_rows(k.results[2:], vectors)
+
+
+def _emit_packed_sums(f: Emitter, a: str, rows: int, vectors: int, _: str) -> list[list[str]]:
+    """The same from packed panels: every address is a constant away from two pointers, since
+    additions of addresses would compete with multiplications."""
+    tiling, vector = f.tiling, f.vector
+    a_step, b_step = rows * tiling.item, vectors * tiling.lanes * tiling.item
+    carried = [("ptr", a), ("ptr", "%b")] + [(vector, "zeroinitializer")] * (rows * vectors)
+    with f.loop(0, "%k", tiling.unroll, "k", accumulators=carried, properties=ROLLED) as k:
+        a_next, b_next, *sums = k.carried
+        for line in range(0, tiling.unroll * a_step, _LINE):
+            f.prefetch(f.offset(a_next, line + _PREFETCH_STEPS * a_step))
+        for u in range(tiling.unroll):
+            b_row = [
+                f.load(vector, f.offset(b_next, u * b_step + v * tiling.lanes * tiling.item))
+                for v in range(vectors)
+            ]
+            for r in range(rows):
+                place = f.offset(a_next, u * a_step + r * tiling.item)
+                x = f.splat(vector, f.load(tiling.type_, place))
+                for v in range(vectors):
+                    i = r * vectors + v
+                    sums[i] = f.fma(vector, x, b_row[v], sums[i])
+        a_next = f.offset(a_next, tiling.unroll * a_step)
+        k.carry(a_next, f.offset(b_next, tiling.unroll * b_step), *sums)
+    return _by_rows(k.results[2:], vectors)
+
+
+def _by_rows(values: list[str], vectors: int) -> list[list[str]]:
+    return [values[i : i + vectors] for i in range(0, len(values), vectors)]
 
 
 def emit_sweep(module: Module, name: str, tiling: Tiling) -> None:
     """All panels of B times the rows of A.
 
-    B is packed, panel after panel, or lies in contiguous rows; partial vectors of such rows
-    need `tiling.masked`. A panel has `vectors` vectors, but four are two and two.
+    `packed` is 0 where B lies in contiguous rows (partial vectors of such rows need
+    `tiling.masked`), 1 where B is packed, panel after panel, 2 where A is, too. Columns of B are
+    `b_step` bytes apart in memory. A panel has `vectors` vectors, but four are two and two.
     """
     f = Emitter(module, f"{name}.sweep", SWEEP, tiling)
     item = tiling.item
     tile = f.emit(f"alloca [{tiling.rows * tiling.cols} x {tiling.type_}], align 64")
-    packed_step = f.emit(f"mul i64 %k, {item}")
-    b_step = f.select("%b_packed", "i64", packed_step, item)
+    b_packed = f.emit("icmp ne i64 %packed, 0")
+    both_packed = f.emit("icmp eq i64 %packed, 2")
     contiguous = f.is_item("%c_cs")
     head, body, end = f.label("head"), f.label("panel"), f.label("end")
     before = f.current
@@ -134,15 +188,19 @@ def emit_sweep(module: Module, name: str, tiling: Tiling) -> None:
     f.block(body)
     width = emit_width(f, f.emit(f"sub i64 %n, {j}"))
     n = f.rest("%n", j, width)
-    b = f.at("%b", j, b_step)
-    b_rs = f.select("%b_packed", "i64", f.emit(f"mul i64 {width}, {item}"), "%b_rs")
+    b = f.at("%b", j, "%b_step")
+    b_rs = f.select(b_packed, "i64", f.emit(f"mul i64 {width}, {item}"), "%b_rs")
     c = f.at("%c", j, "%c_cs")
     straight, scatter = f.label("straight"), f.label("scatter")
     f.branch_if(contiguous, straight, scatter)
     f.block(straight)
     common = "i64 %k, ptr {}, i64 %a_rs, i64 %a_cs, i64 %a_panel, " + f"ptr {b}, i64 {b_rs}"
     _emit_panel_call(
-        f, name, width, f"i64 {n}, i64 %m, {common.format('%a')}, ptr {c}, i64 %c_rs, i1 %add"
+        f,
+        name,
+        width,
+        both_packed,
+        f"i64 {n}, i64 %m, {common.format('%a')}, ptr {c}, i64 %c_rs, i1 %add",
     )
     f.branch(next_block)
     f.block(scatter)
@@ -150,7 +208,7 @@ def emit_sweep(module: Module, name: str, tiling: Tiling) -> None:
     with f.loop(0, "%m", tiling.rows, "row", accumulators=starts, properties=ROLLED) as i:
         rows = f.rest("%m", i, tiling.rows)
         _emit_panel_call(
-            f, name, width,
+            f, name, width, both_packed,
             f"i64 {n}, i64 {rows}, {common.format(i.carried[0])}, "
             f"ptr {tile}, i64 {tiling.cols * item}, i1 false",
         )  # fmt: skip
@@ -175,18 +233,23 @@ def emit_width(f: Emitter, left: str) -> str:
     return f.select(f.either(too_many, too_few), "i64", width, fewer)
 
 
-def _emit_panel_call(f: Emitter, name: str, width: str, arguments: str) -> None:
+def _emit_panel_call(f: Emitter, name: str, width: str, both_packed: str, arguments: str) -> None:
     """Call the micro-kernel of `width` columns."""
     swept = f.label("swept")
-    for vectors in range(f.tiling.vectors, 1, -1):
-        this, narrower = f.label("this"), f.label("narrower")
-        fits = f.emit(f"icmp eq i64 {width}, {vectors * f.tiling.lanes}")
-        f.branch_if(fits, this, narrower)
-        f.block(this)
-        f.do(f"call void @{name}.panel{vectors}({arguments})")
+    packed, strided = f.label("packed"), f.label("strided")
+    f.branch_if(both_packed, packed, strided)
+    for label, kind in ((packed, "packed"), (strided, "panel")):
+        f.block(label)
+        for vectors in range(f.tiling.vectors, 1, -1):
+            this, narrower = f.label("this"), f.label("narrower")
+            fits = f.emit(f"icmp eq i64 {width}, {vectors * f.tiling.lanes}")
+            f.branch_if(fits, this, narrower)
+            f.block(this)
+            f.do(f"call void @{name}.{kind}{vectors}({arguments})")
+            f.branch(swept)
+            f.block(narrower)
+        f.do(f"call void @{name}.{kind}1({arguments})")
         f.branch(swept)
-        f.block(narrower)
-    f.do(f"call void @{name}.panel1({arguments})")
     f.block(swept)
 
 

@@ -13,10 +13,13 @@ def emit_pack(module: Module, name: str, tiling: Tiling) -> None:
 
     A line is a row of A or a column of B, `stride` bytes from the next; its elements are
     `depth_stride` apart. Panels of A have `tiling.rows` lines, panels of B what `emit_width`
-    says; where the last has fewer, it is filled with copies of its last line.
+    says; where the last has fewer, it is filled with copies of its last line. Elements from
+    `depth` to `padded` are zero.
     """
     _emit_pack_panel(module, name, tiling)
-    parameters = "ptr %to, ptr %from, i64 %count, i64 %depth, i64 %stride, i64 %depth_stride"
+    parameters = (
+        "ptr %to, ptr %from, i64 %count, i64 %depth, i64 %padded, i64 %stride, i64 %depth_stride"
+    )
     for operand in ("a", "b"):
         f = Emitter(module, f"{name}.pack_{operand}", parameters, tiling)
         head, body, end = f.label("head"), f.label("panel"), f.label("end")
@@ -27,11 +30,11 @@ def emit_pack(module: Module, name: str, tiling: Tiling) -> None:
         f.block(body)
         left = f.emit(f"sub i64 %count, {j}")
         width = str(tiling.rows) if operand == "a" else emit_width(f, left)
-        to = f.item_at("%to", f.emit(f"mul i64 {j}, %depth"))
+        to = f.item_at("%to", f.emit(f"mul i64 {j}, %padded"))
         f.do(
             f"call void @{name}.pack(ptr {to}, ptr {f.at('%from', j, '%stride')}, "
-            f"i64 {f.minimum(left, width)}, i64 %depth, i64 %stride, i64 %depth_stride, "
-            f"i64 {width})"
+            f"i64 {f.minimum(left, width)}, i64 %depth, i64 %padded, "
+            f"i64 %stride, i64 %depth_stride, i64 {width})"
         )
         f.do(f"{j_next} = add i64 {j}, {width}")
         f.branch(head)
@@ -44,8 +47,8 @@ def _emit_pack_panel(module: Module, name: str, tiling: Tiling) -> None:
     transposed by squares, others and the rests are moved one by one."""
     chunk, item = tiling.chunk, tiling.item
     parameters = (
-        "ptr noalias %to, ptr noalias readonly %from, i64 %count, i64 %depth, i64 %stride, "
-        "i64 %depth_stride, i64 %width"
+        "ptr noalias %to, ptr noalias readonly %from, i64 %count, i64 %depth, "
+        "i64 %padded, i64 %stride, i64 %depth_stride, i64 %width"
     )
     f = Emitter(module, f"{name}.pack", parameters, tiling)
     to_step = f.emit(f"mul i64 %width, {item}")
@@ -67,6 +70,10 @@ def _emit_pack_panel(module: Module, name: str, tiling: Tiling) -> None:
             for q, line in enumerate(lines):
                 value = f.load(tiling.type_, f.offset(line, moved))
                 f.store(tiling.type_, value, f.item_at(to_row, q))
+    with f.loop("%depth", "%padded", 1, "k", properties=ROLLED) as k:
+        to_row = f.at("%to", k, to_step)
+        with f.loop(0, "%width", chunk, "line", properties=ROLLED) as j:
+            f.store(f"<{chunk} x {tiling.type_}>", "zeroinitializer", f.item_at(to_row, j))
     f.do("ret void")
 
 

@@ -21,7 +21,7 @@ from types import MappingProxyType
 
 from jitgraph.codegen.llvm import Compiled, Module, compile_ir
 from jitgraph.codegen.matmul.blocks import emit_b_in_place, emit_b_readable, emit_blocks
-from jitgraph.codegen.matmul.kernel import emit_panel, emit_sweep
+from jitgraph.codegen.matmul.kernel import emit_packed_panel, emit_panel, emit_sweep
 from jitgraph.codegen.matmul.memory import emit_memory
 from jitgraph.codegen.matmul.packing import emit_pack
 from jitgraph.codegen.matmul.parallel import (
@@ -82,6 +82,7 @@ def emit_matmul(module: Module, dtype: str, target: Target) -> str:
     tiling = Tiling.of(dtype, target)
     for vectors in range(1, tiling.vectors + 1):
         emit_panel(module, name, tiling, vectors)
+        emit_packed_panel(module, name, tiling, vectors)
     emit_sweep(module, name, tiling)
     emit_pack(module, name, tiling)
     emit_memory(module, tiling)
@@ -139,10 +140,11 @@ def _emit_small(module: Module, name: str, tiling: Tiling) -> None:
     a_panel = f.product("%a_rs", tiling.rows)
     sweep = (
         f"call void @{name}.sweep(i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
-        f"i64 {a_panel}, ptr {{}}, i64 %b_rs, i1 {{}}, ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
+        f"i64 {a_panel}, ptr %b, i64 %b_rs, i64 {item}, i64 0, "
+        "ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
     )
     with f.if_then(emit_b_readable(f)):
-        f.do(sweep.format("%b", "false"))
+        f.do(sweep)
         f.do("ret i1 true")
     size = f.product(f.round_up("%n", tiling.lanes), "%k", item)
     with f.if_then(f.emit(f"icmp ugt i64 {size}, {_STACK}")):
@@ -152,10 +154,14 @@ def _emit_small(module: Module, name: str, tiling: Tiling) -> None:
     f = Emitter(module, f"{name}.small_packed", PRODUCT, tiling)
     stack = f.emit(f"alloca [{_STACK} x i8], align 64")
     a_panel = f.product("%a_rs", tiling.rows)
-    f.do(f"call void @{name}.pack_b(ptr {stack}, ptr %b, i64 %n, i64 %k, i64 %b_cs, i64 %b_rs)")
+    f.do(
+        f"call void @{name}.pack_b(ptr {stack}, ptr %b, i64 %n, i64 %k, i64 %k, "
+        f"i64 %b_cs, i64 %b_rs)"
+    )
     f.do(
         f"call void @{name}.sweep(i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
-        f"i64 {a_panel}, ptr {stack}, i64 0, i1 true, ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
+        f"i64 {a_panel}, ptr {stack}, i64 0, i64 {f.product('%k', item)}, i64 1, "
+        "ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
     )
     f.do("ret void")
 

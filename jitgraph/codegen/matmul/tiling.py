@@ -42,6 +42,7 @@ class Tiling:
     rows: int  # register tile: rows ...
     vectors: int  # ... by so many vectors
     masked: bool  # loads of part of a vector cost what whole ones do
+    unroll: int  # steps along k that the micro-kernel does at once on packed operands
     kc: int  # steps along k whose operands are packed at once
     mc: int  # rows and ...
     nc: int  # ... columns of C that are one task
@@ -49,16 +50,17 @@ class Tiling:
     @staticmethod
     def of(dtype: str, target: Target) -> "Tiling":
         """32 registers hold 8 x 3 accumulators, a row of B and a broadcast; 16 hold 4 x 3, as
-        exactly. A panel of B fills the L1 cache; an eighth of the L2 cache holds the rows of A
-        of one task, three eighths its columns of B."""
+        exactly. A panel of B fills half the L1 cache; an eighth of the L2 cache holds the rows
+        of A of one task, three eighths its columns of B."""
         type_, item = TYPES[dtype]
         lanes = target.vector_bytes // item
         rows, vectors = (8, 3) if target.vector_registers >= 32 else (4, 3)
         cols = lanes * vectors
-        kc = max(16, target.l1_bytes // (cols * item) // 8 * 8)
+        kc = max(16, target.l1_bytes // 2 // (cols * item) // 8 * 8)
         mc = max(rows, target.l2_bytes // 8 // (kc * item) // rows * rows)
         nc = max(1, target.l2_bytes * 3 // 8 // (kc * cols * item)) * cols
-        return Tiling(type_, item, lanes, rows, vectors, target.vector_bytes == 64, kc, mc, nc)
+        masked = target.vector_bytes == 64
+        return Tiling(type_, item, lanes, rows, vectors, masked, 4, kc, mc, nc)
 
     @property
     def cols(self) -> int:
