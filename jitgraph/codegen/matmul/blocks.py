@@ -55,7 +55,7 @@ def emit_blocks(module: Module, name: str, tiling: Tiling) -> None:
     _emit_tile_task(module, name, tiling)
     f = Emitter(module, f"{name}.blocks", f"{PRODUCT}, {EPILOGUE}", tiling)
     blocks = f.maximum(f.parts("%k", tiling.kc), 1)  # of equal depth
-    a_in_place = f.emit(f"icmp sle i64 %n, {DIRECT_USES * tiling.cols}")
+    a_in_place = emit_a_in_place(f)
     b_in_place = emit_b_in_place(f)
     in_place = f.both(a_in_place, b_in_place)
     pack_record, tile_record = emit_record(f, _PACK), emit_record(f, _TILE)
@@ -91,6 +91,11 @@ def emit_blocks(module: Module, name: str, tiling: Tiling) -> None:
     with f.if_then(f.emit(f"icmp ne ptr {memory}, null")):
         f.do(f"call void {RELEASE}(ptr {memory})")
     f.do("ret void")
+
+
+def emit_a_in_place(f: Emitter) -> str:
+    """Whether A is read where it lies, for a product of some size."""
+    return f.emit(f"icmp sle i64 %n, {DIRECT_USES * f.tiling.cols}")
 
 
 def emit_b_in_place(f: Emitter) -> str:

@@ -8,7 +8,9 @@ from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling
 
 #: Blocks kept for later calls; what more threads borrow at once is freed.
 _KEPT = 8
-_ALIGN = 64
+_ALIGN = 2 << 20
+#: Advice to Linux: fewer pages, so that addresses are found in the processor's own tables.
+_HUGE_PAGES = 14
 
 ACQUIRE, RELEASE = "@scratch.acquire", "@scratch.release"
 
@@ -24,7 +26,13 @@ def emit_memory(module: Module, tiling: Tiling) -> None:
         found = f.emit(f"atomicrmw xchg ptr {slot}, ptr null acquire")
         with f.if_then(f.emit(f"icmp ne ptr {found}, null")):
             f.do(f"ret ptr {found}")
-    f.do(f"ret ptr {f.emit(f'call ptr @malloc(i64 {tiling.scratch_bytes + _ALIGN})')}")
+    made = f.emit(f"call ptr @malloc(i64 {tiling.scratch_bytes + _ALIGN})")
+    if "linux" in module.target.triple:
+        module.declare("declare i32 @madvise(ptr, i64, i32)")
+        with f.if_then(f.emit(f"icmp ne ptr {made}, null")):
+            inside = emit_aligned(f, made)
+            f.do(f"call i32 @madvise(ptr {inside}, i64 {tiling.scratch_bytes}, i32 {_HUGE_PAGES})")
+    f.do(f"ret ptr {made}")
     f = Emitter(module, RELEASE[1:], "ptr %memory", tiling)
     with f.loop(0, _KEPT, 1, "slot", properties=ROLLED) as i:
         slot = f.at("@scratch.kept", i, 8)

@@ -6,6 +6,11 @@ from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling, every
 
 #: Rows ahead of a copy that are prefetched: hardware does not follow them into other pages.
 _PREFETCH_ROWS = 8
+#: Bytes ahead on a line that is transposed.
+_PREFETCH_BYTES = 512
+#: Steps along the depth that all panels are packed for before the next ones: rows lie in
+#: different pages, and more than so many would be forgotten from panel to panel.
+_STEPS = 64
 
 
 def emit_pack(module: Module, name: str, tiling: Tiling) -> None:
@@ -22,24 +27,36 @@ def emit_pack(module: Module, name: str, tiling: Tiling) -> None:
     )
     for operand in ("a", "b"):
         f = Emitter(module, f"{name}.pack_{operand}", parameters, tiling)
-        head, body, end = f.label("head"), f.label("panel"), f.label("end")
-        before, j_next = f.current, f.fresh("j")
-        f.block(head)
-        j = f.phi("i64", [("0", before), (j_next, body)])
-        f.branch_if(f.emit(f"icmp slt i64 {j}, %count"), body, end)
-        f.block(body)
-        left = f.emit(f"sub i64 %count, {j}")
-        width = str(tiling.rows) if operand == "a" else emit_width(f, left)
-        to = f.item_at("%to", f.emit(f"mul i64 {j}, %padded"))
-        f.do(
-            f"call void @{name}.pack(ptr {to}, ptr {f.at('%from', j, '%stride')}, "
-            f"i64 {f.minimum(left, width)}, i64 %depth, i64 %padded, "
-            f"i64 %stride, i64 %depth_stride, i64 {width})"
-        )
-        f.do(f"{j_next} = add i64 {j}, {width}")
-        f.branch(head)
-        f.block(end)
+        with f.loop(0, "%padded", _STEPS, "k", properties=ROLLED) as k:
+            depth = f.maximum(f.rest("%depth", k, _STEPS), 0)
+            padded = f.rest("%padded", k, _STEPS)
+            source = f.at("%from", k, "%depth_stride")
+            _emit_panels(f, f"{name}.pack", operand, source, depth, padded, k.index)
         f.do("ret void")
+
+
+def _emit_panels(
+    f: Emitter, pack: str, operand: str, source: str, depth: str, padded: str, k: str
+) -> None:
+    """Some steps of all panels."""
+    head, body, end = f.label("head"), f.label("panel"), f.label("end")
+    before, j_next = f.current, f.fresh("j")
+    f.block(head)
+    j = f.phi("i64", [("0", before), (j_next, body)])
+    f.branch_if(f.emit(f"icmp slt i64 {j}, %count"), body, end)
+    f.block(body)
+    left = f.emit(f"sub i64 %count, {j}")
+    width = str(f.tiling.rows) if operand == "a" else emit_width(f, left)
+    panel = f.item_at("%to", f.emit(f"mul i64 {j}, %padded"))
+    to = f.item_at(panel, f.product(k, width))
+    f.do(
+        f"call void @{pack}(ptr {to}, ptr {f.at(source, j, '%stride')}, "
+        f"i64 {f.minimum(left, width)}, i64 {depth}, i64 {padded}, "
+        f"i64 %stride, i64 %depth_stride, i64 {width})"
+    )
+    f.do(f"{j_next} = add i64 {j}, {width}")
+    f.branch(head)
+    f.block(end)
 
 
 def _emit_pack_panel(module: Module, name: str, tiling: Tiling) -> None:
@@ -98,7 +115,10 @@ def _emit_squares(f: Emitter, lines: list[str], to: str, to_step: str, squares: 
     vector = f"<{chunk} x {f.tiling.type_}>"
     to_square = f.emit(f"mul i64 {to_step}, {chunk}")
     with f.loop(0, squares, chunk, "k", accumulators=[("ptr", to)], properties=ROLLED) as k:
-        square = [f.load(vector, f.item_at(line, k)) for line in lines]
+        places = [f.item_at(line, k) for line in lines]
+        for place in places:
+            f.prefetch(f.offset(place, _PREFETCH_BYTES))
+        square = [f.load(vector, place) for place in places]
         rows = every(f, k.carried[0], to_step, chunk)
         for value, p in zip(_emit_transpose(f, vector, square), rows, strict=True):
             f.store(vector, value, p)

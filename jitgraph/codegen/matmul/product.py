@@ -20,7 +20,12 @@ from functools import cache
 from types import MappingProxyType
 
 from jitgraph.codegen.llvm import Compiled, Module, compile_ir
-from jitgraph.codegen.matmul.blocks import emit_b_in_place, emit_b_readable, emit_blocks
+from jitgraph.codegen.matmul.blocks import (
+    emit_a_in_place,
+    emit_b_in_place,
+    emit_b_readable,
+    emit_blocks,
+)
 from jitgraph.codegen.matmul.kernel import emit_packed_panel, emit_panel, emit_sweep
 from jitgraph.codegen.matmul.memory import emit_memory
 from jitgraph.codegen.matmul.packing import emit_pack
@@ -180,15 +185,17 @@ def _emit_vector(module: Module, name: str, tiling: Tiling) -> None:
 
 
 def _emit_cost(module: Module, name: str, tiling: Tiling) -> None:
-    """Rough cycles of the product in one orientation: tiles with their waste, packing B, and
-    storing to a C whose rows are not contiguous."""
+    """Rough cycles of the product in one orientation: tiles with their waste, packing, and
+    storing block by block to a C whose rows are not contiguous."""
     parameters = "i64 %m, i64 %n, i64 %k, i64 %b_cs, i64 %c_cs"
     f = Emitter(module, f"{name}.cost", parameters, tiling, returns="i64")
     tiles = f.product("%m", f.round_up("%n", tiling.lanes), "%k")
     tiles = f.emit(f"udiv i64 {tiles}, {2 * tiling.lanes}")
-    packing = f.emit(f"lshr i64 {f.product('%n', '%k')}, 1")
-    packing = f.select(emit_b_in_place(f), "i64", 0, packing)
-    storing = f.select(f.is_item("%c_cs"), "i64", 0, f.product("%m", "%n", 2))
+    a_packing = f.select(emit_a_in_place(f), "i64", 0, f.product("%m", "%k"))
+    b_packing = f.select(emit_b_in_place(f), "i64", 0, f.product("%n", "%k"))
+    packing = f.emit(f"lshr i64 {f.emit(f'add i64 {a_packing}, {b_packing}')}, 1")
+    scattered = f.product("%m", "%n", f.maximum(f.parts("%k", tiling.kc), 1), 3)
+    storing = f.select(f.is_item("%c_cs"), "i64", 0, scattered)
     total = f.emit(f"add i64 {tiles}, {packing}")
     f.do(f"ret i64 {f.emit(f'add i64 {total}, {storing}')}")
 

@@ -50,13 +50,13 @@ class Tiling:
     @staticmethod
     def of(dtype: str, target: Target) -> "Tiling":
         """32 registers hold 8 x 3 accumulators, a row of B and a broadcast; 16 hold 4 x 3, as
-        exactly. A panel of B fills half the L1 cache; an eighth of the L2 cache holds the rows
+        exactly. A panel of B fills the L1 cache; an eighth of the L2 cache holds the rows
         of A of one task, three eighths its columns of B."""
         type_, item = TYPES[dtype]
         lanes = target.vector_bytes // item
         rows, vectors = (8, 3) if target.vector_registers >= 32 else (4, 3)
         cols = lanes * vectors
-        kc = max(16, target.l1_bytes // 2 // (cols * item) // 8 * 8)
+        kc = max(16, target.l1_bytes // (cols * item) // 8 * 8)
         mc = max(rows, target.l2_bytes // 8 // (kc * item) // rows * rows)
         nc = max(1, target.l2_bytes * 3 // 8 // (kc * cols * item)) * cols
         masked = target.vector_bytes == 64
