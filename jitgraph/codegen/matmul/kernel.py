@@ -7,6 +7,8 @@ from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling, every
 
 #: Steps along k that the micro-kernel prefetches ahead.
 _PREFETCH_STEPS = 8
+#: The same for rows of B that are read in place, from other pages and perhaps from memory.
+_PREFETCH_ROWS = 16
 _LINE = 64
 
 _PANEL = (
@@ -118,6 +120,7 @@ def _emit_sums(f: Emitter, a: str, rows: int, vectors: int, mask: str) -> list[l
     """
     tiling, vector = f.tiling, f.vector
     starts = every(f, a, "%a_rs", rows)
+    ahead = f.emit(f"mul i64 %b_rs, {_PREFETCH_ROWS}")
     carried = [("i64", "0"), ("ptr", "%b")] + [(vector, "zeroinitializer")] * (rows * vectors)
     with f.loop(0, "%k", 1, "k", accumulators=carried, properties=ROLLED) as k:
         offset, b, *sums = k.carried
@@ -126,6 +129,7 @@ def _emit_sums(f: Emitter, a: str, rows: int, vectors: int, mask: str) -> list[l
             p = f.item_at(b, v * tiling.lanes)
             partial = tiling.masked and v == vectors - 1
             b_row.append(f.masked_load(p, mask) if partial else f.load(vector, p))
+            f.prefetch(f.offset(p, ahead))
         following = []
         for r, start in enumerate(starts):
             x = f.splat(vector, f.load(tiling.type_, f.offset(start, offset)))

@@ -47,6 +47,8 @@ from jitgraph.codegen.matmul.vectors import emit_vectors
 from jitgraph.codegen.pool import pool_library
 from jitgraph.codegen.target import Target
 
+#: Products of up to this many multiplications are not worth a choice.
+_LITTLE = 1 << 12
 #: Products of up to this many multiplications are swept without blocks.
 _SMALL = 1 << 18
 #: Bytes of the stack for packing a small B.
@@ -206,6 +208,19 @@ def _emit_one(module: Module, name: str, tiling: Tiling) -> None:
     one_col = f.emit("icmp eq i64 %n, 1")
     one_row = f.emit("icmp eq i64 %m, 1")
     vector, matrix, done = f.label("vector"), f.label("matrix"), f.label("done")
+    direct, other = f.label("direct"), f.label("other")
+    in_order = f.both(f.is_item("%c_cs"), emit_b_readable(f))
+    little = f.emit(f"icmp ule i64 {f.product('%m', '%n', '%k')}, {_LITTLE}")
+    f.branch_if(f.both(in_order, little), direct, other)
+    f.block(direct)
+    a_panel = f.product("%a_rs", tiling.rows)
+    f.do(
+        f"call void @{name}.sweep(i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
+        f"i64 {a_panel}, ptr %b, i64 %b_rs, i64 {tiling.item}, i64 0, "
+        "ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
+    )
+    f.branch(done)
+    f.block(other)
     f.branch_if(f.either(one_col, one_row), vector, matrix)
     f.block(vector)
     streamed = f.emit(f"call i1 @{name}.vector({_oriented(f, one_col)})")

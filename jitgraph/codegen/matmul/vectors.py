@@ -10,8 +10,10 @@ _TASK_ELEMENTS = 1 << 15
 _PARALLEL_ELEMENTS = 1 << 17
 #: Lines whose dot products are made at once, by so many vectors a step.
 _LINES, _WAYS = 4, 2
-#: Rows that are combined at once, and elements of the result that stay in the L1 cache.
-_ROWS, _STRIP = 8, 1024
+#: Rows that are combined at once, and bytes of the result that stay in the L1 cache.
+_ROWS, _STRIP = 8, 16384
+#: Columns of a task that combines: shorter pieces of rows are not streamed.
+_LEAST_COLUMNS = 2048
 
 #: y = x B, for a matrix B of k rows and n columns.
 _VECTOR = "i64 %n, i64 %k, ptr %x, i64 %x_step, ptr %b, i64 %b_rs, i64 %b_cs, ptr %y, i64 %y_step"
@@ -46,7 +48,7 @@ def emit_vectors(module: Module, name: str, tiling: Tiling) -> None:
     f.do("ret i1 true")
     f = Emitter(module, f"{name}.combine", _VECTOR, tiling)
     record = emit_record(f, _FIELDS)
-    _emit_shared_out(f, f"{name}.combine_task", record, "%x", 512, 8 * tiling.lanes)
+    _emit_shared_out(f, f"{name}.combine_task", record, "%x", _LEAST_COLUMNS, 8 * tiling.lanes)
     f.do("ret void")
 
 
@@ -135,13 +137,14 @@ def _emit_combine_task(module: Module, name: str, tiling: Tiling) -> None:
     """Rows of B, times elements of x, added up strip by strip."""
     f = Emitter(module, f"{name}.combine_task", TASK, tiling)
     u = unpacked(f, _FIELDS)
-    buffer = f.emit(f"alloca [{_STRIP} x {tiling.type_}], align 64")
+    buffer = f.emit(f"alloca [{_STRIP} x i8], align 64")
+    strip_columns = _STRIP // tiling.item
     start = f.product("%chunk", u["share"])
     n = f.rest(u["n"], start, u["share"])
     b, y = f.at(u["b"], start, tiling.item), f.at(u["y"], start, u["y_step"])
     contiguous = f.is_item(u["y_step"])
-    with f.loop(0, n, _STRIP, "strip", properties=ROLLED) as j:
-        width = f.rest(n, j, _STRIP)
+    with f.loop(0, n, strip_columns, "strip", properties=ROLLED) as j:
+        width = f.rest(n, j, strip_columns)
         place = f.at(y, j, u["y_step"])
         strip = f.select(contiguous, "ptr", place, buffer)
         _emit_combined(f, u, f.item_at(b, j), strip, width)
