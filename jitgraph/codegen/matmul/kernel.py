@@ -119,7 +119,7 @@ def _emit_sums(f: Emitter, a: str, rows: int, vectors: int, mask: str) -> list[l
     The row pointers stay put and share one running offset, which x86 addresses for free.
     """
     tiling, vector = f.tiling, f.vector
-    starts = every(f, a, "%a_rs", rows)
+    starts = [f.opaque(start) for start in every(f, a, "%a_rs", rows)]
     ahead = f.emit(f"mul i64 %b_rs, {_PREFETCH_ROWS}")
     carried = [("i64", "0"), ("ptr", "%b")] + [(vector, "zeroinitializer")] * (rows * vectors)
     with f.loop(0, "%k", 1, "k", accumulators=carried, properties=ROLLED) as k:

@@ -204,6 +204,11 @@ class Emitter(FunctionBuilder):
         zero = f"{type_} -0.0"
         return self.emit(f"call reassoc {type_} {name}({zero}, {self.vector} {value})")
 
+    def opaque(self, pointer: str) -> str:
+        """The same pointer, of which LLVM does not know how it was computed: it would compute
+        it again in a loop, to save a register."""
+        return self.emit(f'call ptr asm "", "=r,0"(ptr {pointer})')
+
     def prefetch(self, address: str) -> None:
         self.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
         self.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
