@@ -8,9 +8,9 @@ from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling, every
 _PREFETCH_ROWS = 8
 #: Bytes ahead on a line that is transposed.
 _PREFETCH_BYTES = 512
-#: Steps along the depth that all panels are packed for before the next ones: rows lie in
-#: different pages, and more than so many would be forgotten from panel to panel.
-_STEPS = 64
+#: Rows that are copied into all panels before the next ones, as streams side by side: a panel
+#: alone would take short pieces of rows, each from another page.
+_STREAMS = 16
 
 
 def emit_pack(module: Module, name: str, tiling: Tiling) -> None:
@@ -27,9 +27,10 @@ def emit_pack(module: Module, name: str, tiling: Tiling) -> None:
     )
     for operand in ("a", "b"):
         f = Emitter(module, f"{name}.pack_{operand}", parameters, tiling)
-        with f.loop(0, "%padded", _STEPS, "k", properties=ROLLED) as k:
-            depth = f.maximum(f.rest("%depth", k, _STEPS), 0)
-            padded = f.rest("%padded", k, _STEPS)
+        steps = f.select(f.is_item("%stride"), "i64", _STREAMS, f.maximum("%padded", 1))
+        with f.loop(0, "%padded", steps, "k", properties=ROLLED) as k:
+            depth = f.maximum(f.rest("%depth", k, steps), 0)
+            padded = f.rest("%padded", k, steps)
             source = f.at("%from", k, "%depth_stride")
             _emit_panels(f, f"{name}.pack", operand, source, depth, padded, k.index)
         f.do("ret void")
