@@ -27,7 +27,8 @@ _TILE = (
     "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_line, i64 %a_rs, i64 %a_cs, "
     "ptr %b, i64 %b_line, i64 %b_rs, i64 %packed, ptr %c, i64 %c_rs, i64 %c_cs, i64 %add, "
     "i64 %mc, i64 %nc, i64 %row_tasks, i64 %row0, i64 %col0, "
-    "ptr %epilogue, ptr %context, i64 %swapped"
+    "ptr %epilogue, ptr %context, i64 %swapped, "
+    "ptr %unpacked, i64 %steps, i64 %padded, i64 %unpacked_rs, i64 %unpacked_cs"
 )
 
 
@@ -125,7 +126,11 @@ def _emit_step(f: Emitter, name: str, plan: _Plan, ic: str, jc: str, pc: str) ->
     a = f.at(f.at("%a", ic, "%a_rs"), pc, "%a_cs")
     b = f.at(f.at("%b", pc, "%b_rs"), jc, "%b_cs")
     a_tasks = f.select(plan.a_in_place, "i64", 0, row_tasks)
-    b_tasks = f.select(plan.b_in_place, "i64", 0, col_tasks)
+    # Columns of B that only one task multiplies are packed by it, and are in its cache then.
+    alone = f.emit(f"icmp eq i64 {row_tasks}, 1")
+    b_tasks = f.select(f.either(plan.b_in_place, alone), "i64", 0, col_tasks)
+    pack_late = f.both(alone, f.emit(f"xor i1 {plan.b_in_place}, true"))
+    unpacked_b = f.select(pack_late, "ptr", b, "null")
     fields = (
         f"i64 {m}, i64 {n}, i64 {k}, ptr {a}, i64 %a_rs, i64 %a_cs, ptr {b}, i64 %b_rs, "
         f"i64 %b_cs, ptr {plan.a_packed}, ptr {plan.b_packed}, "
@@ -167,6 +172,7 @@ def _emit_step(f: Emitter, name: str, plan: _Plan, ic: str, jc: str, pc: str) ->
             *b_fields,
             f"ptr {c}, i64 %c_rs, i64 %c_cs, i64 {add}, i64 {mc}, i64 {nc}, i64 {row_tasks}",
             f"i64 {ic}, i64 {jc}, ptr {epilogue}, ptr %context, i64 %swapped",
+            f"ptr {unpacked_b}, i64 {k}, i64 {padded}, i64 %b_rs, i64 %b_cs",
         ]
     )
     tasks = f.product(row_tasks, col_tasks)
@@ -224,6 +230,12 @@ def _emit_tile_task(module: Module, name: str, tiling: Tiling) -> None:
     m, n = f.rest(u["m"], i, u["mc"]), f.rest(u["n"], j, u["nc"])
     a, b = f.at(u["a"], i, u["a_line"]), f.at(u["b"], j, u["b_line"])
     c = f.at(f.at(u["c"], i, u["c_rs"]), j, u["c_cs"])
+    with f.if_then(f.emit(f"icmp ne ptr {u['unpacked']}, null")):
+        source = f.at(u["unpacked"], j, u["unpacked_cs"])
+        f.do(
+            f"call void @{name}.pack_b(ptr {b}, ptr {source}, i64 {n}, i64 {u['steps']}, "
+            f"i64 {u['padded']}, i64 {u['unpacked_cs']}, i64 {u['unpacked_rs']})"
+        )
     a_panel = f.product(u["a_line"], tiling.rows)
     add = f.emit(f"icmp ne i64 {u['add']}, 0")
     f.do(
