@@ -104,6 +104,7 @@ class Launcher:
         totals = totals_of(work, split)
         copied = {b: self._bytes(b.extents, b.dtype.itemsize) for b in totals}
         chunks = self._chunks(kernels, extent, unit, copied)
+        self._arguments(made, {})  # in registers before the paths part
         copies = self._locals(work, chunks)
         several, once, done = (self.f.label(n) for n in ("several", "once", "done"))
         self.f.branch_if(self.f.emit(f"icmp sgt i64 {chunks}, 1"), several, once)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.nests import Memory
+from jitgraph.codegen.products import emit_product
 from jitgraph.codegen.scalar import Register, ScalarLowering, load
 from jitgraph.codegen.signature import Signature, program_parameters, slot_of_output
 from jitgraph.ir.kernel import (
@@ -28,7 +27,6 @@ from jitgraph.ir.kernel import (
     Rows,
     Slot,
     Step,
-    View,
     Work,
     Zero,
 )
@@ -144,7 +142,6 @@ class ProgramEmitter:
                       for name in ("locals", "totals") if launches]  # fmt: skip
         self._free_cells = [self._cell("space") for _ in range(2 * launches)]
         self.owned += self._free_cells
-        self.scratch = self._cell("scratch") if self._has_products() else None
         if sum(isinstance(s, Kernel | Rows | Product) for s in self.program.steps):
             self.gil = self._cell("gil")
 
@@ -152,9 +149,6 @@ class ProgramEmitter:
         cell = self.f.emit("alloca ptr", name)
         self.f.do(f"store ptr null, ptr {cell}")
         return cell
-
-    def _has_products(self) -> bool:
-        return any(isinstance(s, Product) for s in self.program.steps)
 
     def _return(self, status: str) -> None:
         self.exits.append((status, self.f.current))
@@ -171,11 +165,9 @@ class ProgramEmitter:
         f = self.f
         f.block(self.leave)
         status = f.phi("i64", self.exits, "status")
-        cells = [c for c in (self.heap, self.scratch, *self.owned) if c is not None]
-        if cells:
-            self.module.declare("declare void @free(ptr)")
+        cells = [c for c in (self.heap, *self.owned) if c is not None]
         for cell in cells:
-            f.do(f"call void @free(ptr {f.emit(f'load ptr, ptr {cell}')})")
+            f.do(f"call void @pool_give(ptr {f.emit(f'load ptr, ptr {cell}')})")
         if self.gil is not None:
             state = f.emit(f"load ptr, ptr {self.gil}")
             with f.if_then(f.emit(f"icmp ne ptr {state}, null")):
@@ -335,12 +327,10 @@ class ProgramEmitter:
     def malloc(self, size: str, cell: str | None) -> str:
         """Aligned memory that the exit frees."""
         f = self.f
-        self.module.declare("declare ptr @malloc(i64)")
-        made = f.emit(f"call ptr @malloc(i64 {f.emit(f'add i64 {size}, {_ALIGN}')})")
+        made = f.emit(f"call ptr @pool_take(i64 {size})")
         f.do(f"store ptr {made}, ptr {cell}")
         self._require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
-        up = f.emit(f"getelementptr i8, ptr {made}, i64 {_ALIGN - 1}")
-        return f.intrinsic("ptr", "@llvm.ptrmask.p0.i64", f"ptr {up}", f"i64 {-_ALIGN}")
+        return made
 
     def pointer(self, buffer: Buffer) -> str:
         key = self.memory.key(buffer)
@@ -384,7 +374,7 @@ class ProgramEmitter:
             case Kernel() | Rows():
                 Launcher(self).launch(step, f"kernel{self.program.work().index(step)}")
             case Product():
-                self._product(step)
+                emit_product(self.f, step, self.size, self.pointer)
             case Zero():
                 self._zero(step)
 
@@ -395,48 +385,3 @@ class ProgramEmitter:
             f"call void @llvm.memset.p0.i64(ptr {self.pointer(step.buffer)}, i8 0, "
             f"i64 {size}, i1 false)"
         )
-
-    def _product(self, step: Product) -> None:
-        f = self.f
-        name = "matmul_f64" if step.out.buffer.dtype == np.float64 else "matmul_f32"
-        needs = f"declare i64 @{name}_scratch(i64, i64, i64)"
-        self.module.use(name, f"{name}_scratch", needs)
-        matrix = "ptr, i64, i64"
-        product = f"declare void @{name}(i64, i64, i64, {matrix}, {matrix}, {matrix}, ptr)"
-        self.module.use(name, name, product)
-        m, n, k = (self.size(s) for s in (step.rows, step.columns, step.inner))
-        needed = f.emit(f"call i64 @{name}_scratch(i64 {m}, i64 {n}, i64 {k})")
-        scratch = self.malloc(needed, self.scratch)
-        starts = [self._start(v) for v in (step.left, step.right, step.out)]
-        self._batched(step, 0, starts, name, f"i64 {m}, i64 {n}, i64 {k}", scratch)
-        f.do(f"call void @free(ptr {f.emit(f'load ptr, ptr {self.scratch}')})")
-        f.do(f"store ptr null, ptr {self.scratch}")
-
-    def _start(self, view: View) -> str:
-        pointer = self.pointer(view.buffer)
-        offset = self.size(view.offset)
-        return pointer if offset == "0" else self.f.offset(pointer, offset)
-
-    def _batched(
-        self, step: Product, axis: int, pointers: list[str], name: str, sizes: str, scratch: str
-    ) -> None:
-        """Loops over the batch axes around one product."""
-        views = (step.left, step.right, step.out)
-        if axis == len(step.batch):
-            arguments = ", ".join(
-                f"ptr {p}, i64 {self.size(v.strides[-2])}, i64 {self.size(v.strides[-1])}"
-                for p, v in zip(pointers, views, strict=True)
-            )
-            self.f.do(f"call void @{name}({sizes}, {arguments}, ptr {scratch})")
-            return
-        # Sizes must be in registers before the loop: what a loop body computes ends with it.
-        strides = [self.size(v.strides[axis]) for v in views]
-        for view in views:
-            for stride in view.strides:
-                self.size(stride)
-        with self.f.loop(0, self.size(step.batch[axis]), name="batch") as loop:
-            moved = [
-                self.f.offset(p, self.f.emit(f"mul i64 {loop.index}, {s}"))
-                for p, s in zip(pointers, strides, strict=True)
-            ]
-            self._batched(step, axis + 1, moved, name, sizes, scratch)

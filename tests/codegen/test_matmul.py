@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitgraph.codegen.llvm import Compiled, FunctionBuilder, Module, compile_ir
-from jitgraph.codegen.matmul import emit_matmul, emit_matmul_scratch, matmul_library
+import jitgraph
+from jitgraph.codegen.llvm import Compiled
+from jitgraph.codegen.matmul import compile_matmul, matmul_library
+from jitgraph.codegen.matmul.tiling import Tiling
 from jitgraph.codegen.target import Target, host
 
 Array = npt.NDArray[Any]
@@ -27,50 +29,77 @@ def small_target() -> Target:
 
 
 def narrow_target() -> Target:
-    """The host as if it had sixteen 16-byte registers: the other register tile."""
+    """The host as if it had sixteen 16-byte registers: the other register tile, no masks."""
     return replace(host(), vector_bytes=16, vector_registers=16)
+
+
+def middle_target() -> Target:
+    """The host as if it had sixteen 32-byte registers, and tiny caches."""
+    return replace(host(), vector_bytes=32, vector_registers=16, l1_bytes=64, l2_bytes=64)
 
 
 TARGETS: dict[str, Callable[[], Target]] = {
     "host": host,
     "small": small_target,
     "narrow": narrow_target,
+    "middle": middle_target,
 }
-SIGNATURE = ["i64"] * 3 + ["ptr", "i64", "i64"] * 3 + ["ptr"]
-C_TYPES = [ctypes.c_int64 if t == "i64" else ctypes.c_void_p for t in SIGNATURE]
+SIGNATURE = (
+    [ctypes.c_int64] * 3
+    + [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64] * 3
+    + [ctypes.c_int64] * 4
+    + [ctypes.c_void_p] * 2
+)
+PRODUCT = ctypes.CFUNCTYPE(None, *SIGNATURE)
+TASK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+EPILOGUE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int64] * 4)
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+def backwards(task: int, context: int, chunks: int) -> None:
+    """A `parallel_for` that takes the chunks in another order than one would expect."""
+    run = TASK(task)
+    for chunk in range(chunks - 1, -1, -1):
+        run(context, chunk)
+
+
+@ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t)
+def no_memory(size: int) -> None:
+    """A `malloc` that has none left."""
+    refused.append(size)
+
+
+refused: list[int] = []
+
+
+def address_of(function: Any) -> int:
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
 
 
 @cache
-def compiled(target_name: str) -> Compiled:
-    """Both dtypes behind exported wrappers: product_f64, scratch_f64, ..."""
-    target = TARGETS[target_name]()
-    module = Module(target)
-    for dtype in DTYPES:
-        product = emit_matmul(module, dtype, target)
-        scratch = emit_matmul_scratch(module, dtype, target)
-        assert emit_matmul(module, dtype, target) == product
-        parameters = [f"{type_} %x{i}" for i, type_ in enumerate(SIGNATURE)]
-        f = FunctionBuilder(module, f"product_{dtype}", parameters)
-        f.do(f"call void {product}({', '.join(parameters)})")
-        f.do("ret void")
-        f = FunctionBuilder(module, f"scratch_{dtype}", parameters[:3], returns="i64")
-        size = f.emit(f"call i64 {scratch}({', '.join(parameters[:3])})")
-        f.do(f"ret i64 {size}")
-    return compile_ir(module.text(), target)
+def compiled(dtype: str, target_name: str, poor: bool = False) -> Compiled:
+    imports = {"parallel_for": address_of(backwards)}
+    if poor:
+        imports["malloc"] = address_of(no_memory)
+    return compile_matmul(dtype, TARGETS[target_name](), imports)
+
+
+def call(
+    code: Compiled, dtype: str, a: Array, b: Array, c: Array, epilogue: int | None = None
+) -> None:
+    """C = A B for arrays of rank 2, or of rank 3 and equal lengths."""
+    stacked = a.ndim == 3
+    batch = (len(c), *[x.strides[0] for x in (a, b, c)]) if stacked else (1, 0, 0, 0)
+    m, k, n = *a.shape[-2:], b.shape[-1]
+    operands = [x for array in (a, b, c) for x in (array.ctypes.data, *array.strides[-2:])]
+    product = PRODUCT(code.address(f"matmul_{dtype}"))
+    product(m, n, k, *operands, *batch, epilogue, None)
 
 
 def multiply(a: Array, b: Array, c: Array, dtype: str, target: str = "host") -> None:
-    code = compiled(target)
-    (m, k), n = a.shape, b.shape[1]
-    sizes = ctypes.CFUNCTYPE(ctypes.c_int64, *C_TYPES[:3])(code.address(f"scratch_{dtype}"))
-    size = sizes(m, n, k)
-    scratch = np.full(size + 128, 0xFF, np.uint8)  # NaN patterns
-    start = -scratch.ctypes.data % 64
-    product = ctypes.CFUNCTYPE(None, *C_TYPES)(code.address(f"product_{dtype}"))
-    arguments = [x for array in (a, b, c) for x in (array.ctypes.data, *array.strides)]
-    product(m, n, k, *arguments, scratch.ctypes.data + start)
-    assert (scratch[:start] == 0xFF).all()
-    assert (scratch[start + size :] == 0xFF).all()
+    call(compiled(dtype, target), dtype, a, b, c)
 
 
 def laid_out(rows: int, cols: int, layout: str, dtype: str) -> tuple[Array, Array]:
@@ -95,6 +124,15 @@ def operand(rng: np.random.Generator, rows: int, cols: int, layout: str, dtype: 
     return view
 
 
+def is_product(a: Array, b: Array, c: Array, dtype: str) -> bool:
+    """Whether c is a @ b within the bound for sums in any order."""
+    kind = np.longdouble if dtype == "f64" and max(*a.shape, *b.shape) < 80 else np.float64
+    exact = a.astype(kind) @ b.astype(kind)
+    magnitude = np.abs(a).astype(kind) @ np.abs(b).astype(kind)
+    bound = (a.shape[-1] + 2) * np.finfo(DTYPES[dtype]).eps * magnitude
+    return bool((np.abs(c - exact) <= bound).all())
+
+
 def check(
     shape: tuple[int, int, int],
     layouts: tuple[str, str, str],
@@ -107,20 +145,17 @@ def check(
     c, base = laid_out(m, n, layouts[2], dtype)
     inside = base.copy()
     multiply(a, b, c, dtype, target)
-    exact = a.astype(np.float64) @ b.astype(np.float64)
-    magnitude = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
-    bound = (k + 2) * np.finfo(DTYPES[dtype]).eps * magnitude
-    assert (np.abs(c - exact) <= bound).all()
+    assert is_product(a, b, c, dtype)
     c[...] = CANARY
     np.testing.assert_array_equal(base, inside)
 
 
 READ_LAYOUTS = ["rows", "transposed", "sliced", "columns", "reversed", "broadcast"]
 WRITE_LAYOUTS = ["rows", "transposed", "sliced", "reversed"]
-sizes = st.one_of(st.integers(0, 9), st.integers(0, 70))
+sizes = st.one_of(st.integers(0, 9), st.sampled_from([15, 16, 17]), st.integers(0, 70))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     shape=st.tuples(sizes, sizes, sizes),
     layouts=st.tuples(
@@ -135,6 +170,21 @@ def test_any_shape_and_layout(
     shape: tuple[int, int, int], layouts: tuple[str, str, str], dtype: str, target: str
 ) -> None:
     check(shape, layouts, dtype, target)
+
+
+def edges(dtype: str, target: Target) -> list[int]:
+    """Sizes around the tile: vectors of columns, panels of them, rows of a tile."""
+    lanes = target.vector_bytes // np.dtype(DTYPES[dtype]).itemsize
+    near = {lanes + d for d in (-1, 0, 1)} | {3 * lanes + d for d in (-1, 0, 1)}
+    return sorted({0, 1, 2, 4 * lanes, 5 * lanes - 1, *near})
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_edges_of_tiles(dtype: str, target: str) -> None:
+    for n in edges(dtype, TARGETS[target]()):
+        for m in (*range(10), 15, 16, 17, 23):
+            check((m, n, 7), ("rows", "rows", "rows"), dtype, target)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -160,6 +210,9 @@ def test_any_shape_and_layout(
         (1, 300, 257),
         (300, 1, 257),
         (1, 1, 1000),
+        (1, 900, 401),
+        (900, 1, 401),
+        (300, 500, 1),
     ],
 )
 def test_shapes_across_blocks(
@@ -169,41 +222,141 @@ def test_shapes_across_blocks(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(700, 150, 140), (9, 1200, 140)])
-def test_small_caches_cross_every_block(shape: tuple[int, int, int], dtype: str) -> None:
-    check(shape, ("rows", "rows", "rows"), dtype, "small")
-    check(shape, ("transposed", "transposed", "rows"), dtype, "small")
+@pytest.mark.parametrize("target", ["small", "middle"])
+@pytest.mark.parametrize("shape", [(700, 150, 140), (9, 1200, 140), (150, 70, 700)])
+def test_small_caches_cross_every_block(
+    shape: tuple[int, int, int], dtype: str, target: str
+) -> None:
+    check(shape, ("rows", "rows", "rows"), dtype, target)
+    check(shape, ("transposed", "transposed", "rows"), dtype, target)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (5, 7, 0), (40, 70, 0), (0, 0, 0)])
+@pytest.mark.parametrize(
+    "shape", [(0, 5, 3), (5, 0, 3), (5, 7, 0), (40, 70, 0), (1, 70, 0), (70, 1, 0), (0, 0, 0)]
+)
 def test_empty_products(shape: tuple[int, int, int], dtype: str) -> None:
     """An empty sum is zero, and overwrites."""
     check(shape, ("rows", "rows", "rows"), dtype)
+    check(shape, ("transposed", "transposed", "sliced"), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_padding_does_not_spread_nan(dtype: str) -> None:
+@pytest.mark.parametrize("layout", ["rows", "transposed", "sliced"])
+@pytest.mark.parametrize("shape", [(9, 26, 65), (40, 26, 300), (1, 26, 65), (200, 26, 100)])
+def test_padding_does_not_spread_nan(shape: tuple[int, int, int], layout: str, dtype: str) -> None:
     """Tiles compute past the edge; what they find there must not reach C."""
-    a = np.ones((9, 65), DTYPES[dtype])
-    b = np.full((65, 31), np.nan, DTYPES[dtype])[:, 2:28]
-    b[:, :25] = 1.0
-    c, _ = laid_out(9, 26, "rows", dtype)
+    m, n, k = shape
+    a, b = np.ones((m, k), DTYPES[dtype]), laid_out(k, n, layout, dtype)
+    b[1][...] = np.nan
+    b[0][:, : n - 1] = 1.0
+    c, _ = laid_out(m, n, "rows", dtype)
+    multiply(a, b[0], c, dtype)
+    np.testing.assert_array_equal(c[:, : n - 1], k)
+    assert np.isnan(c[:, n - 1]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 3, 5), (1, 40, 40), (40, 1, 40), (90, 80, 70)])
+def test_infinity_and_nan_propagate(shape: tuple[int, int, int], dtype: str) -> None:
+    m, n, k = shape
+    a, b = np.ones((m, k), DTYPES[dtype]), np.ones((k, n), DTYPES[dtype])
+    a[m // 2, k // 2], b[k // 3, n // 2], b[0, 0] = np.inf, -np.inf, np.nan
+    c, _ = laid_out(m, n, "rows", dtype)
     multiply(a, b, c, dtype)
-    np.testing.assert_array_equal(c[:, :25], 65.0)
-    assert np.isnan(c[:, 25]).all()
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(c, a @ b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 4, 5), (33, 20, 17), (1, 30, 30), (30, 1, 30), (70, 70, 70)])
+@pytest.mark.parametrize("still", ["", "a", "b", "ab"])
+@pytest.mark.parametrize("count", [0, 1, 2, 19])
+def test_batches(shape: tuple[int, int, int], still: str, count: int, dtype: str) -> None:
+    """Operands named in `still` are the same for all items: their step is zero."""
+    m, n, k = shape
+    rng = np.random.default_rng(count)
+    a = rng.standard_normal((1 if "a" in still else count, m, k)).astype(DTYPES[dtype])
+    b = rng.standard_normal((1 if "b" in still else count, k, n)).astype(DTYPES[dtype])
+    a, b = np.broadcast_to(a, (count, m, k)), np.broadcast_to(b, (count, k, n))
+    c = np.full((count + 1, m, n), CANARY, DTYPES[dtype])
+    call(compiled(dtype, "host"), dtype, a, b, c[:count])
+    assert all(is_product(x, y, z, dtype) for x, y, z in zip(a, b, c, strict=False))
+    assert (c[count] == CANARY).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("target", ["host", "small"])
+@pytest.mark.parametrize("layout", ["rows", "transposed", "sliced"])
+@pytest.mark.parametrize(
+    "shape",
+    [(3, 4, 5), (5, 4, 0), (1, 90, 50), (90, 1, 50), (150, 130, 90), (20, 300, 400), (0, 4, 4)],
+)
+def test_epilogue_sees_each_final_element_once(
+    shape: tuple[int, int, int], layout: str, target: str, dtype: str
+) -> None:
+    m, n, k = shape
+    rng = np.random.default_rng(0)
+    a, b = operand(rng, m, k, "rows", dtype), operand(rng, k, n, "transposed", dtype)
+    c, _ = laid_out(m, n, layout, dtype)
+    seen, final = np.zeros((m, n), int), np.zeros((m, n))
+
+    @EPILOGUE
+    def epilogue(_: int, row0: int, row1: int, col0: int, col1: int) -> None:
+        seen[row0:row1, col0:col1] += 1
+        final[row0:row1, col0:col1] = c[row0:row1, col0:col1]
+
+    call(compiled(dtype, target), dtype, a, b, c, address_of(epilogue))
+    assert (seen == 1).all()
+    np.testing.assert_array_equal(final, c)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_without_memory_for_panels(dtype: str) -> None:
+    """Slower, but no error."""
+    rng = np.random.default_rng(0)
+    for shape, layout in (((90, 80, 70), "sliced"), ((1, 90, 800), "transposed")):
+        m, n, k = shape
+        a, b = operand(rng, m, k, "sliced", dtype), operand(rng, k, n, layout, dtype)
+        c, _ = laid_out(m, n, "rows", dtype)
+        refused.clear()
+        call(compiled(dtype, "host", poor=True), dtype, a, b, c)
+        assert refused
+        assert is_product(a, b, c, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [((300, 310, 290), 1), ((20, 500, 784), 1), ((900, 1, 900), 1), ((1, 900, 900), 1),
+     ((32, 32, 32), 40), ((7, 11, 13), 1)],
+)  # fmt: skip
+def test_threads_do_not_change_results(shape: tuple[int, int, int], count: int, dtype: str) -> None:
+    (m, n, k), rng = shape, np.random.default_rng(0)
+    a = rng.standard_normal((count, m, k)).astype(DTYPES[dtype])
+    b = rng.standard_normal((count, k, n)).astype(DTYPES[dtype])
+    results = []
+    for number in (1, 2, 5):
+        with jitgraph.set_num_threads(number):
+            c = np.full((count, m, n), CANARY, DTYPES[dtype])
+            call(matmul_library(dtype, host()), dtype, a, b, c)
+        assert all(is_product(x, y, z, dtype) for x, y, z in zip(a, b, c, strict=True))
+        results.append(c)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_library_is_compiled_once(dtype: str) -> None:
-    library = matmul_library(dtype, host())
-    assert library is matmul_library(dtype, host())
-    scratch = ctypes.CFUNCTYPE(ctypes.c_int64, *C_TYPES[:3])
-    size = scratch(library.address(f"matmul_{dtype}_scratch"))(3, 4, 5)
-    buffer = np.empty(size + 64, np.uint8)
-    a, b = np.ones((3, 5), DTYPES[dtype]), np.ones((5, 4), DTYPES[dtype])
-    c = np.zeros((3, 4), DTYPES[dtype])
-    arguments = [x for array in (a, b, c) for x in (array.ctypes.data, *array.strides)]
-    product = ctypes.CFUNCTYPE(None, *C_TYPES)(library.address(f"matmul_{dtype}"))
-    product(3, 4, 5, *arguments, buffer.ctypes.data + -buffer.ctypes.data % 64)
-    np.testing.assert_array_equal(c, 5.0)
+    assert matmul_library(dtype, host()) is matmul_library(dtype, host())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tiling_fits_the_registers(dtype: str) -> None:
+    """The accumulators, a row of B and a broadcast element."""
+    for vector_bytes, registers in ((64, 32), (32, 16), (16, 32), (16, 16)):
+        target = replace(host(), vector_bytes=vector_bytes, vector_registers=registers)
+        tiling = Tiling.of(dtype, target)
+        assert tiling.rows * tiling.vectors + tiling.vectors + 1 <= registers
+        assert tiling.mc % tiling.rows == 0
+        assert tiling.nc % tiling.cols == 0

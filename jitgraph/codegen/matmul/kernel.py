@@ -1,118 +1,276 @@
-"""The micro-kernel: a register tile of C, and storing it."""
+"""The micro-kernels: register tiles of C, swept over panels."""
 
+from collections.abc import Callable
 
 from jitgraph.codegen.llvm import Module
-from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling
+from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling, every
 
-# Steps along k that the micro-kernel prefetches ahead.
+#: Steps along k that the micro-kernel prefetches ahead.
 _PREFETCH_STEPS = 8
+#: The same for rows of B that are read in place, from other pages and perhaps from memory.
+_PREFETCH_ROWS = 16
+_LINE = 64
+
+_PANEL = (
+    "i64 %n, i64 %m, i64 %k, ptr noalias readonly %a, i64 %a_rs, i64 %a_cs, i64 %a_panel, "
+    "ptr noalias readonly %b, i64 %b_rs, ptr noalias %c, i64 %c_rs, i1 %add"
+)
+#: What `emit_sweep`'s function takes.
+SWEEP = (
+    "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, i64 %a_panel, "
+    "ptr %b, i64 %b_rs, i64 %b_step, i64 %packed, ptr %c, i64 %c_rs, i64 %c_cs, i1 %add"
+)
 
 
-def emit_sweep(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
-    """The micro-kernel, swept down all rows of a block of A for one panel of B.
+def emit_panel(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
+    """One panel of B, `n` columns that fill `vectors` vectors (the last one perhaps partly),
+    times all rows of A, to contiguous rows of C.
 
-    The panel has `nr` columns, at most `vectors` vectors; `a_panel` is the distance between
-    row panels of A; `add` says to accumulate onto C.
+    `a_panel` is the distance between full panels of A; `add` says to accumulate onto C. Rows
+    that do not fill a panel are done by fours, twos and ones.
     """
-    parameters = (
-        "i64 %nr, i64 %m, i64 %kc, ptr noalias readonly %a, i64 %a_rs, i64 %a_cs, "
-        "i64 %a_panel, ptr noalias readonly %b, i64 %b_rs, ptr noalias %c, i64 %c_rs, "
-        "i64 %c_cs, i1 %add"
-    )
-    f = Emitter(module, f"{name}.sweep{vectors}", parameters, tiling)
-    tile = f.emit(f"alloca [{tiling.rows * tiling.cols} x {tiling.type_}], align 64")
-    c_panel = f.emit(f"mul i64 %c_rs, {tiling.rows}")
-    pointers = [("ptr", "%a"), ("ptr", "%c")]
-    with f.loop(0, "%m", tiling.rows, "row", accumulators=pointers, properties=ROLLED) as i:
-        a, c = i.carried
-        mr = f.minimum(f.emit(f"sub i64 %m, {i}"), tiling.rows)
-        _emit_prefetch_tile(f, c, mr, vectors)
-        sums = _emit_micro_kernel(f, a, mr, vectors)
-        for r, row in enumerate(sums):
-            for v, value in enumerate(row):
-                p = f.item_at(tile, r * tiling.cols + v * tiling.lanes)
-                f.store(f.vector, value, p)
-        f.do(
-            f"call void @{name}.store(ptr {tile}, i64 {mr}, i64 %nr, "
-            f"ptr {c}, i64 %c_rs, i64 %c_cs, i1 %add)"
+    f = Emitter(module, f"{name}.panel{vectors}", _PANEL, tiling)
+    mask = f.mask(f.emit(f"sub i64 %n, {(vectors - 1) * tiling.lanes}"))
+    a, c = _emit_whole_tiles(f, vectors, mask, _emit_sums)
+    rows = tiling.rows // 2
+    while rows:
+        some = f.emit(f"icmp ne i64 {f.emit(f'and i64 %m, {rows}')}, 0")
+        step, done, before = f.label("rows"), f.label("done"), f.current
+        f.branch_if(some, step, done)
+        f.block(step)
+        _emit_tile(f, c, mask, _emit_sums(f, a, rows, vectors, mask))
+        after = f.at(a, str(rows), "%a_rs"), f.at(c, str(rows), "%c_rs")
+        last = f.current
+        f.block(done)
+        a, c = (
+            f.phi("ptr", [(old, before), (new, last)])
+            for old, new in zip((a, c), after, strict=True)
         )
-        i.carry(f.offset(a, "%a_panel"), f.offset(c, c_panel))
+        rows //= 2
     f.do("ret void")
 
 
-def _emit_micro_kernel(f: Emitter, a: str, mr: str, vectors: int) -> list[list[str]]:
-    """Sums over k of one register tile, as vectors by row. Rows from `mr` on repeat the last.
+def emit_packed_panel(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
+    """The same for packed A and B, whose strides are constants, and a k that is a multiple of
+    `tiling.unroll`. Rows that do not fill a panel are left to the other kernel."""
+    f = Emitter(module, f"{name}.packed{vectors}", _PANEL, tiling)
+    mask = f.mask(f.emit(f"sub i64 %n, {(vectors - 1) * tiling.lanes}"))
+    a, c = _emit_whole_tiles(f, vectors, mask, _emit_packed_sums)
+    rest = f.emit(f"and i64 %m, {tiling.rows - 1}")
+    with f.if_then(f.emit(f"icmp ne i64 {rest}, 0")):
+        f.do(
+            f"call void @{name}.panel{vectors}(i64 %n, i64 {rest}, i64 %k, ptr {a}, i64 %a_rs, "
+            f"i64 %a_cs, i64 %a_panel, ptr %b, i64 %b_rs, ptr {c}, i64 %c_rs, i1 %add)"
+        )
+    f.do("ret void")
+
+
+_Sums = Callable[[Emitter, str, int, int, str], list[list[str]]]
+
+
+def _emit_whole_tiles(f: Emitter, vectors: int, mask: str, sums: _Sums) -> tuple[str, str]:
+    """The panels of A that are full; returns where the rest of A and C are."""
+    rows = f.tiling.rows
+    whole = f.emit(f"and i64 %m, {-rows}")
+    c_panel = f.emit(f"mul i64 %c_rs, {rows}")
+    pointers = [("ptr", "%a"), ("ptr", "%c")]
+    with f.loop(0, whole, rows, "row", accumulators=pointers, properties=ROLLED) as i:
+        a, c = i.carried
+        if sums is _emit_packed_sums:
+            for row in every(f, c, "%c_rs", rows):
+                for v in range(vectors):
+                    f.prefetch(f.item_at(row, v * f.tiling.lanes))
+        _emit_tile(f, c, mask, sums(f, a, rows, vectors, mask))
+        i.carry(f.offset(a, "%a_panel"), f.offset(c, c_panel))
+    a, c = i.results
+    return a, c
+
+
+def _emit_tile(f: Emitter, c: str, mask: str, sums: list[list[str]]) -> None:
+    """Store one register tile, or add it to C."""
+    places = [
+        [f.item_at(row, v * f.tiling.lanes) for v in range(len(sums[0]))]
+        for row in every(f, c, "%c_rs", len(sums))
+    ]
+    add, store, before = f.label("add"), f.label("store"), f.current
+    f.branch_if("%add", add, store)
+    f.block(add)
+    totals = []
+    for values, row in zip(sums, places, strict=True):
+        whole = [f.load(f.vector, place) for place in row[:-1]]
+        loaded = [*whole, f.masked_load(row[-1], mask)]
+        totals.append(
+            [f.emit(f"fadd {f.vector} {x}, {y}") for x, y in zip(loaded, values, strict=True)]
+        )
+    f.block(store)
+    merged = [
+        [f.phi(f.vector, [(x, before), (y, add)]) for x, y in zip(*pair, strict=True)]
+        for pair in zip(sums, totals, strict=True)
+    ]
+    for values, row in zip(merged, places, strict=True):
+        for value, place in zip(values[:-1], row[:-1], strict=True):
+            f.store(f.vector, value, place)
+        f.masked_store(values[-1], row[-1], mask)
+
+
+def _emit_sums(f: Emitter, a: str, rows: int, vectors: int, mask: str) -> list[list[str]]:
+    """Sums over k of one register tile, as vectors by row.
 
     The row pointers stay put and share one running offset, which x86 addresses for free.
     """
     tiling, vector = f.tiling, f.vector
-    last = f.emit(f"sub i64 {mr}, 1")
-    rows = [a] + [f.at(a, f.minimum(last, r), "%a_rs") for r in range(1, tiling.rows)]
-    a_ahead = f.at(a, str(_PREFETCH_STEPS), "%a_cs")
-    b_ahead = f.emit(f"mul i64 %b_rs, {_PREFETCH_STEPS}")
-    carried = [("i64", "0"), ("ptr", "%b")]
-    carried += [(vector, "zeroinitializer")] * (tiling.rows * vectors)
-    with f.loop(0, "%kc", 1, "k", accumulators=carried, properties=ROLLED) as k:
+    starts = [f.opaque(start) for start in every(f, a, "%a_rs", rows)]
+    ahead = f.emit(f"mul i64 %b_rs, {_PREFETCH_ROWS}")
+    carried = [("i64", "0"), ("ptr", "%b")] + [(vector, "zeroinitializer")] * (rows * vectors)
+    with f.loop(0, "%k", 1, "k", accumulators=carried, properties=ROLLED) as k:
         offset, b, *sums = k.carried
-        _emit_prefetch(f, f.offset(a_ahead, offset))
         b_row = []
         for v in range(vectors):
             p = f.item_at(b, v * tiling.lanes)
-            b_row.append(f.load(vector, p))
-            _emit_prefetch(f, f.offset(p, b_ahead))
+            partial = tiling.masked and v == vectors - 1
+            b_row.append(f.masked_load(p, mask) if partial else f.load(vector, p))
+            f.prefetch(f.offset(p, ahead))
         following = []
-        for r, row in enumerate(rows):
-            x = f.load(tiling.type_, f.offset(row, offset))
-            x = f.emit(f"insertelement {vector} poison, {tiling.type_} {x}, i64 0")
-            mask = f"<{tiling.lanes} x i32> zeroinitializer"
-            x = f.emit(f"shufflevector {vector} {x}, {vector} poison, {mask}")
+        for r, start in enumerate(starts):
+            x = f.splat(vector, f.load(tiling.type_, f.offset(start, offset)))
             for v in range(vectors):
                 following.append(f.fma(vector, x, b_row[v], sums[r * vectors + v]))
         offset_next = f.emit(f"add i64 {offset}, %a_cs")
         k.carry(offset_next, f.offset(b, "%b_rs"), *following)
-    sums = k.results[2:]
-    return [sums[r * vectors : (r + 1) * vectors] for r in range(tiling.rows)]
+    return _by_rows(k.results[2:], vectors)
 
 
-def _emit_prefetch_tile(f: Emitter, c: str, mr: str, vectors: int) -> None:
-    """Fetch the tile of C (if its rows are contiguous) while the sums for it are made."""
-    with f.loop(0, mr, 1, "row", accumulators=[("ptr", c)], properties=ROLLED) as i:
-        for v in range(vectors):
-            _emit_prefetch(f, f.item_at(i.carried[0], v * f.tiling.lanes))
-        i.carry(f.offset(i.carried[0], "%c_rs"))
+def _emit_packed_sums(f: Emitter, a: str, rows: int, vectors: int, _: str) -> list[list[str]]:
+    """The same from packed panels: every address is a constant away from two pointers, since
+    additions of addresses would compete with multiplications."""
+    tiling, vector = f.tiling, f.vector
+    a_step, b_step = rows * tiling.item, vectors * tiling.lanes * tiling.item
+    carried = [("ptr", a), ("ptr", "%b")] + [(vector, "zeroinitializer")] * (rows * vectors)
+    with f.loop(0, "%k", tiling.unroll, "k", accumulators=carried, properties=ROLLED) as k:
+        a_next, b_next, *sums = k.carried
+        for line in range(0, tiling.unroll * a_step, _LINE):
+            f.prefetch(f.offset(a_next, line + _PREFETCH_STEPS * a_step))
+        for u in range(tiling.unroll):
+            b_row = [
+                f.load(vector, f.offset(b_next, u * b_step + v * tiling.lanes * tiling.item))
+                for v in range(vectors)
+            ]
+            for r in range(rows):
+                place = f.offset(a_next, u * a_step + r * tiling.item)
+                x = f.splat(vector, f.load(tiling.type_, place))
+                for v in range(vectors):
+                    i = r * vectors + v
+                    sums[i] = f.fma(vector, x, b_row[v], sums[i])
+        a_next = f.offset(a_next, tiling.unroll * a_step)
+        k.carry(a_next, f.offset(b_next, tiling.unroll * b_step), *sums)
+    return _by_rows(k.results[2:], vectors)
 
 
-def _emit_prefetch(f: Emitter, address: str) -> None:
-    f.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-    f.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
+def _by_rows(values: list[str], vectors: int) -> list[list[str]]:
+    return [values[i : i + vectors] for i in range(0, len(values), vectors)]
 
 
-def emit_store(module: Module, name: str, tiling: Tiling) -> None:
-    """Write the `mr` x `nr` corner of a tile that was put in memory, to any strides."""
-    parameters = (
-        "ptr noalias readonly %tile, i64 %mr, i64 %nr, ptr noalias %c, i64 %c_rs, "
-        "i64 %c_cs, i1 %add"
+def emit_sweep(module: Module, name: str, tiling: Tiling) -> None:
+    """All panels of B times the rows of A.
+
+    `packed` is 0 where B lies in contiguous rows (partial vectors of such rows need
+    `tiling.masked`), 1 where B is packed, panel after panel, 2 where A is, too. Columns of B are
+    `b_step` bytes apart in memory. A panel has `vectors` vectors, but four are two and two.
+    """
+    f = Emitter(module, f"{name}.sweep", SWEEP, tiling)
+    item = tiling.item
+    tile = f.emit(f"alloca [{tiling.rows * tiling.cols} x {tiling.type_}], align 64")
+    b_packed = f.emit("icmp ne i64 %packed, 0")
+    both_packed = f.emit("icmp eq i64 %packed, 2")
+    contiguous = f.is_item("%c_cs")
+    head, body, end = f.label("head"), f.label("panel"), f.label("end")
+    before = f.current
+    f.block(head)
+    j_next, next_block = f.fresh("j"), f.label("next")
+    j = f.phi("i64", [("0", before), (j_next, next_block)])
+    f.branch_if(f.emit(f"icmp slt i64 {j}, %n"), body, end)
+    f.block(body)
+    width = emit_width(f, f.emit(f"sub i64 %n, {j}"))
+    n = f.rest("%n", j, width)
+    b = f.at("%b", j, "%b_step")
+    b_rs = f.select(b_packed, "i64", f.emit(f"mul i64 {width}, {item}"), "%b_rs")
+    c = f.at("%c", j, "%c_cs")
+    straight, scatter = f.label("straight"), f.label("scatter")
+    f.branch_if(contiguous, straight, scatter)
+    f.block(straight)
+    common = "i64 %k, ptr {}, i64 %a_rs, i64 %a_cs, i64 %a_panel, " + f"ptr {b}, i64 {b_rs}"
+    _emit_panel_call(
+        f,
+        name,
+        width,
+        both_packed,
+        f"i64 {n}, i64 %m, {common.format('%a')}, ptr {c}, i64 %c_rs, i1 %add",
     )
-    f = Emitter(module, f"{name}.store", parameters, tiling)
-    whole = f.emit(f"and i64 %nr, {-tiling.lanes}")
-    by_vectors = f.select(f.is_item("%c_cs"), "i64", whole, 0)
-    rows = [("ptr", "%tile"), ("ptr", "%c")]
-    with f.loop(0, "%mr", 1, "row", accumulators=rows, properties=ROLLED) as i:
-        tile, c = i.carried
-        with f.loop(0, by_vectors, tiling.lanes, "col", properties=ROLLED) as j:
-            _emit_store_item(f, f.vector, f.item_at(tile, j), f.item_at(c, j))
-        with f.loop(by_vectors, "%nr", 1, "col", properties=ROLLED) as j:
-            _emit_store_item(f, tiling.type_, f.item_at(tile, j), f.at(c, j, "%c_cs"))
-        i.carry(f.offset(tile, tiling.cols * tiling.item), f.offset(c, "%c_rs"))
+    f.branch(next_block)
+    f.block(scatter)
+    starts = [("ptr", "%a"), ("ptr", c)]
+    with f.loop(0, "%m", tiling.rows, "row", accumulators=starts, properties=ROLLED) as i:
+        rows = f.rest("%m", i, tiling.rows)
+        _emit_panel_call(
+            f, name, width, both_packed,
+            f"i64 {n}, i64 {rows}, {common.format(i.carried[0])}, "
+            f"ptr {tile}, i64 {tiling.cols * item}, i1 false",
+        )  # fmt: skip
+        _emit_scatter(f, tile, rows, n, i.carried[1])
+        c_panel = f.emit(f"mul i64 %c_rs, {tiling.rows}")
+        i.carry(f.offset(i.carried[0], "%a_panel"), f.offset(i.carried[1], c_panel))
+    f.block(next_block)
+    f.do(f"{j_next} = add i64 {j}, {width}")
+    f.branch(head)
+    f.block(end)
     f.do("ret void")
 
 
-def _emit_store_item(f: Emitter, type_: str, tile: str, c: str) -> None:
-    """Store, or add where `%add` holds; C is not read otherwise (it may be fresh memory)."""
-    value = f.load(type_, tile)
-    add, store, before = f.label("add"), f.label("store"), f.current
-    f.branch_if("%add", add, store)
-    f.block(add)
-    total = f.emit(f"fadd {type_} {f.load(type_, c)}, {value}")
-    f.block(store)
-    f.store(type_, f.phi(type_, [(value, before), (total, add)]), c)
+def emit_width(f: Emitter, left: str) -> str:
+    """Columns of the next panel of B when `left` are left, in whole vectors."""
+    tiling = f.tiling
+    width = f.minimum(f.round_up(left, tiling.lanes), tiling.cols)
+    lonely = (tiling.vectors + 1) * tiling.lanes
+    fewer = (tiling.vectors - 1) * tiling.lanes
+    too_many = f.emit(f"icmp ugt i64 {left}, {lonely}")
+    too_few = f.emit(f"icmp ule i64 {left}, {tiling.cols}")
+    return f.select(f.either(too_many, too_few), "i64", width, fewer)
+
+
+def _emit_panel_call(f: Emitter, name: str, width: str, both_packed: str, arguments: str) -> None:
+    """Call the micro-kernel of `width` columns."""
+    swept = f.label("swept")
+    packed, strided = f.label("packed"), f.label("strided")
+    f.branch_if(both_packed, packed, strided)
+    for label, kind in ((packed, "packed"), (strided, "panel")):
+        f.block(label)
+        for vectors in range(f.tiling.vectors, 1, -1):
+            this, narrower = f.label("this"), f.label("narrower")
+            fits = f.emit(f"icmp eq i64 {width}, {vectors * f.tiling.lanes}")
+            f.branch_if(fits, this, narrower)
+            f.block(this)
+            f.do(f"call void @{name}.{kind}{vectors}({arguments})")
+            f.branch(swept)
+            f.block(narrower)
+        f.do(f"call void @{name}.{kind}1({arguments})")
+        f.branch(swept)
+    f.block(swept)
+
+
+def _emit_scatter(f: Emitter, tile: str, rows: str, n: str, c: str) -> None:
+    """Move a tile to any strides."""
+    tiling = f.tiling
+    starts = [("ptr", tile), ("ptr", c)]
+    with f.loop(0, rows, 1, "r", accumulators=starts, properties=ROLLED) as r:
+        from_row, to_row = r.carried
+        with f.loop(0, n, 1, "q", accumulators=[("ptr", to_row)], properties=ROLLED) as q:
+            place = q.carried[0]
+            value = f.load(tiling.type_, f.item_at(from_row, q))
+            add, store, before = f.label("add"), f.label("store"), f.current
+            f.branch_if("%add", add, store)
+            f.block(add)
+            total = f.emit(f"fadd {tiling.type_} {f.load(tiling.type_, place)}, {value}")
+            f.block(store)
+            f.store(tiling.type_, f.phi(tiling.type_, [(value, before), (total, add)]), place)
+            q.carry(f.offset(place, "%c_cs"))
+        r.carry(f.offset(from_row, tiling.cols * tiling.item), f.offset(to_row, "%c_rs"))

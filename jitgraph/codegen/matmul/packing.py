@@ -1,77 +1,129 @@
 """Packing: panels of an operand, contiguous in the order the micro-kernel reads them."""
 
-
 from jitgraph.codegen.llvm import Module
-from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling
+from jitgraph.codegen.matmul.kernel import emit_width
+from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling, every
+
+#: Rows ahead of a copy that are prefetched: hardware does not follow them into other pages.
+_PREFETCH_ROWS = 8
+#: Bytes ahead on a line that is transposed.
+_PREFETCH_BYTES = 512
+#: Rows that are copied into all panels before the next ones, as streams side by side: a panel
+#: alone would take short pieces of rows, each from another page.
+_STREAMS = 16
 
 
 def emit_pack(module: Module, name: str, tiling: Tiling) -> None:
-    """Copy `count` lines of `depth` elements into panels of `width` lines, depth first.
+    """Emit `pack_a` and `pack_b`: all panels of an operand, one after another.
 
     A line is a row of A or a column of B, `stride` bytes from the next; its elements are
-    `depth_stride` apart. Missing lines up to a multiple of `pad` become zero.
+    `depth_stride` apart. Panels of A have `tiling.rows` lines, panels of B what `emit_width`
+    says; where the last has fewer, it is filled with copies of its last line. Elements from
+    `depth` to `padded` are zero.
     """
+    _emit_pack_panel(module, name, tiling)
+    parameters = (
+        "ptr %to, ptr %from, i64 %count, i64 %depth, i64 %padded, i64 %stride, i64 %depth_stride"
+    )
+    for operand in ("a", "b"):
+        f = Emitter(module, f"{name}.pack_{operand}", parameters, tiling)
+        steps = f.select(f.is_item("%stride"), "i64", _STREAMS, f.maximum("%padded", 1))
+        with f.loop(0, "%padded", steps, "k", properties=ROLLED) as k:
+            depth = f.maximum(f.rest("%depth", k, steps), 0)
+            padded = f.rest("%padded", k, steps)
+            source = f.at("%from", k, "%depth_stride")
+            _emit_panels(f, f"{name}.pack", operand, source, depth, padded, k.index)
+        f.do("ret void")
+
+
+def _emit_panels(
+    f: Emitter, pack: str, operand: str, source: str, depth: str, padded: str, k: str
+) -> None:
+    """Some steps of all panels."""
+    head, body, end = f.label("head"), f.label("panel"), f.label("end")
+    before, j_next = f.current, f.fresh("j")
+    f.block(head)
+    j = f.phi("i64", [("0", before), (j_next, body)])
+    f.branch_if(f.emit(f"icmp slt i64 {j}, %count"), body, end)
+    f.block(body)
+    left = f.emit(f"sub i64 %count, {j}")
+    width = str(f.tiling.rows) if operand == "a" else emit_width(f, left)
+    panel = f.item_at("%to", f.emit(f"mul i64 {j}, %padded"))
+    to = f.item_at(panel, f.product(k, width))
+    f.do(
+        f"call void @{pack}(ptr {to}, ptr {f.at(source, j, '%stride')}, "
+        f"i64 {f.minimum(left, width)}, i64 {depth}, i64 {padded}, "
+        f"i64 %stride, i64 %depth_stride, i64 {width})"
+    )
+    f.do(f"{j_next} = add i64 {j}, {width}")
+    f.branch(head)
+    f.block(end)
+
+
+def _emit_pack_panel(module: Module, name: str, tiling: Tiling) -> None:
+    """One panel: lines contiguous across are copied, lines contiguous along the depth are
+    transposed by squares, others and the rests are moved one by one."""
     chunk, item = tiling.chunk, tiling.item
     parameters = (
-        "ptr noalias %to, ptr noalias readonly %from, i64 %count, i64 %depth, i64 %stride, "
-        "i64 %depth_stride, i64 %width, i64 %pad"
+        "ptr noalias %to, ptr noalias readonly %from, i64 %count, i64 %depth, "
+        "i64 %padded, i64 %stride, i64 %depth_stride, i64 %width"
     )
     f = Emitter(module, f"{name}.pack", parameters, tiling)
     to_step = f.emit(f"mul i64 %width, {item}")
-    padded = f.emit("add i64 %count, %pad")
-    padded = f.emit(f"sub i64 {padded}, 1")
-    padded = f.emit(f"sub i64 {padded}, {f.emit(f'urem i64 {padded}, %pad')}")
-    with f.loop(0, padded, chunk, "line", properties=ROLLED) as j:
-        within = f.emit(f"urem i64 {j}, %width")
-        panel = f.at("%to", f.emit(f"sub i64 {j}, {within}"), f.emit(f"mul i64 %depth, {item}"))
-        to = f.item_at(panel, within)
-        source = f.at("%from", j, "%stride")
-        left = f.maximum(f.emit(f"sub i64 %count, {j}"), 0)
-        live = f.minimum(left, chunk)
-        done = _emit_pack_vectors(f, to, to_step, source, live)
-        with f.loop(done, "%depth", 1, "k", properties=ROLLED) as k:
+    copied = f.select(f.is_item("%stride"), "i64", f.emit(f"and i64 %count, {-chunk}"), 0)
+    _emit_copy(f, copied, to_step)
+    squares = f.emit(f"and i64 %depth, {-chunk}")
+    squares = f.select(f.is_item("%depth_stride"), "i64", squares, 0)
+    last = f.emit("sub i64 %count, 1")
+    with f.loop(copied, "%width", chunk, "line", properties=ROLLED) as j:
+        to = f.item_at("%to", j)
+        lines = [
+            f.at("%from", f.minimum(f.emit(f"add i64 {j}, {q}"), last), "%stride")
+            for q in range(chunk)
+        ]
+        _emit_squares(f, lines, to, to_step, squares)
+        with f.loop(squares, "%depth", 1, "k", properties=ROLLED) as k:
             to_row = f.at(to, k, to_step)
-            from_row = f.at(source, k, "%depth_stride")
-            with f.loop(0, live, 1, "q", properties=ROLLED) as q:
-                value = f.load(tiling.type_, f.at(from_row, q, "%stride"))
+            moved = f.emit(f"mul i64 {k}, %depth_stride")
+            for q, line in enumerate(lines):
+                value = f.load(tiling.type_, f.offset(line, moved))
                 f.store(tiling.type_, value, f.item_at(to_row, q))
-            with f.loop(live, chunk, 1, "z", properties=ROLLED) as z:
-                f.store(tiling.type_, "0.0", f.item_at(to_row, z))
+    with f.loop("%depth", "%padded", 1, "k", properties=ROLLED) as k:
+        to_row = f.at("%to", k, to_step)
+        with f.loop(0, "%width", chunk, "line", properties=ROLLED) as j:
+            f.store(f"<{chunk} x {tiling.type_}>", "zeroinitializer", f.item_at(to_row, j))
     f.do("ret void")
 
 
-def _emit_pack_vectors(f: Emitter, to: str, to_step: str, source: str, live: str) -> str:
-    """Pack `chunk` whole lines by vectors; returns how far along the depth that went.
+def _emit_copy(f: Emitter, copied: str, to_step: str) -> None:
+    """The first `copied` lines, which lie side by side."""
+    vector = f"<{f.tiling.chunk} x {f.tiling.type_}>"
+    depth = f.select(f.emit(f"icmp eq i64 {copied}, 0"), "i64", 0, "%depth")
+    ahead = f.emit(f"mul i64 %depth_stride, {_PREFETCH_ROWS}")
+    rows = [("ptr", "%from"), ("ptr", "%to")]
+    with f.loop(0, depth, 1, "k", accumulators=rows, properties=ROLLED) as k:
+        from_row, to_row = k.carried
+        with f.loop(0, copied, f.tiling.chunk, "line", properties=ROLLED) as j:
+            place = f.item_at(from_row, j)
+            f.prefetch(f.offset(place, ahead))
+            f.store(vector, f.load(vector, place), f.item_at(to_row, j))
+        k.carry(f.offset(from_row, "%depth_stride"), f.offset(to_row, to_step))
 
-    Contiguous across lines: copied. Contiguous along the depth: transposed by squares.
-    """
-    tiling, chunk = f.tiling, f.tiling.chunk
-    vector = f"<{chunk} x {tiling.type_}>"
-    whole = f.emit(f"icmp eq i64 {live}, {chunk}")
-    copying = f.emit(f"and i1 {whole}, {f.is_item('%stride')}")
-    squares = f.emit(f"and i1 {whole}, {f.is_item('%depth_stride')}")
-    copied = f.select(copying, "i64", "%depth", 0)
-    with f.loop(0, copied, 1, "k", properties=ROLLED) as k:
-        p = f.at(source, k, "%depth_stride")
-        value = f.load(vector, p)
-        f.store(vector, value, f.at(to, k, to_step))
-    depth_whole = f.emit(f"and i64 %depth, {-chunk}")
-    transposed = f.select(squares, "i64", depth_whole, copied)
-    with f.loop(copied, transposed, chunk, "k", properties=ROLLED) as k:
-        column = f.item_at(source, k)
-        square = [f.load(vector, p) for p in every(f, column, "%stride", chunk)]
-        rows = every(f, f.at(to, k, to_step), to_step, chunk)
+
+def _emit_squares(f: Emitter, lines: list[str], to: str, to_step: str, squares: str) -> None:
+    """The first `squares` elements of each line, by transposing squares."""
+    chunk = f.tiling.chunk
+    vector = f"<{chunk} x {f.tiling.type_}>"
+    to_square = f.emit(f"mul i64 {to_step}, {chunk}")
+    with f.loop(0, squares, chunk, "k", accumulators=[("ptr", to)], properties=ROLLED) as k:
+        places = [f.item_at(line, k) for line in lines]
+        for place in places:
+            f.prefetch(f.offset(place, _PREFETCH_BYTES))
+        square = [f.load(vector, place) for place in places]
+        rows = every(f, k.carried[0], to_step, chunk)
         for value, p in zip(_emit_transpose(f, vector, square), rows, strict=True):
             f.store(vector, value, p)
-    return f.maximum(copied, transposed)
-
-
-def every(f: Emitter, pointer: str, stride: str, count: int) -> list[str]:
-    """`count` pointers, `stride` bytes apart."""
-    pointers = [pointer]
-    while len(pointers) < count:
-        pointers.append(f.offset(pointers[-1], stride))
-    return pointers
+        k.carry(f.offset(k.carried[0], to_square))
 
 
 def _emit_transpose(f: Emitter, vector: str, square: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Sizes of register tiles and cache blocks, and the vocabulary of the generators."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -12,24 +13,23 @@ from jitgraph.codegen.llvm import (
 )
 from jitgraph.codegen.target import Target
 
-# The product's parameters, and the arguments of the same product transposed.
-SIZES = "i64 %m, i64 %n, i64 %k"
+#: One product's operands, and the arguments of the same product transposed.
 PRODUCT = (
-    f"{SIZES}, ptr %a, i64 %a_rs, i64 %a_cs, ptr %b, i64 %b_rs, i64 %b_cs, "
+    "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, ptr %b, i64 %b_rs, i64 %b_cs, "
     "ptr %c, i64 %c_rs, i64 %c_cs"
 )
 TRANSPOSED_PRODUCT = (
     "i64 %n, i64 %m, i64 %k, ptr %b, i64 %b_cs, i64 %b_rs, ptr %a, i64 %a_cs, i64 %a_rs, "
     "ptr %c, i64 %c_cs, i64 %c_rs"
 )
-PRODUCT_PARAMETERS = PRODUCT.replace("ptr", "ptr noalias")
 
 ROLLED = (NO_VECTORIZE, NO_UNROLL)
 TYPES = {"f32": ("float", 4), "f64": ("double", 8)}
 
-# An operand whose every panel is used at most this many times is read without packing.
+#: An operand whose every panel is used at most this many times is read without packing.
 DIRECT_USES = 4
-_PACKED_B_BYTES = 4 << 20
+#: Packed operands take at most this many bytes each.
+_PACKED_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +41,26 @@ class Tiling:
     lanes: int  # elements of a vector
     rows: int  # register tile: rows ...
     vectors: int  # ... by so many vectors
-    kc: int
-    mc: int
-    nc: int
+    masked: bool  # loads of part of a vector cost what whole ones do
+    unroll: int  # steps along k that the micro-kernel does at once on packed operands
+    kc: int  # steps along k whose operands are packed at once
+    mc: int  # rows and ...
+    nc: int  # ... columns of C that are one task
 
     @staticmethod
     def of(dtype: str, target: Target) -> "Tiling":
         """32 registers hold 8 x 3 accumulators, a row of B and a broadcast; 16 hold 4 x 3, as
-        exactly. A panel of B fills the L1 cache, a block of A half the L2 cache."""
+        exactly. A panel of B fills the L1 cache; an eighth of the L2 cache holds the rows
+        of A of one task, three eighths its columns of B."""
         type_, item = TYPES[dtype]
         lanes = target.vector_bytes // item
         rows, vectors = (8, 3) if target.vector_registers >= 32 else (4, 3)
         cols = lanes * vectors
-        kc = max(64, target.l1_bytes // (cols * item) // 8 * 8)
-        mc = max(rows, target.l2_bytes // 2 // (kc * item) // rows * rows)
-        nc = max(1, _PACKED_B_BYTES // (kc * cols * item)) * cols
-        return Tiling(type_, item, lanes, rows, vectors, kc, mc, nc)
+        kc = max(16, target.l1_bytes // (cols * item) // 8 * 8)
+        mc = max(rows, target.l2_bytes // 8 // (kc * item) // rows * rows)
+        nc = max(1, target.l2_bytes * 3 // 8 // (kc * cols * item)) * cols
+        masked = target.vector_bytes == 64
+        return Tiling(type_, item, lanes, rows, vectors, masked, 4, kc, mc, nc)
 
     @property
     def cols(self) -> int:
@@ -66,6 +70,21 @@ class Tiling:
     def chunk(self) -> int:
         """Packing moves chunk x chunk squares: it divides the panels of A and of B."""
         return gcd(self.rows, self.lanes)
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of A that are packed at once."""
+        return max(1, _PACKED_BYTES // (self.kc * self.item * self.mc)) * self.mc
+
+    @property
+    def most_cols(self) -> int:
+        """Columns of B that are packed at once."""
+        return max(1, _PACKED_BYTES // (self.kc * self.item * self.nc)) * self.nc
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Both packed operands."""
+        return (self.most_rows + self.most_cols) * self.kc * self.item
 
 
 class Emitter(FunctionBuilder):
@@ -84,7 +103,7 @@ class Emitter(FunctionBuilder):
         super().__init__(
             module,
             name,
-            parameters.split(", "),
+            parameters.split(", ") if parameters else [],
             returns=returns,
             internal=internal,
             attributes="noinline" if internal else "",
@@ -92,11 +111,33 @@ class Emitter(FunctionBuilder):
         self.tiling = tiling
         self.vector = f"<{tiling.lanes} x {tiling.type_}>"
 
+    def product(self, *values: str | int) -> str:
+        """The product of i64 values."""
+        total = str(values[0])
+        for value in values[1:]:
+            total = self.emit(f"mul i64 {total}, {value}")
+        return total
+
     def round_up(self, value: str, multiple: int) -> str:
         more = self.emit(f"add i64 {value}, {multiple - 1}")
         if multiple & (multiple - 1) == 0:
             return self.emit(f"and i64 {more}, {-multiple}")
         return self.emit(f"mul i64 {self.emit(f'udiv i64 {more}, {multiple}')}, {multiple}")
+
+    def parts(self, value: str, size: str | int) -> str:
+        """How many parts of `size` cover `value`."""
+        less = self.emit(f"sub i64 {size}, 1")
+        return self.emit(f"udiv i64 {self.emit(f'add i64 {value}, {less}')}, {size}")
+
+    def rest(self, whole: str, done: str | Loop, most: str | int) -> str:
+        """What is left of `whole`, up to `most`."""
+        return self.minimum(self.emit(f"sub i64 {whole}, {done}"), most)
+
+    def both(self, x: str, y: str) -> str:
+        return self.emit(f"and i1 {x}, {y}")
+
+    def either(self, x: str, y: str) -> str:
+        return self.emit(f"or i1 {x}, {y}")
 
     def is_item(self, stride: str) -> str:
         """Whether elements `stride` bytes apart are contiguous."""
@@ -117,10 +158,81 @@ class Emitter(FunctionBuilder):
         """Store what `load` loads."""
         self.do(f"store {type_} {value}, ptr {pointer}, align {self.tiling.item}")
 
+    def mask(self, count: str) -> str:
+        """The first `count` lanes of a vector."""
+        lanes = self.tiling.lanes
+        every = self.splat(f"<{lanes} x i32>", self.emit(f"trunc i64 {count} to i32"))
+        order = ", ".join(f"i32 {i}" for i in range(lanes))
+        return self.emit(f"icmp slt <{lanes} x i32> <{order}>, {every}")
+
+    def masked_load(self, pointer: str, mask: str) -> str:
+        """The lanes in the mask, others zero. Memory of the others is not touched."""
+        name = f"@llvm.masked.load.{self._suffix(self.vector)}.p0"
+        mask_type = f"<{self.tiling.lanes} x i1>"
+        self.module.declare(f"declare {self.vector} {name}(ptr, {mask_type}, {self.vector})")
+        return self.emit(
+            f"call {self.vector} {name}(ptr align {self.tiling.item} {pointer}, "
+            f"{mask_type} {mask}, {self.vector} zeroinitializer)"
+        )
+
+    def masked_store(self, value: str, pointer: str, mask: str) -> None:
+        name = f"@llvm.masked.store.{self._suffix(self.vector)}.p0"
+        mask_type = f"<{self.tiling.lanes} x i1>"
+        self.module.declare(f"declare void {name}({self.vector}, ptr, {mask_type})")
+        self.do(
+            f"call void {name}({self.vector} {value}, ptr align {self.tiling.item} {pointer}, "
+            f"{mask_type} {mask})"
+        )
+
+    def splat(self, vector: str, scalar: str) -> str:
+        """A vector of equal elements."""
+        lanes, type_ = vector[1:-1].split(" x ")
+        one = self.emit(f"insertelement {vector} poison, {type_} {scalar}, i64 0")
+        zeros = f"<{lanes} x i32> zeroinitializer"
+        return self.emit(f"shufflevector {vector} {one}, {vector} poison, {zeros}")
+
     def fma(self, type_: str, x: str, y: str, z: str) -> str:
         """x y + z, fused where the target can."""
-        suffix = f"f{self.tiling.item * 8}"
-        if type_ == self.vector:
-            suffix = f"v{self.tiling.lanes}{suffix}"
         operands = (f"{type_} {x}", f"{type_} {y}", f"{type_} {z}")
-        return self.intrinsic(type_, f"@llvm.fmuladd.{suffix}", *operands)
+        return self.intrinsic(type_, f"@llvm.fmuladd.{self._suffix(type_)}", *operands)
+
+    def reduce(self, value: str) -> str:
+        """The sum of a vector's elements, in any order."""
+        type_ = self.tiling.type_
+        name = f"@llvm.vector.reduce.fadd.{self._suffix(self.vector)}"
+        self.module.declare(f"declare {type_} {name}({type_}, {self.vector})")
+        zero = f"{type_} -0.0"
+        return self.emit(f"call reassoc {type_} {name}({zero}, {self.vector} {value})")
+
+    def opaque(self, pointer: str) -> str:
+        """The same pointer, of which LLVM does not know how it was computed: it would compute
+        it again in a loop, to save a register."""
+        return self.emit(f'call ptr asm "", "=r,0"(ptr {pointer})')
+
+    def prefetch(self, address: str) -> None:
+        self.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
+
+    def fill(self, record: str, fields: Sequence[str]) -> None:
+        """Put typed values into a record, an array of i64, to be read back with `unpack`."""
+        for i, field in enumerate(fields):
+            self.do(f"store {field}, ptr {self.offset(record, 8 * i)}")
+
+    def unpack(self, record: str, types: Sequence[str]) -> list[str]:
+        """The fields of a record."""
+        return [
+            self.emit(f"load {type_}, ptr {self.offset(record, 8 * i)}")
+            for i, type_ in enumerate(types)
+        ]
+
+    def _suffix(self, type_: str) -> str:
+        suffix = f"f{self.tiling.item * 8}"
+        return f"v{self.tiling.lanes}{suffix}" if type_ == self.vector else suffix
+
+
+def every(f: Emitter, pointer: str, stride: str | int, count: int) -> list[str]:
+    """`count` pointers, `stride` bytes apart."""
+    pointers = [pointer]
+    while len(pointers) < count:
+        pointers.append(f.offset(pointers[-1], stride))
+    return pointers
