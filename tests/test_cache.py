@@ -7,6 +7,7 @@ import ast
 import errno
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import warnings
@@ -21,8 +22,8 @@ import jitgraph as jg
 import jitgraph.store as store_module
 import jitgraph.tensor as T
 from jitgraph import cache as command
+from jitgraph.codegen import generator as generators
 from jitgraph.codegen import objects
-from jitgraph.codegen.generator import generator
 from jitgraph.codegen.target import host
 from jitgraph.errors import OptionError, ShapeError
 from jitgraph.store import Entry, Store, fingerprint, location, store
@@ -202,26 +203,26 @@ def test_libraries_are_built_once(directory: Path) -> None:
 
 
 def test_another_generator_finds_nothing(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A change of our own sources or of a version is another key."""
-    simple()
-    before = generator()
-    source = Path(objects.__file__)
-    status = source.stat()
+    package = shutil.copytree(Path(jg.__file__).parent, tmp_path / "jitgraph")
+    monkeypatch.setattr(generators, "_PACKAGE", package)
+    source = package / "codegen" / "nests.py"
     try:
-        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-        generator.cache_clear()
-        assert generator() != before
-        assert not was_found(simple())
+        for change in (
+            lambda: None,
+            lambda: os.utime(source, ns=(0, source.stat().st_mtime_ns + 1)),
+            lambda: (package / "__init__.py").write_text("# another version"),
+            lambda: (package / "codegen" / "more.py").touch(),
+            lambda: monkeypatch.setattr(np, "__version__", "0"),
+        ):
+            change()
+            generators.generator.cache_clear()
+            assert not was_found(simple())
+            assert was_found(simple())
     finally:
-        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
-        generator.cache_clear()
-    assert was_found(simple())
-    generator.cache_clear()
-    monkeypatch.setattr(np, "__version__", "0")
-    assert generator() != before
-    generator.cache_clear()
+        generators.generator.cache_clear()
 
 
 def test_switched_off(directory: Path) -> None:
