@@ -50,11 +50,12 @@ class Variant:
             raise ValueError(f"single needs exactly one result, not {len(results)}")
         self._code = code
         shared = sum(param.shared_slot is not None for param in params)
+        # A program without updates has no table of slots: it never looks at one.
+        self._no_slots = (ctypes.c_void_p * len(outputs))()
         updates = any(output.slot is not None for output in outputs)
-        slots = code.address("slots") if updates else 0
+        slots = code.address("slots") if updates else ctypes.addressof(self._no_slots)
         for k, output in enumerate(outputs):
-            if slots:
-                ctypes.c_void_p.from_address(slots + _POINTER * k).value = output.slot
+            ctypes.c_void_p.from_address(slots + _POINTER * k).value = output.slot
         offsets = [
             extent_offset(params, *axis) for pair in equal_extents for axis in pair
         ]
