@@ -75,7 +75,9 @@ class Run:
         start = time.perf_counter()
         memory = Path("/dev/shm")
         with (
-            tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
+            tempfile.TemporaryDirectory(
+                prefix="jitgraph-bench-", dir=memory if memory.is_dir() else None
+            ) as folder,
             Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                      TimeElapsedColumn(), TextColumn("{task.fields[doing]}")) as progress,
         ):  # fmt: skip
