@@ -136,7 +136,7 @@ def _effort(given: argparse.Namespace) -> Effort:
 
 def _peers(given: argparse.Namespace) -> list[str]:
     if given.peers:
-        peers = given.peers.split(",")
+        peers: list[str] = given.peers.split(",")
         if unknown := set(peers) - set(PEERS):
             raise SystemExit(f"no peers {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
     else:
