@@ -75,7 +75,9 @@ class Run:
         start = time.perf_counter()
         memory = Path("/dev/shm")
         with (
-            tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder,
+            tempfile.TemporaryDirectory(
+                prefix="jitgraph-bench-", dir=memory if memory.is_dir() else None
+            ) as folder,
             Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                      TimeElapsedColumn(), TextColumn("{task.fields[doing]}")) as progress,
         ):  # fmt: skip
@@ -134,7 +136,7 @@ def _effort(given: argparse.Namespace) -> Effort:
 
 def _peers(given: argparse.Namespace) -> list[str]:
     if given.peers:
-        peers = given.peers.split(",")
+        peers: list[str] = given.peers.split(",")
         if unknown := set(peers) - set(PEERS):
             raise SystemExit(f"no peers {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
     else:

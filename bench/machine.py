@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Kernels:
                 continue  # newer versions initialise themselves
         features = llvm.get_host_cpu_features()
         self.width = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-        text = '!0 = !{i32 1}\n' + "".join([
+        text = "!0 = !{i32 1}\n" + "".join([
             stream("copy", self.width, ""), stream("copy_past_cache", self.width,
                                                    ", !nontemporal !0"),
             stream("read", self.width, "read"),
@@ -144,12 +145,11 @@ def bandwidths(kernels: Kernels, threads: int) -> dict[str, float]:
     with ThreadPoolExecutor(threads) as pool:
         for name in ("copy", "copy_past_cache", "read"):
             kernel = kernels[name]
-            jobs = [lambda d=d, s=s, k=kernel: k(d.ctypes.data, s.ctypes.data, part)
-                    for d, s in pairs]  # fmt: skip
+            jobs = [partial(kernel, d.ctypes.data, s.ctypes.data, part) for d, s in pairs]
             moved = threads * part * (1 if name == "read" else 2)
             found[name] = moved / fastest(pool, jobs)
-        jobs = [lambda d=d, s=s: np.copyto(d, s) for d, s in pairs]
-        found["copy by NumPy"] = 2 * threads * part / fastest(pool, jobs)
+        copies = [partial(np.copyto, d, s) for d, s in pairs]
+        found["copy by NumPy"] = 2 * threads * part / fastest(pool, copies)
     return found
 
 
@@ -161,8 +161,7 @@ def arithmetic(kernels: Kernels, threads: int) -> dict[str, float]:
             kernel, kind = kernels[name], np.float32 if size == 4 else np.float64
             x = np.zeros(16, kind)
             seeds = [np.zeros(16, kind) for _ in range(threads)]
-            jobs = [lambda k=kernel, s=s, x=x: k(s.ctypes.data, x.ctypes.data, FMAS)
-                    for s in seeds]  # fmt: skip
+            jobs = [partial(kernel, s.ctypes.data, x.ctypes.data, FMAS) for s in seeds]
             flops = 2 * threads * FMAS * CHAINS * kernels.width / size
             found[name] = flops / fastest(pool, jobs)
     return found

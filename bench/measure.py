@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from bench.case import Case
 from bench.fleet import Gone, Process
+from bench.peers import FIRST
 from bench.peers.on_numpy import NAMESPACE
 
 #: Between two peers: threads of the last one that spin for more work go to sleep.
@@ -77,7 +79,12 @@ def measured(
     for at, array in enumerate(case.reference(NAMESPACE)):
         np.save(folder / f"{at:02}.npy", array)
 
+    fit = fitting(case, list(fleet), available())
+
     def set_up(peer: str) -> None:
+        if peer not in fit:
+            outcomes[peer].word = "no memory"
+            return
         tell(f"{peer} compiles")
         outcomes[peer] = _set_up(fleet[peer], case, folder, effort.setup_timeout)
 
@@ -93,6 +100,21 @@ def measured(
         if not process.missing:
             _ask(process, Outcome(), "drop", 60)
     return outcomes
+
+
+def available() -> float:
+    """Bytes of memory that are free."""
+    info = Path("/proc/meminfo")
+    found = re.search(r"MemAvailable:\s+(\d+)", info.read_text()) if info.exists() else None
+    return float(found[1]) * 1024 if found else math.inf
+
+
+def fitting(case: Case, peers: Sequence[str], memory: float) -> list[str]:
+    """The peers whose arrays fit in memory together, with copies while they are converted."""
+    order = [*(p for p in FIRST if p in peers), *(p for p in peers if p not in FIRST)]
+    each = 1.3 * sum(case.traffic)
+    room = 0.8 * memory - 2 * each
+    return order[: max(1, int(room / each))] if each * len(peers) > room else order
 
 
 def _set_up(process: Process, case: Case, folder: Path, timeout: float) -> Outcome:

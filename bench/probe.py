@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.peers import module_of
@@ -59,7 +60,7 @@ def remembered(peer: str, name: str, small: str) -> float:
     gc.collect()
     before = resident("VmRSS")
     prepared = adapter.prepare(CASES[name], CASES[name].arrays())
-    prepared.fetch = None  # type: ignore[assignment]
+    prepared.fetch = None
     exec(prepared.statement, prepared.names)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
@@ -81,5 +82,7 @@ def threads() -> int:
 
 
 if __name__ == "__main__":
-    probe = {"import": imported, "compile": compiled, "memory": remembered}[sys.argv[2]]
-    print(probe(sys.argv[1], *sys.argv[3:]))
+    probes: dict[str, Callable[..., float]] = {
+        "import": imported, "compile": compiled, "memory": remembered,
+    }  # fmt: skip
+    print(probes[sys.argv[2]](sys.argv[1], *sys.argv[3:]))

@@ -70,23 +70,28 @@ class Record:
 
     def json(self) -> dict[str, Any]:
         """Everything, for other programs."""
-        rows = []
-        for item in (*self.cases, *self.probes):
-            outcomes = self.outcomes[item.name]
-            case = isinstance(item, Case)
-            rows.append({
-                "name": item.name,
-                "group": item.group if case else item.kind,
-                **({"traffic": item.traffic, "flops": item.flops} if case else {}),
-                "best": best_rival(outcomes),
-                "ratio": _number(ratio(outcomes)),
-                "share_of_limit": _number(self.share(item)) if case else None,
-                "peers": {p: _figures(o) for p, o in outcomes.items()},
-            })  # fmt: skip
+        rows = [
+            {
+                "name": case.name, "group": case.group, "traffic": case.traffic,
+                "flops": case.flops, **self._compared(case.name),
+                "share_of_limit": _number(self.share(case)),
+            }
+            for case in self.cases
+        ] + [
+            {"name": p.name, "group": p.kind, "unit": p.unit, **self._compared(p.name)}
+            for p in self.probes
+        ]  # fmt: skip
         return {
             "date": self.date, "quick": self.quick, "seconds": round(self.seconds),
             "machine": dict(self.machine), "versions": dict(self.versions),
             "limits": {k: float(f"{v:.4g}") for k, v in self.limits.items()}, "cases": rows,
+        }  # fmt: skip
+
+    def _compared(self, name: str) -> dict[str, Any]:
+        outcomes = self.outcomes[name]
+        return {
+            "best": best_rival(outcomes), "ratio": _number(ratio(outcomes)),
+            "peers": {p: _figures(o) for p, o in outcomes.items()},
         }  # fmt: skip
 
 

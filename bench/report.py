@@ -106,7 +106,7 @@ def heading(record: Record) -> str:
         f"{m.get('processor')}, {m.get('cores')} cores, {caches}; {m.get('threads')} threads for "
         f"everybody; Python {m.get('python')}, {m.get('system')}.\n\n"
         f"{versions}.\n\nLimits of the machine, measured in this run: {limits}.\n\n"
-        f"{'Quick' if record.quick else 'Whole'} run of {record.date}, {record.seconds:.0f} s."
+        f"{'Quick run' if record.quick else 'Run'} of {record.date}, {record.seconds:.0f} s."
     )
 
 

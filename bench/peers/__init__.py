@@ -18,6 +18,8 @@ PEERS = {
 }
 #: Those that jitgraph is measured against.
 RIVALS = tuple(name for name in PEERS if name not in ("jitgraph", "baseline"))
+#: Who goes first where memory does not suffice for all.
+FIRST = ("jitgraph", "baseline", "numpy", "drjit", "torch", "jax", "numba")
 #: Those that compile fast enough for the quick run.
 QUICK = ("jitgraph", "numpy", "scipy", "numexpr", "numba", "jax", "drjit")
 

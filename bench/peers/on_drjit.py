@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes.util
 import os
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Adapter(Peer):
     def version(self) -> str:
         with contextlib.suppress(AttributeError):
             dr.set_thread_count(self.threads)
-        return f"{dr.__version__} ({Path(str(LIBRARY)).name})"
+        return f"{metadata.version('drjit')} ({Path(str(LIBRARY)).name})"
 
     def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
         if case.family in LACKS:

@@ -41,7 +41,7 @@ class Adapter(Peer):
     """jit, called on arrays that live on JAX's side."""
 
     def version(self) -> str:
-        return jax.__version__
+        return str(jax.__version__)
 
     def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
         if case.state:

@@ -46,7 +46,8 @@ class Adapter(Peer):
         function = self._function(inputs, outputs if len(outputs) > 1 else outputs[0])
         arguments = [np.asarray(a) for a in arrays]
         statement, names = call(function, arguments)
-        return Prepared(statement, names, lambda: results(function(*arguments)))
+        dtypes = [o.dtype for o in outputs]
+        return Prepared(statement, names, lambda: _typed(function(*arguments), dtypes))
 
     def _function(self, inputs: Any, outputs: Any, updates: Any = None) -> Any:
         borrowed = [pytensor.In(x, borrow=True) for x in inputs]
@@ -74,7 +75,8 @@ class Adapter(Peer):
         function = self._function(data, cost, updates)
         arguments = [np.asarray(a) for a in arrays[case.state :]]
         function(*arguments)
-        second = results([function(*arguments), *(p.get_value() for p in shared)])
+        second = _typed([function(*arguments), *(p.get_value() for p in shared)],
+                        [cost.dtype, *(p.dtype for p in shared)])  # fmt: skip
         statement, names = call(function, arguments)
         return Prepared(statement, names, lambda: second)
 
@@ -82,3 +84,9 @@ class Adapter(Peer):
 def _variable(value: Any) -> Any:
     array = np.asarray(value)
     return pt.tensor(dtype=array.dtype.name, shape=[1 if n == 1 else None for n in array.shape])
+
+
+def _typed(given: Any, dtypes: list[str]) -> list[Any]:
+    """Results; the Numba linker gives scalars of any dtype as Python's."""
+    return [a.astype(dtype) if a.ndim == 0 else a
+            for a, dtype in zip(results(given), dtypes, strict=True)]  # fmt: skip

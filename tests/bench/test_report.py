@@ -15,7 +15,7 @@ pytest.importorskip("scipy")
 from bench import goals, report
 from bench.cases import CASES
 from bench.fresh import Probe
-from bench.measure import Effort, Outcome
+from bench.measure import Effort, Outcome, fitting
 from bench.record import Record, against, best_rival, geometric_mean, ratio
 
 
@@ -108,3 +108,10 @@ def test_rounds_are_filled_with_calls() -> None:
         assert calls >= 1
         assert calls * seconds <= max(0.045, seconds)
         assert 3 <= effort.rounds_for(seconds) <= 9
+
+
+def test_large_cases_take_the_peers_that_fit() -> None:
+    case, peers = CASES["arithmetic f64 1e8"], ["jitgraph", "numexpr", "numpy", "jax"]
+    assert set(fitting(case, peers, 1e12)) == set(peers)
+    assert fitting(case, peers, 1e6) == ["jitgraph"]
+    assert fitting(case, peers, 22e9) == ["jitgraph", "numpy"]
