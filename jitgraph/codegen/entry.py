@@ -37,10 +37,6 @@ from jitgraph.codegen.signature import ParamSpec
 PYTHON_ERROR = -1
 # The Python call convention sets this bit of the argument count when args[-1] may be scribbled on.
 _OFFSET_BIT = 1 << 63
-#: The words of a callable, from `CALLABLE` bytes on.
-CALLABLE = 16
-CALLABLE_FIELDS = ("entry", "table", "slow", "fail")
-
 #: The numbers of arguments, parameters, pairs, outputs and so on; `room` is the size of the frame
 #: that the entry needs for this variant and all after it. `slots` has, by output, the cells of the
 #: shared variable it belongs to. `result` tells what a call returns: the output of that index, a
@@ -146,7 +142,7 @@ def _emit_explain(module: Module) -> None:
 
 
 def _callable_field(f: FunctionBuilder, name: str) -> str:
-    at = f.offset("%callable", CALLABLE + 8 * CALLABLE_FIELDS.index(name))
+    at = f.offset("%callable", py.CALLABLE + 8 * py.CALLABLE_FIELDS.index(name))
     return f.emit(f"load ptr, ptr {at}", name)
 
 

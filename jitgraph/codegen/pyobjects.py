@@ -20,6 +20,9 @@ LIST_ITEMS = 24
 ARRAY_DATA, ARRAY_NDIM, ARRAY_DIMS, ARRAY_STRIDES = 16, 24, 32, 40
 ARRAY_BASE, ARRAY_DESCR, ARRAY_FLAGS = 48, 56, 64
 ARRAY_WEAKREFS, ARRAY_BUFFER, ARRAY_HANDLER, ARRAY_SIZE = 72, 80, 88, 96
+# A compiled function's words after its head; see `codegen.entry`.
+CALLABLE = 16
+CALLABLE_FIELDS = ("entry", "table", "slow", "fail")
 # PyArray_Descr.
 DESCR_BYTEORDER, DESCR_TYPENUM = 26, 28
 

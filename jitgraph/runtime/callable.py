@@ -13,53 +13,18 @@ from typing import Any
 import numpy as np
 
 from jitgraph.codegen import pyobjects as py
-from jitgraph.codegen.entry import CALLABLE, CALLABLE_FIELDS
 
 _TPFLAGS_BASETYPE, _TPFLAGS_HAVE_VECTORCALL = 1 << 10, 1 << 11
-_TP_CALL, _TP_MEMBERS = 50, 72  # numbers of slots, from typeslots.h
-_T_PYSSIZET, _READONLY = 19, 1
-_TYPE_FLAGS = 168  # offset of tp_flags in a type object
-
-
-class _Member(ctypes.Structure):
-    """PyMemberDef"""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("type", ctypes.c_int),
-        ("offset", ctypes.c_ssize_t),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
-
-
-class _TypeSlot(ctypes.Structure):
-    """PyType_Slot"""
-
-    _fields_ = (("slot", ctypes.c_int), ("value", ctypes.c_void_p))
-
-
-class _TypeSpec(ctypes.Structure):
-    """PyType_Spec"""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("basicsize", ctypes.c_int),
-        ("itemsize", ctypes.c_int),
-        ("flags", ctypes.c_uint),
-        ("slots", ctypes.POINTER(_TypeSlot)),
-    )
-
-
-# CPython keeps pointers into these, so they live as long as the process.
-_MEMBERS = (_Member * 2)(_Member(b"__vectorcalloffset__", _T_PYSSIZET, CALLABLE, _READONLY, None))
+_TP_CALL, _TP_MEMBERS = (_Member * 2)(
+    _Member(b"__vectorcalloffset__", _T_PYSSIZET, py.CALLABLE, _READONLY, None)
+)
 _SLOTS = (_TypeSlot * 3)(
     _TypeSlot(_TP_CALL, ctypes.cast(ctypes.pythonapi.PyVectorcall_Call, ctypes.c_void_p)),
     _TypeSlot(_TP_MEMBERS, ctypes.addressof(_MEMBERS)),
 )
 _SPEC = _TypeSpec(
     b"jitgraph.runtime.callable.NativeEntry",
-    CALLABLE + len(CALLABLE_FIELDS) * ctypes.sizeof(ctypes.c_void_p),
+    py.CALLABLE + len(py.CALLABLE_FIELDS) * ctypes.sizeof(ctypes.c_void_p),
     0,
     _TPFLAGS_BASETYPE | _TPFLAGS_HAVE_VECTORCALL,
     _SLOTS,
@@ -108,7 +73,7 @@ def set_entry(
     if not isinstance(callable_, _native_entry()):
         raise TypeError(f"{callable_!r} was not made by make_callable_type")
     vars(callable_).setdefault("_code_owners", []).append((slow, fail, owner))
-    cells = (ctypes.c_void_p * len(CALLABLE_FIELDS)).from_address(id(callable_) + CALLABLE)
+    cells = (ctypes.c_void_p * len(py.CALLABLE_FIELDS)).from_address(id(callable_) + py.CALLABLE)
     cells[1:] = [table, id(slow), id(fail)]
     cells[0] = entry
 
