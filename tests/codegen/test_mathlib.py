@@ -166,7 +166,8 @@ def test_angles_around_the_bound(dtype: str) -> None:
 
 def test_powers_of_negative_numbers() -> None:
     """Signs by the parity of the exponent, NaN where it is no integer, as NumPy's."""
-    y = np.array([0.0, 0.5, 1, 2, 3, 2.0**53 - 1, 2.0**53, 5e-324, 1e-300, 0.25, np.inf, np.nan])
+    y = np.array([0.0, 0.5, 1, 2, 3, 2.0**53 - 1, 2.0**53, 5e-324, 1e-300, 0.25, np.inf, np.nan,
+                  1 - 2.0**-53, 1 + 2.0**-52, 2 - 2.0**-52, 3 - 2.0**-51])  # fmt: skip
     x = np.array([-0.0, -0.5, -1.0, -2.0, -1e300, -np.inf, 0.0, 1.0])
     operands = [part.ravel() for part in np.meshgrid(x, np.concatenate([y, -y]))]
     with np.errstate(all="ignore"):
