@@ -29,7 +29,7 @@ from jitgraph.codegen.mathlib.floats import (
     two_product,
 )
 from jitgraph.codegen.mathlib.logarithmic import decompose
-from jitgraph.codegen.mathlib.native import fabs, floor, native
+from jitgraph.codegen.mathlib.native import fabs, floor, native, trunc
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.ops.arithmetic import copysign, equal, not_equal, sqrt, where
 from jitgraph.ir.ops.bits import bitcast
@@ -104,9 +104,9 @@ def float_power(x: Value, y: Value) -> Value:
     a = fabs(x)
     power = _power_of_magnitude(a, y)
     power = where(equal(y, 0.0) | (equal(a, 1.0) & equal(y, y)), 1.0, power)
-    over_even = fma(floor(y * 0.5), -2.0, y)  # NaN where y is infinite
+    over_even = fabs(fma(trunc(y * 0.5), -2.0, y))  # exact; NaN where y is infinite
     odd = equal(over_even, 1.0)
-    broken = (fabs(over_even) > 0.0) & not_equal(over_even, 1.0)
+    broken = (over_even > 0.0) & not_equal(over_even, 1.0)
     sign = bits_of(x) & bits_of(literal(x, -0.0))
     power = where(odd, flip_sign(power, sign), power)
     undefined = (x < 0.0) & (a < math.inf) & broken
