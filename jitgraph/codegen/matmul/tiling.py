@@ -166,21 +166,24 @@ class Emitter(FunctionBuilder):
         return self.emit(f"icmp slt <{lanes} x i32> <{order}>, {every}")
 
     def masked_load(self, pointer: str, mask: str) -> str:
-        """The lanes in the mask, others zero. Memory of the others is not touched."""
+        """The lanes in the mask, others zero. Memory of the others is not touched.
+
+        Alignment is an argument, as LLVM had it up to 21; later ones take that form, too.
+        """
         name = f"@llvm.masked.load.{self._suffix(self.vector)}.p0"
         mask_type = f"<{self.tiling.lanes} x i1>"
-        self.module.declare(f"declare {self.vector} {name}(ptr, {mask_type}, {self.vector})")
+        self.module.declare(f"declare {self.vector} {name}(ptr, i32, {mask_type}, {self.vector})")
         return self.emit(
-            f"call {self.vector} {name}(ptr align {self.tiling.item} {pointer}, "
+            f"call {self.vector} {name}(ptr {pointer}, i32 {self.tiling.item}, "
             f"{mask_type} {mask}, {self.vector} zeroinitializer)"
         )
 
     def masked_store(self, value: str, pointer: str, mask: str) -> None:
         name = f"@llvm.masked.store.{self._suffix(self.vector)}.p0"
         mask_type = f"<{self.tiling.lanes} x i1>"
-        self.module.declare(f"declare void {name}({self.vector}, ptr, {mask_type})")
+        self.module.declare(f"declare void {name}({self.vector}, ptr, i32, {mask_type})")
         self.do(
-            f"call void {name}({self.vector} {value}, ptr align {self.tiling.item} {pointer}, "
+            f"call void {name}({self.vector} {value}, ptr {pointer}, i32 {self.tiling.item}, "
             f"{mask_type} {mask})"
         )
 
