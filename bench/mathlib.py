@@ -53,7 +53,8 @@ class Case:
 
 def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1) / (1 + e)
+    result: Array = np.where(x < 0, e, 1) / (1 + e)
+    return result
 
 
 def _softplus(x: Array) -> Array:
@@ -273,7 +274,7 @@ def main() -> None:
     warnings.simplefilter("ignore", RuntimeWarning)
     for name in arguments.functions.split(","):
         for dtype in arguments.dtypes.split(","):
-            row = measure(name, {"f32": F32, "f64": F64}[dtype], arguments.quick)
+            row = measure(name, F32 if dtype == "f32" else F64, arguments.quick)
             tqdm.write(str(row))
             write_table([row])
 

@@ -9,7 +9,7 @@ rest one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 _COPIES = ((10, 4), (24, 2))
 #: Longer bodies are emitted only once, for a loop that masks every step.
 _LONG_BODY = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A store that waits until its place: `run` emits it, with a hint after the instruction.
+    `streams` tells whether it may go past the caches."""
+
+    run: Callable[[str], None]
+    streams: bool
 
 
 def is_zero(stride: Size) -> bool:
@@ -90,6 +99,7 @@ class Innermost:
             self.copies = 0
         self.uniform: dict[Value, Register] = {}
         self.steps: dict[tuple[int, bool], str] = {}
+        self.past_caches: str | None = None
         if nest.lanes > 1:
             self._prepare()
 
@@ -129,12 +139,30 @@ class Innermost:
         step = self.copies * lanes
         middle = self._whole(begin, end, step)
         if middle != begin:
+            self.past_caches = self._aligned(begin)
             states = self._sweep(begin, middle, step, self.copies, states, masked=False)
         if middle == end:
             return states
         if self.masked:
             return self._sweep(middle, end, lanes, 1, states, masked=True, few=True)
         return self._one_by_one(middle, end, states)
+
+    def _aligned(self, begin: str) -> str | None:
+        """Whether to write past the caches: the caller says so, and vectors are aligned."""
+        nest, f = self.nest, self.f
+        flag = nest.context.streams
+        if flag is None:
+            return None
+        first = len(self.kernel.loads)
+        for k, item in enumerate(self.kernel.stores, first):
+            if item not in nest.context.streamed:
+                continue
+            pointer = nest.along(self.pointers[k], item.access.strides[self.inner], begin)
+            address = f.emit(f"ptrtoint ptr {pointer} to i64")
+            size = nest.lanes * item.access.buffer.dtype.itemsize
+            low = f.emit(f"and i64 {address}, {size - 1}")
+            flag = f.emit(f"and i1 {flag}, {f.emit(f'icmp eq i64 {low}, 0')}")
+        return flag
 
     def _whole(self, begin: str, end: str, step: int) -> str:
         """Where the last whole step from `begin` to `end` ends."""
@@ -191,12 +219,35 @@ class Innermost:
         mask = self._mask(loop.index, end) if masked else None
         after: dict[Store, list[str]] = {s: [] for s in loop.states}
         at = self._moved(loop.index)
+        writes: list[Write] = []
         for copy in range(copies):
             partials = {s: self._by_copy(s, r)[copy] for s, r in loop.states.items()}
-            results = self._body(loop.index, at, copy, mask, partials)
+            results = self._body(loop.index, at, copy, mask, partials, writes)
             for item, registers in results.items():
                 after[item] += registers
+        self._write(writes)
         return after
+
+    def _write(self, writes: list[Write]) -> None:
+        """The stores of all copies: those past the caches, if any, as the flag says."""
+        if self.past_caches is None or not any(w.streams for w in writes):
+            for write in writes:
+                write.run("")
+            return
+        f = self.f
+        hint = f", !nontemporal {f.module.metadata('i32 1')}"
+        past, usual, done = (f.label(n) for n in ("past", "usual", "stored"))
+        for write in writes:
+            if not write.streams:
+                write.run("")
+        f.branch_if(self.past_caches, past, usual)
+        for label, suffix in ((past, hint), (usual, "")):
+            f.block(label)
+            for write in writes:
+                if write.streams:
+                    write.run(suffix)
+            f.branch(done)
+        f.block(done)
 
     def _one_by_one(
         self, begin: str, end: str, states: dict[Store, list[str]]
@@ -238,8 +289,9 @@ class Innermost:
         copy: int,
         mask: str | None,
         partials: dict[Store, list[str]],
+        writes: list[Write],
     ) -> dict[Store, list[str]]:
-        """One copy of the body, `copy` vectors after `index`."""
+        """One copy of the body, `copy` vectors after `index`. Its stores join `writes`."""
         nest, f, lanes = self.nest, self.f, Lanes(self.f, self.nest.lanes, mask)
         if lanes.count == 1:
             return self._scalar_body(index, at, partials, nest.accumulators)
@@ -266,7 +318,7 @@ class Innermost:
                     and nest.level[value] == nest.rank):  # fmt: skip
                 bindings[value] = self._gathered(value, lanes, lowering, index)
         steps = {k: s for (k, m), s in self.steps.items() if m == masked}
-        nest.store_all(lanes, lowering, moved, steps)
+        writes += nest.store_all(lanes, lowering, moved, steps)
         return {s: nest.accumulators[s].add(before, lowering.lower(s.value), mask)
                 for s, before in partials.items()}  # fmt: skip
 
@@ -284,7 +336,8 @@ class Innermost:
         nest.outside = ScalarLowering(self.f, nest.registers, nest.contract)
         nest.registers[self.kernel.iterators[-1]] = index
         nest.compute(nest.rank, at)
-        nest.store_all(Lanes(self.f, 1), nest.outside, at, {})
+        for write in nest.store_all(Lanes(self.f, 1), nest.outside, at, {}):
+            write.run("")
         after = {s: accumulators[s].add(before, nest.outside.lower(s.value), None)
                  for s, before in partials.items()}  # fmt: skip
         nest.outside, nest.registers = saved

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.nests import NestFunction, emit_nest, kept_inside
+from jitgraph.codegen.nests import NestFunction, emit_nest, kept_inside, streamed_stores
 from jitgraph.codegen.reductions import Accumulator
 from jitgraph.codegen.scalar import load, op_length, register_type, store
 from jitgraph.ir.kernel import Buffer, Kernel, Rows, Slot, Store
@@ -28,10 +28,14 @@ GRAIN = 8 * 20_000
 MOST_CHUNKS = 64
 #: Copies of totals take no more memory than this.
 MOST_COPIES = 1 << 20
+#: Results of more than so many second-level caches are written past the caches.
+STREAMED = 2
 #: Chunks of the innermost loop begin at multiples of this many elements.
 UNIT = 64
+#: The same where loops run around it: a page of memory, so that each row is read in long pieces.
+STRIPE = 512
 #: A loop that is known to be shorter is not worth splitting.
-_SHORT = 4 * UNIT
+_SHORT = 2 * STRIPE
 PARALLEL_FOR = "declare void @parallel_for(ptr, ptr, i64)"
 
 
@@ -60,6 +64,13 @@ def totals_of(work: Kernel | Rows, split: int) -> dict[Buffer, Store]:
     found = {s.access.buffer: s for k in kernels for s in k.stores
              if not s.reduced.isdisjoint(split_loops)}  # fmt: skip
     return dict(sorted(found.items(), key=lambda item: item[0].number))
+
+
+def _unit(work: Kernel | Rows, split: int) -> int:
+    """Chunks begin at multiples of so many rounds of the split loop."""
+    if isinstance(work, Rows) or split < len(work.extents) - 1:
+        return 1
+    return UNIT if split == 0 else STRIPE
 
 
 def cost(kernel: Kernel, vector_bytes: int) -> int:
@@ -91,20 +102,24 @@ class Launcher:
         split = split_loop(work)
         if split is not None and self._is_small(work):
             split = None
+        streamed = streamed_stores(work, p.memory)
+        streams = self._past_caches(work, streamed)
         made = emit_nest(
-            p.module, work, name, p.memory, split=split, contract=p.contract
+            p.module, work, name, p.memory, split=split, streams=bool(streams), contract=p.contract
         )
         kernels = work.kernels if isinstance(work, Rows) else (work,)
         if split is None:
             copies = self._locals(work, "1")
-            self._call(made, {k: c.base for k, c in copies.items()}, ())
+            self._call(made, {k: c.base for k, c in copies.items()}, streams)
             return
         extent = p.size(kernels[0].extents[split])
-        unit = UNIT if isinstance(work, Kernel) and split == len(work.extents) - 1 else 1
+        unit = _unit(work, split)
         totals = totals_of(work, split)
         copied = {b: self._bytes(b.extents, b.dtype.itemsize) for b in totals}
         chunks = self._chunks(kernels, extent, unit, copied)
-        self._arguments(made, {})  # in registers before the paths part
+        own = work.locals if isinstance(work, Rows) else ()
+        # Everything is to be in registers before the paths part.
+        self._arguments(made, {p.memory.key(b): "null" for b in own})
         copies = self._locals(work, chunks)
         several, once, done = (self.f.label(n) for n in ("several", "once", "done"))
         self.f.branch_if(self.f.emit(f"icmp sgt i64 {chunks}, 1"), several, once)
@@ -113,12 +128,13 @@ class Launcher:
         for buffer, item in totals.items():
             if not item.in_register:
                 self._fill(item, copies_of_totals[p.memory.key(buffer)], chunks)
-        self._parallel(made, copies | copies_of_totals, chunks, extent, unit)
+        self._parallel(made, copies | copies_of_totals, streams, chunks, extent, unit)
         for buffer, item in totals.items():
             self._join(item, buffer, copies_of_totals[p.memory.key(buffer)], chunks)
         self.f.branch(done)
         self.f.block(once)
-        self._call(made, {k: c.base for k, c in copies.items()}, ("i64 0", f"i64 {extent}"))
+        bounds = ["i64 0", f"i64 {extent}", *streams]
+        self._call(made, {k: c.base for k, c in copies.items()}, bounds)
         self.f.block(done)
 
     # --- how much -------------------------------------------------------------------------------
@@ -153,6 +169,20 @@ class Launcher:
         if copied:
             chunks = f.minimum(chunks, f.emit(f"sdiv i64 {MOST_COPIES}, {f.maximum(bytes_, 1)}"))
         return f.maximum(chunks, 1)
+
+    def _past_caches(self, work: Kernel | Rows, streamed: Sequence[Store]) -> list[str]:
+        """The flag that says so, as an argument: what is written does not fit into the caches. None
+        where it is known to fit."""
+        p = self.program
+        largest = STREAMED * p.module.target.l2_bytes
+        buffers = {item.access.buffer for item in streamed}
+        known = all(isinstance(e, int) for b in buffers for e in b.extents)
+        total = "0"
+        for buffer in sorted(buffers, key=lambda b: b.number):
+            total = p.plus(total, p.product_of((*buffer.extents, buffer.dtype.itemsize)))
+        if not buffers or (known and int(total) <= largest):
+            return []
+        return [f"i1 {self.f.emit(f'icmp sgt i64 {total}, {largest}')}"]
 
     # --- memory ---------------------------------------------------------------------------------
     def _bytes(self, extents: Shape, itemsize: int) -> str:
@@ -214,26 +244,39 @@ class Launcher:
         self.f.do(f"call void {made.name}({', '.join(arguments)})")
 
     def _parallel(
-        self, made: NestFunction, own: dict[str, _Copies], chunks: str, extent: str, unit: int
+        self,
+        made: NestFunction,
+        own: dict[str, _Copies],
+        streams: Sequence[str],
+        chunks: str,
+        extent: str,
+        unit: int,
     ) -> None:
         """Put the arguments where the task finds them, and run it for all chunks."""
         f, p = self.f, self.program
         arguments = self._arguments(made, {key: c.base for key, c in own.items()})
         keys: list[str] = [p.memory.key(b) for b in made.buffers]
+        arguments += streams
         cells = [f"i64 {chunks}", f"i64 {extent}", *arguments]
         strides = {k: own[key].size for k, key in enumerate(keys) if key in own}
         cells += [f"i64 {size}" for size in strides.values()]
         context = f.emit(f"alloca [{len(cells)} x i64]", "context")
         for k, cell in enumerate(cells):
             f.do(f"store {cell}, ptr {f.offset(context, 8 * k)}")
-        task = self._task(made, [a.rsplit(" ", 1)[0] for a in arguments], list(strides), unit)
+        types = [a.rsplit(" ", 1)[0] for a in arguments]
+        task = self._task(made, types, list(strides), len(streams), unit)
         p.module.use("pool", "parallel_for", PARALLEL_FOR)
         f.do(f"call void @parallel_for(ptr {task}, ptr {context}, i64 {chunks})")
 
     def _task(
-        self, made: NestFunction, types: Sequence[str], copied: Sequence[int], unit: int
+        self,
+        made: NestFunction,
+        types: Sequence[str],
+        copied: Sequence[int],
+        flags: int,
+        unit: int,
     ) -> str:
-        """The function that runs one chunk."""
+        """The function that runs one chunk. The last `flags` arguments come after the bounds."""
         name = f"{made.name[1:]}.task"
         f = FunctionBuilder(
             self.program.module, name, ["ptr %context", "i64 %chunk"], internal=True,
@@ -252,7 +295,7 @@ class Launcher:
         begin, end = (self._bound(f, chunk, chunks, extent, unit)
                       for chunk in ("%chunk", following))  # fmt: skip
         arguments = [f"{t} {r}" for t, r in zip(types, registers, strict=True)]
-        arguments += [f"i64 {begin}", f"i64 {end}"]
+        arguments[len(arguments) - flags : len(arguments) - flags] = [f"i64 {begin}", f"i64 {end}"]
         f.do(f"call void {made.name}({', '.join(arguments)})")
         f.do("ret void")
         return f.name

@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from jitgraph.codegen.innermost import Innermost, carrying, is_zero
+from jitgraph.codegen.innermost import Innermost, Write, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.reductions import Accumulator, combined
 from jitgraph.codegen.scalar import (
@@ -96,9 +97,11 @@ def emit_nest(
     memory: Memory,
     *,
     split: int | None,
+    streams: bool,
     contract: bool,
 ) -> NestFunction:
-    """Add the function of a kernel or a row nest to the module."""
+    """Add the function of a kernel or a row nest to the module. Where it `streams`, it is told
+    whether to write past the caches."""
     inside = kept_inside(work) if isinstance(work, Rows) else []
     touched = work.reads() | work.writes()
     if isinstance(work, Rows):
@@ -111,6 +114,8 @@ def emit_nest(
         parameters += scalar_parameters(scalar, f"%v{k}")
     if split is not None:
         parameters += ["i64 %begin", "i64 %end"]
+    if streams:
+        parameters.append("i1 %streams")
     function = FunctionBuilder(
         module, name, parameters, internal=True, attributes=_ATTRIBUTES, passes="explicit"
     )
@@ -122,15 +127,38 @@ def emit_nest(
     for k, scalar in enumerate(scalars):
         complex_ = scalar.dtype.kind == "c"
         registers[scalar] = (f"%v{k}.re", f"%v{k}.im") if complex_ else f"%v{k}"
-    context = _Context(function, places, memory, registers, split, contract)
+    context = _Context(
+        function, places, memory, registers, split, contract,
+        frozenset(streamed_stores(work, memory)), "%streams" if streams else None,
+    )  # fmt: skip
     if isinstance(work, Rows):
         nests = [Nest(context, kernel, work.depth) for kernel in work.kernels]
         _share(context, nests, work, 0, [nest.start() for nest in nests])
     else:
         nest = Nest(context, work)
         nest.inside(0, nest.start(), {})
+    if streams:  # such stores are ordered with nothing else
+        with function.if_then("%streams"):
+            function.do("fence seq_cst")
     function.do("ret void")
     return NestFunction(function.name, tuple(by_key.values()), tuple(scalars))
+
+
+def streamed_stores(work: Kernel | Rows, memory: Memory) -> list[Store]:
+    """Stores of whole vectors to memory that the work does not read: past the caches they save
+    reading what is overwritten."""
+    kernels = work.kernels if isinstance(work, Rows) else (work,)
+    read = {memory.key(b) for k in kernels for b in k.reads()}
+    read |= {memory.key(load.access.buffer) for k in kernels for load in k.loads}
+    own = set(work.locals) if isinstance(work, Rows) else set()
+    found = []
+    for item in (s for k in kernels for s in k.stores):
+        buffer = item.access.buffer
+        near = bool(item.access.strides) and item.access.strides[-1] == buffer.dtype.itemsize
+        plain = item.combine is None and not item.indices and buffer.dtype.kind != "c"
+        if near and plain and buffer not in own and memory.key(buffer) not in read:
+            found.append(item)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +171,8 @@ class _Context:
     registers: Mapping[Value, Register]
     split: int | None
     contract: bool
+    streamed: frozenset[Store]
+    streams: str | None
 
     def bounds(self, loop: int, extent: str) -> tuple[str, str]:
         """From where to where a loop runs."""
@@ -276,7 +306,8 @@ class Nest:
         begun = [s for s, first in self.carried.items() if first == depth]
         states = states | {s: self.accumulators[s].initial() for s in begun}
         if depth == self.rank:
-            self.store_all(Lanes(self.f, 1), self.outside, pointers, {})
+            for write in self.store_all(Lanes(self.f, 1), self.outside, pointers, {}):
+                write.run("")
         elif depth == self.rank - 1:
             loops = Innermost(self, pointers)
             states = loops.emit(*self._bounds(depth), states)
@@ -333,13 +364,19 @@ class Nest:
         lowering: ScalarLowering,
         pointers: list[str],
         steps: Mapping[int, str],
-    ) -> None:
-        """The stores of one copy of the body, but for those that combine in registers."""
+    ) -> list[Write]:
+        """The stores of one copy of the body, but for those that combine in registers; their
+        values are computed."""
         first = len(self.kernel.loads)
+        writes = []
         for k, item in enumerate(self.kernel.stores, first):
             if item not in self.carried:
-                self.write(lanes, lowering.lower(item.value), item, pointers[k], steps.get(k),
-                           lowering)  # fmt: skip
+                value = lowering.lower(item.value)
+                run = partial(
+                    self.write, lanes, value, item, pointers[k], steps.get(k), lowering
+                )
+                writes.append(Write(run, item in self.context.streamed))
+        return writes
 
     def write(
         self,
@@ -349,6 +386,7 @@ class Nest:
         pointer: str,
         steps: str | None,
         lowering: ScalarLowering,
+        suffix: str = "",
     ) -> None:
         """Store a value, or combine it with what is in memory."""
         dtype = item.value.dtype
@@ -363,7 +401,7 @@ class Nest:
         if lanes.count == 1:
             store(self.f, value, pointer, dtype)
         else:
-            lanes.store(value, pointer, dtype, stride, steps)
+            lanes.store(value, pointer, dtype, stride, steps, suffix)
 
     def _merged(
         self, combine: str, dtype: DType, before: Register, value: Register, lanes: int

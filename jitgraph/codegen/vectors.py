@@ -94,7 +94,8 @@ class Lanes:
         self, register: Register, pointer: str, dtype: DType, stride: Size, steps: str | None,
         suffix: str = "",
     ) -> None:  # fmt: skip
-        """Elements to `pointer` and on. `suffix` is put after the instruction (metadata)."""
+        """Elements to `pointer` and on. With a `suffix` for the instruction the address must be
+        that of an aligned vector."""
         if isinstance(register, tuple):
             if stride == dtype.itemsize and not self.mask:
                 self._store_pairs(register, pointer, dtype)
@@ -147,8 +148,9 @@ class Lanes:
         vector, bits = self._vector(dtype), vector_of("i1", self.count)
         align = self._align(dtype)
         if self.mask is None:
-            at = suffix or f", align {align}"
-            self.f.do(f"store {vector} {register}, ptr {pointer}{at}")
+            if suffix:  # what goes past the caches is whole aligned vectors
+                align = self.count * dtype.itemsize
+            self.f.do(f"store {vector} {register}, ptr {pointer}, align {align}{suffix}")
             return
         name = f"@llvm.masked.store.v{self.count}{_name(dtype)}.p0"
         self.f.module.declare(f"declare void {name}({vector}, ptr, i32, {bits})")

@@ -15,7 +15,43 @@ import numpy as np
 from jitgraph.codegen import pyobjects as py
 
 _TPFLAGS_BASETYPE, _TPFLAGS_HAVE_VECTORCALL = 1 << 10, 1 << 11
-_TP_CALL, _TP_MEMBERS = (_Member * 2)(
+_TP_CALL, _TP_MEMBERS = 50, 72  # numbers of slots, from typeslots.h
+_T_PYSSIZET, _READONLY = 19, 1
+_TYPE_FLAGS = 168  # offset of tp_flags in a type object
+
+
+class _Member(ctypes.Structure):
+    """PyMemberDef"""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("type", ctypes.c_int),
+        ("offset", ctypes.c_ssize_t),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+class _TypeSlot(ctypes.Structure):
+    """PyType_Slot"""
+
+    _fields_ = (("slot", ctypes.c_int), ("value", ctypes.c_void_p))
+
+
+class _TypeSpec(ctypes.Structure):
+    """PyType_Spec"""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("basicsize", ctypes.c_int),
+        ("itemsize", ctypes.c_int),
+        ("flags", ctypes.c_uint),
+        ("slots", ctypes.POINTER(_TypeSlot)),
+    )
+
+
+# CPython keeps pointers into these, so they live as long as the process.
+_MEMBERS = (_Member * 2)(
     _Member(b"__vectorcalloffset__", _T_PYSSIZET, py.CALLABLE, _READONLY, None)
 )
 _SLOTS = (_TypeSlot * 3)(

@@ -246,7 +246,7 @@ def arctan2(y: Value, x: Value) -> Value:
     t, low = where(minus, -t, t), where(minus, -low, low)
     angle = _add_to(base, parts(x, PI / 4), (t, low))
     angle = where(equal(base, 0.0), t + low, angle)
-    return copysign(angle, y) + where(equal(x, x) & equal(y, y), 0.0, literal(x, math.nan))
+    return copysign(angle, y) + where(equal(x, x) & equal(y, y), -0.0, literal(x, math.nan))
 
 
 def _arcsine_parts(a: Value) -> tuple[Value, Value, Value]:
