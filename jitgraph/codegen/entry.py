@@ -60,8 +60,8 @@ TABLE = (
 LIST, NOTHING = -1, -2
 #: `slot` is where a shared variable's cells are, 0 for an argument. `types` are two type numbers,
 #: `layout` the rank and the flags that an array must have, `order` how it lies in memory
-#: (`ir.order`). The others are for numbers given for an array of rank 0: the NumPy scalar's type, what else is taken (`numbers.KINDS`), and the range
-#: of integers.
+#: (`ir.order`). The others are for numbers given for an array of rank 0: the NumPy scalar's type,
+#: what else is taken (`numbers.KINDS`), and the range of integers.
 RECORD = (
     "slot",
     "descr",

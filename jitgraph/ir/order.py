@@ -4,7 +4,7 @@
 |---|---|
 | `"C"` | dense, the last axis innermost |
 | `"F"` | dense, the first axis innermost, and not in C order as well |
-| `"?1"`, `"0?"`, ... | by axis: `1` neighbours, `0` the same element over and over, `?` any stride |
+| `"?1"`, ... | by axis: `1` neighbours, `0` the same element over and over, `?` any stride |
 
 Every array has exactly one order. The native check (`@memory_order` in `codegen/entry.py`) computes
 the same as `order_of`.
