@@ -1,6 +1,6 @@
 """Kernels that read some operands across their rows, tile by tile: A + transpose(B).
 
-    for i in steps of 32, for j in steps of 512 bytes:
+    for i in steps of 128, for j in steps of 256 bytes:
       tile[i, j] = B[j, i]                  square blocks, transposed in registers
       for i and j of the tile:              the ordinary loops, which read the tile along its rows
 
@@ -20,9 +20,9 @@ from jitgraph.ir.opdef import Size
 if TYPE_CHECKING:
     from jitgraph.codegen.nests import Memory, Nest
 
-#: Rows of a tile, and the bytes of one. Tiles of one kernel stay within the L1 cache together.
-ROWS, ROW_BYTES = 32, 512
-_MOST_TILES = 2
+#: Rows of a tile, and the bytes of one. A kernel has no more tiles than stay in the L2 cache.
+ROWS, ROW_BYTES = 128, 256
+_MOST_TILES = 4
 #: Blocks that are transposed in registers are no larger than this.
 _MOST_LANES = 16
 _WORD = 8
@@ -131,9 +131,7 @@ class Tiles:
         start = f.offset(tile.memory, back)
         return f.offset(start, f.emit(f"mul i64 {left}, {-tile.itemsize}"))
 
-    def _places(
-        self, tile: _Tile, source: str, stride: str, i: str, j: str
-    ) -> tuple[str, str]:
+    def _places(self, tile: _Tile, source: str, stride: str, i: str, j: str) -> tuple[str, str]:
         """Where an element of the tile comes from, and where it goes."""
         f = self.f
         from_ = f.offset(source, f.emit(f"mul i64 {i}, {tile.itemsize}"))
@@ -157,9 +155,9 @@ class Tiles:
         f, align = self.f, min(itemsize, _WORD)
         words = itemsize // align
         vector = f"<{lanes * words} x i{8 * align}>"
-        rows = []
+        rows, at = [], source
         for k in range(lanes):
-            at = source if k == 0 else f.offset(at, stride)
+            at = f.offset(at, stride) if k else source
             rows.append(f.emit(f"load {vector}, ptr {at}, align {align}"))
         distance = 1
         while distance < lanes:
@@ -175,7 +173,14 @@ class Tiles:
             f.do(f"store {vector} {row}, ptr {f.offset(to, k * ROW_BYTES)}, align {align}")
 
     def _exchanged(
-        self, vector: str, pair: tuple[str, str], distance: int, lanes: int, words: int, *, low: bool
+        self,
+        vector: str,
+        pair: tuple[str, str],
+        distance: int,
+        lanes: int,
+        words: int,
+        *,
+        low: bool,
     ) -> str:
         """One of two rows after the off-diagonal parts of both have changed places."""
         places = []
