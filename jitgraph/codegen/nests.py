@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.innermost import Innermost, Write, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.places import FirstPlace, accumulator
@@ -24,10 +25,10 @@ from jitgraph.codegen.scalar import (
     Register,
     ScalarLowering,
     load,
-    part_dtype,
     register_type,
     store,
 )
+from jitgraph.codegen.tiles import Tiles, tiled_loads
 from jitgraph.codegen.vectors import Lanes
 from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Rows, Source, Store
 from jitgraph.ir.opdef import Size
@@ -209,7 +210,11 @@ class Nest:
     def __init__(self, context: _Context, kernel: Kernel, depth: int = 0) -> None:
         self.context = context
         self.f = context.f
-        self.kernel = kernel
+        loads = tiled_loads(kernel, context.memory, depth)
+        self.tiles = Tiles(self.f, kernel, loads) if loads else None
+        #: The parts of loops that a tile covers, while it is worked on.
+        self.windows: dict[int, tuple[str, str]] = {}
+        self.kernel = kernel = self.tiles.kernel if self.tiles else kernel
         self.depth = depth
         self.contract = context.contract
         self.rank = len(kernel.extents)
@@ -311,20 +316,26 @@ class Nest:
                 write.run("")
         elif depth == self.rank - 1:
             loops = Innermost(self, pointers)
-            states = loops.emit(*self._bounds(depth), states)
+            states = loops.emit(*self.bounds(depth), states)
+        elif self.tiles is not None and depth == self.rank - 2:
+            states = self.tiles.emit(self, pointers, states)
         else:
-            states = self._loop(depth, pointers, states)
+            states = self.loop(depth, pointers, states)
         for item in begun:
             self._finish(item, pointers, states.pop(item))
         return states
 
-    def _bounds(self, depth: int) -> tuple[str, str]:
+    def bounds(self, depth: int) -> tuple[str, str]:
+        """From where to where a loop runs."""
+        if depth in self.windows:
+            return self.windows[depth]
         return self.context.bounds(depth, self.size(self.kernel.extents[depth]))
 
-    def _loop(
+    def loop(
         self, depth: int, pointers: list[str], states: dict[Store, list[str]]
     ) -> dict[Store, list[str]]:
-        begin, end = self._bounds(depth)
+        """The loop number `depth` and what is in it."""
+        begin, end = self.bounds(depth)
         types = {s: self.accumulators[s].types() for s in states}
         with carrying(self.f, begin, end, 1, types, states) as loop:
             self.registers[self.kernel.iterators[depth]] = loop.index

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.scalar import (
     F16,
@@ -19,7 +20,6 @@ from jitgraph.codegen.scalar import (
     Register,
     constant_register,
     load,
-    part_dtype,
     register_type,
     splat,
     vector_of,

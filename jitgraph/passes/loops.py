@@ -61,21 +61,38 @@ def _order(kernel: Kernel) -> list[int]:
     jumps = [_jumps(kernel, k) for k in natural]
     best = min(natural, key=lambda k: (jumps[k], -k))
     if jumps[best] == jumps[-1]:
-        return natural
-    return [k for k in natural if k != best] + [best]
+        best = natural[-1]
+    outside = [k for k in natural if k != best]
+    # A load that jumps along the innermost loop is read in tiles, if the next one suits it.
+    crossed = max(outside, key=lambda k: (_crossing(kernel, k, best), k))
+    if all(best not in s.reduced or crossed in s.reduced for s in kernel.stores):
+        outside.remove(crossed)
+        outside.append(crossed)
+    return [*outside, best]
 
 
-def _jumps(kernel: Kernel, iterator: int) -> int:
-    """How many accesses leave the cache line at each step of the iterator."""
+def _jumps(kernel: Kernel, iterator: int) -> tuple[int, int]:
+    """How many stores, and how many loads, leave the cache line at each step of the iterator. Loads
+    that do can be read in tiles."""
     extent = kernel.extents[iterator]
     if isinstance(extent, int) and extent <= 4 and not _walks_on(kernel, iterator):
-        return len(kernel.loads) + len(kernel.stores) + 1
-    count = 0
-    for access in kernel.accesses():
-        stride = access.strides[iterator]
-        small = isinstance(stride, int) and abs(stride) <= access.buffer.dtype.itemsize
-        count += not small
-    return count
+        return len(kernel.stores) + 1, 0
+    stores = sum(not _stays_near(s.access, iterator) for s in kernel.stores)
+    return stores, sum(not _stays_near(load.access, iterator) for load in kernel.loads)
+
+
+def _crossing(kernel: Kernel, across: int, along: int) -> int:
+    """How many loads go by neighbours along one iterator and jump along the other."""
+    return sum(
+        _stays_near(load.access, across) and not _is_zero(load.access.strides[across])
+        and not _stays_near(load.access, along)
+        for load in kernel.loads
+    )  # fmt: skip
+
+
+def _stays_near(access: Access, iterator: int) -> bool:
+    stride = access.strides[iterator]
+    return isinstance(stride, int) and abs(stride) <= access.buffer.dtype.itemsize
 
 
 def _walks_on(kernel: Kernel, inner: int) -> bool:

@@ -34,6 +34,7 @@ from jitgraph.ir.opdef import Shape, Size, apply_op, building_with, constant
 from jitgraph.ir.ops.arithmetic import add
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
+from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
@@ -51,17 +52,17 @@ from jitgraph.passes.rules.registry import rules_for
 CHANGES = ("set_slice", "add_slice", "scatter_add")
 
 
-def schedule(fn: Function, contiguous: Sequence[bool]) -> Program:
-    """The program for `fn`; parameter i is in C order if contiguous[i], else strided."""
+def schedule(fn: Function, orders: Sequence[Order]) -> Program:
+    """The program for `fn` whose parameters lie in memory like this."""
     builder = Builder(fn.params, rules=rules_for("ieee"))
-    return _Scheduler(rebuild(fn, builder), builder, tuple(contiguous)).run()
+    return _Scheduler(rebuild(fn, builder), builder, tuple(orders)).run()
 
 
 class _Scheduler:
-    def __init__(self, fn: Function, builder: Builder, contiguous: tuple[bool, ...]) -> None:
+    def __init__(self, fn: Function, builder: Builder, orders: tuple[Order, ...]) -> None:
         self.fn = fn
         self.builder = builder
-        self.contiguous = contiguous
+        self.orders = orders
         self.sizes = Sizes(builder)
         self.stored = stored_values(fn, builder)
         self.steps: list[Step] = []
@@ -78,8 +79,7 @@ class _Scheduler:
         self._homes: dict[Value, Buffer] = {}
 
     def run(self) -> Program:
-        param_buffers = tuple(self._param(p, c) for p, c in
-                              zip(self.fn.params, self.contiguous, strict=True))  # fmt: skip
+        param_buffers = tuple(map(self._param, self.fn.params, self.orders))
         results = self._result_plan()
         self._emit_checks()
         for value in self.fn.ops:
@@ -95,7 +95,7 @@ class _Scheduler:
         program = Program(
             self.fn.name,
             self.fn.params,
-            self.contiguous,
+            self.orders,
             param_buffers,
             tuple(steps),
             tuple(buffer for _, buffer in results),
@@ -114,20 +114,26 @@ class _Scheduler:
             value.literal if kind == "constant" else None,
         )
 
-    def _param(self, param: Value, contiguous: bool) -> Buffer:
+    def _param(self, param: Value, order: Order) -> Buffer:
         buffer = self._buffer(param, "param", param.name)
-        strides: tuple[Size, ...]
-        if contiguous:
-            strides = self.sizes.row_major(self.builder.shape(param), param.dtype.itemsize)
-        else:
-            strides = tuple(
-                apply_op(STRIDE, (param,), {"axis": axis}, None) for axis in range(param.ndim)
-            )
         if param.ndim:
-            self.views[param] = View(buffer, 0, strides)
+            self.views[param] = View(buffer, 0, self._strides(param, order))
         else:
             self.steps.append(Fetch(param, buffer))
         return buffer
+
+    def _strides(self, param: Value, order: Order) -> tuple[Size, ...]:
+        """Byte strides: products of extents in dense arrays, else as the kinds of the axes say."""
+        shape, itemsize = self.builder.shape(param), param.dtype.itemsize
+        if order == C:
+            return self.sizes.row_major(shape, itemsize)
+        if order == FORTRAN:
+            return self.sizes.row_major(shape[::-1], itemsize)[::-1]
+        known: dict[str, Size] = {UNIT: itemsize, ZERO: 0}
+        return tuple(
+            known[kind] if kind in known else apply_op(STRIDE, (param,), {"axis": axis}, None)
+            for axis, kind in enumerate(order)
+        )
 
     def _result_plan(self) -> list[tuple[Value, Buffer]]:
         """A fresh buffer per result. The first result of a stored value is computed in place."""
