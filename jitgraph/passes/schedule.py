@@ -90,8 +90,8 @@ class _Scheduler:
         last = {buffer for _, buffer in results}
         steps = merge_kernels(self.steps, last)
         steps = group_rows(steps, self.sizes)
-        steps = [collapse(s, self.sizes) for s in steps]
         steps = start_accumulators(steps, self.sizes)
+        steps = [collapse(s, self.sizes) for s in steps]
         program = Program(
             self.fn.name,
             self.fn.params,
