@@ -155,7 +155,7 @@ class _Sharing:
 
 
 @cache
-def _template(name: str, dtypes: tuple[DType, ...]) -> _Template:
+def expansion(name: str, dtypes: tuple[DType, ...]) -> _Template:
     """The expansion of an op for operands of `dtypes`. Complex operands come as their parts."""
     sharing = _Sharing()
     params: list[Value] = []
@@ -196,7 +196,7 @@ def op_length(value: Value) -> int:
     if not isinstance(op.definition.lower, Expand) or any(a.dtype.kind == "c" for a in op.args):
         return 1
     dtypes = tuple(F32 if a.dtype == F16 else a.dtype for a in op.args)
-    return len(_template(op.name, dtypes).steps)
+    return len(expansion(op.name, dtypes).steps)
 
 
 # --- lowering ----------------------------------------------------------------------------------
@@ -454,7 +454,7 @@ class ScalarLowering:
         self, name: str, dtypes: tuple[DType, ...], operands: Sequence[Register], contract: bool
     ) -> Register:
         """The registers of an expansion with its parameters bound to `operands`."""
-        template = _template(name, dtypes)
+        template = expansion(name, dtypes)
         flat = [part for r in operands for part in ([r] if isinstance(r, str) else r)]
         known: dict[Value, Register] = dict(zip(template.params, flat, strict=True))
         for value, op in template.steps:
