@@ -32,8 +32,10 @@ MOST_COPIES = 1 << 20
 STREAMED = 2
 #: Chunks of the innermost loop begin at multiples of this many elements.
 UNIT = 64
+#: The same where loops run around it: a page of memory, so that each row is read in long pieces.
+STRIPE = 512
 #: A loop that is known to be shorter is not worth splitting.
-_SHORT = 4 * UNIT
+_SHORT = 2 * STRIPE
 PARALLEL_FOR = "declare void @parallel_for(ptr, ptr, i64)"
 
 
@@ -62,6 +64,13 @@ def totals_of(work: Kernel | Rows, split: int) -> dict[Buffer, Store]:
     found = {s.access.buffer: s for k in kernels for s in k.stores
              if not s.reduced.isdisjoint(split_loops)}  # fmt: skip
     return dict(sorted(found.items(), key=lambda item: item[0].number))
+
+
+def _unit(work: Kernel | Rows, split: int) -> int:
+    """Chunks begin at multiples of so many rounds of the split loop."""
+    if isinstance(work, Rows) or split < len(work.extents) - 1:
+        return 1
+    return UNIT if split == 0 else STRIPE
 
 
 def cost(kernel: Kernel, vector_bytes: int) -> int:
@@ -104,11 +113,13 @@ class Launcher:
             self._call(made, {k: c.base for k, c in copies.items()}, streams)
             return
         extent = p.size(kernels[0].extents[split])
-        unit = UNIT if isinstance(work, Kernel) and split == len(work.extents) - 1 else 1
+        unit = _unit(work, split)
         totals = totals_of(work, split)
         copied = {b: self._bytes(b.extents, b.dtype.itemsize) for b in totals}
         chunks = self._chunks(kernels, extent, unit, copied)
-        self._arguments(made, {})  # in registers before the paths part
+        own = work.locals if isinstance(work, Rows) else ()
+        # Everything is to be in registers before the paths part.
+        self._arguments(made, {p.memory.key(b): "null" for b in own})
         copies = self._locals(work, chunks)
         several, once, done = (self.f.label(n) for n in ("several", "once", "done"))
         self.f.branch_if(self.f.emit(f"icmp sgt i64 {chunks}, 1"), several, once)

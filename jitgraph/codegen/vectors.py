@@ -94,8 +94,8 @@ class Lanes:
         self, register: Register, pointer: str, dtype: DType, stride: Size, steps: str | None,
         suffix: str = "",
     ) -> None:  # fmt: skip
-        """Elements to `pointer` and on. With a `suffix` for the instruction the address must be that
-        of an aligned vector."""
+        """Elements to `pointer` and on. With a `suffix` for the instruction the address must be
+        that of an aligned vector."""
         if isinstance(register, tuple):
             if stride == dtype.itemsize and not self.mask:
                 self._store_pairs(register, pointer, dtype)
