@@ -6,11 +6,12 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from jitgraph.errors import MissingPackageError
-from jitgraph.profiling.report import Profile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from jitgraph.profiling.report import Profile
 
 #: Dots of the steps, in points², by their share of the time.
 _SMALLEST, _LARGEST = 20, 400

@@ -30,8 +30,8 @@ _OPERATIONS = 100_000_000
 #: Bytes that do not fit into any cache: so many times the greatest, within bounds.
 _PAST_CACHES = 3
 _LEAST, _MOST = 64 << 20, 256 << 20
-#: Of a cache that is shared with others, so much at most.
-_SHARED = 32 << 20
+#: Of a cache that is shared with others, so much at most is measured.
+_SHARED = 16 << 20
 _PAGE = 4096
 
 
@@ -127,10 +127,10 @@ class _Machine:
         self.out, self.source = (_touched(self.most // 2) for _ in range(2))
 
     def limits(self) -> Limits:
-        levels = [
-            Level(name, size, *self._bandwidths(min(size, _SHARED if name == "L3" else size) // 2))
-            for name, size in self.caches.items()
-        ]
+        levels = []
+        for name, size in self.caches.items():
+            part = min(size // 2, _SHARED if name == "L3" else size, self.most)
+            levels.append(Level(name, size, *self._bandwidths(part)))
         levels.append(Level("memory", math.inf, *self._bandwidths(self.most)))
         rates = [self._arithmetic(name, itemsize) for name, (_, itemsize) in ARITHMETIC.items()]
         return Limits(self.threads, tuple(levels), *rates)
