@@ -28,11 +28,13 @@ _BILLION = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a run wrote down, in nanoseconds: each step of work, and all that lies between them.
-    What looking at the clock took is not in it."""
+    """What a run wrote down, in nanoseconds: each step of work, all that lies between them, and a
+    look at the clock. Each step contains one look, and what lies between them one more than there
+    are steps."""
 
     steps: tuple[int, ...]
     outside: int
+    look: int
 
 
 def words(program: Program) -> int:
@@ -54,13 +56,12 @@ def sizes(step: Work) -> list[Value]:
 
 def reading(program: Program, table: Sequence[int]) -> Reading:
     """The times in a table."""
-    look = table[_AGAIN] - table[_START]
     at, times = _STEPS, []
     for step in program.work():
-        times.append(max(table[at + 1] - table[at] - look, 0))
+        times.append(table[at + 1] - table[at])
         at += 2 + len(sizes(step))
-    looks = 2 * len(times) + 1
-    return Reading(tuple(times), max(table[_END] - table[_AGAIN] - looks * look - sum(times), 0))
+    outside = table[_END] - table[_AGAIN] - sum(times)
+    return Reading(tuple(times), outside, table[_AGAIN] - table[_START])
 
 
 def sizes_in(program: Program, table: Sequence[int]) -> list[dict[Value, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
@@ -48,30 +48,30 @@ def profile(
     program = compilation.program
     ceilings = limits()
     readings, table = _run(compilation, inputs, fail)
-    times = list(zip(*(r.steps for r in readings), strict=True))
+    middle, least = _combined(readings, median), _combined(readings, min)
     steps: list[Step] = []
-    for work, sizes, seconds in zip(
-        program.work(), probes.sizes_in(program, table), times, strict=True
+    for work, sizes, seconds, fastest in zip(
+        program.work(), probes.sizes_in(program, table), middle.steps, least.steps, strict=True
     ):
         kind, todo = _KINDS[type(work)], amount(work, sizes)
         steps.append(Step(
             name=f"{kind}{len(steps)}",
             kind=kind,
             loops=loops(work, sizes),
-            seconds=median(seconds) / 1e9,
-            fastest=min(seconds) / 1e9,
+            seconds=seconds / 1e9,
+            fastest=fastest / 1e9,
             read=todo.read,
             written=todo.written,
             single=todo.single,
             double=todo.double,
-            lines=tuple(dict.fromkeys(f"{x.file}:{x.line}" for x in _origin(work, program))),
+            lines=_lines(work, program),
         ))  # fmt: skip
     return Profile(
         name=function.name,
         threads=config.num_threads,
         runs=len(readings),
         steps=tuple(steps),
-        outside=median(r.outside for r in readings) / 1e9,
+        outside=middle.outside / 1e9,
         limits=ceilings,
     )
 
@@ -92,6 +92,17 @@ def _run(
         native(*inputs)
         readings.append(probes.reading(program, list(table)))
     return readings[_LEAST:], list(table)
+
+
+def _combined(
+    readings: Sequence[probes.Reading], combine: Callable[[Iterable[int]], float]
+) -> probes.Reading:
+    """One reading for all: their medians, say, without the usual look at the clock."""
+    look = round(median(r.look for r in readings))
+    steps = tuple(max(round(combine(times)) - look, 0)
+                  for times in zip(*(r.steps for r in readings), strict=True))  # fmt: skip
+    outside = round(combine([r.outside for r in readings])) - (len(steps) + 1) * look
+    return probes.Reading(steps, max(outside, 0), look)
 
 
 class _NativeMethods:
@@ -121,16 +132,25 @@ def _refused(*inputs: Any) -> None:
     raise InternalError("a profiled program refuses inputs that it was made for")
 
 
-def _origin(work: Work, program: Program) -> list[Location]:
-    """The lines of the user that a step comes from; for zeros, those of what adds to them."""
+def _lines(work: Work, program: Program) -> tuple[str, ...]:
+    """The lines of the user that a step comes from; for what only prepares memory, those of the
+    step that goes on with it."""
+    steps = program.work()
+    after = steps[steps.index(work) :]
+    users = (step for step in after if step is work or work.writes() & step.writes())
+    for step in users:
+        if found := _locations(step):
+            return tuple(dict.fromkeys(f"{x.file}:{x.line}" for x in found))
+    return ()
+
+
+def _locations(work: Work) -> Sequence[Location]:
     match work:
         case Kernel():
-            return list(work.locations)
+            return work.locations
         case Rows():
             return [x for kernel in work.kernels for x in kernel.locations]
         case Product():
             return [work.location] if work.location is not None else []
         case Zero():
-            after = program.work()[program.work().index(work) + 1 :]
-            users = (s for s in after if work.buffer in s.writes() and not isinstance(s, Zero))
-            return [x for user in list(users)[:1] for x in _origin(user, program)]
+            return []

@@ -120,6 +120,7 @@ def test_every_kind_of_step() -> None:
         T.dot(T.nnet.softmax(x), w),
         T.exp(w),
         T.grad(T.sum(x[i, :] ** 2), x),
+        x.max(axis=0),
     ])  # fmt: skip
     rng = np.random.default_rng(0)
     report = f.profile(rng.random((20, 30)), rng.random((30, 10)), [0, -1, 0])
@@ -131,9 +132,15 @@ def test_every_kind_of_step() -> None:
     assert (zero.read, zero.written, zero.loops) == (0, 8 * 20 * 30, (20, 30))
 
 
+def test_scalars_are_computed_between_the_steps() -> None:
+    x = T.dscalar("x")
+    step = only(jg.function([x], x + 1).profile(1))
+    assert (step.loops, step.bytes, step.flops) == ((), 8, 0)
+
+
 def test_a_program_without_steps() -> None:
     x = T.dscalar("x")
-    report = jg.function([x], x + 1).profile(1.0)
+    report = jg.function([x], [], on_unused_input="ignore").profile(1.0)
     assert report.steps == ()
     assert report.seconds == report.outside
     assert "outside" in str(report)

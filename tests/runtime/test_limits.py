@@ -53,8 +53,7 @@ def test_what_is_measured_makes_sense(kept: list[int]) -> None:
     found = limits(2)
     assert jg.get_num_threads() == before
     assert found.threads == 2
-    assert [level.name for level in found.levels][0] == "L1"
-    assert [level.name for level in found.levels][-1] == "memory"
+    assert (found.levels[0].name, found.levels[-1].name) == ("L1", "memory")
     capacities = [level.capacity for level in found.levels]
     assert capacities == sorted(capacities)
     assert math.isinf(capacities[-1])
