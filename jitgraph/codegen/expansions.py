@@ -50,7 +50,7 @@ class _Sharing:
 
 
 @cache
-def template_of(name: str, dtypes: tuple[DType, ...]) -> Template:
+def expansion(name: str, dtypes: tuple[DType, ...]) -> Template:
     """The expansion of an op for operands of `dtypes`. Complex operands come as their parts."""
     sharing = _Sharing()
     params: list[Value] = []
@@ -91,4 +91,4 @@ def op_length(value: Value) -> int:
     if not isinstance(op.definition.lower, Expand) or any(a.dtype.kind == "c" for a in op.args):
         return 1
     dtypes = tuple(F32 if a.dtype == F16 else a.dtype for a in op.args)
-    return len(template_of(op.name, dtypes).steps)
+    return len(expansion(op.name, dtypes).steps)

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jitgraph.codegen.expansions import part_dtype, template_of
+from jitgraph.codegen.expansions import expansion, part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.mathlib.native import Native
 from jitgraph.errors import InternalError
@@ -372,7 +372,7 @@ class ScalarLowering:
         self, name: str, dtypes: tuple[DType, ...], operands: Sequence[Register], contract: bool
     ) -> Register:
         """The registers of an expansion with its parameters bound to `operands`."""
-        template = template_of(name, dtypes)
+        template = expansion(name, dtypes)
         flat = [part for r in operands for part in ([r] if isinstance(r, str) else r)]
         known: dict[Value, Register] = dict(zip(template.params, flat, strict=True))
         for value, op in template.steps:

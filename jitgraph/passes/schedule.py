@@ -261,15 +261,18 @@ class _Scheduler:
         outer, inner = self.sizes.row_major((columns, rows), buffer.dtype.itemsize)
         return View(buffer, 0, (inner, outer))
 
-    def _nest(self, extents: Shape) -> Nest:
-        return Nest(extents, self.views, self.sizes, self.fetched)
+    def _nest(self, extents: Shape, value: Value) -> Nest:
+        """A nest that computes `value`, or a part of it."""
+        nest = Nest(extents, self.views, self.sizes, self.fetched)
+        nest.comes_from(value.location)
+        return nest
 
     def _pointwise(self, value: Value, out: View, *, sequential: bool = False) -> None:
         """Compute every element of `value` into `out`."""
         if self._is_zero(value) and self._is_whole(out, self.builder.shape(value)):
             self._do(Zero(out.buffer))
             return
-        nest = self._nest(self.builder.shape(value))
+        nest = self._nest(self.builder.shape(value), value)
         element = nest.root(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
         self._do(nest.kernel(sequential=sequential))
@@ -284,7 +287,7 @@ class _Scheduler:
     def _reduction(self, value: Value, definition: Reduction, out: View) -> None:
         assert value.op is not None
         source, axes = value.op.args[0], value.op.attrs["axes"]
-        nest = self._nest(self.builder.shape(source))
+        nest = self._nest(self.builder.shape(source), value)
         index = nest.identity()
         loops = nest.loops(axes)
         positional = definition.positional
@@ -326,7 +329,7 @@ class _Scheduler:
         assert value.op is not None
         source = value.op.args[0]
         whole, target = self.builder.shape(source), self.builder.shape(value)
-        nest = self._nest(whole)
+        nest = self._nest(whole, value)
         lead = len(whole) - len(target)
         index = list(nest.identity()[lead:])
         reduced = set(range(lead))
@@ -372,7 +375,7 @@ class _Scheduler:
 
     def _pointwise_at(self, value: Value, out: View) -> None:
         """Like `_pointwise`, into a part of a buffer that other kernels write as well."""
-        nest = self._nest(self.builder.shape(value))
+        nest = self._nest(self.builder.shape(value), value)
         element = nest.element(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
         self._do(nest.kernel(sequential=True))
@@ -391,7 +394,7 @@ class _Scheduler:
         for axis, size in zip(value.op.attrs["axes"],
                               slice_bounds(value.op.attrs, dynamic)[1], strict=True):  # fmt: skip
             shape[axis] = self.builder.find(size)
-        nest = self._nest(tuple(shape))
+        nest = self._nest(tuple(shape), value)
         target = nest.look_through(cut, nest.identity())
         assert target is not None
         element = nest.element(piece, nest.align(piece, nest.identity(), tuple(shape)))
@@ -408,7 +411,7 @@ class _Scheduler:
         self._base(base, out)
         lead = self.builder.broadcast([self.builder.shape(i) for i in indices])
         rest = self.builder.shape(base)[len(indices) :]
-        nest = self._nest((*lead, *rest))
+        nest = self._nest((*lead, *rest), value)
         whole = nest.identity()
         found = [nest.element(i, nest.align(i, whole[: len(lead)], lead)) for i in indices]
         element = nest.element(piece, nest.align(piece, whole, (*lead, *rest)))

@@ -6,7 +6,7 @@ native code must agree with the interpreter to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ import numpy as np
 
 import jitgraph.tensor as T
 from jitgraph.ir.function import Function
+from jitgraph.ir.opdef import emit
 from jitgraph.ir.ops.indexing import SCATTER_ADD
 from jitgraph.ir.ops.movement import dim, sum_to
-from jitgraph.ir.opdef import emit
 from jitgraph.ir.types import DTYPES, Type
 from jitgraph.tensor.variable import Variable
 
