@@ -35,7 +35,7 @@ from jitgraph.ir.ops.arithmetic import add
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
-from jitgraph.ir.values import Value
+from jitgraph.ir.values import Value, topological
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
     collapse,
@@ -317,6 +317,9 @@ class _Scheduler:
         assert definition.by_extremum is not None
         with building_with(self.builder):
             best, place = definition.by_extremum(value.op.args[0], value.op.attrs["axes"])
+        for made in topological([place], stop=set(self.views)):
+            if made.ndim and made.literal is not None and made.literal.splat is None:
+                self._constant(made)
         for part, home in ((best, self._whole(self._buffer(best, "temporary"))), (place, out)):
             if part.op is not None and isinstance(part.op.definition, Reduction):
                 self._reduction(part, part.op.definition, home)
