@@ -418,7 +418,7 @@ ELEMENTWISE = [op for op in OPS.values() if isinstance(op, Elementwise)]
 REDUCTIONS = [op for op in OPS.values() if isinstance(op, Reduction)]
 RULES: list[Callable[[_Growing], Any]] = [
     *[elementwise] * 8, *[reduction] * 3, row_step, row_step, normalisation,
-    product, product, conversion, constant_array, permutation, new_axes, dropped_axes, new_shape, repetition,
-    repetition_adjoint, joined, counting, extent_of, part, part, lookup,
+    product, product, conversion, constant_array, permutation, new_axes, dropped_axes, new_shape,
+    repetition, repetition_adjoint, joined, counting, extent_of, part, part, lookup,
     lookup,
 ]  # fmt: skip

@@ -35,7 +35,7 @@ class FirstPlace(Accumulator):
 
     @property
     def block(self) -> int | None:
-        return 1 << 30
+        return 1 << 24  # steps, of hundreds of elements at most, which are counted in 32 bits
 
     def types(self) -> list[str]:
         return [self.type, vector_of("i64", self.lanes)]
