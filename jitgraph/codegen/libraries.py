@@ -5,7 +5,7 @@ Nothing here imports a code generator before it is needed: code from the disk ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from jitgraph.codegen.llvm import Compiled, load_objects
@@ -21,9 +21,12 @@ def function_key(text: str, options: str) -> str:
 
 def load(entry: Entry) -> Compiled:
     """Machine code in this process, linked with the libraries it calls."""
-    imports = entry.header["imports"].items()
-    addresses = {symbol: LIBRARIES[library]().address(symbol) for symbol, library in imports}
-    return load_objects(entry.objects, imports=addresses)
+    return load_objects(entry.objects, imports=addresses(entry.header["imports"]))
+
+
+def addresses(imports: Mapping[str, str]) -> dict[str, int]:
+    """Where the functions that code calls are, given the library of each."""
+    return {symbol: LIBRARIES[library]().address(symbol) for symbol, library in imports.items()}
 
 
 def _matmul(dtype: str) -> Compiled:

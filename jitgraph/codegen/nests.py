@@ -18,7 +18,8 @@ from functools import partial
 
 from jitgraph.codegen.innermost import Innermost, Write, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
-from jitgraph.codegen.reductions import Accumulator, combined
+from jitgraph.codegen.places import FirstPlace, accumulator
+from jitgraph.codegen.reductions import combined
 from jitgraph.codegen.scalar import (
     Register,
     ScalarLowering,
@@ -225,7 +226,7 @@ class Nest:
         self.lanes = self._lanes() if self.rank > self.depth else 1
         self.carried = {s: depth for s in kernel.stores
                         if (depth := self._first_reduced(s)) < self.rank}  # fmt: skip
-        self.accumulators = {s: Accumulator(self.f, s, self.lanes) for s in self.carried}
+        self.accumulators = {s: accumulator(self.f, s, self.lanes) for s in self.carried}
 
     # --- analysis -------------------------------------------------------------------------------
     def _levels(self) -> dict[Value, int]:
@@ -262,8 +263,8 @@ class Nest:
         sizes = [4 if v.dtype == "f2" else part_dtype(v.dtype).itemsize
                  for v in (*(load.leaf for load in kernel.loads), *self.body, kernel.iterators[-1])
                  if self.level.get(v, 0) == self.rank and v in self._used()]  # fmt: skip
-        sizes += [s.access.buffer.dtype.itemsize // (2 if s.access.buffer.dtype.kind == "c" else 1)
-                  for s in kernel.stores]  # fmt: skip
+        sizes += [4 if s.places is not None else part_dtype(s.access.buffer.dtype).itemsize
+                  for s in kernel.stores]
         lanes = self.f.module.target.vector_bytes // max(sizes)
         if any(v.op is not None and v.op.name in _LANE_BY_LANE for v in self.body):
             lanes = min(lanes, _FEW_LANES)
@@ -335,7 +336,8 @@ class Nest:
     ) -> dict[Store, list[str]]:
         """The loop number `depth` and what is in it."""
         begin, end = self.bounds(depth)
-        with carrying(self.f, begin, end, 1, self.accumulators, states) as loop:
+        types = {s: self.accumulators[s].types() for s in states}
+        with carrying(self.f, begin, end, 1, types, states) as loop:
             self.registers[self.kernel.iterators[depth]] = loop.index
             inner = [self.along(p, a.strides[depth], loop.index)
                      for p, a in zip(pointers, self.accesses, strict=True)]  # fmt: skip
@@ -426,9 +428,13 @@ class Nest:
 
     def _finish(self, item: Store, pointers: list[str], state: list[str]) -> None:
         """The end of a reduction in registers."""
-        value = self.accumulators[item].result(state)
         pointer = pointers[len(self.kernel.loads) + self.kernel.stores.index(item)]
-        dtype = item.value.dtype
+        dtype = item.access.buffer.dtype
+        accumulator = self.accumulators[item]
+        if isinstance(accumulator, FirstPlace) and self.context.split in item.reduced:
+            accumulator.write_both(state, pointer)
+            return
+        value = accumulator.result(state)
         if item.combine is not None and len(item.reduced) > self.rank - self.carried[item]:
             before = load(self.f, pointer, dtype)
             value = self._merged(item.combine, dtype, before, value, 1)

@@ -92,9 +92,10 @@ class Tiles:
         """The last two loops; `states` are the reductions begun outside."""
         f, outer = self.f, nest.rank - 2
         (top, bottom), (left, right) = nest.bounds(outer), nest.bounds(outer + 1)
-        with carrying(f, top, bottom, ROWS, nest.accumulators, states) as rows:
+        types = {s: nest.accumulators[s].types() for s in states}
+        with carrying(f, top, bottom, ROWS, types, states) as rows:
             below = f.minimum(f.emit(f"add i64 {rows.index}, {ROWS}"), bottom)
-            with carrying(f, left, right, self.columns, nest.accumulators, rows.states) as columns:
+            with carrying(f, left, right, self.columns, types, rows.states) as columns:
                 after = f.minimum(f.emit(f"add i64 {columns.index}, {self.columns}"), right)
                 window = (rows.index, below), (columns.index, after)
                 nest.windows = dict(zip((outer, outer + 1), window, strict=True))

@@ -119,6 +119,8 @@ class Store:
 
     `combine` names the op that merges it with what is there: in a register, when the reduced
     iterators are the innermost ones, else in memory. `indices` add a computed offset (scatter).
+    `places` make it argmax or argmin: how far the position moves with each iterator. The position
+    of the extremum is then stored, in i64, and never combined in memory.
     """
 
     value: Value
@@ -127,6 +129,7 @@ class Store:
     reduced: frozenset[int] = frozenset()
     in_register: bool = False
     indices: tuple[tuple[Value, Size], ...] = ()
+    places: tuple[Size, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,6 +176,7 @@ class Kernel:
         for store in self.stores:
             sizes += [store.access.offset, *store.access.strides]
             sizes += [stride for _, stride in store.indices]
+            sizes += store.places or ()
         named = {s: None for s in sizes if isinstance(s, Value)}
         return list(named | dict.fromkeys(self.captured))
 

@@ -184,7 +184,8 @@ class _Writer:
         if store.combine is not None:
             place = "in register" if store.in_register else "in memory"
             loops = ", ".join(kernel.iterators[k].name or "" for k in sorted(store.reduced))
-            verb = f"{store.combine} over {loops or 'nothing'} {place}"
+            what = store.combine if store.places is None else f"place of {store.combine}"
+            verb = f"{what} over {loops or 'nothing'} {place}"
         at = "".join(f" + {self._size(s)}*{self._name(i)}" for i, s in store.indices)
         what = self._name(store.value)
         return f"{verb} {what} -> {self._access(store.access, kernel)}{at}"

@@ -139,12 +139,14 @@ def topological(
     """
     order: list[Value] = []
     done: set[Value] = set()
+    opened: set[Value] = set()  # so that a cycle, which the verifier will name, comes to an end
     pending = list(roots)[::-1]
     while pending:
         value = pending[-1]
         if value not in done:
             op = value.op
-            if op is not None and value not in stop:
+            if op is not None and value not in opened and value not in stop:
+                opened.add(value)
                 waiting = [a for a in op.args if a not in done]
                 if waiting:
                     pending += waiting[::-1]

@@ -118,7 +118,12 @@ def _permuted(kernel: Kernel, order: Sequence[int]) -> Kernel:
         iterators=tuple(kernel.iterators[k] for k in order),
         loads=tuple(replace(load, access=turned(load.access)) for load in kernel.loads),
         stores=tuple(
-            replace(s, access=turned(s.access), reduced=frozenset(place[k] for k in s.reduced))
+            replace(
+                s,
+                access=turned(s.access),
+                reduced=frozenset(place[k] for k in s.reduced),
+                places=None if s.places is None else tuple(s.places[k] for k in order),
+            )
             for s in kernel.stores
         ),
     )
@@ -158,11 +163,12 @@ def _collapsible(kernel: Kernel, outer: int, sizes: Sizes, used: set[Value]) -> 
     if any((outer in s.reduced) != (inner in s.reduced) for s in kernel.stores):
         return False
 
-    def walks_on(access: Access) -> bool:
-        along: Size = sizes.mul(access.strides[inner], kernel.extents[inner])
-        return same_size(access.strides[outer], along)
+    def walks_on(strides: tuple[Size, ...]) -> bool:
+        return same_size(strides[outer], sizes.mul(strides[inner], kernel.extents[inner]))
 
-    return all(map(walks_on, kernel.accesses()))
+    walks = [access.strides for access in kernel.accesses()]
+    walks += [s.places for s in kernel.stores if s.places is not None]
+    return all(map(walks_on, walks))
 
 
 def _collapsed(kernel: Kernel, outer: int, sizes: Sizes) -> Kernel:
@@ -182,7 +188,8 @@ def _collapsed(kernel: Kernel, outer: int, sizes: Sizes) -> Kernel:
         loads=tuple(replace(load, access=flat(load.access)) for load in kernel.loads),
         stores=tuple(
             replace(s, access=flat(s.access),
-                    reduced=frozenset(k - (k > outer) for k in s.reduced))
+                    reduced=frozenset(k - (k > outer) for k in s.reduced),
+                    places=None if s.places is None else without(s.places))
             for s in kernel.stores
         ),
     )  # fmt: skip

@@ -30,7 +30,7 @@ from jitgraph.ir.kernel import (
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op
+from jitgraph.ir.opdef import Shape, Size, apply_op, building_with, constant
 from jitgraph.ir.ops.arithmetic import add
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
@@ -286,12 +286,40 @@ class _Scheduler:
         source, axes = value.op.args[0], value.op.attrs["axes"]
         nest = self._nest(self.builder.shape(source))
         index = nest.identity()
-        element = nest.element(source, index)
-        kept = tuple(a for i, a in enumerate(index) if i not in axes)
         loops = nest.loops(axes)
-        combine = definition.combine if loops else None
-        nest.stores.append(Store(element, nest.access(out, kept), combine, loops))
-        self._do(nest.kernel())
+        positional = definition.positional
+        element = nest.element(source, index) if loops or not positional else constant(np.int64(0))
+        kept = tuple(a for i, a in enumerate(index) if i not in axes)
+        store = Store(element, nest.access(out, kept), definition.combine if loops else None, loops)
+        if positional and loops:
+            store = replace(store, places=self._places(nest, source, axes))
+        nest.stores.append(store)
+        kernel = settle(nest.kernel())
+        if store.places is None or kernel.stores[0].in_register:
+            self.steps.append(kernel)
+        else:
+            self._by_extremum(value, definition, out)
+
+    def _places(self, nest: Nest, source: Value, axes: Sequence[int]) -> tuple[Size, ...]:
+        """How far the position among the axes, in C order, moves with each loop."""
+        shape = self.builder.shape(source)
+        steps = dict(zip(axes, self.sizes.row_major(tuple(shape[a] for a in axes), 1), strict=True))
+        by_loop = {k: steps[a] for a in axes for k in nest.loops([a])}
+        return tuple(by_loop.get(k, 0) for k in range(len(nest.extents)))
+
+    def _by_extremum(self, value: Value, definition: Reduction, out: View) -> None:
+        """A position that registers cannot keep: the extremum first, then the least position that
+        has it."""
+        assert value.op is not None
+        assert definition.by_extremum is not None
+        with building_with(self.builder):
+            best, place = definition.by_extremum(value.op.args[0], value.op.attrs["axes"])
+        for part, home in ((best, self._whole(self._buffer(best, "temporary"))), (place, out)):
+            if part.op is not None and isinstance(part.op.definition, Reduction):
+                self._reduction(part, part.op.definition, home)
+            else:  # simplified away
+                self._pointwise(part, home)
+            self.views[part] = home
 
     def _sum_to(self, value: Value, out: View) -> None:
         """Axes that may or may not be summed get a stride that is zero when they are."""

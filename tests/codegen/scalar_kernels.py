@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 import jitgraph.ir.ops  # noqa: F401
+from jitgraph.codegen.libraries import addresses
 from jitgraph.codegen.llvm import Compiled, FunctionBuilder, Module, compile_ir
-from jitgraph.codegen.scalar import Register, ScalarLowering, load, store
+from jitgraph.codegen.scalar import Register, ScalarLowering, store
 from jitgraph.codegen.target import host
+from jitgraph.codegen.vectors import Lanes
 from jitgraph.ir.types import DTYPES, DType, Type
 from jitgraph.ir.values import Value
 
@@ -22,39 +24,58 @@ Kernel = tuple[Callable[..., Value], Sequence[DType]]
 def compile_kernels(
     kernels: Mapping[str, Kernel], *, contract: bool = True
 ) -> dict[str, Callable[..., Array]]:
-    """Each kernel as a function of equally long arrays."""
+    """Each kernel as a function of equally long arrays, computed in vectors as kernels of programs
+    are (complex ones element by element)."""
     module = Module(host())
     results = {name: _emit(module, name, kernel, contract) for name, kernel in kernels.items()}
-    compiled = compile_ir(module.text(), host())
-    return {name: _callable(compiled, name, dtype) for name, dtype in results.items()}
+    imports = addresses(module.imports)
+    compiled = compile_ir(module.text(), host(), passes="explicit", imports=imports)
+    return {name: _callable(compiled, name, *made) for name, made in results.items()}
 
 
-def _emit(module: Module, name: str, kernel: Kernel, contract: bool) -> DType:
+def _emit(module: Module, name: str, kernel: Kernel, contract: bool) -> tuple[DType, int]:
     function, dtypes = kernel
     leaves = [Value(Type(dtype)) for dtype in dtypes]
     result = function(*leaves)
+    count = _lanes([*dtypes, result.dtype])
     pointers = [f"ptr noalias %x{k}" for k in range(len(leaves))]
-    f = FunctionBuilder(module, name, [*pointers, "ptr noalias %y", "i64 %n"])
-    with f.loop(0, "%n") as i:
+    f = FunctionBuilder(module, name, [*pointers, "ptr noalias %y", "i64 %n"], passes="explicit")
+    lanes = Lanes(f, count)
+
+    def at(pointer: str, index: object, dtype: DType) -> str:
+        return f.offset(pointer, f.emit(f"mul nsw i64 {index}, {dtype.itemsize}"))
+
+    with f.loop(0, "%n", count) as i:
         registers: dict[Value, Register] = {}
         for k, leaf in enumerate(leaves):
-            offset = f.emit(f"mul nsw i64 {i}, {leaf.dtype.itemsize}")
-            registers[leaf] = load(f, f.offset(f"%x{k}", offset), leaf.dtype)
-        register = ScalarLowering(f, registers, contract).lower(result)
-        offset = f.emit(f"mul nsw i64 {i}, {result.dtype.itemsize}")
-        store(f, register, f.offset("%y", offset), result.dtype)
+            pointer = at(f"%x{k}", i, leaf.dtype)
+            registers[leaf] = lanes.load(pointer, leaf.dtype, leaf.dtype.itemsize, None)
+        register = ScalarLowering(f, registers, contract, count).lower(result)
+        pointer = at("%y", i, result.dtype)
+        if count == 1:
+            store(f, register, pointer, result.dtype)
+        else:
+            lanes.store(register, pointer, result.dtype, result.dtype.itemsize, None)
     f.do("ret void")
-    return result.dtype
+    return result.dtype, count
 
 
-def _callable(compiled: Compiled, name: str, dtype: DType) -> Callable[..., Array]:
+def _lanes(dtypes: Sequence[DType]) -> int:
+    if any(dtype.kind == "c" for dtype in dtypes):
+        return 1
+    return host().vector_bytes // max(4, *(dtype.itemsize for dtype in dtypes))
+
+
+def _callable(compiled: Compiled, name: str, dtype: DType, lanes: int) -> Callable[..., Array]:
     def run(*operands: Array) -> Array:
-        arrays = [np.ascontiguousarray(x) for x in operands]
+        size = operands[0].size
+        padding = (0, -size % lanes)
+        arrays = [np.pad(np.ascontiguousarray(x).ravel(), padding, mode="edge") for x in operands]
         result = np.empty(arrays[0].shape, dtype)
         signature = [ctypes.c_void_p] * (len(arrays) + 1) + [ctypes.c_int64]
         native = ctypes.CFUNCTYPE(None, *signature)(compiled.address(name))
         native(*[x.ctypes.data for x in arrays], result.ctypes.data, result.size)
-        return result
+        return result[:size].reshape(operands[0].shape)
 
     return run
 

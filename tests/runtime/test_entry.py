@@ -11,7 +11,8 @@ import pytest
 
 from jitgraph.codegen import pyobjects
 from jitgraph.codegen.entry import emit_run
-from jitgraph.codegen.library import declare_functions, library_imports
+from jitgraph.codegen.libraries import addresses
+from jitgraph.codegen.library import declare_functions
 from jitgraph.codegen.llvm import FunctionBuilder, Module, compile_ir
 from jitgraph.codegen.signature import OutputSpec, ParamSpec, program_parameters, slot_table
 from jitgraph.codegen.target import host
@@ -61,7 +62,7 @@ def module_of(params, outputs, body):
 def variant_of(params, outputs, body, *, equal=(), single=True, nothing=True):
     """A loaded program with its table."""
     module = module_of(params, outputs, body)
-    code = compile_ir(module.text(), host(), imports=library_imports(host()))
+    code = compile_ir(module.text(), host(), imports=addresses(module.imports))
     return Variant(code, params, outputs, equal_extents=equal, single=single, nothing=nothing)
 
 
