@@ -323,7 +323,7 @@ class _Scheduler:
                       self.builder.shape(value))  # fmt: skip
         self.views[best] = self._whole(home)
         for second in (False, True):
-            nest = self._nest(self.builder.shape(source))
+            nest = self._nest(self.builder.shape(source), value)
             combine, element = store.combine, nest.element(source, nest.identity())
             if second:
                 found = apply_op(equal, (element, nest.element(best, index)), {}, value.location)
