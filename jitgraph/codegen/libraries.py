@@ -14,7 +14,6 @@ from jitgraph.codegen.objects import cached_library, code_key
 from jitgraph.codegen.target import host
 from jitgraph.store import Entry
 
-
 # Of two threads that make a library at once, one would link with what is thrown away. Re-entrant:
 # libraries are linked with each other.
 _lock = threading.RLock()
