@@ -35,12 +35,8 @@ from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
-<<<<<<< HEAD
-from jitgraph.ir.values import Value, topological
-=======
 from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
->>>>>>> main
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
     collapse,
@@ -319,20 +315,6 @@ class _Scheduler:
         """A position that registers cannot keep: the extremum first, then the least position that
         has it, or NaN."""
         assert value.op is not None
-<<<<<<< HEAD
-        assert definition.by_extremum is not None
-        with building_with(self.builder):
-            best, place = definition.by_extremum(value.op.args[0], value.op.attrs["axes"])
-        for made in topological([place], stop=set(self.views)):
-            if made.ndim and made.literal is not None and made.literal.splat is None:
-                self._constant(made)
-        for part, home in ((best, self._whole(self._buffer(best, "temporary"))), (place, out)):
-            if part.op is not None and isinstance(part.op.definition, Reduction):
-                self._reduction(part, part.op.definition, home)
-            else:  # simplified away
-                self._pointwise(part, home)
-            self.views[part] = home
-=======
         assert store.places is not None
         source = value.op.args[0]
         best = Value(Type(source.dtype, value.type.shape))
@@ -354,7 +336,6 @@ class _Scheduler:
             target = nest.access(out if second else self.views[best], index)
             nest.stores.append(Store(element, target, combine, store.reduced))
             self._do(nest.kernel())
->>>>>>> main
 
     def _sum_to(self, value: Value, out: View) -> None:
         """Axes that may or may not be summed get a stride that is zero when they are."""
