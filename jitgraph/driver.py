@@ -15,6 +15,7 @@ from jitgraph.errors import ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import Program
+from jitgraph.ir.order import C, Order
 from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.pipeline import optimise
 from jitgraph.passes.schedule import schedule
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a variant is compiled for: per parameter, whether it is in C order and which unknown
+    """What a variant is compiled for: per parameter, how it lies in memory and which unknown
     extents are 1."""
 
-    contiguous: tuple[bool, ...]
+    orders: tuple[Order, ...]
     ones: Ones
 
 
@@ -54,6 +55,8 @@ class Compilation:
     layout: Layout
     interface: Interface
     algebra: str = "real"
+    #: Whether the code takes the times of its steps (`codegen.probes`).
+    probed: bool = False
     log: Callable[[Rewritten], None] | None = None
     trace: Trace = field(default_factory=Trace)
     times: dict[str, float] = field(default_factory=dict)
@@ -92,14 +95,14 @@ class Compilation:
         if self._program is None:
             optimised = self.optimised
             with self._timed("schedule"):
-                self._program = schedule(optimised, self.layout.contiguous)
+                self._program = schedule(optimised, self.layout.orders)
         return self._program
 
     @property
     def signature(self) -> Signature:
         """The parameters and outputs of the native function."""
         slots = self.interface.param_slots, self.interface.result_slots
-        return signature_of(self.graph, self.layout.contiguous, *slots)
+        return signature_of(self.graph, self.layout.orders, *slots)
 
     @property
     def equal_extents(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -113,7 +116,10 @@ class Compilation:
             program = self.program
             with self._timed("codegen"):
                 self._module = _cpu().emit(
-                    program, self.signature, contract=self.algebra == "real"
+                    program,
+                    self.signature,
+                    contract=self.algebra == "real",
+                    probed=self.probed,
                 )
         return self._module
 
@@ -148,7 +154,7 @@ class Compilation:
         face = self.interface
         slots = (*face.param_slots, *face.result_slots)
         cells = [None if slot is None else slots.index(slot) for slot in slots]
-        return repr((self.layout, cells, face.single, face.nothing, self.algebra))
+        return repr((self.layout, cells, face.single, face.nothing, self.algebra, self.probed))
 
     @property
     def assembly(self) -> str:
@@ -189,4 +195,4 @@ def default_layout(fn: Function, extents: Sequence[Sequence[int | None]]) -> Lay
     """The layout compiled ahead of the first call: C order, and no unknown extent is 1 except
     where a shared variable has it so now (`extents`, None where not known)."""
     ones = tuple(tuple(e == 1 for e in known) for known in extents)
-    return Layout((True,) * len(fn.params), ones)
+    return Layout((C,) * len(fn.params), ones)

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.places import Running, accumulator
 from jitgraph.codegen.reductions import Accumulator
 from jitgraph.codegen.scalar import (
     Register,
     ScalarLowering,
-    op_length,
     register_type,
     vector_of,
 )
@@ -32,8 +32,10 @@ from jitgraph.ir.values import Value
 if TYPE_CHECKING:
     from jitgraph.codegen.nests import Nest
 
-#: Bodies of at most so many instructions are repeated so many times in the main loop.
-_COPIES = ((10, 4), (24, 2))
+#: Bodies of at most so many instructions are repeated so many times in the main loop: often enough
+#: to hide the latency of a reduction, and the loop's own instructions otherwise.
+_REDUCING_COPIES = ((10, 4), (24, 2))
+_COPIES = ((16, 2),)
 #: Longer bodies are emitted only once, for a loop that masks every step.
 _LONG_BODY = 48
 
@@ -93,7 +95,8 @@ class Innermost:
         self.inner = nest.rank - 1
         self.masked = nest.f.module.target.vector_bytes == 64
         length = sum(op_length(v) for v in nest.body if nest.level[v] == nest.rank)
-        self.copies = next((n for limit, n in _COPIES if length <= limit), 1)
+        several = _REDUCING_COPIES if nest.carried else _COPIES
+        self.copies = next((n for limit, n in several if length <= limit), 1)
         extent = self.kernel.extents[self.inner]
         short = isinstance(extent, int) and extent <= nest.lanes
         if self.masked and (length > _LONG_BODY or short):

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.nests import NestFunction, emit_nest, kept_inside, streamed_stores
+from jitgraph.codegen.nests import Memory, NestFunction, emit_nest, kept_inside, streamed_stores
 from jitgraph.codegen.places import accumulator
-from jitgraph.codegen.scalar import op_length, register_type, store
+from jitgraph.codegen.scalar import register_type, store
+from jitgraph.codegen.tiles import ROWS, tiled_loads
 from jitgraph.ir.kernel import Buffer, Kernel, Rows, Slot, Store
 from jitgraph.ir.opdef import Shape, Size
 
@@ -67,10 +69,12 @@ def totals_of(work: Kernel | Rows, split: int) -> dict[Buffer, Store]:
     return dict(sorted(found.items(), key=lambda item: item[0].number))
 
 
-def _unit(work: Kernel | Rows, split: int) -> int:
+def _unit(work: Kernel | Rows, split: int, memory: Memory) -> int:
     """Chunks begin at multiples of so many rounds of the split loop."""
-    if isinstance(work, Rows) or split < len(work.extents) - 1:
+    if isinstance(work, Rows) or split < len(work.extents) - 2:
         return 1
+    if split == len(work.extents) - 2:
+        return ROWS if tiled_loads(work, memory) else 1
     return UNIT if split == 0 else STRIPE
 
 
@@ -114,7 +118,7 @@ class Launcher:
             self._call(made, {k: c.base for k, c in copies.items()}, streams)
             return
         extent = p.size(kernels[0].extents[split])
-        unit = _unit(work, split)
+        unit = _unit(work, split, p.memory)
         totals = totals_of(work, split)
         copied = {b: self._bytes(b.extents, b.dtype.itemsize) for b in totals}
         chunks = self._chunks(kernels, extent, unit, copied)

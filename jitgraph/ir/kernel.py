@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from jitgraph.ir.opdef import Attrs, OpDef, Shape, Size, register
+from jitgraph.ir.order import Order
 from jitgraph.ir.types import I64, DType, Type
 from jitgraph.ir.values import Literal as Constant
 from jitgraph.ir.values import Value, topological
@@ -322,7 +323,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """What one native function does. `contiguous[i]` tells whether parameter i is in C order.
+    """What one native function does. `orders[i]` tells how parameter i lies in memory.
 
     `prologue` steps depend on no kernel: they compute sizes and make the checks that can be made
     before memory is allocated. After memory planning `placement` gives temporaries their slots,
@@ -331,7 +332,7 @@ class Program:
 
     name: str
     params: tuple[Value, ...]
-    contiguous: tuple[bool, ...]
+    orders: tuple[Order, ...]
     param_buffers: tuple[Buffer, ...]
     steps: tuple[Step, ...]
     results: tuple[Buffer, ...]

@@ -61,21 +61,38 @@ def _order(kernel: Kernel) -> list[int]:
     jumps = [_jumps(kernel, k) for k in natural]
     best = min(natural, key=lambda k: (jumps[k], -k))
     if jumps[best] == jumps[-1]:
-        return natural
-    return [k for k in natural if k != best] + [best]
+        best = natural[-1]
+    outside = [k for k in natural if k != best]
+    # A load that jumps along the innermost loop is read in tiles, if the next one suits it.
+    crossed = max(outside, key=lambda k: (_crossing(kernel, k, best), k))
+    if not any(s.combine for s in kernel.stores):
+        outside.remove(crossed)
+        outside.append(crossed)
+    return [*outside, best]
 
 
-def _jumps(kernel: Kernel, iterator: int) -> int:
-    """How many accesses leave the cache line at each step of the iterator."""
+def _jumps(kernel: Kernel, iterator: int) -> tuple[int, int]:
+    """How many stores, and how many loads, leave the cache line at each step of the iterator. Loads
+    that do can be read in tiles."""
     extent = kernel.extents[iterator]
     if isinstance(extent, int) and extent <= 4 and not _walks_on(kernel, iterator):
-        return len(kernel.loads) + len(kernel.stores) + 1
-    count = 0
-    for access in kernel.accesses():
-        stride = access.strides[iterator]
-        small = isinstance(stride, int) and abs(stride) <= access.buffer.dtype.itemsize
-        count += not small
-    return count
+        return len(kernel.stores) + 1, 0
+    stores = sum(not _stays_near(s.access, iterator) for s in kernel.stores)
+    return stores, sum(not _stays_near(load.access, iterator) for load in kernel.loads)
+
+
+def _crossing(kernel: Kernel, across: int, along: int) -> int:
+    """How many loads go by neighbours along one iterator and jump along the other."""
+    return sum(
+        _stays_near(load.access, across) and not _is_zero(load.access.strides[across])
+        and not _stays_near(load.access, along)
+        for load in kernel.loads
+    )  # fmt: skip
+
+
+def _stays_near(access: Access, iterator: int) -> bool:
+    stride = access.strides[iterator]
+    return isinstance(stride, int) and abs(stride) <= access.buffer.dtype.itemsize
 
 
 def _walks_on(kernel: Kernel, inner: int) -> bool:
@@ -196,7 +213,7 @@ def start_accumulators(steps: Sequence[Step], sizes: Sizes) -> list[Step]:
                     if store.access.buffer in step.totals:
                         started.append(_start(store, sizes))
                     else:
-                        kernels.append(_start_cell(store, kernel, step, sizes))
+                        kernels.append(_start_cell(store, kernel, step))
                 kernels.append(kernel)
             step = replace(step, kernels=tuple(kernels))
         started.append(step)
@@ -216,14 +233,12 @@ def _start(store: Store, sizes: Sizes) -> Step:
     return _fill(value, buffer.extents, Access(buffer, 0, strides))
 
 
-def _start_cell(store: Store, kernel: Kernel, rows: Rows, sizes: Sizes) -> Kernel:
+def _start_cell(store: Store, kernel: Kernel, rows: Rows) -> Kernel:
     """A kernel of a row nest that fills the part of the accumulator that belongs to one point."""
-    buffer = store.access.buffer
-    extents = tuple(e for e in buffer.extents if not same_size(e, 1))
-    strides = sizes.row_major(extents, buffer.dtype.itemsize)
-    if buffer in rows.locals:
-        extents, strides = (*rows.shared, *extents), ((0,) * rows.depth + strides)
-    return _fill(_neutral(store), extents, Access(buffer, 0, strides))
+    strides = store.access.strides
+    kept = [k for k, s in enumerate(strides) if k < rows.depth or not _is_zero(s)]
+    access = replace(store.access, strides=tuple(strides[k] for k in kept))
+    return _fill(_neutral(store), tuple(kernel.extents[k] for k in kept), access)
 
 
 def _neutral(store: Store) -> np.generic:

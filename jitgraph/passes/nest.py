@@ -136,6 +136,11 @@ class Nest:
         """The loops over these axes of the domain."""
         return frozenset(self._loop_of[k] for k in axes if k in self._loop_of)
 
+    def comes_from(self, location: Location | None) -> None:
+        """Have the kernel name a line of the user."""
+        if location is not None:
+            self._locations.setdefault(location)
+
     def kernel(self, *, sequential: bool = False) -> Kernel:
         return Kernel(
             self.extents,
@@ -204,8 +209,7 @@ class Nest:
         op = value.op
         if op is None:
             raise InternalError(f"{value.describe()} is not in memory")
-        if op.location is not None:
-            self._locations.setdefault(op.location)
+        self.comes_from(op.location)
         if op.name == "iota":
             return self.position(index[0])
         if op.name == "gather":

@@ -34,6 +34,7 @@ from jitgraph.ir.opdef import Shape, Size, apply_op, constant
 from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
+from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
@@ -52,17 +53,17 @@ from jitgraph.passes.rules.registry import rules_for
 CHANGES = ("set_slice", "add_slice", "scatter_add")
 
 
-def schedule(fn: Function, contiguous: Sequence[bool]) -> Program:
-    """The program for `fn`; parameter i is in C order if contiguous[i], else strided."""
+def schedule(fn: Function, orders: Sequence[Order]) -> Program:
+    """The program for `fn` whose parameters lie in memory like this."""
     builder = Builder(fn.params, rules=rules_for("ieee"))
-    return _Scheduler(rebuild(fn, builder), builder, tuple(contiguous)).run()
+    return _Scheduler(rebuild(fn, builder), builder, tuple(orders)).run()
 
 
 class _Scheduler:
-    def __init__(self, fn: Function, builder: Builder, contiguous: tuple[bool, ...]) -> None:
+    def __init__(self, fn: Function, builder: Builder, orders: tuple[Order, ...]) -> None:
         self.fn = fn
         self.builder = builder
-        self.contiguous = contiguous
+        self.orders = orders
         self.sizes = Sizes(builder)
         self.stored = stored_values(fn, builder)
         self.steps: list[Step] = []
@@ -79,8 +80,7 @@ class _Scheduler:
         self._homes: dict[Value, Buffer] = {}
 
     def run(self) -> Program:
-        param_buffers = tuple(self._param(p, c) for p, c in
-                              zip(self.fn.params, self.contiguous, strict=True))  # fmt: skip
+        param_buffers = tuple(map(self._param, self.fn.params, self.orders))
         results = self._result_plan()
         self._emit_checks()
         for value in self.fn.ops:
@@ -91,12 +91,12 @@ class _Scheduler:
         last = {buffer for _, buffer in results}
         steps = merge_kernels(self.steps, last)
         steps = group_rows(steps, self.sizes)
-        steps = [collapse(s, self.sizes) for s in steps]
         steps = start_accumulators(steps, self.sizes)
+        steps = [collapse(s, self.sizes) for s in steps]
         program = Program(
             self.fn.name,
             self.fn.params,
-            self.contiguous,
+            self.orders,
             param_buffers,
             tuple(steps),
             tuple(buffer for _, buffer in results),
@@ -115,20 +115,26 @@ class _Scheduler:
             value.literal if kind == "constant" else None,
         )
 
-    def _param(self, param: Value, contiguous: bool) -> Buffer:
+    def _param(self, param: Value, order: Order) -> Buffer:
         buffer = self._buffer(param, "param", param.name)
-        strides: tuple[Size, ...]
-        if contiguous:
-            strides = self.sizes.row_major(self.builder.shape(param), param.dtype.itemsize)
-        else:
-            strides = tuple(
-                apply_op(STRIDE, (param,), {"axis": axis}, None) for axis in range(param.ndim)
-            )
         if param.ndim:
-            self.views[param] = View(buffer, 0, strides)
+            self.views[param] = View(buffer, 0, self._strides(param, order))
         else:
             self.steps.append(Fetch(param, buffer))
         return buffer
+
+    def _strides(self, param: Value, order: Order) -> tuple[Size, ...]:
+        """Byte strides: products of extents in dense arrays, else as the kinds of the axes say."""
+        shape, itemsize = self.builder.shape(param), param.dtype.itemsize
+        if order == C:
+            return self.sizes.row_major(shape, itemsize)
+        if order == FORTRAN:
+            return self.sizes.row_major(shape[::-1], itemsize)[::-1]
+        known: dict[str, Size] = {UNIT: itemsize, ZERO: 0}
+        return tuple(
+            known[kind] if kind in known else apply_op(STRIDE, (param,), {"axis": axis}, None)
+            for axis, kind in enumerate(order)
+        )
 
     def _result_plan(self) -> list[tuple[Value, Buffer]]:
         """A fresh buffer per result. The first result of a stored value is computed in place."""
@@ -258,15 +264,18 @@ class _Scheduler:
         outer, inner = self.sizes.row_major((columns, rows), buffer.dtype.itemsize)
         return View(buffer, 0, (inner, outer))
 
-    def _nest(self, extents: Shape) -> Nest:
-        return Nest(extents, self.views, self.sizes, self.fetched)
+    def _nest(self, extents: Shape, value: Value) -> Nest:
+        """A nest that computes `value`, or a part of it."""
+        nest = Nest(extents, self.views, self.sizes, self.fetched)
+        nest.comes_from(value.location)
+        return nest
 
     def _pointwise(self, value: Value, out: View, *, sequential: bool = False) -> None:
         """Compute every element of `value` into `out`."""
         if self._is_zero(value) and self._is_whole(out, self.builder.shape(value)):
             self._do(Zero(out.buffer))
             return
-        nest = self._nest(self.builder.shape(value))
+        nest = self._nest(self.builder.shape(value), value)
         element = nest.root(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
         self._do(nest.kernel(sequential=sequential))
@@ -281,7 +290,7 @@ class _Scheduler:
     def _reduction(self, value: Value, definition: Reduction, out: View) -> None:
         assert value.op is not None
         source, axes = value.op.args[0], value.op.attrs["axes"]
-        nest = self._nest(self.builder.shape(source))
+        nest = self._nest(self.builder.shape(source), value)
         index = nest.identity()
         loops = nest.loops(axes)
         positional = definition.positional
@@ -316,7 +325,7 @@ class _Scheduler:
                       self.builder.shape(value))  # fmt: skip
         self.views[best] = self._whole(home)
         for second in (False, True):
-            nest = self._nest(self.builder.shape(source))
+            nest = self._nest(self.builder.shape(source), value)
             combine, element = store.combine, nest.element(source, nest.identity())
             if second:
                 found = apply_op(equal, (element, nest.element(best, index)), {}, value.location)
@@ -334,7 +343,7 @@ class _Scheduler:
         """What is combined so far, along one loop: in a register where that is the innermost."""
         assert value.op is not None
         axis, shape = value.op.attrs["axis"], self.builder.shape(value)
-        nest = self._nest(shape)
+        nest = self._nest(shape, value)
         index = list(nest.identity())
         if value.op.attrs["reverse"]:
             last = self.sizes.add(shape[axis], -1)
@@ -352,7 +361,7 @@ class _Scheduler:
         assert value.op is not None
         source = value.op.args[0]
         whole, target = self.builder.shape(source), self.builder.shape(value)
-        nest = self._nest(whole)
+        nest = self._nest(whole, value)
         lead = len(whole) - len(target)
         index = list(nest.identity()[lead:])
         reduced = set(range(lead))
@@ -398,7 +407,7 @@ class _Scheduler:
 
     def _pointwise_at(self, value: Value, out: View) -> None:
         """Like `_pointwise`, into a part of a buffer that other kernels write as well."""
-        nest = self._nest(self.builder.shape(value))
+        nest = self._nest(self.builder.shape(value), value)
         element = nest.element(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
         self._do(nest.kernel(sequential=True))
@@ -417,7 +426,7 @@ class _Scheduler:
         for axis, size in zip(value.op.attrs["axes"],
                               slice_bounds(value.op.attrs, dynamic)[1], strict=True):  # fmt: skip
             shape[axis] = self.builder.find(size)
-        nest = self._nest(tuple(shape))
+        nest = self._nest(tuple(shape), value)
         target = nest.look_through(cut, nest.identity())
         assert target is not None
         element = nest.element(piece, nest.align(piece, nest.identity(), tuple(shape)))
@@ -434,7 +443,7 @@ class _Scheduler:
         self._base(base, out)
         lead = self.builder.broadcast([self.builder.shape(i) for i in indices])
         rest = self.builder.shape(base)[len(indices) :]
-        nest = self._nest((*lead, *rest))
+        nest = self._nest((*lead, *rest), value)
         whole = nest.identity()
         found = [nest.element(i, nest.align(i, whole[: len(lead)], lead)) for i in indices]
         element = nest.element(piece, nest.align(piece, whole, (*lead, *rest)))
