@@ -1,4 +1,6 @@
-"""The place of an extremum in registers: each lane keeps its best element and where that was.
+"""Reductions in registers that keep more than a total: places of extrema, and running totals.
+
+Of an extremum, each lane keeps its best element and where that was.
 
     best, step = (x, here) where x beats best, else (best, step)
 
