@@ -29,6 +29,7 @@ from jitgraph.errors import (
 )
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
+from jitgraph.ir.order import order_of
 from jitgraph.ir.schedule_text import print_program
 from jitgraph.ir.types import DTYPE_NAMES, Extent
 from jitgraph.ir.values import Value
@@ -345,7 +346,7 @@ def _layout_of(plan: Plan, arrays: Sequence[Any]) -> Layout:
                                                                      strict=True))
         for a, p in zip(everything, plan.function.params, strict=True)
     )  # fmt: skip
-    return Layout(tuple(bool(a.flags.c_contiguous) for a in everything), ones)
+    return Layout(tuple(map(order_of, everything)), ones)
 
 
 def _intact(shared: SharedVariable) -> Any:

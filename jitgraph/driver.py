@@ -15,6 +15,7 @@ from jitgraph.errors import ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import Program
+from jitgraph.ir.order import C, Order
 from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.pipeline import optimise
 from jitgraph.passes.schedule import schedule
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a variant is compiled for: per parameter, whether it is in C order and which unknown
+    """What a variant is compiled for: per parameter, how it lies in memory and which unknown
     extents are 1."""
 
-    contiguous: tuple[bool, ...]
+    orders: tuple[Order, ...]
     ones: Ones
 
 
@@ -94,14 +95,14 @@ class Compilation:
         if self._program is None:
             optimised = self.optimised
             with self._timed("schedule"):
-                self._program = schedule(optimised, self.layout.contiguous)
+                self._program = schedule(optimised, self.layout.orders)
         return self._program
 
     @property
     def signature(self) -> Signature:
         """The parameters and outputs of the native function."""
         slots = self.interface.param_slots, self.interface.result_slots
-        return signature_of(self.graph, self.layout.contiguous, *slots)
+        return signature_of(self.graph, self.layout.orders, *slots)
 
     @property
     def equal_extents(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -194,4 +195,4 @@ def default_layout(fn: Function, extents: Sequence[Sequence[int | None]]) -> Lay
     """The layout compiled ahead of the first call: C order, and no unknown extent is 1 except
     where a shared variable has it so now (`extents`, None where not known)."""
     ones = tuple(tuple(e == 1 for e in known) for known in extents)
-    return Layout((True,) * len(fn.params), ones)
+    return Layout((C,) * len(fn.params), ones)

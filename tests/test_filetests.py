@@ -46,7 +46,7 @@ def differentiated(fn: Function, options: Options) -> Function:
 def scheduled(fn: Function, options: Options) -> str:
     """The program: kernels, products, buffers."""
     optimised = optimise(specialised(fn, options), options)
-    return print_program(schedule(optimised, [True] * len(fn.params)))
+    return print_program(schedule(optimised, ["C"] * len(fn.params)))
 
 
 PASSES: dict[str, Callable[[Function, Options], Function | str]] = {

@@ -33,6 +33,7 @@ from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.numbers import emit_number
 from jitgraph.codegen.signature import ParamSpec
+from jitgraph.ir.order import C_CODE, CODED_AXES, FORTRAN_CODE, KINDS, ZERO, open_axes
 
 PYTHON_ERROR = -1
 # The Python call convention sets this bit of the argument count when args[-1] may be scribbled on.
@@ -58,10 +59,21 @@ TABLE = (
 )
 LIST, NOTHING = -1, -2
 #: `slot` is where a shared variable's cells are, 0 for an argument. `types` are two type numbers,
-#: `layout` the rank and the flags that an array must have. The others are for numbers given for
-#: an array of rank 0: the NumPy scalar's type, what else is taken (`numbers.KINDS`), and the range
-#: of integers.
-RECORD = ("slot", "descr", "types", "layout", "scalar", "kind", "low", "span")
+#: `layout` the rank and the flags that an array must have, `order` how it lies in memory
+#: (`ir.order`). The others are for numbers given for an array of rank 0: the NumPy scalar's type,
+#: what else is taken (`numbers.KINDS`), and the range of integers.
+RECORD = (
+    "slot",
+    "descr",
+    "types",
+    "layout",
+    "order",
+    "itemsize",
+    "scalar",
+    "kind",
+    "low",
+    "span",
+)
 #: The bytes for the value of a number, behind the data pointer of a parameter of rank 0.
 NUMBER = 16
 #: The flags of an array that decide whether it fits.
@@ -91,8 +103,7 @@ def emit_run(module: Module, params: Sequence[ParamSpec]) -> None:
     for param, start in zip(params, value_offsets(params), strict=False):
         axes = range(len(param.dims))
         fields = [("ptr", start), *(("i64", start + 8 + 16 * axis) for axis in axes)]
-        if not param.contiguous:
-            fields += [("i64", start + 16 + 16 * axis) for axis in axes]
+        fields += [("i64", start + 16 + 16 * axis) for axis in open_axes(param.order)]
         for type_, offset in fields:
             value = f.emit(f"load {type_}, ptr {f.offset('%values', offset)}")
             arguments.append(f"{type_} {value}")
@@ -103,6 +114,7 @@ def emit_entry(module: Module) -> None:
     """Add `@entry`; the module has `pyobjects.helpers`."""
     module.declare("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
     emit_number(module, RECORD)
+    module.define(_MEMORY_ORDER)
     module.define(_PARAMETER)
     _emit_explain(module)
     _emit_finish(module)
@@ -215,6 +227,47 @@ def _emit_fill_list(module: Module) -> None:
     f.do("ret void")
 
 
+# The code of the order (`ir.order.order_code`) of an ndarray that is not in C order.
+_MEMORY_ORDER = f"""
+define internal i64 @memory_order(ptr %object, i64 %nd, i64 %itemsize) nounwind noinline {{
+  %flags.p = getelementptr i8, ptr %object, i64 {py.ARRAY_FLAGS}
+  %flags = load i32, ptr %flags.p
+  %dense = and i32 %flags, {py.F_CONTIGUOUS}
+  %is.dense = icmp ne i32 %dense, 0
+  br i1 %is.dense, label %fortran, label %strided
+fortran:
+  ret i64 {FORTRAN_CODE}
+strided:
+  %dims.p = getelementptr i8, ptr %object, i64 {py.ARRAY_DIMS}
+  %dims = load ptr, ptr %dims.p
+  %steps.p = getelementptr i8, ptr %object, i64 {py.ARRAY_STRIDES}
+  %steps = load ptr, ptr %steps.p
+  %many = icmp sgt i64 %nd, {CODED_AXES}
+  %axes = select i1 %many, i64 {CODED_AXES}, i64 %nd
+  br label %axis
+axis:
+  %i = phi i64 [ 0, %strided ], [ %i.next, %axis ]
+  %code = phi i64 [ 0, %strided ], [ %code.next, %axis ]
+  %extent.p = getelementptr i64, ptr %dims, i64 %i
+  %extent = load i64, ptr %extent.p
+  %step.p = getelementptr i64, ptr %steps, i64 %i
+  %step = load i64, ptr %step.p
+  %is.unit = icmp eq i64 %step, %itemsize
+  %moving = zext i1 %is.unit to i64
+  %is.one = icmp eq i64 %extent, 1
+  %stays = icmp eq i64 %step, 0
+  %is.zero = or i1 %is.one, %stays
+  %kind = select i1 %is.zero, i64 {KINDS.index(ZERO)}, i64 %moving
+  %by = mul i64 %i, 2
+  %digit = shl i64 %kind, %by
+  %code.next = or i64 %code, %digit
+  %i.next = add i64 %i, 1
+  %more = icmp slt i64 %i.next, %axes
+  br i1 %more, label %axis, label %done
+done:
+  ret i64 %code.next
+}}"""
+
 # Whether `object` is exactly an ndarray as the record wants it, or a number that will do: its rank,
 # or -1. Writes data pointer, extents and strides. A descriptor that is not NumPy's own may be as
 # good; see `@descr_fits`.
@@ -253,7 +306,18 @@ layout:
   %asked = load i32, ptr %asked.p
   %same.flags = icmp eq i32 %kept, %asked
   %fits = and i1 %same.rank, %same.flags
-  br i1 %fits, label %read, label %bad
+  br i1 %fits, label %order, label %bad
+order:
+  %order.p = getelementptr i8, ptr %record, i64 {8 * RECORD.index("order")}
+  %wanted.order = load i64, ptr %order.p
+  %in.c.order = icmp eq i64 %wanted.order, {C_CODE}
+  br i1 %in.c.order, label %read, label %strides
+strides:
+  %itemsize.p = getelementptr i8, ptr %record, i64 {8 * RECORD.index("itemsize")}
+  %itemsize = load i64, ptr %itemsize.p
+  %has.order = call i64 @memory_order(ptr %object, i64 %nd, i64 %itemsize)
+  %same.order = icmp eq i64 %has.order, %wanted.order
+  br i1 %same.order, label %read, label %bad
 read:
   %data.p = getelementptr i8, ptr %object, i64 {py.ARRAY_DATA}
   %data = load ptr, ptr %data.p

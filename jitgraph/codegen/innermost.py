@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.reductions import BLOCK, Accumulator
+from jitgraph.codegen.places import accumulator
+from jitgraph.codegen.reductions import Accumulator
 from jitgraph.codegen.scalar import (
     Register,
     ScalarLowering,
-    op_length,
     register_type,
     vector_of,
 )
@@ -31,8 +32,10 @@ from jitgraph.ir.values import Value
 if TYPE_CHECKING:
     from jitgraph.codegen.nests import Nest
 
-#: Bodies of at most so many instructions are repeated so many times in the main loop.
-_COPIES = ((10, 4), (24, 2))
+#: Bodies of at most so many instructions are repeated so many times in the main loop: often enough
+#: to hide the latency of a reduction, and the loop's own instructions otherwise.
+_REDUCING_COPIES = ((10, 4), (24, 2))
+_COPIES = ((16, 2),)
 #: Longer bodies are emitted only once, for a loop that masks every step.
 _LONG_BODY = 48
 
@@ -63,12 +66,12 @@ def carrying(
     start: str,
     end: str,
     step: int,
-    accumulators: Mapping[Store, Accumulator],
+    types: Mapping[Store, list[str]],
     states: dict[Store, list[str]],
 ) -> Iterator[Carrying]:
-    """A loop that carries the states of reductions: the body sets `states` for the next round, and
-    after the loop they are the final ones."""
-    flat = [(accumulators[s].type, r) for s, registers in states.items() for r in registers]
+    """A loop that carries registers of reductions, of these types: the body sets `states` for the
+    next round, and after the loop they are the final ones."""
+    flat = [typed for s, r in states.items() for typed in zip(types[s], r, strict=True)]
     with f.loop(start, end, step, accumulators=flat) as loop:
         inside = Carrying(loop.index, _dealt(states, loop.carried))
         yield inside
@@ -92,7 +95,8 @@ class Innermost:
         self.inner = nest.rank - 1
         self.masked = nest.f.module.target.vector_bytes == 64
         length = sum(op_length(v) for v in nest.body if nest.level[v] == nest.rank)
-        self.copies = next((n for limit, n in _COPIES if length <= limit), 1)
+        several = _REDUCING_COPIES if nest.carried else _COPIES
+        self.copies = next((n for limit, n in several if length <= limit), 1)
         extent = self.kernel.extents[self.inner]
         short = isinstance(extent, int) and extent <= nest.lanes
         if self.masked and (length > _LONG_BODY or short):
@@ -183,12 +187,16 @@ class Innermost:
         masked: bool,
         few: bool = False,
     ) -> dict[Store, list[str]]:
-        """Steps of `copies` bodies. Compensated sums go block by block, unless steps are `few`."""
+        """Steps of `copies` bodies, block by block where a reduction asks for it and they are not
+        `few`."""
         accumulators = self.nest.accumulators
-        if few or not any(accumulators[s].is_compensated for s in states):
+        blocks = [b for s in states if (b := accumulators[s].block) is not None]
+        if few or not blocks:
             return self._block(begin, end, step, copies, states, masked)
-        with carrying(self.f, begin, end, BLOCK * step, accumulators, states) as loop:
-            last = self.f.minimum(self.f.emit(f"add i64 {loop.index}, {BLOCK * step}"), end)
+        block = min(blocks) * step
+        types = {s: accumulators[s].types() for s in states}
+        with carrying(self.f, begin, end, block, types, states) as loop:
+            last = self.f.minimum(self.f.emit(f"add i64 {loop.index}, {block}"), end)
             loop.states = self._block(loop.index, last, step, copies, loop.states, masked)
         return loop.states
 
@@ -204,25 +212,54 @@ class Innermost:
         accumulators = self.nest.accumulators
         partials = {s: [r for _ in range(copies) for r in accumulators[s].identity()]
                     for s in states}  # fmt: skip
-        with carrying(self.f, begin, end, step, accumulators, partials) as loop:
-            loop.states = self._copies(loop, end, copies, masked)
-        return {s: accumulators[s].absorb(states[s], self._by_copy(s, registers))
+        types = {s: accumulators[s].partial_types() * copies for s in states}
+        with carrying(self.f, begin, end, step, types, partials) as loop:
+            loop.states = self._copies(loop, begin, end, copies, masked)
+        return {s: accumulators[s].absorb(states[s], [
+                    self._placed(accumulators[s], one, begin, copy)
+                    for copy, one in enumerate(self._by_copy(s, registers))])
                 for s, registers in loop.states.items()}  # fmt: skip
 
     def _by_copy(self, item: Store, registers: list[str]) -> list[list[str]]:
-        parts = self.nest.accumulators[item].parts
+        parts = len(self.nest.accumulators[item].partial_types())
         return [registers[k : k + parts] for k in range(0, len(registers), parts)]
 
+    def _placed(
+        self, accumulator: Accumulator, partials: list[str], begin: str, copy: int
+    ) -> list[str]:
+        """The partials of a copy after a block that began at `begin`."""
+        if accumulator.store.places is None:
+            return partials
+        nest, f, total = self.nest, self.f, "0"
+        first = f.emit(f"add i64 {begin}, {copy * self.nest.lanes}")
+        at = [*(nest.registers[i] for i in self.kernel.iterators[:-1]), first]
+        for index, stride in zip(at, accumulator.store.places, strict=True):
+            if not is_zero(stride):
+                more = f.emit(f"mul i64 {index}, {nest.size(stride)}")
+                total = f.emit(f"add i64 {total}, {more}")
+        return accumulator.placed(partials, total, nest.size(accumulator.store.places[-1]))
+
+    def _step(self, index: str, begin: str, lanes: int) -> str:
+        """How far into a block a step is, for reductions that ask."""
+        if not any(s.places is not None for s in self.nest.accumulators):
+            return ""
+        f = self.f
+        step = f.emit(f"trunc i64 {f.emit(f'sub i64 {index}, {begin}')} to i32")
+        spread = Lanes(f, lanes).spread(step, ["i32"])
+        assert isinstance(spread, str)
+        return spread
+
     def _copies(
-        self, loop: Carrying, end: str, copies: int, masked: bool
+        self, loop: Carrying, begin: str, end: str, copies: int, masked: bool
     ) -> dict[Store, list[str]]:
         mask = self._mask(loop.index, end) if masked else None
+        step = self._step(loop.index, begin, self.nest.lanes)
         after: dict[Store, list[str]] = {s: [] for s in loop.states}
         at = self._moved(loop.index)
         writes: list[Write] = []
         for copy in range(copies):
             partials = {s: self._by_copy(s, r)[copy] for s, r in loop.states.items()}
-            results = self._body(loop.index, at, copy, mask, partials, writes)
+            results = self._body(loop.index, at, copy, mask, partials, writes, step)
             for item, registers in results.items():
                 after[item] += registers
         self._write(writes)
@@ -253,20 +290,18 @@ class Innermost:
         self, begin: str, end: str, states: dict[Store, list[str]]
     ) -> dict[Store, list[str]]:
         """The rest on targets without masks. What it adds to a reduction goes to its first lane."""
-        single = {s: Accumulator(self.f, s, 1) for s in states}
+        single = {s: accumulator(self.f, s, 1) for s in states}
         partials = {s: single[s].identity() for s in states}
-        with carrying(self.f, begin, end, 1, single, partials) as loop:
+        types = {s: single[s].partial_types() for s in states}
+        with carrying(self.f, begin, end, 1, types, partials) as loop:
             at = self._moved(loop.index)
-            loop.states = self._scalar_body(loop.index, at, loop.states, single)
+            step = self._step(loop.index, begin, 1)
+            loop.states = self._scalar_body(loop.index, at, loop.states, single, step)
         after = {}
         for item, registers in loop.states.items():
-            wide = self.nest.accumulators[item]
-            one = register_type(wide.dtype)
-            filled = [
-                self.f.emit(f"insertelement {wide.type} {identity}, {one} {register}, i64 0")
-                for identity, register in zip(wide.identity(), registers, strict=True)
-            ]
-            after[item] = wide.absorb(states[item], [filled])
+            placed = self._placed(single[item], registers, begin, 0)
+            filled = single[item].widened(placed, self.nest.lanes)
+            after[item] = self.nest.accumulators[item].absorb(states[item], [filled])
         return after
 
     def _mask(self, index: str, end: str) -> str:
@@ -290,11 +325,12 @@ class Innermost:
         mask: str | None,
         partials: dict[Store, list[str]],
         writes: list[Write],
+        step: str,
     ) -> dict[Store, list[str]]:
         """One copy of the body, `copy` vectors after `index`. Its stores join `writes`."""
         nest, f, lanes = self.nest, self.f, Lanes(self.f, self.nest.lanes, mask)
         if lanes.count == 1:
-            return self._scalar_body(index, at, partials, nest.accumulators)
+            return self._scalar_body(index, at, partials, nest.accumulators, step)
         moved = [self._after(p, a, copy * lanes.count)
                  for p, a in zip(at, nest.accesses, strict=True)]  # fmt: skip
         bindings: dict[Value, Register] = dict(self.uniform)
@@ -319,7 +355,7 @@ class Innermost:
                 bindings[value] = self._gathered(value, lanes, lowering, index)
         steps = {k: s for (k, m), s in self.steps.items() if m == masked}
         writes += nest.store_all(lanes, lowering, moved, steps)
-        return {s: nest.accumulators[s].add(before, lowering.lower(s.value), mask)
+        return {s: nest.accumulators[s].add(before, lowering.lower(s.value), mask, step)
                 for s, before in partials.items()}  # fmt: skip
 
     def _scalar_body(
@@ -328,6 +364,7 @@ class Innermost:
         at: list[str],
         partials: dict[Store, list[str]],
         accumulators: Mapping[Store, Accumulator],
+        step: str,
     ) -> dict[Store, list[str]]:
         """The body on one element."""
         nest = self.nest
@@ -338,7 +375,7 @@ class Innermost:
         nest.compute(nest.rank, at)
         for write in nest.store_all(Lanes(self.f, 1), nest.outside, at, {}):
             write.run("")
-        after = {s: accumulators[s].add(before, nest.outside.lower(s.value), None)
+        after = {s: accumulators[s].add(before, nest.outside.lower(s.value), None, step)
                  for s, before in partials.items()}  # fmt: skip
         nest.outside, nest.registers = saved
         return after

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.nests import NestFunction, emit_nest, kept_inside, streamed_stores
-from jitgraph.codegen.reductions import Accumulator
-from jitgraph.codegen.scalar import load, op_length, register_type, store
+from jitgraph.codegen.nests import Memory, NestFunction, emit_nest, kept_inside, streamed_stores
+from jitgraph.codegen.places import accumulator
+from jitgraph.codegen.scalar import register_type, store
+from jitgraph.codegen.tiles import ROWS, tiled_loads
 from jitgraph.ir.kernel import Buffer, Kernel, Rows, Slot, Store
 from jitgraph.ir.opdef import Shape, Size
 
@@ -66,10 +68,12 @@ def totals_of(work: Kernel | Rows, split: int) -> dict[Buffer, Store]:
     return dict(sorted(found.items(), key=lambda item: item[0].number))
 
 
-def _unit(work: Kernel | Rows, split: int) -> int:
+def _unit(work: Kernel | Rows, split: int, memory: Memory) -> int:
     """Chunks begin at multiples of so many rounds of the split loop."""
-    if isinstance(work, Rows) or split < len(work.extents) - 1:
+    if isinstance(work, Rows) or split < len(work.extents) - 2:
         return 1
+    if split == len(work.extents) - 2:
+        return ROWS if tiled_loads(work, memory) else 1
     return UNIT if split == 0 else STRIPE
 
 
@@ -113,7 +117,7 @@ class Launcher:
             self._call(made, {k: c.base for k, c in copies.items()}, streams)
             return
         extent = p.size(kernels[0].extents[split])
-        unit = _unit(work, split)
+        unit = _unit(work, split, p.memory)
         totals = totals_of(work, split)
         copied = {b: self._bytes(b.extents, b.dtype.itemsize) for b in totals}
         chunks = self._chunks(kernels, extent, unit, copied)
@@ -122,7 +126,9 @@ class Launcher:
         self._arguments(made, {p.memory.key(b): "null" for b in own})
         copies = self._locals(work, chunks)
         several, once, done = (self.f.label(n) for n in ("several", "once", "done"))
-        self.f.branch_if(self.f.emit(f"icmp sgt i64 {chunks}, 1"), several, once)
+        # With the position of an extremum comes the extremum, for which results have no room.
+        fewest = 0 if any(s.places is not None for s in totals.values()) else 1
+        self.f.branch_if(self.f.emit(f"icmp sgt i64 {chunks}, {fewest}"), several, once)
         self.f.block(several)
         copies_of_totals = self._copies(copied, chunks, 1) if totals else {}
         for buffer, item in totals.items():
@@ -313,8 +319,7 @@ class Launcher:
     def _fill(self, item: Store, copies: _Copies, chunks: str) -> None:
         """Copies of a total begin with what adding changes nothing."""
         f, dtype = self.f, item.value.dtype
-        accumulator = Accumulator(f, item, 1)
-        neutral = accumulator.neutral()
+        neutral = accumulator(f, item, 1).neutral()
         count = self.program.product_of(item.access.buffer.extents)
         with f.loop(0, chunks, name="copy") as copy:
             start = f.offset(copies.base, f.emit(f"mul i64 {copy}, {copies.size}"))
@@ -324,22 +329,19 @@ class Launcher:
 
     def _join(self, item: Store, buffer: Buffer, copies: _Copies, chunks: str) -> None:
         """All copies of a total combined, in order, with what is there already."""
-        f, dtype = self.f, item.value.dtype
-        accumulator = Accumulator(f, item, 1)
+        f, dtype = self.f, buffer.dtype
+        joint = accumulator(f, item, 1)
         home = self.program.pointer(buffer)
         with f.loop(0, self.program.product_of(buffer.extents), name="cell") as cell:
             offset = f.emit(f"mul i64 {cell}, {dtype.itemsize}")
             at = f.offset(home, offset)
-            state = accumulator.initial()
+            state = joint.initial()
             if not item.in_register:
-                before = load(f, at, dtype)
-                seen = accumulator.add(accumulator.identity(), before, None)
-                state = accumulator.absorb(state, [seen])
+                state = joint.absorb(state, [joint.saved(at)])
             first = f.offset(copies.base, offset)
-            carried = list(zip(accumulator.types(), state, strict=True))
+            carried = list(zip(joint.types(), state, strict=True))
             with f.loop(0, chunks, name="copy", accumulators=carried) as copy:
                 from_ = f.offset(first, f.emit(f"mul i64 {copy}, {copies.size}"))
-                more = accumulator.add(accumulator.identity(), load(f, from_, dtype), None)
-                copy.carry(*accumulator.absorb(copy.carried, [more]))
-            store(f, accumulator.result(copy.results), at, dtype)
+                copy.carry(*joint.absorb(copy.carried, [joint.saved(from_)]))
+            store(f, joint.result(copy.results), at, dtype)
 

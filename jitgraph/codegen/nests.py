@@ -16,17 +16,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.innermost import Innermost, Write, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
-from jitgraph.codegen.reductions import Accumulator, combined
+from jitgraph.codegen.places import FirstPlace, accumulator
+from jitgraph.codegen.reductions import combined
 from jitgraph.codegen.scalar import (
     Register,
     ScalarLowering,
     load,
-    part_dtype,
     register_type,
     store,
 )
+from jitgraph.codegen.tiles import Tiles, tiled_loads
 from jitgraph.codegen.vectors import Lanes
 from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Rows, Source, Store
 from jitgraph.ir.opdef import Size
@@ -208,7 +210,11 @@ class Nest:
     def __init__(self, context: _Context, kernel: Kernel, depth: int = 0) -> None:
         self.context = context
         self.f = context.f
-        self.kernel = kernel
+        loads = tiled_loads(kernel, context.memory, depth)
+        self.tiles = Tiles(self.f, kernel, loads) if loads else None
+        #: The parts of loops that a tile covers, while it is worked on.
+        self.windows: dict[int, tuple[str, str]] = {}
+        self.kernel = kernel = self.tiles.kernel if self.tiles else kernel
         self.depth = depth
         self.contract = context.contract
         self.rank = len(kernel.extents)
@@ -220,7 +226,7 @@ class Nest:
         self.lanes = self._lanes() if self.rank > self.depth else 1
         self.carried = {s: depth for s in kernel.stores
                         if (depth := self._first_reduced(s)) < self.rank}  # fmt: skip
-        self.accumulators = {s: Accumulator(self.f, s, self.lanes) for s in self.carried}
+        self.accumulators = {s: accumulator(self.f, s, self.lanes) for s in self.carried}
 
     # --- analysis -------------------------------------------------------------------------------
     def _levels(self) -> dict[Value, int]:
@@ -254,11 +260,12 @@ class Nest:
             meets = is_zero(stride) or (_in_memory(item) and not isinstance(stride, int))
             if item.indices or (meets and self._first_reduced(item) == self.rank):
                 return 1  # two lanes may write to one place
-        sizes = [4 if v.dtype == "f2" else part_dtype(v.dtype).itemsize
-                 for v in (*(load.leaf for load in kernel.loads), *self.body, kernel.iterators[-1])
-                 if self.level.get(v, 0) == self.rank and v in self._used()]  # fmt: skip
-        sizes += [s.access.buffer.dtype.itemsize // (2 if s.access.buffer.dtype.kind == "c" else 1)
-                  for s in kernel.stores]  # fmt: skip
+        used = self._used()
+        values = (*(load.leaf for load in kernel.loads), *self.body, kernel.iterators[-1])
+        sizes = [4 if v.dtype == "f2" else part_dtype(v.dtype).itemsize for v in values
+                 if self.level.get(v, 0) == self.rank and v in used]  # fmt: skip
+        sizes += [4 if s.places is not None else part_dtype(s.access.buffer.dtype).itemsize
+                  for s in kernel.stores]
         lanes = self.f.module.target.vector_bytes // max(sizes)
         if any(v.op is not None and v.op.name in _LANE_BY_LANE for v in self.body):
             lanes = min(lanes, _FEW_LANES)
@@ -310,21 +317,28 @@ class Nest:
                 write.run("")
         elif depth == self.rank - 1:
             loops = Innermost(self, pointers)
-            states = loops.emit(*self._bounds(depth), states)
+            states = loops.emit(*self.bounds(depth), states)
+        elif self.tiles is not None and depth == self.rank - 2:
+            states = self.tiles.emit(self, pointers, states)
         else:
-            states = self._loop(depth, pointers, states)
+            states = self.loop(depth, pointers, states)
         for item in begun:
             self._finish(item, pointers, states.pop(item))
         return states
 
-    def _bounds(self, depth: int) -> tuple[str, str]:
+    def bounds(self, depth: int) -> tuple[str, str]:
+        """From where to where a loop runs."""
+        if depth in self.windows:
+            return self.windows[depth]
         return self.context.bounds(depth, self.size(self.kernel.extents[depth]))
 
-    def _loop(
+    def loop(
         self, depth: int, pointers: list[str], states: dict[Store, list[str]]
     ) -> dict[Store, list[str]]:
-        begin, end = self._bounds(depth)
-        with carrying(self.f, begin, end, 1, self.accumulators, states) as loop:
+        """The loop number `depth` and what is in it."""
+        begin, end = self.bounds(depth)
+        types = {s: self.accumulators[s].types() for s in states}
+        with carrying(self.f, begin, end, 1, types, states) as loop:
             self.registers[self.kernel.iterators[depth]] = loop.index
             inner = [self.along(p, a.strides[depth], loop.index)
                      for p, a in zip(pointers, self.accesses, strict=True)]  # fmt: skip
@@ -415,9 +429,13 @@ class Nest:
 
     def _finish(self, item: Store, pointers: list[str], state: list[str]) -> None:
         """The end of a reduction in registers."""
-        value = self.accumulators[item].result(state)
         pointer = pointers[len(self.kernel.loads) + self.kernel.stores.index(item)]
-        dtype = item.value.dtype
+        dtype = item.access.buffer.dtype
+        accumulator = self.accumulators[item]
+        if isinstance(accumulator, FirstPlace) and self.context.split in item.reduced:
+            accumulator.write_both(state, pointer)
+            return
+        value = accumulator.result(state)
         if item.combine is not None and len(item.reduced) > self.rank - self.carried[item]:
             before = load(self.f, pointer, dtype)
             value = self._merged(item.combine, dtype, before, value, 1)

@@ -2,23 +2,24 @@
 
 A sum of floats is made of blocks: within a block each lane adds at most `BLOCK` values to each of
 its partial sums, whose total then joins the sum so far by Knuth's two-sum, which keeps what
-rounding loses in a second register. The error is that of adding some thirty numbers, however many
-there are, and less than NumPy's pairwise sum (D. E. Knuth, The Art of Computer Programming, vol. 2,
-4.2.2, theorem B).
+rounding loses in a second register. The error is that of adding some twenty numbers, however many
+there are: no more than that of NumPy's pairwise sum, which starts from runs of sixteen (D. E. Knuth,
+The Art of Computer Programming, vol. 2, 4.2.2, theorem B).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.scalar import (
     F16,
     F32,
     Register,
     constant_register,
-    part_dtype,
+    load,
     register_type,
     splat,
     vector_of,
@@ -30,7 +31,7 @@ from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.types import DTYPE_NAMES, DType
 
 #: Additions a lane makes before its sum joins the compensated one.
-BLOCK = 32
+BLOCK = 16
 
 
 def combining(combine: str | None) -> Reduction:
@@ -99,8 +100,18 @@ class Accumulator:
     def type(self) -> str:
         return vector_of(register_type(self.dtype), self.lanes)
 
+    @property
+    def block(self) -> int | None:
+        """The longest stretch of the innermost loop, in steps, after which partials must join the
+        state."""
+        return BLOCK if self.is_compensated else None
+
     def identity(self) -> list[str]:
         """Fresh partials of one copy: a register per part."""
+        return self.neutral_vector()
+
+    def neutral_vector(self) -> list[str]:
+        """What changes nothing, in all lanes: a register per part."""
         dtype = self.dtype
         neutral = constant_register(dtype.type(combining(self.combine).identity(dtype)))
         parts = [neutral, "0"] if isinstance(neutral, str) else list(neutral)
@@ -122,10 +133,18 @@ class Accumulator:
         return [zero] * (2 * self.parts)
 
     def types(self) -> list[str]:
+        """Of the registers of a state."""
         return [self.type] * len(self.initial())
 
-    def add(self, partials: Sequence[str], value: Register, mask: str | None) -> list[str]:
-        """Partials of one copy, with a value merged into the lanes of the mask."""
+    def partial_types(self) -> list[str]:
+        """Of the partials of one copy."""
+        return [self.type] * self.parts
+
+    def add(
+        self, partials: Sequence[str], value: Register, mask: str | None, step: str = ""
+    ) -> list[str]:
+        """Partials of one copy, with a value merged into the lanes of the mask. `step` counts the
+        elements since the block began, in all lanes."""
         values = [value] if isinstance(value, str) else list(value)
         merged = []
         for before, one in zip(partials, values, strict=True):
@@ -140,6 +159,18 @@ class Accumulator:
                 )
             merged.append(after)
         return merged
+
+    def placed(self, partials: Sequence[str], begin: str, stride: str) -> list[str]:
+        """The partials of a block as `absorb` wants them."""
+        return list(partials)
+
+    def widened(self, single: Sequence[str], lanes: int) -> list[str]:
+        """The placed partials of an accumulator of one lane, in the first of several lanes."""
+        wide = replace(self, lanes=lanes)
+        return [
+            self.f.emit(f"insertelement {vector_of(type_, lanes)} {identity}, {type_} {one}, i64 0")
+            for type_, identity, one in zip(self.types(), wide.identity(), single, strict=False)
+        ]
 
     def absorb(self, state: Sequence[str], copies: Sequence[Sequence[str]]) -> list[str]:
         """The state, with the partials of all copies merged into it."""
@@ -170,6 +201,11 @@ class Accumulator:
         more_lost = f.emit(f"fsub {type_} {more}, {virtual}")
         error = f.emit(f"fadd {type_} {old_lost}, {more_lost}")
         return [total, f.emit(f"fadd {type_} {lost}, {error}")]
+
+    def saved(self, pointer: str) -> list[str]:
+        """What another accumulator left in memory, as `absorb` wants it."""
+        before = load(self.f, pointer, self.store.value.dtype)
+        return self.add(self.identity(), before, None)
 
     def result(self, state: Sequence[str]) -> Register:
         """The one value the lanes come to."""

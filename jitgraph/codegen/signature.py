@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jitgraph.ir.function import Function
+from jitgraph.ir.order import Order, open_axes
 from jitgraph.ir.types import Extent
 
 
@@ -15,15 +16,15 @@ class ParamSpec:
     """An array the program reads.
 
     `dims` are the extents, None where any will do; `not_one` tells which of those unknown extents
-    must not be 1 in this variant. `contiguous` tells whether the array is in C order:
-    exactly one of the two fits. `shared_slot` is the address of a shared variable's cells: such a
+    must not be 1 in this variant. `order` tells how the array lies in memory:
+    exactly one order fits. `shared_slot` is the address of a shared variable's cells: such a
     parameter is read from there and is no call argument.
     """
 
     dtype: np.dtype[Any]
     dims: tuple[int | None, ...]
     not_one: tuple[bool, ...]
-    contiguous: bool
+    order: Order
     shared_slot: int | None = None
 
     def __post_init__(self) -> None:
@@ -49,14 +50,13 @@ class OutputSpec:
 
 def program_parameters(params: Sequence[ParamSpec]) -> list[str]:
     """The LLVM parameters of `@program`, in order: `ptr %x0`, `i64 %x0.extent0`, ..., `i64
-    %x0.stride0`, ..., `ptr %outs`."""
+    %x0.stride0`, ..., `ptr %outs`; strides only of axes that may have any."""
     parameters = []
     for i, param in enumerate(params):
         rank = len(param.dims)
         parameters.append(f"ptr %x{i}")
         parameters += [f"i64 %x{i}.extent{axis}" for axis in range(rank)]
-        if not param.contiguous:
-            parameters += [f"i64 %x{i}.stride{axis}" for axis in range(rank)]
+        parameters += [f"i64 %x{i}.stride{axis}" for axis in open_axes(param.order)]
     return [*parameters, "ptr %outs"]
 
 
@@ -96,16 +96,16 @@ class Signature:
 
 def signature_of(
     fn: Function,
-    contiguous: Sequence[bool],
+    orders: Sequence[Order],
     param_slots: Sequence[int | None],
     result_slots: Sequence[int | None],
 ) -> Signature:
     """The parameters and outputs of the native function, from the specialised graph."""
     params = []
-    for param, in_order, slot in zip(fn.params, contiguous, param_slots, strict=True):
+    for param, order, slot in zip(fn.params, orders, param_slots, strict=True):
         dims = tuple(d if isinstance(d, int) else None for d in param.type.shape)
         not_one = tuple(isinstance(d, Extent) and d.not_one for d in param.type.shape)
-        params.append(ParamSpec(param.dtype, dims, not_one, in_order, slot))
+        params.append(ParamSpec(param.dtype, dims, not_one, order, slot))
     outputs = [
         OutputSpec("result" if slot is None else "update", r.dtype, r.ndim, slot)
         for r, slot in zip(fn.results, result_slots, strict=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from jitgraph.ir.opdef import Attrs, OpDef, Shape, Size, register
+from jitgraph.ir.order import Order
 from jitgraph.ir.types import I64, DType, Type
 from jitgraph.ir.values import Literal as Constant
 from jitgraph.ir.values import Value, topological
@@ -118,6 +119,8 @@ class Store:
 
     `combine` names the op that merges it with what is there: in a register, when the reduced
     iterators are the innermost ones, else in memory. `indices` add a computed offset (scatter).
+    `places` make it argmax or argmin: how far the position moves with each iterator. The position
+    of the extremum is then stored, in i64, and never combined in memory.
     """
 
     value: Value
@@ -126,6 +129,7 @@ class Store:
     reduced: frozenset[int] = frozenset()
     in_register: bool = False
     indices: tuple[tuple[Value, Size], ...] = ()
+    places: tuple[Size, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,6 +176,7 @@ class Kernel:
         for store in self.stores:
             sizes += [store.access.offset, *store.access.strides]
             sizes += [stride for _, stride in store.indices]
+            sizes += store.places or ()
         named = {s: None for s in sizes if isinstance(s, Value)}
         return list(named | dict.fromkeys(self.captured))
 
@@ -316,7 +321,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """What one native function does. `contiguous[i]` tells whether parameter i is in C order.
+    """What one native function does. `orders[i]` tells how parameter i lies in memory.
 
     `prologue` steps depend on no kernel: they compute sizes and make the checks that can be made
     before memory is allocated. After memory planning `placement` gives temporaries their slots,
@@ -325,7 +330,7 @@ class Program:
 
     name: str
     params: tuple[Value, ...]
-    contiguous: tuple[bool, ...]
+    orders: tuple[Order, ...]
     param_buffers: tuple[Buffer, ...]
     steps: tuple[Step, ...]
     results: tuple[Buffer, ...]

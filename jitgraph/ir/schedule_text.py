@@ -31,6 +31,7 @@ from jitgraph.ir.kernel import (
     Zero,
 )
 from jitgraph.ir.opdef import Size
+from jitgraph.ir.order import describe
 from jitgraph.ir.printer import op_line
 from jitgraph.ir.types import DTYPE_NAMES
 from jitgraph.ir.values import Value
@@ -53,8 +54,8 @@ class _Writer:
     def text(self) -> str:
         program = self.program
         params = ", ".join(
-            f"{self.names[p]}: {p.type} {'contiguous' if c else 'strided'}"
-            for p, c in zip(program.params, program.contiguous, strict=True)
+            f"{self.names[p]}: {p.type} {describe(order)}"
+            for p, order in zip(program.params, program.orders, strict=True)
         )
         self.lines.append(f"program @{program.name}({params}) {{")
         for at, step in enumerate(program.steps):
@@ -183,7 +184,8 @@ class _Writer:
         if store.combine is not None:
             place = "in register" if store.in_register else "in memory"
             loops = ", ".join(kernel.iterators[k].name or "" for k in sorted(store.reduced))
-            verb = f"{store.combine} over {loops or 'nothing'} {place}"
+            what = store.combine if store.places is None else f"place of {store.combine}"
+            verb = f"{what} over {loops or 'nothing'} {place}"
         at = "".join(f" + {self._size(s)}*{self._name(i)}" for i, s in store.indices)
         what = self._name(store.value)
         return f"{verb} {what} -> {self._access(store.access, kernel)}{at}"

@@ -61,21 +61,38 @@ def _order(kernel: Kernel) -> list[int]:
     jumps = [_jumps(kernel, k) for k in natural]
     best = min(natural, key=lambda k: (jumps[k], -k))
     if jumps[best] == jumps[-1]:
-        return natural
-    return [k for k in natural if k != best] + [best]
+        best = natural[-1]
+    outside = [k for k in natural if k != best]
+    # A load that jumps along the innermost loop is read in tiles, if the next one suits it.
+    crossed = max(outside, key=lambda k: (_crossing(kernel, k, best), k))
+    if all(best not in s.reduced or crossed in s.reduced for s in kernel.stores):
+        outside.remove(crossed)
+        outside.append(crossed)
+    return [*outside, best]
 
 
-def _jumps(kernel: Kernel, iterator: int) -> int:
-    """How many accesses leave the cache line at each step of the iterator."""
+def _jumps(kernel: Kernel, iterator: int) -> tuple[int, int]:
+    """How many stores, and how many loads, leave the cache line at each step of the iterator. Loads
+    that do can be read in tiles."""
     extent = kernel.extents[iterator]
     if isinstance(extent, int) and extent <= 4 and not _walks_on(kernel, iterator):
-        return len(kernel.loads) + len(kernel.stores) + 1
-    count = 0
-    for access in kernel.accesses():
-        stride = access.strides[iterator]
-        small = isinstance(stride, int) and abs(stride) <= access.buffer.dtype.itemsize
-        count += not small
-    return count
+        return len(kernel.stores) + 1, 0
+    stores = sum(not _stays_near(s.access, iterator) for s in kernel.stores)
+    return stores, sum(not _stays_near(load.access, iterator) for load in kernel.loads)
+
+
+def _crossing(kernel: Kernel, across: int, along: int) -> int:
+    """How many loads go by neighbours along one iterator and jump along the other."""
+    return sum(
+        _stays_near(load.access, across) and not _is_zero(load.access.strides[across])
+        and not _stays_near(load.access, along)
+        for load in kernel.loads
+    )  # fmt: skip
+
+
+def _stays_near(access: Access, iterator: int) -> bool:
+    stride = access.strides[iterator]
+    return isinstance(stride, int) and abs(stride) <= access.buffer.dtype.itemsize
 
 
 def _walks_on(kernel: Kernel, inner: int) -> bool:
@@ -101,7 +118,12 @@ def _permuted(kernel: Kernel, order: Sequence[int]) -> Kernel:
         iterators=tuple(kernel.iterators[k] for k in order),
         loads=tuple(replace(load, access=turned(load.access)) for load in kernel.loads),
         stores=tuple(
-            replace(s, access=turned(s.access), reduced=frozenset(place[k] for k in s.reduced))
+            replace(
+                s,
+                access=turned(s.access),
+                reduced=frozenset(place[k] for k in s.reduced),
+                places=None if s.places is None else tuple(s.places[k] for k in order),
+            )
             for s in kernel.stores
         ),
     )
@@ -141,11 +163,12 @@ def _collapsible(kernel: Kernel, outer: int, sizes: Sizes, used: set[Value]) -> 
     if any((outer in s.reduced) != (inner in s.reduced) for s in kernel.stores):
         return False
 
-    def walks_on(access: Access) -> bool:
-        along: Size = sizes.mul(access.strides[inner], kernel.extents[inner])
-        return same_size(access.strides[outer], along)
+    def walks_on(strides: tuple[Size, ...]) -> bool:
+        return same_size(strides[outer], sizes.mul(strides[inner], kernel.extents[inner]))
 
-    return all(map(walks_on, kernel.accesses()))
+    walks = [access.strides for access in kernel.accesses()]
+    walks += [s.places for s in kernel.stores if s.places is not None]
+    return all(map(walks_on, walks))
 
 
 def _collapsed(kernel: Kernel, outer: int, sizes: Sizes) -> Kernel:
@@ -165,7 +188,8 @@ def _collapsed(kernel: Kernel, outer: int, sizes: Sizes) -> Kernel:
         loads=tuple(replace(load, access=flat(load.access)) for load in kernel.loads),
         stores=tuple(
             replace(s, access=flat(s.access),
-                    reduced=frozenset(k - (k > outer) for k in s.reduced))
+                    reduced=frozenset(k - (k > outer) for k in s.reduced),
+                    places=None if s.places is None else without(s.places))
             for s in kernel.stores
         ),
     )  # fmt: skip

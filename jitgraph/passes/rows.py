@@ -124,6 +124,8 @@ def _joint_depth(first: _Group, second: _Group, sizes: Sizes) -> int:
 
 def _fits(first: _Group, second: _Group, depth: int, sizes: Sizes) -> bool:
     members = (*first.kernels, *second.kernels)
+    if any(s.places is not None for k in members for s in _totals(k, depth)):
+        return False  # the position of an extremum is never combined in memory
     if max(_points(k.extents[depth:]) for k in members) < SMALLEST_ROW:
         return False
     return _saves(first, second, depth) and all(

@@ -30,10 +30,11 @@ from jitgraph.ir.kernel import (
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op
+from jitgraph.ir.opdef import Shape, Size, apply_op, building_with, constant
 from jitgraph.ir.ops.arithmetic import add
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
+from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
@@ -51,17 +52,17 @@ from jitgraph.passes.rules.registry import rules_for
 CHANGES = ("set_slice", "add_slice", "scatter_add")
 
 
-def schedule(fn: Function, contiguous: Sequence[bool]) -> Program:
-    """The program for `fn`; parameter i is in C order if contiguous[i], else strided."""
+def schedule(fn: Function, orders: Sequence[Order]) -> Program:
+    """The program for `fn` whose parameters lie in memory like this."""
     builder = Builder(fn.params, rules=rules_for("ieee"))
-    return _Scheduler(rebuild(fn, builder), builder, tuple(contiguous)).run()
+    return _Scheduler(rebuild(fn, builder), builder, tuple(orders)).run()
 
 
 class _Scheduler:
-    def __init__(self, fn: Function, builder: Builder, contiguous: tuple[bool, ...]) -> None:
+    def __init__(self, fn: Function, builder: Builder, orders: tuple[Order, ...]) -> None:
         self.fn = fn
         self.builder = builder
-        self.contiguous = contiguous
+        self.orders = orders
         self.sizes = Sizes(builder)
         self.stored = stored_values(fn, builder)
         self.steps: list[Step] = []
@@ -78,8 +79,7 @@ class _Scheduler:
         self._homes: dict[Value, Buffer] = {}
 
     def run(self) -> Program:
-        param_buffers = tuple(self._param(p, c) for p, c in
-                              zip(self.fn.params, self.contiguous, strict=True))  # fmt: skip
+        param_buffers = tuple(map(self._param, self.fn.params, self.orders))
         results = self._result_plan()
         self._emit_checks()
         for value in self.fn.ops:
@@ -90,12 +90,12 @@ class _Scheduler:
         last = {buffer for _, buffer in results}
         steps = merge_kernels(self.steps, last)
         steps = group_rows(steps, self.sizes)
-        steps = [collapse(s, self.sizes) for s in steps]
         steps = start_accumulators(steps, self.sizes)
+        steps = [collapse(s, self.sizes) for s in steps]
         program = Program(
             self.fn.name,
             self.fn.params,
-            self.contiguous,
+            self.orders,
             param_buffers,
             tuple(steps),
             tuple(buffer for _, buffer in results),
@@ -114,20 +114,26 @@ class _Scheduler:
             value.literal if kind == "constant" else None,
         )
 
-    def _param(self, param: Value, contiguous: bool) -> Buffer:
+    def _param(self, param: Value, order: Order) -> Buffer:
         buffer = self._buffer(param, "param", param.name)
-        strides: tuple[Size, ...]
-        if contiguous:
-            strides = self.sizes.row_major(self.builder.shape(param), param.dtype.itemsize)
-        else:
-            strides = tuple(
-                apply_op(STRIDE, (param,), {"axis": axis}, None) for axis in range(param.ndim)
-            )
         if param.ndim:
-            self.views[param] = View(buffer, 0, strides)
+            self.views[param] = View(buffer, 0, self._strides(param, order))
         else:
             self.steps.append(Fetch(param, buffer))
         return buffer
+
+    def _strides(self, param: Value, order: Order) -> tuple[Size, ...]:
+        """Byte strides: products of extents in dense arrays, else as the kinds of the axes say."""
+        shape, itemsize = self.builder.shape(param), param.dtype.itemsize
+        if order == C:
+            return self.sizes.row_major(shape, itemsize)
+        if order == FORTRAN:
+            return self.sizes.row_major(shape[::-1], itemsize)[::-1]
+        known: dict[str, Size] = {UNIT: itemsize, ZERO: 0}
+        return tuple(
+            known[kind] if kind in known else apply_op(STRIDE, (param,), {"axis": axis}, None)
+            for axis, kind in enumerate(order)
+        )
 
     def _result_plan(self) -> list[tuple[Value, Buffer]]:
         """A fresh buffer per result. The first result of a stored value is computed in place."""
@@ -283,12 +289,40 @@ class _Scheduler:
         source, axes = value.op.args[0], value.op.attrs["axes"]
         nest = self._nest(self.builder.shape(source), value)
         index = nest.identity()
-        element = nest.element(source, index)
-        kept = tuple(a for i, a in enumerate(index) if i not in axes)
         loops = nest.loops(axes)
-        combine = definition.combine if loops else None
-        nest.stores.append(Store(element, nest.access(out, kept), combine, loops))
-        self._do(nest.kernel())
+        positional = definition.positional
+        element = nest.element(source, index) if loops or not positional else constant(np.int64(0))
+        kept = tuple(a for i, a in enumerate(index) if i not in axes)
+        store = Store(element, nest.access(out, kept), definition.combine if loops else None, loops)
+        if positional and loops:
+            store = replace(store, places=self._places(nest, source, axes))
+        nest.stores.append(store)
+        kernel = settle(nest.kernel())
+        if store.places is None or kernel.stores[0].in_register:
+            self.steps.append(kernel)
+        else:
+            self._by_extremum(value, definition, out)
+
+    def _places(self, nest: Nest, source: Value, axes: Sequence[int]) -> tuple[Size, ...]:
+        """How far the position among the axes, in C order, moves with each loop."""
+        shape = self.builder.shape(source)
+        steps = dict(zip(axes, self.sizes.row_major(tuple(shape[a] for a in axes), 1), strict=True))
+        by_loop = {k: steps[a] for a in axes for k in nest.loops([a])}
+        return tuple(by_loop.get(k, 0) for k in range(len(nest.extents)))
+
+    def _by_extremum(self, value: Value, definition: Reduction, out: View) -> None:
+        """A position that registers cannot keep: the extremum first, then the least position that
+        has it."""
+        assert value.op is not None
+        assert definition.by_extremum is not None
+        with building_with(self.builder):
+            best, place = definition.by_extremum(value.op.args[0], value.op.attrs["axes"])
+        for part, home in ((best, self._whole(self._buffer(best, "temporary"))), (place, out)):
+            if part.op is not None and isinstance(part.op.definition, Reduction):
+                self._reduction(part, part.op.definition, home)
+            else:  # simplified away
+                self._pointwise(part, home)
+            self.views[part] = home
 
     def _sum_to(self, value: Value, out: View) -> None:
         """Axes that may or may not be summed get a stride that is zero when they are."""

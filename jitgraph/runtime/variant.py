@@ -16,6 +16,7 @@ from jitgraph.codegen.entry import (
 from jitgraph.codegen.llvm import Compiled
 from jitgraph.codegen.numbers import KINDS
 from jitgraph.codegen.signature import OutputSpec, ParamSpec, alias_number, singleton
+from jitgraph.ir.order import C, order_code
 from jitgraph.runtime.pyapi import LIBRARY
 
 #: The address of the function that calls go to.
@@ -94,7 +95,7 @@ class Variant:
 def _record(param: ParamSpec) -> list[int]:
     """The words of one parameter; see `codegen.entry.RECORD`."""
     dtype = singleton(param.dtype)
-    flags = py.ALIGNED | (py.C_CONTIGUOUS if param.contiguous else 0)
+    flags = py.ALIGNED | (py.C_CONTIGUOUS if param.order == C else 0)
     scalar, kind, low, span = 0, "nothing", 0, 0
     if not param.dims and param.shared_slot is None:
         scalar, kind = id(dtype.type), _number_kind(dtype)
@@ -107,6 +108,8 @@ def _record(param: ParamSpec) -> list[int]:
         id(dtype),
         dtype.num | alias_number(dtype) << 32,
         len(param.dims) | flags << 32,
+        order_code(param.order),
+        dtype.itemsize,
         scalar,
         KINDS.index(kind),
         low % 2**64,

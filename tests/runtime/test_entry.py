@@ -21,7 +21,7 @@ from jitgraph.runtime.callable import Slots, make_callable_type, set_entry
 from jitgraph.runtime.variant import ENTRY, Variant
 
 F8, I8 = np.dtype("f8"), np.dtype("i8")
-VECTOR = ParamSpec(F8, (None,), (False,), True)
+VECTOR = ParamSpec(F8, (None,), (False,), "C")
 RESULT = OutputSpec("result", F8, 1)
 SAME_LENGTH = [((0, 0), (1, 0))]
 
@@ -149,7 +149,7 @@ def accumulate(slots):
         new_vector(code, 0, 2)
         code.do("ret i64 0")
 
-    shared = ParamSpec(F8, (None,), (False,), True, slots.address)
+    shared = ParamSpec(F8, (None,), (False,), "C", slots.address)
     outputs = [OutputSpec("update", F8, 1, slots.address), RESULT, RESULT]
     return build([VECTOR, shared], outputs, body, equal_dims=SAME_LENGTH, single=False)
 
@@ -201,12 +201,12 @@ class TestArguments:
         np.testing.assert_array_equal(adder(x, y), x + y)
 
     def test_known_extents(self):
-        f = build([ParamSpec(F8, (3,), (False,), True), VECTOR], [RESULT], add)
+        f = build([ParamSpec(F8, (3,), (False,), "C"), VECTOR], [RESULT], add)
         assert f(np.ones(3), np.ones(3))[0] == 2
         assert f(np.ones(4), np.ones(4))[0] == "slow"
 
     def test_not_one(self):
-        some = ParamSpec(F8, (None,), (True,), True)
+        some = ParamSpec(F8, (None,), (True,), "C")
         f = build([some, some], [RESULT], add)
         assert f(np.ones(2), np.ones(2))[0] == 2
         assert f(np.ones(1), np.ones(1))[0] == "slow"
@@ -221,7 +221,7 @@ class TestArguments:
                 code.do(f"store double {value}, ptr {element(code, data, j)}")
             code.do("ret i64 0")
 
-        f = build([ParamSpec(F8, (None, None), (False, False), False)], [RESULT], body)
+        f = build([ParamSpec(F8, (None, None), (False, False), "??")], [RESULT], body)
         x = np.arange(60.0).reshape(6, 10)
         for view in (x.T, x[::-2, ::3], np.broadcast_to(x[0], (4, 10))):
             np.testing.assert_array_equal(f(view), view[1])
@@ -233,12 +233,12 @@ class TestScalars:
         "value", [2.5, np.nan, -1.0, 3, -1, 0, 2**60 + 1, -(10**300), np.float64(7), np.array(0.1)]
     )
     def test_float_parameter(self, value):
-        f = build([ParamSpec(F8, (), (), True)], [RESULT], scalar_to_vector)
+        f = build([ParamSpec(F8, (), (), "C")], [RESULT], scalar_to_vector)
         np.testing.assert_array_equal(f(value), [float(value)])
 
     @pytest.mark.parametrize("value", [10**400, True, "1", np.float32(1), 1j, None])
     def test_float_parameter_goes_slow(self, value):
-        f = build([ParamSpec(F8, (), (), True)], [RESULT], scalar_to_vector)
+        f = build([ParamSpec(F8, (), (), "C")], [RESULT], scalar_to_vector)
         assert f(value) == ("slow", (value,), {})
 
     @pytest.mark.parametrize(
@@ -246,18 +246,18 @@ class TestScalars:
         [0, -1, 2**63 - 1, -(2**63), np.int64(-5), np.array(6), np.array(6, "q"), np.array(6, "l")],
     )
     def test_int_parameter(self, value):
-        f = build([ParamSpec(I8, (), (), True)], [RESULT], scalar_to_vector)
+        f = build([ParamSpec(I8, (), (), "C")], [RESULT], scalar_to_vector)
         assert f(value).view("i8")[0] == value
 
     @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400, 1.0, False, np.int32(1)])
     def test_int_parameter_goes_slow(self, value):
-        f = build([ParamSpec(I8, (), (), True)], [RESULT], scalar_to_vector)
+        f = build([ParamSpec(I8, (), (), "C")], [RESULT], scalar_to_vector)
         assert f(value) == ("slow", (value,), {})
 
     def test_dtypes_without_native_code(self):
         for dtype in (">f8", "O", "M8[s]", "U3", np.longdouble, [("a", "f8")]):
             with pytest.raises(ValueError, match="cannot take"):
-                ParamSpec(np.dtype(dtype), (), (), True)
+                ParamSpec(np.dtype(dtype), (), (), "C")
 
 
 class TestResults:
@@ -329,7 +329,7 @@ class TestUpdates:
         old, spare = np.zeros(3), np.zeros(3)
         slots = Slots(old)
         slots._cells[1] = spare
-        shared = ParamSpec(F8, (None,), (False,), True, slots.address)
+        shared = ParamSpec(F8, (None,), (False,), "C", slots.address)
         update = OutputSpec("update", F8, 1, slots.address)
         f = build([VECTOR, shared], [update], add, single=False)
         assert f(np.ones(3)) is None
@@ -434,7 +434,7 @@ class TestReferences:
         assert gone() is None
 
     def test_scalar_ints_and_slow_path_with_errors(self):
-        f = build([ParamSpec(F8, (), (), True)], [RESULT], scalar_to_vector)
+        f = build([ParamSpec(F8, (), (), "C")], [RESULT], scalar_to_vector)
         big, blocks = 10**400, sys.getallocatedblocks()
         count = sys.getrefcount(big)
         for _ in range(10_000):
@@ -463,7 +463,7 @@ class TestLifetime:
             code.do("ret i64 0")
 
         first = variant_of([VECTOR], [RESULT], double)
-        strided = [ParamSpec(F8, (None,), (False,), False)]
+        strided = [ParamSpec(F8, (None,), (False,), "?")]
         second = variant_of(strided, [RESULT], lambda code: code.do("ret i64 9"))
 
         def extend(*args):
@@ -485,7 +485,7 @@ class TestLayouts:
         """So that the cache can key on it and keep the object code."""
 
         def text(slots):
-            params = [ParamSpec(F8, (None,), (False,), True, slots.address)]
+            params = [ParamSpec(F8, (None,), (False,), "C", slots.address)]
             update = OutputSpec("update", F8, 1, slots.address)
             return module_of(params, [update], lambda code: code.do("ret i64 0")).text()
 

@@ -41,6 +41,8 @@ class Reduction(OpDef):
     identity: Callable[[DType], Any]
     #: The result is the position of the element, not the element.
     positional: bool = False
+    #: (x, axes) => the extremum, and by it the position: where that cannot be had in one sweep.
+    by_extremum: Callable[[Value, tuple[int, ...]], tuple[Value, Value]] | None = None
     #: Whether no element at all has a meaning (a sum has, a maximum has not).
     of_nothing: bool = True
 
@@ -66,11 +68,12 @@ def _declare(
     identity: Callable[[DType], Any],
     gradient: Any = None,
     decompose: Any = None,
-    positional: bool = False,
+    by_extremum: Any = None,
     of_nothing: bool = True,
     doc: str,
 ) -> Reduction:
     short = name.removeprefix("reduce_")
+    positional = by_extremum is not None
 
     def infer(types: Sequence[Type], attrs: Attrs) -> Type:
         x, axes = types[0], attrs["axes"]
@@ -114,6 +117,7 @@ def _declare(
         combine=combine,
         identity=identity,
         positional=positional,
+        by_extremum=by_extremum,
         of_nothing=of_nothing,
     )
     register(declared)
@@ -151,19 +155,18 @@ def _in_single(definition: str) -> Callable[..., Value]:
     return decompose
 
 
-def _first_place(extremum: str) -> Callable[..., Value]:
-    """argmax => the least position whose element is the extremum, or is NaN. Two plain reductions
-    run at the speed of memory; carrying the position of the best so far would not vectorise."""
+def _first_place(extremum: str) -> Callable[[Value, tuple[int, ...]], tuple[Value, Value]]:
+    """argmax => the least position whose element is the extremum, or is NaN."""
 
-    def decompose(x: Value, *, axes: tuple[int, ...]) -> Value:
-        best = emit(OPS[extremum], (x,), axes=axes) if axes else x
+    def by_extremum(x: Value, axes: tuple[int, ...]) -> tuple[Value, Value]:
+        best = emit(OPS[extremum], (x,), axes=axes)
         found = equal(x, expand_dims(best, axes))
         if x.type.is_float:
             found = found | isnan(x)
         place = where(found, _places(x, axes), np.iinfo(np.int64).max)
-        return emit(OPS["reduce_min"], (place,), axes=axes) if axes else place
+        return best, emit(OPS["reduce_min"], (place,), axes=axes)
 
-    return decompose
+    return by_extremum
 
 
 def _prod_gradient(g: Value, y: Value, x: Value, *, axes: tuple[int, ...]) -> list[Value]:
@@ -223,14 +226,12 @@ REDUCE_ALL = _declare(
 )  # fmt: skip
 REDUCE_ARGMAX = _declare(
     "reduce_argmax", np.argmax, accepts="biuf", combine="maximum", identity=_lowest,
-    positional=True, of_nothing=False,
-    decompose=_first_place("reduce_max"),
+    of_nothing=False, by_extremum=_first_place("reduce_max"),
     doc="Position of the first largest element (or first NaN) in the axes taken in C order.",
 )  # fmt: skip
 REDUCE_ARGMIN = _declare(
     "reduce_argmin", np.argmin, accepts="biuf", combine="minimum", identity=_highest,
-    positional=True, of_nothing=False,
-    decompose=_first_place("reduce_min"),
+    of_nothing=False, by_extremum=_first_place("reduce_min"),
     doc="Position of the first smallest element (or first NaN) in the axes taken in C order.",
 )  # fmt: skip
 

@@ -1,0 +1,160 @@
+"""The place of an extremum in registers: each lane keeps its best element and where that was.
+
+    best, step = (x, here) where x beats best, else (best, step)
+
+In the innermost loop a place is the number of elements from where its block began, 32 bits and the
+same for all lanes; only afterwards does it become the position of lane, copy and block. The first
+of equal elements wins and NaN beats every number, as in NumPy. Lanes that saw nothing hold what no
+element is worse than, at position 0: where nothing beats that, the first element is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jitgraph.codegen.llvm import FunctionBuilder
+from jitgraph.codegen.reductions import Accumulator
+from jitgraph.codegen.scalar import F16, F32, Register, load, register_type, store, vector_of
+from jitgraph.codegen.vectors import Lanes
+from jitgraph.ir.kernel import Store
+from jitgraph.ir.types import I64, DType
+
+#: From the position to the extremum, where chunks leave both for those who join them.
+_BESIDE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPlace(Accumulator):
+    """argmax and argmin: states are (extremum, position), partials (extremum, step)."""
+
+    @property
+    def dtype(self) -> DType:
+        """What is compared: halves as floats."""
+        return F32 if self.store.value.dtype == F16 else self.store.value.dtype
+
+    @property
+    def block(self) -> int | None:
+        return 1 << 30
+
+    def types(self) -> list[str]:
+        return [self.type, vector_of("i64", self.lanes)]
+
+    def partial_types(self) -> list[str]:
+        return [self.type, vector_of("i32", self.lanes)]
+
+    def initial(self) -> list[str]:
+        return self.identity()
+
+    def identity(self) -> list[str]:
+        (worst,) = self.neutral_vector()
+        return [worst, "0" if self.lanes == 1 else "zeroinitializer"]
+
+    def add(
+        self, partials: Sequence[str], value: Register, mask: str | None, step: str = ""
+    ) -> list[str]:
+        assert isinstance(value, str)
+        if self.store.value.dtype == F16:
+            half = vector_of("half", self.lanes)
+            value = self.f.emit(f"fpext {half} {value} to {self.type}")
+        better = self._beats(value, partials[0], self.lanes)
+        if mask is not None:
+            better = self.f.emit(f"and {vector_of('i1', self.lanes)} {better}, {mask}")
+        return self._chosen(better, [value, step], partials, self.partial_types(), self.lanes)
+
+    def placed(self, partials: Sequence[str], begin: str, stride: str) -> list[str]:
+        """Partials with positions instead of steps: those of elements `stride` apart, the first
+        of them at `begin`."""
+        f, lanes = self.f, Lanes(self.f, self.lanes)
+        wide = vector_of("i64", self.lanes)
+        at = f.emit(f"zext {vector_of('i32', self.lanes)} {partials[1]} to {wide}")
+        if self.lanes > 1:
+            at = f.emit(f"add {wide} {at}, {lanes.numbers('i64')}")
+        at = f.emit(f"mul {wide} {at}, {lanes.spread(stride, ['i64'])}")
+        at = f.emit(f"add {wide} {at}, {lanes.spread(begin, ['i64'])}")
+        # A lane that nothing was good enough for has no place of its own.
+        (worst,) = self.neutral_vector()
+        seen = self._beats(partials[0], worst, self.lanes)
+        none = self.identity()[1]
+        at = f.emit(f"select {vector_of('i1', self.lanes)} {seen}, {wide} {at}, {wide} {none}")
+        return [partials[0], at]
+
+    def absorb(self, state: Sequence[str], copies: Sequence[Sequence[str]]) -> list[str]:
+        best = list(state)
+        for copy in copies:
+            best = self._first(best, copy, self.lanes)
+        return best
+
+    def result(self, state: Sequence[str]) -> Register:
+        return self._winner(state)[1]
+
+    def write_both(self, state: Sequence[str], pointer: str) -> None:
+        """The position, and beside it the extremum: what `saved` reads."""
+        best, position = self._winner(state)
+        store(self.f, position, pointer, I64)
+        store(self.f, best, self.f.offset(pointer, _BESIDE), self.dtype)
+
+    def saved(self, pointer: str) -> list[str]:
+        best = load(self.f, self.f.offset(pointer, _BESIDE), self.dtype)
+        position = load(self.f, pointer, I64)
+        assert isinstance(best, str)
+        assert isinstance(position, str)
+        return [best, position]
+
+    # --- comparisons ----------------------------------------------------------------------------
+    def _beats(self, a: str, b: str, lanes: int) -> str:
+        """Whether a is the better one: NaN is better than every number."""
+        f, type_ = self.f, vector_of(register_type(self.dtype), lanes)
+        word = "gt" if self.combine == "maximum" else "lt"
+        if self.dtype.kind != "f":
+            sign = "s" if self.dtype.kind == "i" else "u"
+            return f.emit(f"icmp {sign}{word} {type_} {a}, {b}")
+        better = f.emit(f"fcmp u{word} {type_} {a}, {b}")
+        number = f.emit(f"fcmp ord {type_} {b}, {b}")
+        return f.emit(f"and {vector_of('i1', lanes)} {better}, {number}")
+
+    def _first(self, a: Sequence[str], b: Sequence[str], lanes: int) -> list[str]:
+        """Of two states the better one, of equal ones that with the lower position."""
+        f, bits = self.f, vector_of("i1", lanes)
+        behind = self._beats(a[0], b[0], lanes)
+        better = self._beats(b[0], a[0], lanes)
+        earlier = f.emit(f"icmp slt {vector_of('i64', lanes)} {b[1]}, {a[1]}")
+        # Nobody is better than itself: "earlier" counts where neither is.
+        not_behind = f.emit(f"xor {bits} {behind}, {Lanes(f, lanes).spread('true', ['i1'])}")
+        tie = f.emit(f"and {bits} {earlier}, {not_behind}")
+        chosen = f.emit(f"or {bits} {better}, {tie}")
+        types = [vector_of(t, lanes) for t in (register_type(self.dtype), "i64")]
+        return self._chosen(chosen, b, a, types, lanes)
+
+    def _chosen(
+        self, which: str, yes: Sequence[str], no: Sequence[str], types: Sequence[str], lanes: int
+    ) -> list[str]:
+        bits = vector_of("i1", lanes)
+        return [self.f.emit(f"select {bits} {which}, {t} {a}, {t} {b}")
+                for t, a, b in zip(types, yes, no, strict=True)]  # fmt: skip
+
+    def _winner(self, state: Sequence[str]) -> list[str]:
+        """The best of all lanes: halves against each other, until one is left."""
+        best, lanes = list(state), self.lanes
+        types = (register_type(self.dtype), "i64")
+        while lanes > 1:
+            lanes //= 2
+            low, high = ([self._part(t, r, lanes, side) for t, r in zip(types, best, strict=True)]
+                         for side in (0, 1))  # fmt: skip
+            best = self._first(low, high, lanes)
+        return best
+
+    def _part(self, type_: str, register: str, lanes: int, side: int) -> str:
+        whole = vector_of(type_, 2 * lanes)
+        if lanes == 1:
+            return self.f.emit(f"extractelement {whole} {register}, i64 {side}")
+        order = ", ".join(f"i32 {k + side * lanes}" for k in range(lanes))
+        return self.f.emit(
+            f"shufflevector {whole} {register}, {whole} poison, <{lanes} x i32> <{order}>"
+        )
+
+
+def accumulator(f: FunctionBuilder, store: Store, lanes: int) -> Accumulator:
+    """What combines a store in registers."""
+    kind = Accumulator if store.places is None else FirstPlace
+    return kind(f, store, lanes)
