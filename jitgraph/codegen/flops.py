@@ -7,9 +7,9 @@ are none. A function such as exp is what its expansion is made of; a call counts
 
 from __future__ import annotations
 
+from jitgraph.codegen.expansions import F16, F32, expansion
 from jitgraph.codegen.mathlib import COMPLEX
 from jitgraph.codegen.mathlib.native import Native
-from jitgraph.codegen.scalar import F16, F32, expansion
 from jitgraph.ir.opdef import OPS, Expand, Inst, Intrinsic, apply_op
 from jitgraph.ir.types import DType, Type
 from jitgraph.ir.values import Op, Value

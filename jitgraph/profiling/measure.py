@@ -22,8 +22,8 @@ from jitgraph.runtime.callable import make_callable_type, set_entry
 from jitgraph.runtime.limits import limits
 from jitgraph.runtime.variant import ENTRY, Variant
 
-#: Seconds of measuring, and how many runs count at least and at most. The first does not: it fetches
-#: memory and wakes threads.
+#: Seconds of measuring, and how many runs count at least and at most. The first does not: it
+#: fetches memory and wakes threads.
 _ENOUGH = 0.3
 _LEAST, _MOST = 3, 1000
 
