@@ -263,7 +263,7 @@ def reduction(g: _Growing) -> Value | None:
 
 
 def row_step(g: _Growing) -> Value | None:
-    """A reduction that keeps its axes, and what rows are usually made of: x - max(x), x * sum(x)."""
+    """A reduction that keeps its axes, and what rows are made of: x - max(x), x * sum(x)."""
     x = g.pick(lambda v: v.dtype.kind in "iuf" and v.ndim > 0 and v.dtype.itemsize > 1)
     if x is None:
         return None
@@ -417,7 +417,8 @@ def lookup(g: _Growing) -> Value | None:
 ELEMENTWISE = [op for op in OPS.values() if isinstance(op, Elementwise)]
 REDUCTIONS = [op for op in OPS.values() if isinstance(op, Reduction)]
 RULES: list[Callable[[_Growing], Any]] = [
-    *[elementwise] * 8, *[reduction] * 3, row_step, row_step, normalisation, product, product, conversion,
+    *[elementwise] * 8, *[reduction] * 3, row_step, row_step, normalisation, product, product,
+    conversion,
     constant_array, permutation, new_axes, dropped_axes, new_shape, repetition,
     repetition_adjoint, joined, counting, extent_of, part, part, lookup, lookup,
 ]  # fmt: skip

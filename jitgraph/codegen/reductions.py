@@ -3,8 +3,8 @@
 A sum of floats is made of blocks: within a block each lane adds at most `BLOCK` values to each of
 its partial sums, whose total then joins the sum so far by Knuth's two-sum, which keeps what
 rounding loses in a second register. The error is that of adding some twenty numbers, however many
-there are: no more than that of NumPy's pairwise sum, which starts from runs of sixteen (D. E. Knuth,
-The Art of Computer Programming, vol. 2, 4.2.2, theorem B).
+there are: no more than that of NumPy's pairwise sum, which starts from runs of sixteen
+(D. E. Knuth, The Art of Computer Programming, vol. 2, 4.2.2, theorem B).
 """
 
 from __future__ import annotations

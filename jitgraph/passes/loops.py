@@ -65,7 +65,7 @@ def _order(kernel: Kernel) -> list[int]:
     outside = [k for k in natural if k != best]
     # A load that jumps along the innermost loop is read in tiles, if the next one suits it.
     crossed = max(outside, key=lambda k: (_crossing(kernel, k, best), k))
-    if all(best not in s.reduced or crossed in s.reduced for s in kernel.stores):
+    if not any(s.combine for s in kernel.stores):
         outside.remove(crossed)
         outside.append(crossed)
     return [*outside, best]
@@ -210,7 +210,7 @@ def start_accumulators(steps: Sequence[Step], sizes: Sizes) -> list[Step]:
                     if store.access.buffer in step.totals:
                         started.append(_start(store, sizes))
                     else:
-                        kernels.append(_start_cell(store, kernel, step, sizes))
+                        kernels.append(_start_cell(store, kernel, step))
                 kernels.append(kernel)
             step = replace(step, kernels=tuple(kernels))
         started.append(step)
@@ -230,14 +230,12 @@ def _start(store: Store, sizes: Sizes) -> Step:
     return _fill(value, buffer.extents, Access(buffer, 0, strides))
 
 
-def _start_cell(store: Store, kernel: Kernel, rows: Rows, sizes: Sizes) -> Kernel:
+def _start_cell(store: Store, kernel: Kernel, rows: Rows) -> Kernel:
     """A kernel of a row nest that fills the part of the accumulator that belongs to one point."""
-    buffer = store.access.buffer
-    extents = tuple(e for e in buffer.extents if not same_size(e, 1))
-    strides = sizes.row_major(extents, buffer.dtype.itemsize)
-    if buffer in rows.locals:
-        extents, strides = (*rows.shared, *extents), ((0,) * rows.depth + strides)
-    return _fill(_neutral(store), extents, Access(buffer, 0, strides))
+    strides = store.access.strides
+    kept = [k for k, s in enumerate(strides) if k < rows.depth or not _is_zero(s)]
+    access = replace(store.access, strides=tuple(strides[k] for k in kept))
+    return _fill(_neutral(store), tuple(kernel.extents[k] for k in kept), access)
 
 
 def _neutral(store: Store) -> np.generic:

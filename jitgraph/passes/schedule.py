@@ -30,11 +30,12 @@ from jitgraph.ir.kernel import (
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op, building_with, constant
-from jitgraph.ir.ops.arithmetic import add
+from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
+from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
@@ -44,7 +45,7 @@ from jitgraph.passes.loops import (
 )
 from jitgraph.passes.memory import place_scalars, plan_memory
 from jitgraph.passes.merge import merge_kernels, taken_from_memory
-from jitgraph.passes.nest import Nest, Sizes, view_of
+from jitgraph.passes.nest import Index, Nest, Sizes, view_of
 from jitgraph.passes.rows import group_rows
 from jitgraph.passes.rules.registry import rules_for
 
@@ -301,7 +302,7 @@ class _Scheduler:
         if store.places is None or kernel.stores[0].in_register:
             self.steps.append(kernel)
         else:
-            self._by_extremum(value, definition, out)
+            self._by_extremum(value, store, kept, out)
 
     def _places(self, nest: Nest, source: Value, axes: Sequence[int]) -> tuple[Size, ...]:
         """How far the position among the axes, in C order, moves with each loop."""
@@ -310,19 +311,31 @@ class _Scheduler:
         by_loop = {k: steps[a] for a in axes for k in nest.loops([a])}
         return tuple(by_loop.get(k, 0) for k in range(len(nest.extents)))
 
-    def _by_extremum(self, value: Value, definition: Reduction, out: View) -> None:
+    def _by_extremum(self, value: Value, store: Store, index: Index, out: View) -> None:
         """A position that registers cannot keep: the extremum first, then the least position that
-        has it."""
+        has it, or NaN."""
         assert value.op is not None
-        assert definition.by_extremum is not None
-        with building_with(self.builder):
-            best, place = definition.by_extremum(value.op.args[0], value.op.attrs["axes"])
-        for part, home in ((best, self._whole(self._buffer(best, "temporary"))), (place, out)):
-            if part.op is not None and isinstance(part.op.definition, Reduction):
-                self._reduction(part, part.op.definition, home)
-            else:  # simplified away
-                self._pointwise(part, home)
-            self.views[part] = home
+        assert store.places is not None
+        source = value.op.args[0]
+        best = Value(Type(source.dtype, value.type.shape))
+        self._buffers += 1
+        home = Buffer(self._buffers, f"t{self._buffers}", best.dtype, "temporary",
+                      self.builder.shape(value))  # fmt: skip
+        self.views[best] = self._whole(home)
+        for second in (False, True):
+            nest = self._nest(self.builder.shape(source), value)
+            combine, element = store.combine, nest.element(source, nest.identity())
+            if second:
+                found = apply_op(equal, (element, nest.element(best, index)), {}, value.location)
+                if element.type.is_float:
+                    nan = apply_op(isnan, (element,), {}, value.location)
+                    found = apply_op(logical_or, (found, nan), {}, value.location)
+                none = constant(np.int64(np.iinfo(np.int64).max))
+                place = nest.affine(store.places)
+                combine, element = "minimum", apply_op(where, (found, place, none), {}, None)
+            target = nest.access(out if second else self.views[best], index)
+            nest.stores.append(Store(element, target, combine, store.reduced))
+            self._do(nest.kernel())
 
     def _sum_to(self, value: Value, out: View) -> None:
         """Axes that may or may not be summed get a stride that is zero when they are."""

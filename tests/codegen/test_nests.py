@@ -111,7 +111,8 @@ def test_sums_are_as_accurate_as_pairwise_ones(dtype: str, n: int) -> None:
 def test_sums_of_what_is_not_finite(dtype: str, n: int) -> None:
     native, inf, top = _sum(dtype), np.inf, float(np.finfo(DTYPES[dtype]).max)
     cases = {(inf,): inf, (-inf,): -inf, (inf, -inf): np.nan, (np.nan,): np.nan,
-             (inf, np.nan): np.nan, (top, top): inf, (-top, -top): -inf, (inf, top): inf}  # fmt: skip
+             (inf, np.nan): np.nan, (top, top): inf, (-top, -top): -inf,
+             (inf, top): inf}  # fmt: skip
     for numbers, want in cases.items():
         for start in (0, n - len(numbers)):
             array = np.zeros(n, DTYPES[dtype])

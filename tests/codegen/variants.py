@@ -177,7 +177,9 @@ EVERY = ("f64", "f32", "f16", "c64", "c128", "bool", "i8", "u16", "i32", "i64", 
 def _variants() -> dict[str, Variant]:
     made: dict[str, Variant] = {}
 
-    def add(name: str, build: Callable[..., Any], *operands: Operand, of_nothing: bool = True) -> None:
+    def add(
+        name: str, build: Callable[..., Any], *operands: Operand, of_nothing: bool = True
+    ) -> None:
         made[name] = Variant(build, operands, of_nothing)
 
     for dtype in EVERY:
@@ -213,7 +215,8 @@ def _variants() -> dict[str, Variant]:
         if dtype[0] == "c":
             continue
         add(f"extremes {dtype}", _extremes, two, of_nothing=False)
-        add(f"product {dtype}", lambda x: T.prod(T.minimum(T.maximum(x, 0), 1) + 1 - 1, axis=1), two)
+        add(f"product {dtype}",
+            lambda x: T.prod(T.minimum(T.maximum(x, 0), 1) + 1 - 1, axis=1), two)  # fmt: skip
     for dtype in ("f64", "f32", "i16", "f16"):
         one = Operand(dtype, ("n",))
         add(f"long body {dtype}", _long, one, one)
@@ -244,8 +247,10 @@ def _variants() -> dict[str, Variant]:
             Operand(dtype, (5, "n"), "strided"), Operand(dtype, ("n", 7), "reversed"))  # fmt: skip
         add(f"matrix and vector {dtype}", lambda x, y: [x @ y, x.T @ x @ y],
             Operand(dtype, (5, "n")), Operand(dtype, ("n",)))  # fmt: skip
-    add("to f64", lambda x, y: x + y.astype("float64"), Operand("f64", ("n",)), Operand("i8", ("n",)))
-    add("to f32", lambda x, y: x.astype("float32") * y, Operand("f16", ("n",)), Operand("f32", ("n",)))
+    add("to f64", lambda x, y: x + y.astype("float64"),
+        Operand("f64", ("n",)), Operand("i8", ("n",)))  # fmt: skip
+    add("to f32", lambda x, y: x.astype("float32") * y,
+        Operand("f16", ("n",)), Operand("f32", ("n",)))  # fmt: skip
     add("choice", lambda c, x, y: T.where(c, x, y), Operand("bool", ("n",)),
         Operand("c64", ("n",)), Operand("c64", ("n",)))  # fmt: skip
     return made
