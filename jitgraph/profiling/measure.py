@@ -22,8 +22,8 @@ from jitgraph.runtime.callable import make_callable_type, set_entry
 from jitgraph.runtime.limits import limits
 from jitgraph.runtime.variant import ENTRY, Variant
 
-#: Seconds of measuring, and how many runs there are at least and at most. As many runs as the least
-#: go before: they fetch memory and wake threads.
+#: Seconds of measuring, and how many runs count at least and at most. The first does not: it
+#: fetches memory and wakes threads.
 _ENOUGH = 0.3
 _LEAST, _MOST = 3, 1000
 
@@ -86,12 +86,12 @@ def _run(
     )
     readings: list[probes.Reading] = []
     start = time.perf_counter()
-    while len(readings) < 2 * _LEAST or (
-        len(readings) < _MOST and time.perf_counter() - start < _ENOUGH
+    while len(readings) <= _LEAST or (
+        len(readings) <= _MOST and time.perf_counter() - start < _ENOUGH
     ):
         native(*inputs)
         readings.append(probes.reading(program, list(table)))
-    return readings[_LEAST:], list(table)
+    return readings[1:], list(table)
 
 
 def _combined(

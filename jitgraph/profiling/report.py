@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: A step that reaches more of a limit shows that it is none.
 _TOO_GOOD = 1.2
+#: Lines of one file that the table names.
+_MOST_LINES = 6
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -135,7 +137,7 @@ class Profile:
                 _number(step.flops),
                 f"{step.rate / 1e9:.1f}",
                 f"{self.fraction(step):.0%} {self.limit(step)[1]}" if step.bytes else "",
-                ", ".join(dict.fromkeys(map(path.basename, step.lines))),
+                _places(step.lines),
             )
         share = f"{self.outside / self.seconds:.0%}" if self.seconds else ""
         yield ("outside", "", _time(self.outside), share, *[""] * (len(_HEAD) - 4))
@@ -200,6 +202,20 @@ _LEFT = frozenset({0, 1, 8, 9})
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _places(lines: Sequence[str]) -> str:
+    """file:line as briefly as can be: model.py:3,7,12."""
+    files: dict[str, dict[int, None]] = {}
+    for text in lines:
+        file, _, line = text.rpartition(":")
+        files.setdefault(path.basename(file), {})[int(line)] = None
+    parts = []
+    for file, found in files.items():
+        numbers = list(map(str, sorted(found)))
+        more = ",..." if len(numbers) > _MOST_LINES else ""
+        parts.append(f"{file}:{','.join(numbers[:_MOST_LINES])}{more}")
+    return " ".join(parts)
 
 
 def _time(seconds: float) -> str:

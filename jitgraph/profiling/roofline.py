@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from jitgraph.errors import MissingPackageError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Dots of the steps, in points², by their share of the time.
 _SMALLEST, _LARGEST = 20, 400
+#: Characters in a line of the title.
+_WIDTH = 90
 
 
 def draw(profile: Profile, path: str | PathLike[str] | None) -> Figure:
@@ -23,7 +26,7 @@ def draw(profile: Profile, path: str | PathLike[str] | None) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingPackageError(
-            "plot() needs matplotlib", hint="pip install 'jitgraph[examples]'"
+            "plot() needs matplotlib", hint="pip install matplotlib, which is in jitgraph[examples]"
         ) from error
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot(
@@ -31,7 +34,7 @@ def draw(profile: Profile, path: str | PathLike[str] | None) -> Figure:
     )
     placed = [step for step in profile.steps if step.flops and step.bytes]
     intensities = [step.intensity for step in placed]
-    left, right = min([0.02, *intensities]) / 2, max([100.0, *intensities]) * 2
+    left, right = min([0.02, *intensities]) / 2, max([100.0, *intensities]) * 4
     _draw_roofs(axes, profile, left, right)
     for step in placed:
         size = _SMALLEST + _LARGEST * profile.share(step)
@@ -43,7 +46,7 @@ def draw(profile: Profile, path: str | PathLike[str] | None) -> Figure:
     title = f"{profile.name}: {1e3 * profile.seconds:.3g} ms, {profile.threads} thread(s)"
     if others:
         names = ", ".join(f"{s.name} {s.bandwidth / 1e9:.1f} GB/s" for s in others)
-        title += f"\nwithout arithmetic: {names}"
+        title += "\n" + fill(f"without arithmetic: {names}", _WIDTH)
     axes.set_title(title)
     axes.set_xlim(left, right)
     if path is not None:

@@ -14,6 +14,7 @@ import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.errors import DTypeError, InputError, MissingPackageError, ShapeError
 from jitgraph.profiling import Level, Limits, Profile, Step
+from jitgraph.profiling.report import _places
 
 THIS = Path(__file__).name
 
@@ -275,3 +276,10 @@ def test_too_much_is_told(known_limits: Limits) -> None:
     slow, fast = step_of(10**9, 10**9), step_of(10**9, 10**9, seconds=0.01)
     assert "fresh=True" not in str(Profile("f", 2, 3, (slow,), 0.0, known_limits))
     assert "fresh=True" in str(Profile("f", 2, 3, (fast,), 0.0, known_limits))
+
+
+def test_lines_of_one_file_are_named_together() -> None:
+    lines = ["/a/model.py:12", "/a/model.py:3", "/b/data.py:7", "/a/model.py:12"]
+    assert _places(lines) == "model.py:3,12 data.py:7"
+    assert _places([f"m.py:{n}" for n in range(100)]).endswith(",...")
+    assert _places([]) == ""
