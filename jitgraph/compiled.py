@@ -11,6 +11,7 @@ import keyword
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from jitgraph.runtime.callable import make_callable_type, set_entry
 from jitgraph.tensor.shared import SharedVariable
 
 if TYPE_CHECKING:
+    from jitgraph.profiling import Profile
     from jitgraph.runtime.variant import Variant
 
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
@@ -104,6 +106,17 @@ class _Methods:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
         return dump_stage(self.compilation, stage)
 
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """Run the program for a while with these inputs, and report what each of its steps costs:
+        see `jitgraph.profiling`. Shared variables stay as they are."""
+        from jitgraph.profiling import profile
+
+        plan = self._state.plan
+        arrays = _coerced(plan, _by_input(plan, args, kwargs))
+        layout = _layout_of(plan, arrays)
+        inputs = [*arrays, *map(_intact, plan.shared)]
+        return profile(plan.function, layout, inputs, plan.algebra, partial(_explain, plan))
+
     @property
     def __signature__(self) -> inspect.Signature:
         """The inputs, for help() and notebooks: those without a usable name are arg0, arg1, ..."""
@@ -145,13 +158,18 @@ class _Methods:
     def _fail(self, code: int, *args: Any) -> Any:
         """The native program stopped: the interpreter, given the same inputs, will say why."""
         plan = self._state.plan
-        if code == -2:
-            raise MemoryError(f"{self.name}: no memory for temporaries")
         inputs = _coerced(plan, args)
-        interpreter.run(plan.function, [*inputs, *(s.slots.get() for s in plan.shared)])
+        _explain(plan, code, *inputs, *(s.slots.get() for s in plan.shared))
         if plan.shared:  # another thread may have set a value that fits in the meantime
             return self._slow(*args)
         raise InternalError(f"{self.name} failed its check {code}, and the interpreter did not")
+
+
+def _explain(plan: Plan, code: int, *inputs: Any) -> None:
+    """Raise why a program stopped that was given these arrays, one per parameter."""
+    if code == -2:
+        raise MemoryError(f"{plan.function.name}: no memory for temporaries")
+    interpreter.run(plan.function, inputs)
 
 
 def _refuse(*args: Any, **kwargs: Any) -> object:

@@ -55,6 +55,8 @@ class Compilation:
     layout: Layout
     interface: Interface
     algebra: str = "real"
+    #: Whether the code takes the times of its steps (`codegen.probes`).
+    probed: bool = False
     log: Callable[[Rewritten], None] | None = None
     trace: Trace = field(default_factory=Trace)
     times: dict[str, float] = field(default_factory=dict)
@@ -114,7 +116,10 @@ class Compilation:
             program = self.program
             with self._timed("codegen"):
                 self._module = _cpu().emit(
-                    program, self.signature, contract=self.algebra == "real"
+                    program,
+                    self.signature,
+                    contract=self.algebra == "real",
+                    probed=self.probed,
                 )
         return self._module
 
@@ -149,7 +154,7 @@ class Compilation:
         face = self.interface
         slots = (*face.param_slots, *face.result_slots)
         cells = [None if slot is None else slots.index(slot) for slot in slots]
-        return repr((self.layout, cells, face.single, face.nothing, self.algebra))
+        return repr((self.layout, cells, face.single, face.nothing, self.algebra, self.probed))
 
     @property
     def assembly(self) -> str:

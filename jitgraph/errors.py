@@ -97,6 +97,10 @@ class OptionError(JitgraphError, ValueError):
     """A setting or argument with an unknown value."""
 
 
+class MissingPackageError(JitgraphError, ImportError):
+    """Something that needs a package which is not installed."""
+
+
 class ParseError(JitgraphError, SyntaxError):
     """Text that is not a jitgraph function; the location points at the offending token."""
 

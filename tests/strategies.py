@@ -36,6 +36,8 @@ from tests.arrays import example_array, is_moderate
 
 #: Arrays in a program have at most this many elements and axes.
 MAX_SIZE, MAX_RANK = 256, 4
+#: Extents of parameters: few elements, and more than a vector has.
+SIZES = (3, 1, 2, 4, 0, 9, 17)
 #: Continuous, with derivatives of moderate size wherever the operands are moderate.
 SMOOTH = {
     "absolute", "add", "arcsinh", "arctan", "conjugate", "cos", "erf", "erfc", "exp", "expm1",
@@ -111,7 +113,9 @@ class _Growing:
 
     def add_parameter(self, index: int, dtypes: Sequence[str]) -> None:
         dtype = DTYPES[self.draw(st.sampled_from(dtypes))]
-        shape = tuple(self.draw(st.lists(st.sampled_from([3, 1, 2, 4, 0]), max_size=3)))
+        shape = tuple(self.draw(st.lists(st.sampled_from(SIZES), max_size=3)))
+        if math.prod(shape) > MAX_SIZE:
+            shape = tuple(min(size, 4) for size in shape)
         type_ = Type(dtype, tuple(map(self.extent, shape)))
         param = Value(type_, name=self.draw(st.sampled_from(["x", "y", "", None])))
         seed = self.draw(st.integers(0, 2**16))
@@ -258,6 +262,24 @@ def reduction(g: _Growing) -> Value | None:
     return emit(op, (x,), axes=axes)
 
 
+def row_step(g: _Growing) -> Value | None:
+    """A reduction that keeps its axes, and what rows are made of: x - max(x), x * sum(x)."""
+    x = g.pick(lambda v: v.dtype.kind in "iuf" and v.ndim > 0 and v.dtype.itemsize > 1)
+    if x is None:
+        return None
+    op = g.draw(st.sampled_from([r for r in REDUCTIONS if x.dtype.kind in r.accepts
+                                 and not r.positional]))  # fmt: skip
+    axes = g.some_axes(x.ndim, least=1)
+    if not op.of_nothing and any(g.shape(x)[a] == 0 for a in axes):
+        return None
+    folded = move.expand_dims(emit(op, (x,), axes=axes), axes)
+    other = g.pick(lambda v: v.dtype == x.dtype and _broadcast(g.shape(v), g.shape(x)))
+    one = x if other is None or g.draw(st.booleans()) else other
+    if folded.dtype.kind == "b" or not _broadcast(g.shape(one), g.shape(x)):
+        return folded
+    return one * folded if g.draw(st.booleans()) else one - folded
+
+
 def normalisation(g: _Growing) -> Value | None:
     x = g.pick(lambda v: v.type.is_float and v.ndim > 0)
     if x is None:
@@ -395,7 +417,8 @@ def lookup(g: _Growing) -> Value | None:
 ELEMENTWISE = [op for op in OPS.values() if isinstance(op, Elementwise)]
 REDUCTIONS = [op for op in OPS.values() if isinstance(op, Reduction)]
 RULES: list[Callable[[_Growing], Any]] = [
-    *[elementwise] * 8, *[reduction] * 3, normalisation, product, product, conversion,
+    *[elementwise] * 8, *[reduction] * 3, row_step, row_step, normalisation, product, product,
+    conversion,
     constant_array, permutation, new_axes, dropped_axes, new_shape, repetition,
-    repetition_adjoint, joined, counting, extent_of, part, part, lookup,
+    repetition_adjoint, joined, counting, extent_of, part, part, lookup, lookup,
 ]  # fmt: skip

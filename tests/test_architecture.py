@@ -15,6 +15,7 @@ FLOORS = [
     {"passes", "codegen"},
     {"runtime"},
     {"driver"},
+    {"profiling"},
     {"tensor"},
     {"compiled"},
     {"function"},

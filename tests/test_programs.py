@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,8 +21,10 @@ from jitgraph.tensor.variable import Variable
 from tests.native import assert_close, coarsest, run_native
 from tests.strategies import EVERY_DTYPE, Program, functions
 
+#: `JITGRAPH_LONG=1` looks ten times longer.
+EXAMPLES = 60 * (10 if os.environ.get("JITGRAPH_LONG") else 1)
 SETTINGS = settings(
-    max_examples=60, deadline=None,
+    max_examples=EXAMPLES, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 

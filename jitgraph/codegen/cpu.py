@@ -6,6 +6,7 @@ from jitgraph.codegen.entry import emit_run
 from jitgraph.codegen.library import declare_functions
 from jitgraph.codegen.llvm import Module, object_code
 from jitgraph.codegen.llvm import assembly as text_of_assembly
+from jitgraph.codegen.probes import emit_probed
 from jitgraph.codegen.program import emit_program
 from jitgraph.codegen.signature import Signature, slot_table
 from jitgraph.codegen.target import host
@@ -13,12 +14,15 @@ from jitgraph.ir.kernel import Program
 from jitgraph.store import Entry
 
 
-def emit(program: Program, signature: Signature, *, contract: bool) -> Module:
-    """The program as LLVM IR, before LLVM's own passes."""
+def emit(
+    program: Program, signature: Signature, *, contract: bool, probed: bool = False
+) -> Module:
+    """The program as LLVM IR, before LLVM's own passes; if `probed`, one that takes its times."""
     module = Module(host())
     declare_functions(module)
     module.declare(slot_table(len(signature.outputs)))
-    emit_program(module, program, signature, contract=contract)
+    emitted = emit_probed if probed else emit_program
+    emitted(module, program, signature, contract=contract)
     emit_run(module, signature.params)
     return module
 

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.places import accumulator
 from jitgraph.codegen.reductions import Accumulator
 from jitgraph.codegen.scalar import (
     Register,
     ScalarLowering,
-    op_length,
     register_type,
     vector_of,
 )

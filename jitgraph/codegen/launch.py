@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Memory, NestFunction, emit_nest, kept_inside, streamed_stores
 from jitgraph.codegen.places import accumulator
-from jitgraph.codegen.scalar import op_length, register_type, store
+from jitgraph.codegen.scalar import register_type, store
 from jitgraph.codegen.tiles import ROWS, tiled_loads
 from jitgraph.ir.kernel import Buffer, Kernel, Rows, Slot, Store
 from jitgraph.ir.opdef import Shape, Size

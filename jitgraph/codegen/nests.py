@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.innermost import Innermost, Write, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.places import FirstPlace, accumulator
@@ -24,7 +25,6 @@ from jitgraph.codegen.scalar import (
     Register,
     ScalarLowering,
     load,
-    part_dtype,
     register_type,
     store,
 )
@@ -260,9 +260,10 @@ class Nest:
             meets = is_zero(stride) or (_in_memory(item) and not isinstance(stride, int))
             if item.indices or (meets and self._first_reduced(item) == self.rank):
                 return 1  # two lanes may write to one place
-        sizes = [4 if v.dtype == "f2" else part_dtype(v.dtype).itemsize
-                 for v in (*(load.leaf for load in kernel.loads), *self.body, kernel.iterators[-1])
-                 if self.level.get(v, 0) == self.rank and v in self._used()]  # fmt: skip
+        used = self._used()
+        values = (*(load.leaf for load in kernel.loads), *self.body, kernel.iterators[-1])
+        sizes = [4 if v.dtype == "f2" else part_dtype(v.dtype).itemsize for v in values
+                 if self.level.get(v, 0) == self.rank and v in used]  # fmt: skip
         sizes += [4 if s.places is not None else part_dtype(s.access.buffer.dtype).itemsize
                   for s in kernel.stores]
         lanes = self.f.module.target.vector_bytes // max(sizes)

@@ -2,9 +2,9 @@
 
 A sum of floats is made of blocks: within a block each lane adds at most `BLOCK` values to each of
 its partial sums, whose total then joins the sum so far by Knuth's two-sum, which keeps what
-rounding loses in a second register. The error is that of adding some thirty numbers, however many
-there are, and less than NumPy's pairwise sum (D. E. Knuth, The Art of Computer Programming, vol. 2,
-4.2.2, theorem B).
+rounding loses in a second register. The error is that of adding some twenty numbers, however many
+there are: no more than that of NumPy's pairwise sum, which starts from runs of sixteen
+(D. E. Knuth, The Art of Computer Programming, vol. 2, 4.2.2, theorem B).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.scalar import (
     F16,
@@ -19,7 +20,6 @@ from jitgraph.codegen.scalar import (
     Register,
     constant_register,
     load,
-    part_dtype,
     register_type,
     splat,
     vector_of,
@@ -31,7 +31,7 @@ from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.types import DTYPE_NAMES, DType
 
 #: Additions a lane makes before its sum joins the compensated one.
-BLOCK = 32
+BLOCK = 16
 
 
 def combining(combine: str | None) -> Reduction:

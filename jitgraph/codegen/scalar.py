@@ -18,27 +18,22 @@ error-free transformations break where a multiply and an add fuse behind its bac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from jitgraph.codegen.expansions import expansion, part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.mathlib import COMPLEX, EXPANSIONS
 from jitgraph.codegen.mathlib.native import Native
 from jitgraph.errors import InternalError
 from jitgraph.ir.opdef import (
-    Attrs,
     Compare,
     Expand,
     Inst,
     Intrinsic,
     OpDef,
-    apply_op,
-    building_with,
 )
-from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType, Type
+from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType
 from jitgraph.ir.values import Op, Value
 
 #: An SSA name or the text of a constant; for complex numbers the real and imaginary parts.
@@ -73,11 +68,6 @@ def splat(type_: str, text: str, lanes: int) -> str:
 def memory_type(dtype: DType) -> str:
     """The LLVM type of an element in memory (of one part, for a complex dtype)."""
     return "i8" if dtype == BOOL else register_type(dtype)
-
-
-def part_dtype(dtype: DType) -> DType:
-    """The dtype of a complex dtype's parts; a real dtype itself."""
-    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
 def constant_register(value: Any) -> Register:
@@ -125,78 +115,6 @@ def store(
     for part in second:
         at = emitter.offset(pointer, dtype.itemsize // 2)
         emitter.do(f"store {type_} {part}, ptr {at}{suffix}")
-
-
-# --- expansions --------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """An expansion over parameters: ops in order, and the parts of the result."""
-
-    params: tuple[Value, ...]
-    steps: tuple[tuple[Value, Op], ...]
-    results: tuple[Value, ...]
-
-
-class _Sharing:
-    """An emitter that returns the value it made before for an equal op."""
-
-    def __init__(self) -> None:
-        self._made: dict[Any, Value] = {}
-        self.steps: list[tuple[Value, Op]] = []
-
-    def emit(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value:
-        operands = tuple(a.literal or a for a in args)
-        key = (definition, operands, tuple(attrs.items()))
-        if (value := self._made.get(key)) is None:
-            value = self._made[key] = apply_op(definition, args, attrs, None)
-            assert value.op is not None
-            self.steps.append((value, value.op))
-        return value
-
-
-@cache
-def _template(name: str, dtypes: tuple[DType, ...]) -> _Template:
-    """The expansion of an op for operands of `dtypes`. Complex operands come as their parts."""
-    sharing = _Sharing()
-    params: list[Value] = []
-    operands: list[Any] = []
-    for dtype in dtypes:
-        parts = [Value(Type(part_dtype(dtype))) for _ in range(1 + (dtype.kind == "c"))]
-        params += parts
-        operands.append(parts[0] if len(parts) == 1 else tuple(parts))
-    with building_with(sharing):
-        table = COMPLEX if any(d.kind == "c" for d in dtypes) else EXPANSIONS
-        if name not in table:
-            names = ", ".join(DTYPE_NAMES[d] for d in dtypes)
-            raise InternalError(f"{name} has no scalar code for {names}")
-        result = table[name](*operands)
-    results = result if isinstance(result, tuple) else (result,)
-    used = _reachable(results, sharing.steps)
-    return _Template(tuple(params), used, results)
-
-
-def _reachable(
-    results: Sequence[Value], steps: Sequence[tuple[Value, Op]]
-) -> tuple[tuple[Value, Op], ...]:
-    """The steps that the results depend on."""
-    needed = set(results)
-    kept = []
-    for value, op in reversed(steps):
-        if value in needed:
-            needed.update(op.args)
-            kept.append((value, op))
-    return tuple(reversed(kept))
-
-
-def op_length(value: Value) -> int:
-    """About how many instructions an op is."""
-    op = value.op
-    if op is None or op.name == "constant":
-        return 0
-    if not isinstance(op.definition.lower, Expand) or any(a.dtype.kind == "c" for a in op.args):
-        return 1
-    dtypes = tuple(F32 if a.dtype == F16 else a.dtype for a in op.args)
-    return len(_template(op.name, dtypes).steps)
 
 
 # --- lowering ----------------------------------------------------------------------------------
@@ -454,7 +372,7 @@ class ScalarLowering:
         self, name: str, dtypes: tuple[DType, ...], operands: Sequence[Register], contract: bool
     ) -> Register:
         """The registers of an expansion with its parameters bound to `operands`."""
-        template = _template(name, dtypes)
+        template = expansion(name, dtypes)
         flat = [part for r in operands for part in ([r] if isinstance(r, str) else r)]
         known: dict[Value, Register] = dict(zip(template.params, flat, strict=True))
         for value, op in template.steps:

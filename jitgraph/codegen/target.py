@@ -49,8 +49,8 @@ def host() -> Target:
         features=features,
         vector_bytes=vector_bytes,
         vector_registers=vector_registers,
-        l1_bytes=_cache_bytes(1, _DEFAULT_L1_BYTES),
-        l2_bytes=_cache_bytes(2, _DEFAULT_L2_BYTES),
+        l1_bytes=cache_bytes(1, _DEFAULT_L1_BYTES),
+        l2_bytes=cache_bytes(2, _DEFAULT_L2_BYTES),
     )
 
 
@@ -113,7 +113,7 @@ def _simd(triple: str, features: set[str]) -> tuple[int, int]:
     return 16, 32 if is_arm else 16
 
 
-def _cache_bytes(level: int, default: int) -> int:
+def cache_bytes(level: int, default: int) -> int:
     """Size of the data (or unified) cache of `level`, as Linux reports it, else `default`."""
     for index in sorted(_CACHE_ROOT.glob("index*")):
         try:

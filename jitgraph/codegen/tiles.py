@@ -94,8 +94,8 @@ class Tiles:
     ) -> dict[Store, list[str]]:
         """The last two loops; `states` are the reductions begun outside."""
         f, outer = self.f, nest.rank - 2
-        (top, bottom), (left, right) = nest.bounds(outer), nest.bounds(outer + 1)
         types = {s: nest.accumulators[s].types() for s in states}
+        (top, bottom), (left, right) = nest.bounds(outer), nest.bounds(outer + 1)
         with carrying(f, top, bottom, ROWS, types, states) as rows:
             below = f.minimum(f.emit(f"add i64 {rows.index}, {ROWS}"), bottom)
             with carrying(f, left, right, self.columns, types, rows.states) as columns:

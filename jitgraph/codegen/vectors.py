@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.scalar import (
     Register,
     load,
     memory_type,
-    part_dtype,
     splat,
     vector_of,
 )

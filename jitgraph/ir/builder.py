@@ -308,7 +308,7 @@ class Builder:
         """NumPy broadcasting of run-time shapes, with a check for what is not provable."""
         ranked = [shape for shape in shapes if shape]
         first = ranked[0] if ranked else ()
-        if all(shape == first for shape in ranked):
+        if all(_equal(shape, first) for shape in ranked):
             return tuple(map(self.find, first))
         rank = max(map(len, ranked))
         result: list[Size] = []
@@ -394,3 +394,11 @@ def rebuild(
 def finish(fn: Function, builder: Builder, results: Iterable[Value]) -> Function:
     """A function of `fn`'s parameters with these results and the builder's checks."""
     return Function(fn.params, results, checks=builder.checks, name=fn.name)
+
+
+def _equal(a: Shape, b: Shape) -> bool:
+    """Whether two shapes are the same numbers and values."""
+    return len(a) == len(b) and all(
+        x is y or (isinstance(x, int) and isinstance(y, int) and x == y)
+        for x, y in zip(a, b, strict=True)
+    )

@@ -136,6 +136,11 @@ class Nest:
         """The loops over these axes of the domain."""
         return frozenset(self._loop_of[k] for k in axes if k in self._loop_of)
 
+    def comes_from(self, location: Location | None) -> None:
+        """Have the kernel name a line of the user."""
+        if location is not None:
+            self._locations.setdefault(location)
+
     def kernel(self, *, sequential: bool = False) -> Kernel:
         return Kernel(
             self.extents,
@@ -204,8 +209,7 @@ class Nest:
         op = value.op
         if op is None:
             raise InternalError(f"{value.describe()} is not in memory")
-        if op.location is not None:
-            self._locations.setdefault(op.location)
+        self.comes_from(op.location)
         if op.name == "iota":
             return self.position(index[0])
         if op.name == "gather":
@@ -365,6 +369,12 @@ class Nest:
         if isinstance(axis.start, int) and axis.start == 0:
             return at
         return apply_op(add, (at, start), {}, None)
+
+    def affine(self, steps: Sequence[Size]) -> Value:
+        """The sum of all iterators times their steps, as an i64 body value."""
+        moving = [k for k, step in enumerate(steps) if not same_size(step, 0)]
+        terms = [self.position(Axis(k, 0, steps[k])) for k in moving]
+        return reduce(lambda a, b: apply_op(add, (a, b), {}, None), terms)
 
     def _as_body(self, size: Size) -> Value:
         if isinstance(size, Value):

@@ -30,11 +30,12 @@ from jitgraph.ir.kernel import (
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op, building_with, constant
-from jitgraph.ir.ops.arithmetic import add
+from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
+from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
@@ -44,7 +45,7 @@ from jitgraph.passes.loops import (
 )
 from jitgraph.passes.memory import place_scalars, plan_memory
 from jitgraph.passes.merge import merge_kernels, taken_from_memory
-from jitgraph.passes.nest import Nest, Sizes, view_of
+from jitgraph.passes.nest import Index, Nest, Sizes, view_of
 from jitgraph.passes.rows import group_rows
 from jitgraph.passes.rules.registry import rules_for
 
@@ -90,8 +91,8 @@ class _Scheduler:
         last = {buffer for _, buffer in results}
         steps = merge_kernels(self.steps, last)
         steps = group_rows(steps, self.sizes)
-        steps = [collapse(s, self.sizes) for s in steps]
         steps = start_accumulators(steps, self.sizes)
+        steps = [collapse(s, self.sizes) for s in steps]
         program = Program(
             self.fn.name,
             self.fn.params,
@@ -261,15 +262,18 @@ class _Scheduler:
         outer, inner = self.sizes.row_major((columns, rows), buffer.dtype.itemsize)
         return View(buffer, 0, (inner, outer))
 
-    def _nest(self, extents: Shape) -> Nest:
-        return Nest(extents, self.views, self.sizes, self.fetched)
+    def _nest(self, extents: Shape, value: Value) -> Nest:
+        """A nest that computes `value`, or a part of it."""
+        nest = Nest(extents, self.views, self.sizes, self.fetched)
+        nest.comes_from(value.location)
+        return nest
 
     def _pointwise(self, value: Value, out: View, *, sequential: bool = False) -> None:
         """Compute every element of `value` into `out`."""
         if self._is_zero(value) and self._is_whole(out, self.builder.shape(value)):
             self._do(Zero(out.buffer))
             return
-        nest = self._nest(self.builder.shape(value))
+        nest = self._nest(self.builder.shape(value), value)
         element = nest.root(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
         self._do(nest.kernel(sequential=sequential))
@@ -284,7 +288,7 @@ class _Scheduler:
     def _reduction(self, value: Value, definition: Reduction, out: View) -> None:
         assert value.op is not None
         source, axes = value.op.args[0], value.op.attrs["axes"]
-        nest = self._nest(self.builder.shape(source))
+        nest = self._nest(self.builder.shape(source), value)
         index = nest.identity()
         loops = nest.loops(axes)
         positional = definition.positional
@@ -298,7 +302,7 @@ class _Scheduler:
         if store.places is None or kernel.stores[0].in_register:
             self.steps.append(kernel)
         else:
-            self._by_extremum(value, definition, out)
+            self._by_extremum(value, store, kept, out)
 
     def _places(self, nest: Nest, source: Value, axes: Sequence[int]) -> tuple[Size, ...]:
         """How far the position among the axes, in C order, moves with each loop."""
@@ -307,26 +311,38 @@ class _Scheduler:
         by_loop = {k: steps[a] for a in axes for k in nest.loops([a])}
         return tuple(by_loop.get(k, 0) for k in range(len(nest.extents)))
 
-    def _by_extremum(self, value: Value, definition: Reduction, out: View) -> None:
+    def _by_extremum(self, value: Value, store: Store, index: Index, out: View) -> None:
         """A position that registers cannot keep: the extremum first, then the least position that
-        has it."""
+        has it, or NaN."""
         assert value.op is not None
-        assert definition.by_extremum is not None
-        with building_with(self.builder):
-            best, place = definition.by_extremum(value.op.args[0], value.op.attrs["axes"])
-        for part, home in ((best, self._whole(self._buffer(best, "temporary"))), (place, out)):
-            if part.op is not None and isinstance(part.op.definition, Reduction):
-                self._reduction(part, part.op.definition, home)
-            else:  # simplified away
-                self._pointwise(part, home)
-            self.views[part] = home
+        assert store.places is not None
+        source = value.op.args[0]
+        best = Value(Type(source.dtype, value.type.shape))
+        self._buffers += 1
+        home = Buffer(self._buffers, f"t{self._buffers}", best.dtype, "temporary",
+                      self.builder.shape(value))  # fmt: skip
+        self.views[best] = self._whole(home)
+        for second in (False, True):
+            nest = self._nest(self.builder.shape(source), value)
+            combine, element = store.combine, nest.element(source, nest.identity())
+            if second:
+                found = apply_op(equal, (element, nest.element(best, index)), {}, value.location)
+                if element.type.is_float:
+                    nan = apply_op(isnan, (element,), {}, value.location)
+                    found = apply_op(logical_or, (found, nan), {}, value.location)
+                none = constant(np.int64(np.iinfo(np.int64).max))
+                place = nest.affine(store.places)
+                combine, element = "minimum", apply_op(where, (found, place, none), {}, None)
+            target = nest.access(out if second else self.views[best], index)
+            nest.stores.append(Store(element, target, combine, store.reduced))
+            self._do(nest.kernel())
 
     def _sum_to(self, value: Value, out: View) -> None:
         """Axes that may or may not be summed get a stride that is zero when they are."""
         assert value.op is not None
         source = value.op.args[0]
         whole, target = self.builder.shape(source), self.builder.shape(value)
-        nest = self._nest(whole)
+        nest = self._nest(whole, value)
         lead = len(whole) - len(target)
         index = list(nest.identity()[lead:])
         reduced = set(range(lead))
@@ -372,7 +388,7 @@ class _Scheduler:
 
     def _pointwise_at(self, value: Value, out: View) -> None:
         """Like `_pointwise`, into a part of a buffer that other kernels write as well."""
-        nest = self._nest(self.builder.shape(value))
+        nest = self._nest(self.builder.shape(value), value)
         element = nest.element(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
         self._do(nest.kernel(sequential=True))
@@ -391,7 +407,7 @@ class _Scheduler:
         for axis, size in zip(value.op.attrs["axes"],
                               slice_bounds(value.op.attrs, dynamic)[1], strict=True):  # fmt: skip
             shape[axis] = self.builder.find(size)
-        nest = self._nest(tuple(shape))
+        nest = self._nest(tuple(shape), value)
         target = nest.look_through(cut, nest.identity())
         assert target is not None
         element = nest.element(piece, nest.align(piece, nest.identity(), tuple(shape)))
@@ -408,7 +424,7 @@ class _Scheduler:
         self._base(base, out)
         lead = self.builder.broadcast([self.builder.shape(i) for i in indices])
         rest = self.builder.shape(base)[len(indices) :]
-        nest = self._nest((*lead, *rest))
+        nest = self._nest((*lead, *rest), value)
         whole = nest.identity()
         found = [nest.element(i, nest.align(i, whole[: len(lead)], lead)) for i in indices]
         element = nest.element(piece, nest.align(piece, whole, (*lead, *rest)))

@@ -17,12 +17,11 @@ from jitgraph.ir.opdef import (
     OpDef,
     Shape,
     ShapeSource,
-    constant,
     emit,
     register,
 )
-from jitgraph.ir.ops.arithmetic import equal, greater_equal, isnan, where
-from jitgraph.ir.ops.movement import broadcast_to, dim, dims, expand_dims, iota
+from jitgraph.ir.ops.arithmetic import equal, greater_equal, where
+from jitgraph.ir.ops.movement import broadcast_to, dims, expand_dims
 from jitgraph.ir.types import I64, DType, Type
 from jitgraph.ir.values import Value
 
@@ -41,8 +40,6 @@ class Reduction(OpDef):
     identity: Callable[[DType], Any]
     #: The result is the position of the element, not the element.
     positional: bool = False
-    #: (x, axes) => the extremum, and by it the position: where that cannot be had in one sweep.
-    by_extremum: Callable[[Value, tuple[int, ...]], tuple[Value, Value]] | None = None
     #: Whether no element at all has a meaning (a sum has, a maximum has not).
     of_nothing: bool = True
 
@@ -68,12 +65,11 @@ def _declare(
     identity: Callable[[DType], Any],
     gradient: Any = None,
     decompose: Any = None,
-    by_extremum: Any = None,
+    positional: bool = False,
     of_nothing: bool = True,
     doc: str,
 ) -> Reduction:
     short = name.removeprefix("reduce_")
-    positional = by_extremum is not None
 
     def infer(types: Sequence[Type], attrs: Attrs) -> Type:
         x, axes = types[0], attrs["axes"]
@@ -117,7 +113,6 @@ def _declare(
         combine=combine,
         identity=identity,
         positional=positional,
-        by_extremum=by_extremum,
         of_nothing=of_nothing,
     )
     register(declared)
@@ -153,20 +148,6 @@ def _in_single(definition: str) -> Callable[..., Value]:
         return cast(emit(op, (cast(x, np.float32),), axes=axes), np.float16)  # type: ignore[no-any-return]
 
     return decompose
-
-
-def _first_place(extremum: str) -> Callable[[Value, tuple[int, ...]], tuple[Value, Value]]:
-    """argmax => the least position whose element is the extremum, or is NaN."""
-
-    def by_extremum(x: Value, axes: tuple[int, ...]) -> tuple[Value, Value]:
-        best = emit(OPS[extremum], (x,), axes=axes)
-        found = equal(x, expand_dims(best, axes))
-        if x.type.is_float:
-            found = found | isnan(x)
-        place = where(found, _places(x, axes), np.iinfo(np.int64).max)
-        return best, emit(OPS["reduce_min"], (place,), axes=axes)
-
-    return by_extremum
 
 
 def _prod_gradient(g: Value, y: Value, x: Value, *, axes: tuple[int, ...]) -> list[Value]:
@@ -226,12 +207,12 @@ REDUCE_ALL = _declare(
 )  # fmt: skip
 REDUCE_ARGMAX = _declare(
     "reduce_argmax", np.argmax, accepts="biuf", combine="maximum", identity=_lowest,
-    of_nothing=False, by_extremum=_first_place("reduce_max"),
+    positional=True, of_nothing=False,
     doc="Position of the first largest element (or first NaN) in the axes taken in C order.",
 )  # fmt: skip
 REDUCE_ARGMIN = _declare(
     "reduce_argmin", np.argmin, accepts="biuf", combine="minimum", identity=_highest,
-    of_nothing=False, by_extremum=_first_place("reduce_min"),
+    positional=True, of_nothing=False,
     doc="Position of the first smallest element (or first NaN) in the axes taken in C order.",
 )  # fmt: skip
 
@@ -261,12 +242,3 @@ argmin = _reducer(REDUCE_ARGMIN)
 def all_(x: Value) -> Value:
     """Whether every element of a bool array is true."""
     return all_over(x, range(x.ndim))
-
-
-def _places(x: Value, axes: tuple[int, ...]) -> Value:
-    """C-order positions among the axes, of a shape that broadcasts with x."""
-    places = constant(np.int64(0))
-    for axis in axes:
-        others = tuple(a for a in range(x.ndim) if a != axis)
-        places = places * dim(x, axis) + expand_dims(iota(dim(x, axis)), others)
-    return places

@@ -58,7 +58,9 @@ def _component(builder: Builder, value: Value, places: Places, depth: int) -> Va
     op = value.op
     if op is not None and depth:
         if op.name == "broadcast_to":
-            return _of_broadcast(builder, op.args[0], value, places, depth)
+            inside = _operand(builder, op.args[0], value, places)
+            if inside is not None:
+                return _of_broadcast(builder, op.args[0], value, places, inside, depth)
         if op.name == "expand_dims":
             return _of_expanded(builder, op, value, places, depth)
         if op.name == "transpose":
@@ -95,10 +97,8 @@ def _left(shape: Shape, places: Places) -> list[Size]:
 
 
 def _of_broadcast(
-    builder: Builder, inner: Value, value: Value, places: Places, depth: int
+    builder: Builder, inner: Value, value: Value, places: Places, inside: Places, depth: int
 ) -> Value:
-    inside = _operand(builder, inner, value, places)
-    assert inside is not None  # the extents of a broadcast are 1 or those of the result
     left = _left(builder.shape(value), places)
     return broadcast_to(component(builder, inner, inside, depth - 1), left or (1,))
 

@@ -1,0 +1,156 @@
+"""Runs a program that takes the times of its steps, again and again."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Any
+
+from jitgraph.codegen import probes
+from jitgraph.config import config
+from jitgraph.driver import Compilation, Interface, Layout
+from jitgraph.errors import InternalError
+from jitgraph.ir.function import Function
+from jitgraph.ir.kernel import Kernel, Product, Program, Rows, Work, Zero
+from jitgraph.ir.opdef import Array
+from jitgraph.location import Location
+from jitgraph.profiling.report import Profile, Step
+from jitgraph.profiling.work import amount, loops
+from jitgraph.runtime.callable import make_callable_type, set_entry
+from jitgraph.runtime.limits import limits
+from jitgraph.runtime.variant import ENTRY, Variant
+
+#: Seconds of measuring, and how many runs there are at least and at most. As many runs as the least
+#: go before: they fetch memory and wake threads.
+_ENOUGH = 0.3
+_LEAST, _MOST = 3, 1000
+
+_KINDS = {Kernel: "kernel", Rows: "rows", Product: "product", Zero: "zero"}
+
+
+def profile(
+    function: Function,
+    layout: Layout,
+    inputs: Sequence[Array],
+    algebra: str,
+    fail: Callable[..., object],
+) -> Profile:
+    """What the steps of the variant for `layout` do with the inputs, one array per parameter.
+
+    The program is one that takes times, and knows of no shared variables: they are inputs, and
+    what it computes for them is dropped. `fail(status, *inputs)` is to raise the error of a run
+    that stopped.
+    """
+    interface = Interface((None,) * len(function.params), (None,) * len(function.results), False)
+    compilation = Compilation(function, layout, interface, algebra, probed=True)
+    program = compilation.program
+    ceilings = limits()
+    readings, table = _run(compilation, inputs, fail)
+    middle, least = _combined(readings, median), _combined(readings, min)
+    steps: list[Step] = []
+    for work, sizes, seconds, fastest in zip(
+        program.work(), probes.sizes_in(program, table), middle.steps, least.steps, strict=True
+    ):
+        kind, todo = _KINDS[type(work)], amount(work, sizes)
+        steps.append(Step(
+            name=f"{kind}{len(steps)}",
+            kind=kind,
+            loops=loops(work, sizes),
+            seconds=seconds / 1e9,
+            fastest=fastest / 1e9,
+            read=todo.read,
+            written=todo.written,
+            single=todo.single,
+            double=todo.double,
+            lines=_lines(work, program),
+        ))  # fmt: skip
+    return Profile(
+        name=function.name,
+        threads=config.num_threads,
+        runs=len(readings),
+        steps=tuple(steps),
+        outside=middle.outside / 1e9,
+        limits=ceilings,
+    )
+
+
+def _run(
+    compilation: Compilation, inputs: Sequence[Array], fail: Callable[..., object]
+) -> tuple[list[probes.Reading], list[int]]:
+    """The times of all runs, and the table as the last one left it."""
+    program, native = compilation.program, _callable(compilation, fail)
+    table = (ctypes.c_int64 * probes.words(program)).from_address(
+        compilation.code.address(probes.SYMBOL)
+    )
+    readings: list[probes.Reading] = []
+    start = time.perf_counter()
+    while len(readings) < 2 * _LEAST or (
+        len(readings) < _MOST and time.perf_counter() - start < _ENOUGH
+    ):
+        native(*inputs)
+        readings.append(probes.reading(program, list(table)))
+    return readings[_LEAST:], list(table)
+
+
+def _combined(
+    readings: Sequence[probes.Reading], combine: Callable[[Iterable[int]], float]
+) -> probes.Reading:
+    """One reading for all: their medians, say, without the usual look at the clock."""
+    look = round(median(r.look for r in readings))
+    steps = tuple(max(round(combine(times)) - look, 0)
+                  for times in zip(*(r.steps for r in readings), strict=True))  # fmt: skip
+    outside = round(combine([r.outside for r in readings])) - (len(steps) + 1) * look
+    return probes.Reading(steps, max(outside, 0), look)
+
+
+class _NativeMethods:
+    """A program that takes times, as something to call."""
+
+
+_Native = make_callable_type("Probed", _NativeMethods)
+
+
+def _callable(compilation: Compilation, fail: Callable[..., object]) -> Any:
+    """Calls the program with an array per parameter."""
+    signature = compilation.signature
+    variant = Variant(
+        compilation.code,
+        signature.params,
+        signature.outputs,
+        equal_extents=compilation.equal_extents,
+        single=False,
+        nothing=False,
+    )
+    made = _Native()
+    set_entry(made, ENTRY, variant.address, _refused, fail, variant)
+    return made
+
+
+def _refused(*inputs: Any) -> None:
+    raise InternalError("a profiled program refuses inputs that it was made for")
+
+
+def _lines(work: Work, program: Program) -> tuple[str, ...]:
+    """The lines of the user that a step comes from; for what only prepares memory, those of the
+    step that goes on with it."""
+    steps = program.work()
+    after = steps[steps.index(work) :]
+    users = (step for step in after if step is work or work.writes() & step.writes())
+    for step in users:
+        if found := _locations(step):
+            return tuple(dict.fromkeys(f"{x.file}:{x.line}" for x in found))
+    return ()
+
+
+def _locations(work: Work) -> Sequence[Location]:
+    match work:
+        case Kernel():
+            return work.locations
+        case Rows():
+            return [x for kernel in work.kernels for x in kernel.locations]
+        case Product():
+            return [work.location] if work.location is not None else []
+        case Zero():
+            return []

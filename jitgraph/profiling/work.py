@@ -1,0 +1,180 @@
+"""What a step has to do, whatever the code for it does: bytes to move, arithmetic.
+
+Bytes are those that the step must read or write at least once: elements that it reads several times
+count once, and what its own parts hand each other (the locals of a row nest) not at all. Elements
+at computed places count as often as they are computed, up to the whole array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from jitgraph.codegen.flops import flops, flops_of_combining
+from jitgraph.codegen.innermost import is_zero
+from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Product, Rows, Work, Zero
+from jitgraph.ir.opdef import Size
+from jitgraph.ir.types import DType
+from jitgraph.ir.values import Value
+from jitgraph.profiling.footprint import Region, footprint, region
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Bytes, and floating-point operations in single and in double precision."""
+
+    read: int
+    written: int
+    single: int
+    double: int
+
+
+def amount(step: Work, sizes: Mapping[Value, int]) -> Amount:
+    """What the step has to do, its extents and strides being as in `sizes`."""
+    sized = _Sized(sizes)
+    match step:
+        case Kernel():
+            return sized.kernels([step], 0, set())
+        case Rows():
+            return sized.kernels(step.kernels, step.depth, set(step.locals))
+        case Product():
+            return sized.product(step)
+        case Zero():
+            return Amount(0, sized.bytes_of(step.buffer), 0, 0)
+
+
+def loops(step: Work, sizes: Mapping[Value, int]) -> tuple[int, ...]:
+    """How often the loops of a step go round: those that all kernels of a row nest share; batch,
+    rows, columns and inner dimension of a product."""
+    match step:
+        case Kernel():
+            found = step.extents
+        case Rows():
+            found = step.shared
+        case Product():
+            found = (*step.batch, step.rows, step.columns, step.inner)
+        case Zero():
+            found = step.buffer.extents
+    return tuple(s if isinstance(s, int) else sizes[s] for s in found)
+
+
+class _Touched:
+    """The parts of buffers that a step touches, in one direction."""
+
+    def __init__(self) -> None:
+        self.regions: dict[Buffer, list[Region]] = defaultdict(list)
+        self.scattered: dict[Buffer, int] = defaultdict(int)
+
+
+class _Sized:
+    """Measures steps, their sizes known."""
+
+    def __init__(self, sizes: Mapping[Value, int]) -> None:
+        self.sizes = sizes
+
+    def size(self, size: Size) -> int:
+        return size if isinstance(size, int) else self.sizes[size]
+
+    def all(self, sizes: Sequence[Size]) -> list[int]:
+        return [self.size(s) for s in sizes]
+
+    def bytes_of(self, buffer: Buffer) -> int:
+        return math.prod(self.all(buffer.extents)) * buffer.dtype.itemsize
+
+    def _bytes(self, touched: _Touched) -> int:
+        total = sum(footprint(r, b.dtype.itemsize) for b, r in touched.regions.items())
+        for buffer, count in touched.scattered.items():
+            total += min(count * buffer.dtype.itemsize, self.bytes_of(buffer))
+        return total
+
+    # --- kernels --------------------------------------------------------------------------------
+    def kernels(self, kernels: Sequence[Kernel], depth: int, known: set[Buffer]) -> Amount:
+        """Kernels that run together; what is in `known`, or one of them has written, is not
+        read from memory by those after it."""
+        read, written = _Touched(), _Touched()
+        local = frozenset(known)
+        done = set(known)
+        precisions = {"single": 0, "double": 0}
+        for kernel in kernels:
+            extents = self.all(kernel.extents)
+            self._reads(kernel, extents, done, read)
+            self._writes(kernel, extents, local, written)
+            done |= kernel.writes()
+            for dtype, count in self._arithmetic(kernel, extents, depth):
+                wide = dtype.itemsize == (16 if dtype.kind == "c" else 8)
+                precisions["double" if wide else "single"] += count
+        return Amount(self._bytes(read), self._bytes(written), **precisions)
+
+    def _reads(
+        self, kernel: Kernel, extents: list[int], known: set[Buffer], read: _Touched
+    ) -> None:
+        accesses = [load.access for load in kernel.loads]
+        accesses += [s.access for s in kernel.stores
+                     if s.combine and not s.in_register and not s.indices]  # fmt: skip
+        for access in accesses:
+            strides = self.all(access.strides)
+            part = region(self.size(access.offset), strides, extents)
+            if access.buffer not in known and part is not None:
+                read.regions[access.buffer].append(part)
+        points = math.prod(extents)
+        arrays = {source.handle: source.view.buffer for source in kernel.sources}
+        for value in kernel.body():
+            if value.op is not None and value.op.definition is ELEMENT:
+                read.scattered[arrays[value.op.args[0]]] += points
+        for store in kernel.stores:
+            if store.indices and store.combine:
+                read.scattered[store.access.buffer] += points
+
+    def _writes(
+        self, kernel: Kernel, extents: list[int], local: frozenset[Buffer], written: _Touched
+    ) -> None:
+        for store in kernel.stores:
+            access = store.access
+            if store.indices:
+                written.scattered[access.buffer] += math.prod(extents)
+            elif access.buffer not in local:
+                strides = self.all(access.strides)
+                part = region(self.size(access.offset), strides, extents)
+                if part is not None:
+                    written.regions[access.buffer].append(part)
+
+    def _arithmetic(
+        self, kernel: Kernel, extents: list[int], depth: int
+    ) -> Iterator[tuple[DType, int]]:
+        """Operations by dtype. What does not depend on the inner loops is computed outside."""
+        level = {iterator: k + 1 for k, iterator in enumerate(kernel.iterators)}
+        for load in kernel.loads:
+            used = [k + 1 for k, s in enumerate(load.access.strides) if not is_zero(s)]
+            level[load.leaf] = max(used, default=depth)
+        for value in kernel.body():
+            if value.op is None:
+                continue
+            level[value] = max((level.get(a, depth) for a in value.op.args), default=depth)
+            points = math.prod(extents[: max(level[value], depth)])
+            dtypes = [a.dtype for a in value.op.args if a.dtype.kind in "fc"]
+            if dtypes:
+                yield max(dtypes, key=lambda d: d.itemsize), points * flops(value.op)
+        for store in kernel.stores:
+            if store.combine is not None:
+                dtype = store.value.dtype
+                yield dtype, math.prod(extents) * flops_of_combining(store.combine, dtype)
+
+    # --- products -------------------------------------------------------------------------------
+    def product(self, step: Product) -> Amount:
+        batch = self.all(step.batch)
+        rows, columns, inner = self.all((step.rows, step.columns, step.inner))
+        read = _Touched()
+        for view, extents in ((step.left, (rows, inner)), (step.right, (inner, columns))):
+            strides = self.all(view.strides)
+            part = region(self.size(view.offset), strides, [*batch, *extents])
+            if part is not None:
+                read.regions[view.buffer].append(part)
+        itemsize = step.out.buffer.dtype.itemsize
+        count = math.prod((2, *batch, rows, columns, inner))
+        return Amount(
+            self._bytes(read),
+            math.prod((*batch, rows, columns, itemsize)),
+            *((count, 0) if itemsize == 4 else (0, count)),
+        )
