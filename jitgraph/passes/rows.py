@@ -209,6 +209,8 @@ class Cell:
     def _holds_elements(
         self, kernel: Kernel, handle: Value, strides: tuple[Size, ...]
     ) -> bool:
+        if len(strides) != len(self.buffer.extents):  # a view with other axes
+            return False
         if not all(same_size(strides[a], s) for a, s in zip(self.axes, self.steps, strict=True)):
             return False
         reads = (v.op for v in kernel.body() if v.op is not None and v.op.definition is ELEMENT)
