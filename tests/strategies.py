@@ -29,6 +29,7 @@ from jitgraph.ir.ops.bits import bitcast
 from jitgraph.ir.ops.indexing import ADD_SLICE, SCATTER_ADD, SET_SLICE, gather, slice_
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
+from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.types import DTYPES, I64, Dim, Extent, Type
 from jitgraph.ir.values import Value, topological
@@ -263,7 +264,7 @@ def reduction(g: _Growing) -> Value | None:
 
 
 def row_step(g: _Growing) -> Value | None:
-    """A reduction that keeps its axes, and what rows are made of: x - max(x), x * sum(x)."""
+    """A reduction that keeps its axes, and what comes of it: x - max(x), x * sum(x)."""
     x = g.pick(lambda v: v.dtype.kind in "iuf" and v.ndim > 0 and v.dtype.itemsize > 1)
     if x is None:
         return None
@@ -286,6 +287,14 @@ def normalisation(g: _Growing) -> Value | None:
         return None
     op = g.draw(st.sampled_from([SOFTMAX, LOG_SOFTMAX, LOGSUMEXP]))
     return emit(op, (x,), axes=g.some_axes(x.ndim, least=1))
+
+
+def running_sum(g: _Growing) -> Value | None:
+    x = g.pick(lambda v: v.dtype.kind in "iufc" and v.ndim > 0)
+    if x is None:
+        return None
+    axis = g.draw(st.integers(0, x.ndim - 1))
+    return prefix_sum(x, axis, reverse=g.draw(st.booleans()))
 
 
 def product(g: _Growing) -> Value | None:
@@ -417,8 +426,8 @@ def lookup(g: _Growing) -> Value | None:
 ELEMENTWISE = [op for op in OPS.values() if isinstance(op, Elementwise)]
 REDUCTIONS = [op for op in OPS.values() if isinstance(op, Reduction)]
 RULES: list[Callable[[_Growing], Any]] = [
-    *[elementwise] * 8, *[reduction] * 3, row_step, row_step, normalisation, product, product,
-    conversion,
+    *[elementwise] * 8, *[reduction] * 3, row_step, row_step, normalisation, running_sum,
+    product, product, conversion,
     constant_array, permutation, new_axes, dropped_axes, new_shape, repetition,
     repetition_adjoint, joined, counting, extent_of, part, part, lookup, lookup,
 ]  # fmt: skip

@@ -29,6 +29,7 @@ from jitgraph.ir.ops.indexing import ADD_SLICE, SCATTER_ADD, SET_SLICE, gather, 
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, log_softmax, softmax
+from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.ops.reduction import REDUCE_MAX, REDUCE_MIN, REDUCE_PEAK, REDUCE_PROD, sum_
 from jitgraph.ir.types import DTYPES, F64, Type, type_of
 from jitgraph.ir.values import Value, topological
@@ -240,6 +241,7 @@ STRUCTURAL: dict[str, tuple[Build, list[Array]]] = {
     "expand and squeeze": (lambda x: move.squeeze(sin(move.expand_dims(x, (0, 2))), (0,)),
                            [normal(2, 3)]),
     "concatenate": (lambda x, y: sin(concatenate([x, y, x], 1)), [normal(2, 3), normal(2, 1)]),
+    "prefix_sum": (lambda x: sin(prefix_sum(prefix_sum(x, 0), 1, reverse=True)), [normal(3, 4)]),
     "cast": (lambda x: sin(cast(cast(x, "c128"), "f64")), [normal(3)]),
     "log of softmax": (lambda x: sin(OPS["log"](softmax(x, (1,)))), [normal(2, 3)]),  # type: ignore[operator]
     "far softmax": (lambda x: log_softmax(x, (1,)), [np.array([[0.0, 800, -800], [1, 2, 3]])]),

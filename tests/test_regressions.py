@@ -86,3 +86,25 @@ def test_copies_of_shared_variables_have_cells_of_their_own() -> None:
     gc.collect()
     step()
     np.testing.assert_array_equal(other.get_value(), [2, 3, 4])
+
+
+def test_accumulators_of_row_nests_whose_shared_loops_collapse() -> None:
+    """The accumulator was filled by loops over two axes inside one loop over both: most of it was
+    left as it was found in memory."""
+    x = T.dtensor4("x")
+    top = x.max(axis=-2)
+    values = np.random.default_rng(0).standard_normal((2, 3, 9, 33))
+    found, apart = jg.function([x], [top, x - T.expand_dims(top, -2)])(values)
+    np.testing.assert_array_equal(found, values.max(axis=-2))
+    np.testing.assert_array_equal(apart, values - values.max(axis=-2, keepdims=True))
+
+
+def test_argmax_over_a_short_axis_that_is_not_the_last() -> None:
+    """Its positions became an array constant while kernels were made, which kernels took for a
+    number (TypeError while compiling)."""
+    x, n = T.dtensor4("x"), 2
+    fn = jg.function([x], T.broadcast_to(x, (2, 3, n, 3)).argmax(axis=2))
+    values = np.arange(9.0).reshape(1, 3, 1, 3)
+    np.testing.assert_array_equal(fn(values), np.zeros((2, 3, 3)))
+    values = np.random.default_rng(0).standard_normal((2, 3, n, 3))
+    np.testing.assert_array_equal(fn(values), values.argmax(axis=2))

@@ -20,9 +20,12 @@ NAMESPACE = Names(
 
 
 def variable(value: Any, at: int) -> Any:
-    """A symbolic input for a value: its dtype and rank, extents unknown unless 1."""
+    """A symbolic input for a value: its dtype and rank, extents unknown unless 1, or the number of
+    coordinates of points in space (other peers know every extent)."""
     array = np.asarray(value)
     shape = [1 if n == 1 else None for n in array.shape]
+    if array.ndim == 2 and array.shape[1] <= 3:
+        shape[1] = array.shape[1]
     return T.tensor(array.dtype.name, shape, name=f"x{at}")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.places import accumulator
+from jitgraph.codegen.places import Running, accumulator
 from jitgraph.codegen.reductions import Accumulator
 from jitgraph.codegen.scalar import (
     Register,
@@ -210,15 +210,19 @@ class Innermost:
         masked: bool,
     ) -> dict[Store, list[str]]:
         accumulators = self.nest.accumulators
-        partials = {s: [r for _ in range(copies) for r in accumulators[s].identity()]
-                    for s in states}  # fmt: skip
-        types = {s: accumulators[s].partial_types() * copies for s in states}
+        begun = {s: accumulators[s].begun(state, copies) for s, state in states.items()}
+        types = {s: [type_ for type_, _ in pairs] for s, pairs in begun.items()}
+        partials = {s: [register for _, register in pairs] for s, pairs in begun.items()}
         with carrying(self.f, begin, end, step, types, partials) as loop:
             loop.states = self._copies(loop, begin, end, copies, masked)
-        return {s: accumulators[s].absorb(states[s], [
-                    self._placed(accumulators[s], one, begin, copy)
-                    for copy, one in enumerate(self._by_copy(s, registers))])
-                for s, registers in loop.states.items()}  # fmt: skip
+        after = dict(loop.states)
+        for item, registers in loop.states.items():
+            accumulator = accumulators[item]
+            if not isinstance(accumulator, Running):
+                placed = [self._placed(accumulator, one, begin, copy)
+                          for copy, one in enumerate(self._by_copy(item, registers))]  # fmt: skip
+                after[item] = accumulator.absorb(states[item], placed)
+        return after
 
     def _by_copy(self, item: Store, registers: list[str]) -> list[list[str]]:
         parts = len(self.nest.accumulators[item].partial_types())
@@ -258,10 +262,13 @@ class Innermost:
         at = self._moved(loop.index)
         writes: list[Write] = []
         for copy in range(copies):
-            partials = {s: self._by_copy(s, r)[copy] for s, r in loop.states.items()}
+            partials = {
+                s: (after[s] or r) if s.running is not None else self._by_copy(s, r)[copy]
+                for s, r in loop.states.items()
+            }
             results = self._body(loop.index, at, copy, mask, partials, writes, step)
             for item, registers in results.items():
-                after[item] += registers
+                after[item] = registers if item.running is not None else after[item] + registers
         self._write(writes)
         return after
 
@@ -291,14 +298,20 @@ class Innermost:
     ) -> dict[Store, list[str]]:
         """The rest on targets without masks. What it adds to a reduction goes to its first lane."""
         single = {s: accumulator(self.f, s, 1) for s in states}
-        partials = {s: single[s].identity() for s in states}
+        partials = {
+            s: wide.single(states[s]) if isinstance(wide := self.nest.accumulators[s], Running)
+            else single[s].identity()
+            for s in states
+        }  # fmt: skip
         types = {s: single[s].partial_types() for s in states}
         with carrying(self.f, begin, end, 1, types, partials) as loop:
             at = self._moved(loop.index)
             step = self._step(loop.index, begin, 1)
             loop.states = self._scalar_body(loop.index, at, loop.states, single, step)
-        after = {}
+        after = dict(states)
         for item, registers in loop.states.items():
+            if item.running is not None:
+                continue  # the loop is over
             placed = self._placed(single[item], registers, begin, 0)
             filled = single[item].widened(placed, self.nest.lanes)
             after[item] = self.nest.accumulators[item].absorb(states[item], [filled])
@@ -355,8 +368,33 @@ class Innermost:
                 bindings[value] = self._gathered(value, lanes, lowering, index)
         steps = {k: s for (k, m), s in self.steps.items() if m == masked}
         writes += nest.store_all(lanes, lowering, moved, steps)
-        return {s: nest.accumulators[s].add(before, lowering.lower(s.value), mask, step)
-                for s, before in partials.items()}  # fmt: skip
+        after, more = self._combined(
+            nest.accumulators, partials, lanes, lowering, moved, steps, step
+        )
+        writes += more
+        return after
+
+    def _combined(
+        self,
+        accumulators: Mapping[Store, Accumulator],
+        partials: dict[Store, list[str]],
+        lanes: Lanes,
+        lowering: ScalarLowering,
+        at: list[str],
+        steps: Mapping[int, str],
+        step: str,
+    ) -> tuple[dict[Store, list[str]], list[Write]]:
+        """The partials with the values of one copy merged in, and the running totals to write."""
+        after: dict[Store, list[str]] = {}
+        writes = []
+        for reduction, before in partials.items():
+            one, value = accumulators[reduction], lowering.lower(reduction.value)
+            if isinstance(one, Running):
+                totals, after[reduction] = one.follow(before, value)
+                writes.append(self.nest.written(lanes, totals, reduction, at, steps, lowering))
+            else:
+                after[reduction] = one.add(before, value, lanes.mask, step)
+        return after, writes
 
     def _scalar_body(
         self,
@@ -375,8 +413,11 @@ class Innermost:
         nest.compute(nest.rank, at)
         for write in nest.store_all(Lanes(self.f, 1), nest.outside, at, {}):
             write.run("")
-        after = {s: accumulators[s].add(before, nest.outside.lower(s.value), None, step)
-                 for s, before in partials.items()}  # fmt: skip
+        after, writes = self._combined(
+            accumulators, partials, Lanes(self.f, 1), nest.outside, at, {}, step
+        )
+        for write in writes:
+            write.run("")
         nest.outside, nest.registers = saved
         return after
 

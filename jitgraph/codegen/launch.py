@@ -51,12 +51,13 @@ def split_loop(work: Kernel | Rows) -> int | None:
     if not rank or any(s.indices for s in work.stores):
         return None
     reduced = frozenset().union(*(s.reduced for s in work.stores))
+    running = {s.running for s in work.stores}
     for loop in range(rank):
         extent = work.extents[loop]
         short = loop == rank - 1 and isinstance(extent, int) and extent < _SHORT
-        if loop not in reduced and not (short and reduced):
+        if loop not in reduced and loop not in running and not (short and reduced):
             return loop
-    return 0
+    return None if 0 in running else 0
 
 
 def totals_of(work: Kernel | Rows, split: int) -> dict[Buffer, Store]:

@@ -5,6 +5,7 @@ Nothing here imports a code generator before it is needed: code from the disk ne
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -12,6 +13,10 @@ from jitgraph.codegen.llvm import Compiled, load_objects
 from jitgraph.codegen.objects import cached_library, code_key
 from jitgraph.codegen.target import host
 from jitgraph.store import Entry
+
+# Of two threads that make a library at once, one would link with what is thrown away. Re-entrant:
+# libraries are linked with each other.
+_lock = threading.RLock()
 
 
 def function_key(text: str, options: str) -> str:
@@ -26,7 +31,8 @@ def load(entry: Entry) -> Compiled:
 
 def addresses(imports: Mapping[str, str]) -> dict[str, int]:
     """Where the functions that code calls are, given the library of each."""
-    return {symbol: LIBRARIES[library]().address(symbol) for symbol, library in imports.items()}
+    with _lock:
+        return {symbol: LIBRARIES[library]().address(symbol) for symbol, library in imports.items()}
 
 
 def _matmul(dtype: str) -> Compiled:

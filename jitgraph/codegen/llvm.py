@@ -328,6 +328,12 @@ class FunctionBuilder:
 # LLVM's contexts are separate but target machines and the JIT session are shared, so one thread
 # at a time. Re-entrant: the garbage collector may run `_unload` while we hold it.
 _llvm_lock = threading.RLock()
+# A child of a process that was compiling gets LLVM as it was between two compilations.
+os.register_at_fork(
+    before=_llvm_lock.acquire,
+    after_in_parent=_llvm_lock.release,
+    after_in_child=_llvm_lock.release,
+)
 _library_numbers = itertools.count()
 
 

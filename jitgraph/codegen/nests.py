@@ -27,6 +27,7 @@ from jitgraph.codegen.scalar import (
     load,
     register_type,
     store,
+    vector_of,
 )
 from jitgraph.codegen.tiles import Tiles, tiled_loads
 from jitgraph.codegen.vectors import Lanes
@@ -157,7 +158,9 @@ def streamed_stores(work: Kernel | Rows, memory: Memory) -> list[Store]:
     for item in (s for k in kernels for s in k.stores):
         buffer = item.access.buffer
         near = bool(item.access.strides) and item.access.strides[-1] == buffer.dtype.itemsize
-        plain = item.combine is None and not item.indices and buffer.dtype.kind != "c"
+        running = item.running is not None and item.in_register
+        combines = item.combine is not None and not running
+        plain = not combines and not item.indices and buffer.dtype.kind != "c"
         if near and plain and buffer not in own and memory.key(buffer) not in read:
             found.append(item)
     return found
@@ -247,6 +250,8 @@ class Nest:
         depth = self.rank
         if item.combine is None or item.indices:
             return depth
+        if item.running is not None:
+            return depth - 1 if item.running == depth - 1 else depth
         while (depth > self.depth and depth - 1 in item.reduced
                and is_zero(item.access.strides[depth - 1])):  # fmt: skip
             depth -= 1
@@ -323,7 +328,9 @@ class Nest:
         else:
             states = self.loop(depth, pointers, states)
         for item in begun:
-            self._finish(item, pointers, states.pop(item))
+            state = states.pop(item)
+            if item.running is None:
+                self._finish(item, pointers, state)
         return states
 
     def bounds(self, depth: int) -> tuple[str, str]:
@@ -381,16 +388,26 @@ class Nest:
     ) -> list[Write]:
         """The stores of one copy of the body, but for those that combine in registers; their
         values are computed."""
-        first = len(self.kernel.loads)
         writes = []
-        for k, item in enumerate(self.kernel.stores, first):
+        for item in self.kernel.stores:
             if item not in self.carried:
                 value = lowering.lower(item.value)
-                run = partial(
-                    self.write, lanes, value, item, pointers[k], steps.get(k), lowering
-                )
-                writes.append(Write(run, item in self.context.streamed))
+                writes.append(self.written(lanes, value, item, pointers, steps, lowering))
         return writes
+
+    def written(
+        self,
+        lanes: Lanes,
+        value: Register,
+        item: Store,
+        pointers: list[str],
+        steps: Mapping[int, str],
+        lowering: ScalarLowering,
+    ) -> Write:
+        """The store of one value, to be emitted."""
+        k = len(self.kernel.loads) + self.kernel.stores.index(item)
+        run = partial(self.write, lanes, value, item, pointers[k], steps.get(k), lowering)
+        return Write(run, item in self.context.streamed)
 
     def write(
         self,
@@ -409,13 +426,33 @@ class Nest:
             assert isinstance(register, str)
             pointer = self.along(pointer, stride, register)
         stride = item.access.strides[-1] if self.rank else 0
-        if item.combine is not None and _in_memory(item):
+        if item.running is not None and _in_memory(item):
+            value = self._after_previous(lanes, value, item, pointer, steps)
+        elif item.combine is not None and _in_memory(item):
             before = lanes.load(pointer, dtype, stride, steps)
             value = self._merged(item.combine, dtype, before, value, lanes.count)
         if lanes.count == 1:
             store(self.f, value, pointer, dtype)
         else:
             lanes.store(value, pointer, dtype, stride, steps, suffix)
+
+    def _after_previous(
+        self, lanes: Lanes, value: Register, item: Store, pointer: str, steps: str | None
+    ) -> Register:
+        """A running total: the value combined with the one before, but for the first."""
+        assert item.running is not None
+        assert item.combine is not None
+        f, dtype, strides = self.f, item.value.dtype, item.access.strides
+        index = self.registers[self.kernel.iterators[item.running]]
+        first = f.emit(f"icmp eq i64 {index}, 0")
+        back = f.emit(f"sub i64 0, {self.size(strides[item.running])}")
+        at = f.offset(pointer, f.emit(f"select i1 {first}, i64 0, i64 {back}"))
+        before = lanes.load(at, dtype, strides[-1], steps)
+        after = self._merged(item.combine, dtype, before, value, lanes.count)
+        type_ = vector_of(register_type(part_dtype(dtype)), lanes.count)
+        pairs = [(value, after)] if isinstance(value, str) else list(zip(value, after, strict=True))
+        chosen = [f.emit(f"select i1 {first}, {type_} {a}, {type_} {b}") for a, b in pairs]
+        return chosen[0] if len(chosen) == 1 else (chosen[0], chosen[1])
 
     def _merged(
         self, combine: str, dtype: DType, before: Register, value: Register, lanes: int

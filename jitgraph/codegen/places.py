@@ -1,4 +1,6 @@
-"""The place of an extremum in registers: each lane keeps its best element and where that was.
+"""Reductions in registers that keep more than a total: places of extrema, and running totals.
+
+Of an extremum, each lane keeps its best element and where that was.
 
     best, step = (x, here) where x beats best, else (best, step)
 
@@ -14,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.reductions import Accumulator
-from jitgraph.codegen.scalar import F16, F32, Register, load, register_type, store, vector_of
+from jitgraph.codegen.reductions import Accumulator, combined, constant
+from jitgraph.codegen.scalar import F16, F32, Register, load, register_type, splat, store, vector_of
 from jitgraph.codegen.vectors import Lanes
 from jitgraph.ir.kernel import Store
 from jitgraph.ir.types import I64, DType
@@ -35,7 +37,7 @@ class FirstPlace(Accumulator):
 
     @property
     def block(self) -> int | None:
-        return 1 << 30
+        return 1 << 24  # steps, of hundreds of elements at most, which are counted in 32 bits
 
     def types(self) -> list[str]:
         return [self.type, vector_of("i64", self.lanes)]
@@ -154,7 +156,65 @@ class FirstPlace(Accumulator):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Running(Accumulator):
+    """Running totals: the state is the total so far, in all lanes, and is carried from copy to
+    copy; every point stores its own."""
+
+    @property
+    def is_compensated(self) -> bool:
+        return False
+
+    def initial(self) -> list[str]:
+        """Nothing at all: not 0.0, to which -0.0 would be lost."""
+        none = -0.0 if self.dtype.kind == "f" else 0
+        one = splat(register_type(self.dtype), constant(self.dtype, none), self.lanes)
+        return [one] * self.parts
+
+    def begun(self, state: Sequence[str], copies: int) -> list[tuple[str, str]]:
+        return list(zip(self.types(), state, strict=True))
+
+    def follow(self, state: Sequence[str], value: Register) -> tuple[Register, list[str]]:
+        """The totals of the lanes, and the total of them all."""
+        values = [value] if isinstance(value, str) else list(value)
+        totals, after = [], []
+        for before, none, one in zip(state, self.initial(), values, strict=True):
+            within = self._within(one, none)
+            totals.append(self._sum(before, within))
+            # Not the last lane of what was just added: so rounds wait for one addition only.
+            after.append(self._sum(before, self._last(within)))
+        return (totals[0] if len(totals) == 1 else (totals[0], totals[1])), after
+
+    def single(self, state: Sequence[str]) -> list[str]:
+        """The state of one lane."""
+        return [self.f.emit(f"extractelement {self.type} {r}, i64 0") for r in state]
+
+    def _sum(self, a: str, b: str) -> str:
+        return combined(self.f, self.combine, self.dtype, a, b, self.lanes)
+
+    def _within(self, register: str, none: str) -> str:
+        """Of each lane what the lanes up to it come to."""
+        distance = 1
+        while distance < self.lanes:
+            order = ", ".join(f"i32 {self.lanes + k - distance if k >= distance else 0}"
+                              for k in range(self.lanes))  # fmt: skip
+            moved = self.f.emit(f"shufflevector {self.type} {none}, {self.type} {register}, "
+                                f"<{self.lanes} x i32> <{order}>")  # fmt: skip
+            register = self._sum(moved, register)
+            distance *= 2
+        return register
+
+    def _last(self, register: str) -> str:
+        """The last lane in all lanes."""
+        if self.lanes == 1:
+            return register
+        return self.f.emit(f"shufflevector {self.type} {register}, {self.type} poison, "
+                           f"<{self.lanes} x i32> splat (i32 {self.lanes - 1})")  # fmt: skip
+
+
 def accumulator(f: FunctionBuilder, store: Store, lanes: int) -> Accumulator:
     """What combines a store in registers."""
+    if store.running is not None:
+        return Running(f, store, lanes)
     kind = Accumulator if store.places is None else FirstPlace
     return kind(f, store, lanes)

@@ -140,6 +140,10 @@ class Accumulator:
         """Of the partials of one copy."""
         return [self.type] * self.parts
 
+    def begun(self, state: Sequence[str], copies: int) -> list[tuple[str, str]]:
+        """What a block begins with, and its types."""
+        return list(zip(self.partial_types(), self.identity(), strict=True)) * copies
+
     def add(
         self, partials: Sequence[str], value: Register, mask: str | None, step: str = ""
     ) -> list[str]:

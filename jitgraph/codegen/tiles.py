@@ -32,7 +32,7 @@ def tiled_loads(kernel: Kernel, memory: Memory, depth: int = 0) -> list[int]:
     """The loads that go by neighbours along the last loop but one and by jumps along the last, in a
     kernel that may take these two loops tile by tile. `depth` loops belong to somebody else."""
     rank = len(kernel.extents)
-    if rank - depth < 2 or any(s.indices or _sums_rows(s, rank) for s in kernel.stores):
+    if rank - depth < 2 or any(_needs_order(s, rank) for s in kernel.stores):
         return []
     if any(isinstance(e, int) and e < 8 for e in kernel.extents[-2:]):
         return []
@@ -42,8 +42,11 @@ def tiled_loads(kernel: Kernel, memory: Memory, depth: int = 0) -> list[int]:
             ][:_MOST_TILES]  # fmt: skip
 
 
-def _sums_rows(store: Store, rank: int) -> bool:
-    """Whether a store reduces the last loop alone, in a register: a tile cuts that loop."""
+def _needs_order(store: Store, rank: int) -> bool:
+    """Whether a store wants all rounds of the last loop one after the other: it reduces that loop
+    alone, in a register, or asks for the first place, or writes to computed places."""
+    if store.indices or store.places is not None:
+        return True
     strides = store.access.strides
     return store.combine is not None and rank - 2 not in store.reduced and is_zero(strides[-1])
 

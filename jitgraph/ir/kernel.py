@@ -120,7 +120,8 @@ class Store:
     `combine` names the op that merges it with what is there: in a register, when the reduced
     iterators are the innermost ones, else in memory. `indices` add a computed offset (scatter).
     `places` make it argmax or argmin: how far the position moves with each iterator. The position
-    of the extremum is then stored, in i64, and never combined in memory.
+    of the extremum is then stored, in i64, and never combined in memory. `running` is the loop
+    along which every point stores what is combined so far.
     """
 
     value: Value
@@ -130,6 +131,7 @@ class Store:
     in_register: bool = False
     indices: tuple[tuple[Value, Size], ...] = ()
     places: tuple[Size, ...] | None = None
+    running: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

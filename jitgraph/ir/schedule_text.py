@@ -185,6 +185,8 @@ class _Writer:
             place = "in register" if store.in_register else "in memory"
             loops = ", ".join(kernel.iterators[k].name or "" for k in sorted(store.reduced))
             what = store.combine if store.places is None else f"place of {store.combine}"
+            if store.running is not None:
+                what, loops = f"running {what}", kernel.iterators[store.running].name or ""
             verb = f"{what} over {loops or 'nothing'} {place}"
         at = "".join(f" + {self._size(s)}*{self._name(i)}" for i, s in store.indices)
         what = self._name(store.value)

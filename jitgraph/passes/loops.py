@@ -160,6 +160,8 @@ def _collapsible(kernel: Kernel, outer: int, sizes: Sizes, used: set[Value]) -> 
     inner = outer + 1
     if kernel.iterators[outer] in used or kernel.iterators[inner] in used:
         return False
+    if any(s.running in (outer, inner) for s in kernel.stores):
+        return False
     if any((outer in s.reduced) != (inner in s.reduced) for s in kernel.stores):
         return False
 
@@ -189,7 +191,8 @@ def _collapsed(kernel: Kernel, outer: int, sizes: Sizes) -> Kernel:
         stores=tuple(
             replace(s, access=flat(s.access),
                     reduced=frozenset(k - (k > outer) for k in s.reduced),
-                    places=None if s.places is None else without(s.places))
+                    places=None if s.places is None else without(s.places),
+                    running=None if s.running is None else s.running - (s.running > outer))
             for s in kernel.stores
         ),
     )  # fmt: skip

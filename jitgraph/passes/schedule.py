@@ -216,6 +216,8 @@ class _Scheduler:
             self._pointwise(value, out)
         elif isinstance(op.definition, Reduction):
             self._reduction(value, op.definition, out)
+        elif op.name == "prefix_sum":
+            self._prefix(value, out)
         elif op.name == "sum_to":
             self._sum_to(value, out)
         elif op.name == "matmul":
@@ -336,6 +338,23 @@ class _Scheduler:
             target = nest.access(out if second else self.views[best], index)
             nest.stores.append(Store(element, target, combine, store.reduced))
             self._do(nest.kernel())
+
+    def _prefix(self, value: Value, out: View) -> None:
+        """What is combined so far, along one loop: in a register where that is the innermost."""
+        assert value.op is not None
+        axis, shape = value.op.attrs["axis"], self.builder.shape(value)
+        nest = self._nest(shape, value)
+        index = list(nest.identity())
+        if value.op.attrs["reverse"]:
+            last = self.sizes.add(shape[axis], -1)
+            index[axis] = replace(index[axis], start=last, step=-1)
+        element = nest.element(value.op.args[0], tuple(index))
+        store = Store(element, nest.access(out, tuple(index)))
+        for loop in nest.loops([axis]):
+            inner = loop == len(nest.extents) - 1
+            store = replace(store, combine="add", running=loop, in_register=inner)
+        nest.stores.append(store)
+        self.steps.append(nest.kernel(sequential=True))
 
     def _sum_to(self, value: Value, out: View) -> None:
         """Axes that may or may not be summed get a stride that is zero when they are."""

@@ -47,6 +47,7 @@ from jitgraph.tensor.reductions import (
     any,
     argmax,
     argmin,
+    cumsum,
     logsumexp,
     max,
     max_and_argmax,
@@ -99,7 +100,7 @@ globals().update(CONSTRUCTORS)
 __all__ = [
     "SharedVariable", "Variable", "all", "allclose", "any", "arange", "argmax", "argmin",
     "as_tensor", "as_tensor_variable", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to",
-    "cast", "clip", "concatenate", "constant", "dimshuffle", "dot", "expand_dims", "eye",
+    "cast", "clip", "concatenate", "constant", "cumsum", "dimshuffle", "dot", "expand_dims", "eye",
     "flatten", "full", "full_like", "grad", "hstack", "inf", "isclose", "log_softmax",
     "logsumexp", "matmul", "max", "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis",
     "nnet", "ones", "ones_like", "outer", "pi", "prod", "ravel", "relu", "reshape", "round",

@@ -28,6 +28,7 @@ from jitgraph.tensor.reductions import all as all
 from jitgraph.tensor.reductions import any as any
 from jitgraph.tensor.reductions import argmax as argmax
 from jitgraph.tensor.reductions import argmin as argmin
+from jitgraph.tensor.reductions import cumsum as cumsum
 from jitgraph.tensor.reductions import logsumexp as logsumexp
 from jitgraph.tensor.reductions import max as max
 from jitgraph.tensor.reductions import max_and_argmax as max_and_argmax

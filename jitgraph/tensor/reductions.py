@@ -17,8 +17,9 @@ from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike
 from jitgraph.ir.ops import normalisation, reduction
 from jitgraph.ir.ops.arithmetic import absolute, maximum, not_equal, sqrt, square
-from jitgraph.ir.ops.movement import dim, expand_dims, product
-from jitgraph.ir.types import BOOL, F64, DType, as_dtype, normalise_axes
+from jitgraph.ir.ops.movement import dim, expand_dims, product, reshape
+from jitgraph.ir.ops.prefix import prefix_sum
+from jitgraph.ir.types import BOOL, F64, DType, as_dtype, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import Axis, as_tensor, public
 
@@ -88,6 +89,19 @@ def prod(x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = Fa
         return _kept(reduction.all_over(cast(x, BOOL), axes), axes, keepdims)
     y = cast(reduction.prod(cast(x, _wide(total)), axes), total)
     return _kept(y, axes, keepdims)
+
+
+@public
+def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
+    """The sum of all elements up to each along an axis, in the dtypes of `sum`; without an axis,
+    of the elements in C order, as a vector."""
+    x = as_tensor(x)
+    total = _total_dtype(x, dtype)
+    if total == BOOL:
+        raise DTypeError("cumsum does not add in bool", hint="sum in an integer dtype")
+    if axis is None or x.ndim == 0:
+        x, axis = reshape(x, (-1,)), normalise_axis(0 if axis is None else axis, 1)
+    return prefix_sum(cast(x, total), normalise_axis(axis, x.ndim))
 
 
 @public

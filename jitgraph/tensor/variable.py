@@ -235,6 +235,10 @@ class Variable(Value):
         """The largest element over axes."""
         return reductions.max(self, axis, keepdims)
 
+    def cumsum(self, axis: int | None = None, dtype: Any = None) -> Variable:
+        """The sum of all elements up to each along an axis."""
+        return reductions.cumsum(self, axis, dtype)
+
     def argmin(self, axis: Axis = None, keepdims: bool = False) -> Variable:
         """Position of the smallest element."""
         return reductions.argmin(self, axis, keepdims)

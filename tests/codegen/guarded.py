@@ -33,7 +33,7 @@ class Arena:
 
     def __init__(self) -> None:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        start = _libc.mmap(None, _SPACE + 2 * _PAGE, 0, flags, -1, 0)
+        start: int = _libc.mmap(None, _SPACE + 2 * _PAGE, 0, flags, -1, 0)
         self.begin = start + _PAGE
         assert _libc.mprotect(self.begin, _SPACE, mmap.PROT_READ | mmap.PROT_WRITE) == 0
 
@@ -47,7 +47,7 @@ class Arena:
         low, high = np.lib.array_utils.byte_bounds(array) if array.size else (0, 0)
         start = self.place(high - low, at_end=at_end)
         first = array.__array_interface__["data"][0] - low if array.size else 0
-        memory = (ctypes.c_char * (high - low)).from_address(start)
+        memory: Any = (ctypes.c_char * (high - low)).from_address(start)
         held: np.ndarray[Any, Any] = np.ndarray(
             array.shape, array.dtype, memory, first, array.strides
         )

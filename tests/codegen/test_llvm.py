@@ -2,6 +2,8 @@
 
 import ctypes
 import gc
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -273,3 +275,24 @@ def test_code_alive_at_exit_is_harmless() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stderr == b""
+
+
+def test_a_child_forked_while_another_thread_compiles_can_compile() -> None:
+    stop = threading.Event()
+
+    def compile_for_ever() -> None:
+        while not stop.is_set():
+            compile_ir(constant_function(1), host())
+
+    thread = threading.Thread(target=compile_for_ever)
+    thread.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)  # a deadlock ends here
+                os._exit(call(compile_ir(constant_function(3), host()), "f") - 3)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()

@@ -135,3 +135,12 @@ def test_memory_that_is_written_is_not_read_in_tiles() -> None:
         step()
         before = before + before.T
         np.testing.assert_array_equal(s.get_value(), before)
+
+
+def test_first_places_are_found_in_order() -> None:
+    """Of equal elements the first in C order counts: tiles would see another one first."""
+    x, y = variable("f8", 2), variable("f8", 2)
+    f = jg.function([x, y], [tensor.argmax(x.T + y), tensor.argmin(x.T + y, axis=0)])
+    a, b = numbers("f8", 300, 150), numbers("f8", 150, 300, seed=1)
+    for got, want in zip(f(a, b), ((a.T + b).argmax(), (a.T + b).argmin(axis=0)), strict=True):
+        np.testing.assert_array_equal(got, want)

@@ -215,8 +215,9 @@ def _variants() -> dict[str, Variant]:
         if dtype[0] == "c":
             continue
         add(f"extremes {dtype}", _extremes, two, of_nothing=False)
-        add(f"product {dtype}",
-            lambda x: T.prod(T.minimum(T.maximum(x, 0), 1) + 1 - 1, axis=1), two)  # fmt: skip
+        add(f"places {dtype}", lambda x: [x.argmax(), x.argmin(axis=0), (x * x).argmin(axis=-1)],
+            two, of_nothing=False)  # fmt: skip
+        add(f"product {dtype}", lambda x: T.prod(T.minimum(T.maximum(x, 0), 1), axis=1), two)
     for dtype in ("f64", "f32", "i16", "f16"):
         one = Operand(dtype, ("n",))
         add(f"long body {dtype}", _long, one, one)

@@ -107,6 +107,8 @@ OTHER_CASES: dict[str, list[Case]] = {
     "matmul": [case for a, b in (((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)),
                                  ((5, 1, 2, 3), (4, 3, 2)), ((2, 0), (0, 3)))
                for case in over_dtypes(a, b)],
+    "prefix_sum": [case for axis, reverse in ((0, False), (1, False), (0, True), (1, True))
+                   for case in over_dtypes((3, 4), axis=axis, reverse=reverse)],
     "softmax": along_axes((2, 3)),
     "log_softmax": along_axes((2, 3)),
     "logsumexp": along_axes((2, 3)),

@@ -223,8 +223,10 @@ class TestArguments:
 
         f = build([ParamSpec(F8, (None, None), (False, False), "??")], [RESULT], body)
         x = np.arange(60.0).reshape(6, 10)
-        for view in (x.T, x[::-2, ::3], np.broadcast_to(x[0], (4, 10))):
+        for view in (x[::-2, ::3], x[:, ::-1], x.T[::3, ::2]):
             np.testing.assert_array_equal(f(view), view[1])
+        for view in (x, x.T, x[:, :5], np.broadcast_to(x[0], (4, 10)), x[:, :5].T):
+            assert f(view)[0] == "slow"
         assert f(x) == ("slow", (x,), {})
 
 

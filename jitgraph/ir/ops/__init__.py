@@ -9,6 +9,7 @@ from jitgraph.ir.ops import (
     linear,
     movement,
     normalisation,
+    prefix,
     reduction,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "linear",
     "movement",
     "normalisation",
+    "prefix",
     "reduction",
 ]

@@ -39,6 +39,11 @@ POWERS = (
          reassociates=True, assumes=FINITE),
     rule("pow-3-halves", lambda x: x**1.5, lambda x: x * sqrt(x), dtypes="f",
          reassociates=True, assumes=FINITE),
+    rule("pow-5-halves", lambda x: x**2.5, lambda x: x * x * sqrt(x), dtypes="f",
+         reassociates=True, assumes=FINITE),
+    rule("pow-minus-3-halves", lambda x: x**-1.5, lambda x: 1 / (x * sqrt(x)), dtypes="f",
+         reassociates=True, assumes=FINITE),
+    rule("pow-minus-3", lambda x: x**-3, lambda x: 1 / (x * x * x), dtypes="f", reassociates=True),
 )  # fmt: skip
 
 
