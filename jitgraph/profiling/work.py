@@ -136,7 +136,10 @@ class _Sized:
                 written.scattered[access.buffer] += math.prod(extents)
             elif access.buffer not in local:
                 strides = self.all(access.strides)
-                part = region(self.size(access.offset), strides, extents)
+                # A register is stored also where there was nothing to combine.
+                rounds = [1 if store.in_register and k in store.reduced else n
+                          for k, n in enumerate(extents)]  # fmt: skip
+                part = region(self.size(access.offset), strides, rounds)
                 if part is not None:
                     written.regions[access.buffer].append(part)
 

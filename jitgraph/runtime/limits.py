@@ -166,7 +166,7 @@ class _Machine:
 
 
 def _touched(size: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    """Memory that starts on a page and is there already."""
-    whole = np.ones(size + _PAGE, np.uint8)
+    """Memory that starts on a page and is there already, filled with ordinary numbers below 1."""
+    whole = np.full(size + _PAGE, 0x3F, np.uint8)
     start = -whole.ctypes.data % _PAGE
     return whole[start : start + size]

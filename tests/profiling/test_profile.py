@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.errors import DTypeError, InputError, MissingPackageError, ShapeError
 from jitgraph.profiling import Level, Limits, Profile, Step
 from jitgraph.profiling.report import _places
+from tests.native import compiled
+from tests.strategies import EVERY_DTYPE, Program, functions
 
 THIS = Path(__file__).name
 
@@ -145,6 +149,26 @@ def test_a_program_without_steps() -> None:
     assert report.steps == ()
     assert report.seconds == report.outside
     assert "outside" in str(report)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(functions(benign=True, dtypes=EVERY_DTYPE), st.booleans())
+def test_any_program_can_be_profiled(program: Program, transposed: bool) -> None:
+    """Its steps write the results, at least."""
+    inputs = [a.T.copy().T for a in program.inputs()] if transposed else program.inputs()
+    f = compiled(program.function)
+    results = f(*inputs)
+    report = f.profile(*inputs)
+    assert sum(step.written for step in report.steps) >= sum(r.nbytes for r in results or [])
+    for step in report.steps:
+        assert min(step.read, step.written, step.single, step.double) >= 0
+    assert Profile.from_json(report.to_json()) == report
+
+
+def test_a_sum_of_nothing_is_written() -> None:
+    x = T.dmatrix("x")
+    step = only(jg.function([x], x.sum(axis=1)).profile(np.ones((3, 0))))
+    assert (step.read, step.written, step.flops) == (0, 24, 0)
 
 
 # --- what is left alone ------------------------------------------------------------------------
