@@ -111,8 +111,9 @@ class _Sized:
         self, kernel: Kernel, extents: list[int], known: set[Buffer], read: _Touched
     ) -> None:
         accesses = [load.access for load in kernel.loads]
-        accesses += [s.access for s in kernel.stores
-                     if s.combine and not s.in_register and not s.indices]  # fmt: skip
+        # What a running total goes on from, the kernel itself has written.
+        accesses += [s.access for s in kernel.stores if s.combine and s.running is None
+                     and not s.in_register and not s.indices]  # fmt: skip
         for access in accesses:
             strides = self.all(access.strides)
             part = region(self.size(access.offset), strides, extents)
