@@ -38,6 +38,8 @@ _REDUCING_COPIES = ((10, 4), (24, 2))
 _COPIES = ((16, 2),)
 #: Longer bodies are emitted only once, for a loop that masks every step.
 _LONG_BODY = 48
+#: The same where vectors may go past the caches, which only whole ones can.
+_STREAMED_BODY = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,10 @@ class Innermost:
         self.copies = next((n for limit, n in several if length <= limit), 1)
         extent = self.kernel.extents[self.inner]
         short = isinstance(extent, int) and extent <= nest.lanes
-        if self.masked and (length > _LONG_BODY or short):
+        streams = nest.context.streams is not None and any(
+            item in nest.context.streamed for item in self.kernel.stores
+        )
+        if self.masked and (length > (_STREAMED_BODY if streams else _LONG_BODY) or short):
             self.copies = 0
         self.uniform: dict[Value, Register] = {}
         self.steps: dict[tuple[int, bool], str] = {}
