@@ -27,7 +27,7 @@ FUNCTIONS = {
 @cache
 def runtime_library(target: Target) -> Compiled:
     """The library for a target. `runtime.pyapi` fills its table `@api` before anything runs."""
-    return cached_library("runtime", lambda: _text(target), target, passes="vectorise")
+    return cached_library("runtime", lambda: _text(target), target, passes="explicit")
 
 
 def _text(target: Target) -> str:
