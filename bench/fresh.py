@@ -10,13 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.case import Case
 from bench.cases import CASES
 from bench.fleet import ROOT, environment
 from bench.measure import Outcome
 
-#: Peers that keep compiled code on disk in the environment they are given.
-CACHED = ("jitgraph", "baseline", "numba", "jax", "torch", "drjit", "pytensor-numba", "pytensor-c")
 COMPILED = {"elementwise": "fused f64 1e2", "MLP step": "MLP step, tiny"}
 #: What a peer has no part in.
 WITHOUT = {"import": (), "compile": ("numpy", "scipy"), "memory": ("scipy",)}
@@ -119,8 +116,3 @@ def _caches(folder: Path) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "XDG_CACHE_HOME": os.fspath(folder / "xdg"),
     }
-
-
-def case_of(probe: Probe) -> Case | None:
-    """The case a probe runs."""
-    return CASES[probe.arguments[1]] if len(probe.arguments) > 1 else None

@@ -3,9 +3,9 @@
 `EXPANSIONS` has a function for every op declared with `lower=Expand()`: it takes scalar values of
 the op's operand dtypes (never f16, which is computed in f32) and returns the value to compute.
 `COMPLEX` has one for every op that takes complex operands; there each operand is a pair of real
-values. Expressions are branch-free, so that LLVM vectorises the loops they stand in; the few
-functions that need loops of their own (`fmod`, integer `power`, the reduction of huge angles) are
-LLVM functions, put into the module once.
+values. Expressions are branch-free, so that they mean the same on vectors; the few functions that
+need loops of their own (`fmod`, integer `power`, the reduction of huge angles) are scalar LLVM
+functions, which vector code calls lane by lane.
 """
 
 from collections.abc import Callable

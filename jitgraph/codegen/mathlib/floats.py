@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.codegen.mathlib.native import fabs, lshr, shl
+from jitgraph.codegen.mathlib.native import fabs, shl
 from jitgraph.ir.opdef import constant
 from jitgraph.ir.ops import arithmetic
 from jitgraph.ir.ops.arithmetic import where
@@ -171,11 +171,6 @@ def _count(n: Value, count: int) -> Value:
 
 def shift_left(n: Value, count: int) -> Value:
     return shl(n, _count(n, count))
-
-
-def shift_right(n: Value, count: int) -> Value:
-    """n / 2^count, bits read as unsigned."""
-    return lshr(n, _count(n, count))
 
 
 def flip_sign(x: Value, sign: Value) -> Value:
