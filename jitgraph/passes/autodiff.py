@@ -72,10 +72,14 @@ def _pull_back(value: Value, adjoint: Value, active: set[Value]) -> list[Value |
     if not any(a in active for a in op.args):
         return [None] * len(op.args)
     definition = op.definition
-    if definition.gradient is None:
+    unknown = definition.unknown if isinstance(definition, Elementwise) else ()
+    if definition.gradient is None or any(op.args[k] in active for k in unknown):
+        by = ""
+        if definition.gradient is not None:
+            by = " by operand " + " or ".join(str(k + 1) for k in unknown)
         operands = (Operand(a.describe(), str(a.type), a.location) for a in op.args)
         raise GradientError(
-            f"{op.name} has no gradient", hint="name the value in consider_constant="
+            f"{op.name} has no gradient{by}", hint="name the value in consider_constant="
         ).locate(op.location, operands)
     flowing = list(definition.gradient(adjoint, value, *op.args, **op.attrs))
     if isinstance(definition, Elementwise):

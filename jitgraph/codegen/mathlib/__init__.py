@@ -16,6 +16,7 @@ from jitgraph.codegen.mathlib import (
     division,
     elementary,
     exponential,
+    formulas,
     logarithmic,
     powers,
     special,
@@ -45,7 +46,7 @@ EXPANSIONS = _named(
     trigonometric.rad2deg, trigonometric.arcsin, trigonometric.arccos,
     trigonometric.arctan, trigonometric.arctan2,
     special.erf, special.erfc,
-)  # fmt: skip
+) | formulas.EXPANSIONS  # fmt: skip
 COMPLEX = _named(
     complex.add, complex.subtract, complex.multiply, complex.divide, complex.reciprocal,
     complex.square, complex.negative, complex.positive, complex.conjugate, complex.real,

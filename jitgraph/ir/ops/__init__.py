@@ -11,6 +11,7 @@ from jitgraph.ir.ops import (
     normalisation,
     prefix,
     reduction,
+    special,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "normalisation",
     "prefix",
     "reduction",
+    "special",
 ]
