@@ -36,7 +36,7 @@ ALIASES = {
     "or_": "bitwise_or", "xor": "bitwise_xor", "bitwise_not": "invert",
     "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2",
     "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh",
-    "degrees": "rad2deg", "radians": "deg2rad",
+    "degrees": "rad2deg", "radians": "deg2rad", "expit": "sigmoid", "psi": "digamma",
 }  # fmt: skip
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 

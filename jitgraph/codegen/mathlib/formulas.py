@@ -1,4 +1,4 @@
-"""The special functions: the formulas of `ir.formulas`, in f64 whatever the dtype.
+"""The special functions: the formulas of `ir.formulas`, the heavy ones in f64 whatever the dtype.
 
 Their loops are functions of a library compiled once (`codegen.iterations`), which vector code calls
 lane by lane.
@@ -13,7 +13,7 @@ from jitgraph.codegen.mathlib.floats import F64
 from jitgraph.codegen.mathlib.native import native
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.formulas.iteration import ITERATIONS, Iteration
-from jitgraph.ir.ops.special import FORMULAS
+from jitgraph.ir.ops.special import FORMULAS, OWN_DTYPE
 from jitgraph.ir.values import Value
 
 
@@ -38,6 +38,7 @@ def _called(iteration: Iteration) -> Callable[..., Value]:
 
 
 EXPANSIONS: dict[str, Callable[..., Value]] = {
-    **{name: _in_f64(formula) for name, formula in FORMULAS.items()},
+    **{name: formula if name in OWN_DTYPE else _in_f64(formula)
+       for name, formula in FORMULAS.items()},
     **{name: _called(iteration) for name, iteration in ITERATIONS.items()},
 }

@@ -8,6 +8,7 @@ reflected to -x, which is exact where 1 - x is not.
 from __future__ import annotations
 
 import math
+
 from jitgraph.ir.formulas.numbers import (
     INF,
     NAN,
@@ -202,20 +203,76 @@ def _beta_parts(a: Number, b: Number) -> tuple[Number, Number]:
     return factor, logarithm
 
 
+def _sign(n: Number) -> Number:
+    """(-1)^n of an integer."""
+    return where(equal(n, 2.0 * rint(0.5 * n)), 1.0, -1.0)
+
+
+def _beta_any(a: Number, b: Number) -> tuple[Number, Number]:
+    """B(a, b) as a factor and the logarithm of another, also for negative arguments: by
+    Γ(x)·Γ(-x) = -π / (x·sin(πx)) it is a factor times or over a beta function of positive ones."""
+    low, high = where(a < b, a, b), where(a < b, b, a)
+    total = low + high
+    mixed, both = (low < 0.0) & (high >= 0.0), high < 0.0
+    over = mixed & (total < 0.0)
+    under = (mixed & ~over) | both
+    p = where(over, high, where(under, -low, low))
+    q = where(over, -total, where(both, -high, where(under, total, high)))
+    factor, logarithm = _beta_parts(p, q)
+    sine, sine_total = low * sine_of_pi(low), total * sine_of_pi(total)
+    reflected = -math.pi / sine
+    reflected = where(both, reflected * sine_total / (high * sine_of_pi(high)), reflected)
+    ratio = where(is_integer(high), _sign(high) * (total / low), sine_total / sine)
+    factor = where(over, factor * ratio, where(under, reflected / factor, factor))
+    # A pole over a pole: -1, 1 and their kin.
+    pole = mixed & equal(total, 0.0) & is_integer(low)
+    factor = where(pole, -_sign(high) / low, factor)
+    logarithm = where(pole, 0.0, where(under, -logarithm, logarithm))
+    return factor, where(equal(q, q), logarithm, NAN)
+
+
 def _at_ends(a: Number, b: Number, y: Number, at_infinity: float) -> Number:
-    """What B(a, b) or its logarithm is where an argument is infinite, zero or negative."""
-    y = where(equal(a, INF) | equal(b, INF), where(equal(a, b), NAN, at_infinity), y)
-    y = where(equal(a, 0.0) | equal(b, 0.0), INF, y)
-    return where((a < 0.0) | (b < 0.0), NAN, y)
+    """What B(a, b) or its logarithm is where an argument is infinite or zero."""
+    infinite = equal(absolute(a), INF) | equal(absolute(b), INF)
+    one = (a > 0.0) & (b > 0.0) & ~equal(a, b)
+    y = where(infinite, where(one, at_infinity, NAN), y)
+    return where(equal(a, 0.0) | equal(b, 0.0), where(equal(a + b, a + b), INF, NAN), y)
 
 
 def beta(a: Number, b: Number) -> Number:
-    """Γ(a)·Γ(b) / Γ(a + b) for a, b >= 0."""
-    factor, logarithm = _beta_parts(a, b)
+    """Γ(a)·Γ(b) / Γ(a + b)."""
+    factor, logarithm = _beta_any(a, b)
     return _at_ends(a, b, factor * exp(logarithm), 0.0)
 
 
 def log_beta(a: Number, b: Number) -> Number:
-    """log B(a, b) for a, b >= 0."""
-    factor, logarithm = _beta_parts(a, b)
-    return _at_ends(a, b, log(factor) + logarithm, -INF)
+    """log |B(a, b)|."""
+    factor, logarithm = _beta_any(a, b)
+    return _at_ends(a, b, log(absolute(factor)) + logarithm, -INF)
+
+
+def binomial(n: Number, k: Number) -> Number:
+    """1 / ((n + 1)·B(n - k + 1, k + 1)); integers of integers as far as they fit,
+    and NaN for negative integers n."""
+    y = 1.0 / ((n + 1.0) * beta(1.0 + (n - k), 1.0 + k))
+    whole = is_integer(n) & is_integer(k)
+    y = where(whole & (absolute(y) < 2.0**53), rint(y), y)
+    y = where((n < 0.0) & is_integer(n), NAN, y)
+    return where(whole & ((k < 0.0) | (k > n)) & (n >= 0.0), 0.0, y)
+
+
+def rising(z: Number, m: Number) -> Number:
+    """Γ(z + m) / Γ(z): of positive arguments by the beta function, whose relative error does not
+    grow with them; where both are poles, by Γ(1 - z) / Γ(1 - z - m)."""
+    total = z + m
+    positive = (z > 0.0) & (total > 0.0)
+    step = where(positive, absolute(m), 1.0)
+    y = gamma(step) / beta(where(positive, where(m < 0.0, total, z), 1.0), step)
+    y = where(m < 0.0, 1.0 / y, y)
+    pole = (z <= 0.0) & is_integer(z)
+    both = pole & (total <= 0.0) & is_integer(total)
+    quotient = gamma(where(both, 1.0 - z, total)) / gamma(where(both, 1.0 - total, z))
+    above = (total <= 0.0) & is_integer(total)
+    other = where(pole & equal(m, m), 0.0, where(above, INF, quotient))
+    other = where(both, _sign(m) * quotient, other)
+    return where(equal(m, 0.0), 1.0, where(positive, y, other))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from jitgraph.ir.formulas.gamma import (
     SQRT_2PI,
     beta,
@@ -265,7 +263,7 @@ def betainc(a: Number, b: Number, x: Number) -> Number:
     """The regularised function: a continued fraction in x, or 1 less one in 1 - x."""
     usual = (a > 0.0) & (b > 0.0) & (x > 0.0) & (x < 1.0) & (a < INF) & (b < INF)
     s, t, z = where(usual, a, 1.0), where(usual, b, 1.0), where(usual, x, 0.5)
-    # For b < 1 the fraction serves nearly up to 1, and what is taken from 1 may be nearly all of it.
+    # For b < 1 it serves nearly up to 1, and 1 less the other could be next to nothing.
     turned = (z > (s + 1.0) / (s + t + 2.0)) & ((t > 1.0) | (z > 0.99))
     p, q = where(turned, t, s), where(turned, s, t)
     part = _beta_power(s, t, z) / p * beta_fraction(p, q, where(turned, 1.0 - z, z))

@@ -54,9 +54,9 @@ class Iteration:
     def __call__(self, *operands: Number) -> Number:
         if isinstance(operands[0], Value):
             return emit(self._op, operands)  # type: ignore[attr-defined]
-        given = np.broadcast_arrays(*operands)
-        shape = given[0].shape
-        given = [np.ravel(x) for x in given]
+        broadcast = np.broadcast_arrays(*operands)
+        shape = broadcast[0].shape
+        given = [np.ravel(x) for x in broadcast]
         state = [np.broadcast_to(s, given[0].shape).astype(np.float64)
                  for s in self.start(*given)]  # fmt: skip
         going = np.arange(given[0].size)

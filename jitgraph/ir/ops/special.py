@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.ir.elementwise import Elementwise, Interval, Operands, binary, ternary, unary
-from jitgraph.ir.formulas import bessel, error, gamma, incomplete, zeta
+from jitgraph.ir.elementwise import REALS, Elementwise, Interval, Operands, binary, ternary, unary
+from jitgraph.ir.formulas import bessel, error, gamma, incomplete, logarithmic, zeta
 from jitgraph.ir.opdef import Expand
 from jitgraph.ir.ops.arithmetic import absolute, equal, sign, where
-from jitgraph.ir.ops.exponential import POSITIVE, exp, log, log1p
+from jitgraph.ir.ops.exponential import POSITIVE, cos, exp, log, log1p
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
@@ -24,6 +24,8 @@ Derivative = Callable[..., Any]
 
 #: The formula of each op, by name.
 FORMULAS: dict[str, Formula] = {}
+#: The ops whose formulas serve in the dtype of the operands; others are computed in f64.
+OWN_DTYPE: set[str] = set()
 UNIT: Interval = (0.0, 1.0)
 SQRT_PI = math.sqrt(math.pi)
 SQRT_2PI = math.sqrt(2 * math.pi)
@@ -44,6 +46,7 @@ def _special(
     doc: str,
     domain: tuple[Interval, ...] | None = None,
     zero_to_zero: bool = False,
+    own_dtype: bool = False,
 ) -> Elementwise:
     """Declare an op. `grad` has one `(g, y, *operands) -> adjoint` per operand; None says that the
     derivative by the operand is not known here, and asking for it is an error."""
@@ -54,13 +57,16 @@ def _special(
         return np.asarray(y).astype(dtype)
 
     FORMULAS[name] = formula
+    if own_dtype:
+        OWN_DTYPE.add(name)
     unknown = tuple(k for k, d in enumerate(grad) if d is None)
     rest: dict[str, Any] = {
         "signature": _signature, "lower": Expand(), "doc": doc, "unknown": unknown,
         "zero_to_zero": zero_to_zero,
     }  # fmt: skip
     if len(grad) == 1:
-        return unary(name, numpy, grad=grad[0], domain=(domain or ((-np.inf, np.inf),))[0], **rest)
+        (interval,) = domain or (REALS,)
+        return unary(name, numpy, grad=grad[0], domain=interval, **rest)
     declare = binary if len(grad) == 2 else ternary
     return declare(name, numpy, grad=grad, domain=domain, **rest)  # type: ignore[arg-type]
 
@@ -87,7 +93,7 @@ hurwitz_zeta: Elementwise = _special(
     domain=((1.1, 4.0), POSITIVE), doc="The sum of (q + k)^-s over all k >= 0, for s > 1.",
 )  # fmt: skip
 riemann_zeta = _special(
-    "riemann_zeta", zeta.riemann_zeta, None, doc="ζ(s), the sum of k^-s over all k >= 1, continued.",
+    "riemann_zeta", zeta.riemann_zeta, None, doc="The sum of k^-s over all k >= 1, continued.",
 )  # fmt: skip
 gammasgn = _special(
     "gammasgn", gamma.gamma_sign, lambda g, y, x: None, domain=(POSITIVE,),
@@ -97,13 +103,27 @@ beta = _special(
     "beta", gamma.beta,
     lambda g, y, a, b: g * (y * (digamma(a) - digamma(a + b))),
     lambda g, y, a, b: g * (y * (digamma(b) - digamma(a + b))),
-    domain=(POSITIVE, POSITIVE), doc="Γ(a)·Γ(b) / Γ(a + b), for a, b >= 0.",
+    domain=(POSITIVE, POSITIVE), doc="Γ(a)·Γ(b) / Γ(a + b).",
 )  # fmt: skip
 betaln = _special(
     "betaln", gamma.log_beta,
     lambda g, y, a, b: g * (digamma(a) - digamma(a + b)),
     lambda g, y, a, b: g * (digamma(b) - digamma(a + b)),
-    domain=(POSITIVE, POSITIVE), doc="log of beta(a, b).",
+    domain=(POSITIVE, POSITIVE), doc="log |beta(a, b)|.",
+)  # fmt: skip
+
+
+binom = _special(
+    "binom", gamma.binomial,
+    lambda g, y, n, k: g * (y * (digamma(n + 1) - digamma(n - k + 1))),
+    lambda g, y, n, k: g * (y * (digamma(n - k + 1) - digamma(k + 1))),
+    domain=((3.0, np.inf), UNIT), doc="n over k: 1 / ((n + 1)·beta(n - k + 1, k + 1)).",
+)  # fmt: skip
+poch = _special(
+    "poch", gamma.rising,
+    lambda g, y, z, m: g * (y * (digamma(z + m) - digamma(z))),
+    lambda g, y, z, m: g * (y * digamma(z + m)),
+    domain=(POSITIVE, POSITIVE), doc="Γ(z + m) / Γ(z).",
 )  # fmt: skip
 
 
@@ -154,8 +174,8 @@ log_ndtr = _special(
     doc="log of ndtr(x), where that is too small as well.",
 )  # fmt: skip
 ndtri = _special(
-    "ndtri", error.normal_inverse, lambda g, y, x: g * (SQRT_2PI * exp(0.5 * y * y)), domain=(UNIT,),
-    doc="The inverse of ndtr.",
+    "ndtri", error.normal_inverse, lambda g, y, x: g * (SQRT_2PI * exp(0.5 * y * y)),
+    domain=(UNIT,), doc="The inverse of ndtr.",
 )  # fmt: skip
 
 
@@ -194,4 +214,49 @@ y0: Elementwise = _special(
 y1: Elementwise = _special(
     "y1", bessel.y1, lambda g, y, x: g * (y0(x) - y / x), domain=(POSITIVE,),
     doc="The Bessel function Y of order 1.",
+)  # fmt: skip
+
+
+# --- logarithms and quotients with limits --------------------------------------------------------
+def _exprel_gradient(g: Value, y: Value, x: Value) -> Any:
+    near = absolute(x) < 0.03
+    far = where(near, 1, x)
+    slope = logarithmic.exprel_slope_near_zero(where(near, x, 0))
+    return g * where(near, slope, (exp(far) - exprel(far)) / far)
+
+
+def _sinc_gradient(g: Value, y: Value, x: Value) -> Any:
+    near = absolute(x) < 0.1
+    far = where(near, 1, x)
+    slope = logarithmic.sinc_slope_near_zero(where(near, x, 0))
+    return g * where(near, slope, (cos(far * math.pi) - sinc(far)) / far)
+
+
+xlogy = _special(
+    "xlogy", logarithmic.xlogy, lambda g, y, a, b: g * log(b), lambda g, y, a, b: g * (a / b),
+    domain=(POSITIVE, POSITIVE), own_dtype=True, doc="x·log(y), but 0 for x = 0.",
+)  # fmt: skip
+xlog1py = _special(
+    "xlog1py", logarithmic.xlog1py, lambda g, y, a, b: g * log1p(b),
+    lambda g, y, a, b: g * (a / (1 + b)), domain=(POSITIVE, (-1.0, np.inf)), own_dtype=True,
+    doc="x·log(1 + y), but 0 for x = 0.",
+)  # fmt: skip
+entr = _special(
+    "entr", logarithmic.entr, lambda g, y, x: -g * (log(x) + 1), domain=(POSITIVE,),
+    zero_to_zero=True, own_dtype=True, doc="-x·log(x); 0 for x = 0, -inf for x < 0.",
+)  # fmt: skip
+rel_entr = _special(
+    "rel_entr", logarithmic.rel_entr, lambda g, y, a, b: g * (log(a / b) + 1),
+    lambda g, y, a, b: -g * (a / b), domain=(POSITIVE, POSITIVE), own_dtype=True,
+    doc="x·log(x / y); 0 for x = 0 and y >= 0, inf where an operand is negative.",
+)  # fmt: skip
+logit = _special(
+    "logit", logarithmic.logit, lambda g, y, x: g / (x * (1 - x)), domain=(UNIT,), own_dtype=True,
+    doc="log(x / (1 - x)), the inverse of the sigmoid.",
+)  # fmt: skip
+exprel: Elementwise = _special(
+    "exprel", logarithmic.exprel, _exprel_gradient, own_dtype=True, doc="(exp(x) - 1) / x; 1 at 0.",
+)  # fmt: skip
+sinc: Elementwise = _special(
+    "sinc", logarithmic.sinc, _sinc_gradient, own_dtype=True, doc="sin(πx) / (πx); 1 at 0.",
 )  # fmt: skip
