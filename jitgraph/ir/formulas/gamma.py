@@ -16,6 +16,7 @@ from jitgraph.ir.formulas.numbers import (
     Quotient,
     absolute,
     clamp,
+    copysign,
     cosine_of_pi,
     equal,
     is_integer,
@@ -144,10 +145,10 @@ def log_gamma(x: Number) -> Number:
 
 
 def gamma_sign(x: Number) -> Number:
-    """The sign of Γ(x): 1 or -1; 0 at negative integers."""
+    """The sign of Γ(x): 1 or -1, also at zeros; NaN at negative integers."""
     odd = 2.0 * floor(0.5 * floor(x)) < floor(x)
-    sign = where((x < 0.0) & odd, -1.0, where(equal(x, x), 1.0, x))
-    return where((x < 0.0) & is_integer(x), 0.0, sign)
+    sign = where(equal(x, 0.0), copysign(1.0, x), where((x < 0.0) & odd, -1.0, 1.0))
+    return where(((x < 0.0) & is_integer(x)) | ~equal(x, x), NAN, sign)
 
 
 def digamma(x: Number) -> Number:
@@ -183,24 +184,24 @@ def _beta_parts(a: Number, b: Number) -> tuple[Number, Number]:
     logarithms of quotients of gamma functions taken by Stirling's series."""
     small, large = where(a < b, a, b), where(a < b, b, a)
     total = small + large
-    factor = where(equal(total, total), 1.0, NAN)
-    raised = []
-    for x, other in ((small, large), (large, None)):
-        below = x < 3.0
-        s = where(below, x, 1.0)
-        whole = where(below, total, 1.0)
-        # The first of three quotients (x + y) / x is 1 + y/x, where both may be tiny.
-        first = 1.0 + other / s if other is not None else whole / s
-        up = first * ((whole + 1.0) / (s + 1.0)) * ((whole + 2.0) / (s + 2.0))
-        factor = where(below, factor * up, factor)
-        total = where(below, total + 3.0, total)
-        raised.append(where(below, x + 3.0, x))
-    p, q = raised
+    huge = total > 1e30  # then only `small` can be below 3, and three factors could overflow
+    scale = where(huge, total, 1.0)
+    low = small < 3.0
+    s, whole = where(low, small, 1.0), where(low, total, 1.0)
+    # (x + y) / x is 1 + y/x, where both may be tiny.
+    up = where(huge, 1.0 / s, (1.0 + where(low, large, 0.0) / s) / scale)
+    up = up * ((whole / scale + 1.0 / scale) / (s + 1.0))
+    factor = where(low, up * ((whole / scale + 2.0 / scale) / (s + 2.0)), 1.0)
+    total = where(low, total + 3.0, total)
+    high = large < 3.0
+    s, whole = where(high, large, 1.0), where(high, total, 1.0)
+    up = whole / s * ((whole + 1.0) / (s + 1.0)) * ((whole + 2.0) / (s + 2.0))
+    factor = where(high, factor * up, factor)
+    p, q = where(low, small + 3.0, small), where(high, large + 3.0, large)
     rest = stirling_rest(p) + (stirling_rest(q) - stirling_rest(p + q))
-    logarithm = (
-        (p - 0.5) * log(p / (p + q)) - q * log1p(p / q) - 0.5 * log(q) + (HALF_LOG_2PI + rest)
-    )
-    return factor, logarithm
+    logarithm = (p - 0.5) * log(p / (p + q)) - q * log1p(p / q) - 0.5 * log(q)
+    logarithm = logarithm + (HALF_LOG_2PI + rest) + where(low & huge, 3.0 * log(scale), 0.0)
+    return where(equal(total, total), factor, NAN), logarithm
 
 
 def _sign(n: Number) -> Number:

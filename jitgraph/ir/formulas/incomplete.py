@@ -83,11 +83,11 @@ _TEMME = (
 )  # fmt: skip
 
 
-def log1p_less(x: Number) -> Number:
-    """log(1 + x) - x."""
+def log_less(x: Number, ratio: Number) -> Number:
+    """log(1 + x) - x, where `ratio` is 1 + x, but rounded once."""
     near = absolute(x - 0.15) < 0.55
     small = where(near, x, 0.0)
-    return where(near, small * small * rational(small, _LOG1P_LESS), log1p(x) - x)
+    return where(near, small * small * rational(small, _LOG1P_LESS), log(ratio) - x)
 
 
 # --- gamma ---------------------------------------------------------------------------------------
@@ -147,9 +147,9 @@ def _power(a: Number, x: Number) -> Number:
     """x^a·exp(-x) / Γ(a + 1)."""
     large = a > 10.0
     t = where(large, a, 10.0)
-    ratio = exp(t * log1p_less((x - t) / t) - stirling_rest(t)) / (SQRT_2PI * sqrt(t))
-    s = where(large, 1.0, a)
-    return where(large, ratio, power(x, s) * exp(-x) / gamma(1.0 + s))
+    ratio = exp(t * log_less((x - t) / t, x / t) - stirling_rest(t)) / (SQRT_2PI * sqrt(t))
+    s, z = where(large, 1.0, a), where(x > 2000.0, 2000.0, x)
+    return where(large, ratio, power(z, s) * exp(-z) / gamma(1.0 + s))
 
 
 def _uniform(a: Number, x: Number) -> tuple[Number, Number, Number]:
@@ -158,7 +158,7 @@ def _uniform(a: Number, x: Number) -> tuple[Number, Number, Number]:
     applies = (a > 200.0) & (absolute(x - a) < 0.3 * a)
     s = where(applies, a, 200.0)
     u = where(applies, (x - a) / a, 0.0)
-    half = -log1p_less(u)
+    half = -log_less(u, 1.0 + u)
     eta = where(u < 0.0, -sqrt(2.0 * half), sqrt(2.0 * half))
     inverse = 1.0 / s
     total = polynomial(inverse, [polynomial(eta, c) for c in _TEMME])
@@ -252,7 +252,8 @@ def _beta_power(a: Number, b: Number, x: Number) -> Number:
     p, q = where(large, a, 8.0), where(large, b, 8.0)
     total = p + q
     away = where(x < 0.5, p - total * x, total * (1.0 - x) - q)
-    exponent = p * log1p_less(-away / p) + q * log1p_less(away / q)
+    exponent = p * log_less(-away / p, x * (total / p))
+    exponent = exponent + q * log_less(away / q, (1.0 - x) * (total / q))
     rest = stirling_rest(p) + stirling_rest(q) - stirling_rest(total)
     stirling = sqrt(p * (q / total)) * (exp(exponent - rest) / SQRT_2PI)
     s, t = where(large, 1.0, a), where(large, 1.0, b)

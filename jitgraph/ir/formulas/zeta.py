@@ -75,8 +75,8 @@ def zeta(s: Number, q: Number) -> Number:
 
 
 def riemann_zeta(s: Number) -> Number:
-    """ζ(s), by ζ(1 - s) for s < 0."""
-    negative = s < 0.0
+    """ζ(s), by ζ(1 - s) for s < -0.1."""
+    negative = s < -0.1
     t = where(negative, 1.0 - s, s)
     above = _continued(where(equal(t, 1.0), 2.0, t), where(equal(t, t), 1.0, t))
     mild = where(t < 170.0, t, 170.0)

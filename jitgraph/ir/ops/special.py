@@ -32,11 +32,13 @@ SQRT_2PI = math.sqrt(2 * math.pi)
 
 
 def _signature(kinds: Operands) -> tuple[DType, ...]:
-    """All operands and the result of one float dtype: their common one, for integers that of
-    np.sqrt."""
+    """All operands and the result of one float dtype, which NumPy's own functions would choose."""
+    if len(kinds) == 1:
+        return np.sqrt.resolve_dtypes((*kinds, None))
+    if len(kinds) == 2:
+        return np.arctan2.resolve_dtypes((*kinds, None))
     weak = [k(0) if isinstance(k, type) else k for k in kinds]
-    dtype = np.sqrt.resolve_dtypes((np.result_type(*weak), None))[0]
-    return (dtype,) * (len(kinds) + 1)
+    return np.sqrt.resolve_dtypes((np.result_type(*weak), None))[:1] * (len(kinds) + 1)
 
 
 def _special(
