@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 from jitgraph.ir.formulas.gamma import gamma, log_gamma
 from jitgraph.ir.formulas.iteration import Iteration
@@ -23,17 +22,12 @@ from jitgraph.ir.ops.exponential import exp, power
 _TERMS = 9.0
 #: As many negative q as are walked through; below, the result is NaN.
 _FARTHEST = 100_000
-
-
-def _corrections(count: int) -> list[float]:
-    """B(2k) / (2k)! for k from 1."""
-    numbers = [Fraction(1)]
-    for n in range(1, 2 * count + 1):
-        numbers.append(-sum(math.comb(n + 1, k) * numbers[k] for k in range(n)) / (n + 1))  # type: ignore[arg-type]
-    return [float(numbers[2 * k] / math.factorial(2 * k)) for k in range(1, count + 1)]
-
-
-_CORRECTIONS = _corrections(12)
+#: B(2k) / (2k)! for k from 1.
+_CORRECTIONS = (
+    0.08333333333333333, -0.001388888888888889, 3.306878306878307e-05, -8.267195767195768e-07,
+    2.08767569878681e-08, -5.284190138687493e-10, 1.3382536530684679e-11, -3.3896802963225827e-13,
+    8.586062056277845e-15, -2.174868698558062e-16, 5.5090028283602295e-18, -1.3954464685812522e-19,
+)  # fmt: skip
 
 #: The sum of (q + k)^-s for k = n - 1, ..., 0: the smallest first.
 power_sum = Iteration(
