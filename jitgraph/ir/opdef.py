@@ -97,7 +97,7 @@ class OpDef:
 
     name: str
     infer: Callable[[Sequence[Type], Attrs], Type]
-    evaluate: Callable[..., Array]
+    evaluate: Callable[..., Any]
     shape: Callable[[ShapeSource, Sequence[Value], Attrs], Shape]
     gradient: Gradient | None = None
     requires: Callable[[ShapeSource, Sequence[Value], Attrs], list[Value]] | None = None

@@ -18,7 +18,10 @@ from jitgraph.ir.values import Value, topological
 @lru_cache(maxsize=1024)
 def extents(fn: Function) -> tuple[tuple[Shape, ...], tuple[Value, ...]]:
     """The extents of each result of a region, over the parameters given beside them."""
-    from jitgraph.ir.builder import Builder, rebuild  # which knows the ops, and so those with regions
+    from jitgraph.ir.builder import (  # which knows the ops, and so those with regions
+        Builder,
+        rebuild,
+    )
 
     builder = Builder(fn.params)
     rebuilt = rebuild(fn, builder)
@@ -60,7 +63,7 @@ def shapes_of_results(
     missing = [s for s in sizes if s not in outer]
     if missing:
         raise ShapeError(
-            f"the extent {missing[0].describe()} of a result of {fn.name} changes from step to step",
+            f"{missing[0].describe()}, an extent of a result of {fn.name}, changes from step to step",
             location=missing[0].location,
         )
     return [tuple(outer[s] if isinstance(s, Value) else s for s in shape) for shape in shapes]

@@ -155,7 +155,7 @@ def _evaluate_loop(
     outputs: list[Array] = []
     first = [np.zeros(operands[k].shape[1:], operands[k].dtype) for k in parts.sequences]
     if len(body.results) > carried:
-        shapes = row_extents(body, [np.int64(0), *state, *first, *captured])[carried:]
+        shapes = row_extents(body, [np.asarray(0, np.int64), *state, *first, *captured])[carried:]
         outputs = [np.zeros((max(bound, 0), *shape), r.dtype)
                    for shape, r in zip(shapes, body.results[carried:], strict=True)]  # fmt: skip
     done = 0
