@@ -13,6 +13,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `shaping` | `reshape`, `concatenate`, `split`, ... |
 | `indexing` | `x[...]` |
 | `linear` | `dot`, `matmul`, `outer` |
+| `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
 | `nnet` | `softmax`, cross-entropies |
 | `shared` | `shared`: variables with a value of their own |
 | `gradient` | `grad` |
@@ -26,6 +27,7 @@ import math as _math
 
 from jitgraph.tensor import nnet
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
+from jitgraph.tensor.control import cond, fori_loop, ifelse, loop_rows, while_loop
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.indexing import take
@@ -58,6 +60,7 @@ from jitgraph.tensor.reductions import (
     sum,
     var,
 )
+from jitgraph.tensor.scan import foldl, foldr, map, reduce, scan, until
 from jitgraph.tensor.shaping import (
     atleast_1d,
     atleast_2d,
@@ -100,12 +103,13 @@ globals().update(CONSTRUCTORS)
 __all__ = [
     "SharedVariable", "Variable", "all", "allclose", "any", "arange", "argmax", "argmin",
     "as_tensor", "as_tensor_variable", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to",
-    "cast", "clip", "concatenate", "constant", "cumsum", "dimshuffle", "dot", "expand_dims", "eye",
-    "flatten", "full", "full_like", "grad", "hstack", "inf", "isclose", "log_softmax",
-    "logsumexp", "matmul", "max", "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis",
-    "nnet", "ones", "ones_like", "outer", "pi", "prod", "ravel", "relu", "reshape", "round",
-    "shape", "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack",
-    "std", "sum", "swapaxes", "switch", "take", "tensor", "transpose", "var", "vstack", "where",
-    "zeros", "zeros_like",
+    "cast", "clip", "concatenate", "cond", "constant", "cumsum", "dimshuffle", "dot", "expand_dims",
+    "eye", "flatten", "foldl", "foldr", "fori_loop", "full", "full_like", "grad", "hstack",
+    "ifelse", "inf", "isclose", "log_softmax", "logsumexp", "loop_rows", "map", "matmul", "max",
+    "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis", "nnet", "ones", "ones_like",
+    "outer", "pi", "prod", "ravel", "reduce", "relu", "reshape", "round", "scan", "shape",
+    "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack", "std",
+    "sum", "swapaxes", "switch", "take", "tensor", "transpose", "until", "var", "vstack", "where",
+    "while_loop", "zeros", "zeros_like",
     *FUNCTIONS, *CONSTRUCTORS,
 ]  # fmt: skip
