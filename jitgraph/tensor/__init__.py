@@ -1,3 +1,4 @@
+# ruff: noqa: F401  (everything imported here is exported)
 """The symbolic API: `import jitgraph.tensor as T`.
 
 Variables stand for arrays that do not exist yet; NumPy's operators, methods and functions build
@@ -23,6 +24,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 `__init__.pyi`, which `python -m jitgraph.tensor.stub` writes.
 """
 
+import inspect as _inspect
 import math as _math
 
 from jitgraph.tensor import nnet
@@ -100,16 +102,9 @@ newaxis = None
 globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 
-__all__ = [
-    "SharedVariable", "Variable", "all", "allclose", "any", "arange", "argmax", "argmin",
-    "as_tensor", "as_tensor_variable", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to",
-    "cast", "clip", "concatenate", "cond", "constant", "cumsum", "dimshuffle", "dot", "expand_dims",
-    "eye", "flatten", "foldl", "foldr", "fori_loop", "full", "full_like", "grad", "hstack",
-    "ifelse", "inf", "isclose", "log_softmax", "logsumexp", "loop_rows", "map", "matmul", "max",
-    "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis", "nnet", "ones", "ones_like",
-    "outer", "pi", "prod", "ravel", "reduce", "relu", "reshape", "round", "scan", "shape",
-    "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack", "std",
-    "sum", "swapaxes", "switch", "take", "tensor", "transpose", "until", "var", "vstack", "where",
-    "while_loop", "zeros", "zeros_like",
-    *FUNCTIONS, *CONSTRUCTORS,
-]  # fmt: skip
+_OWN_ROOMS = ("nnet",)
+__all__ = sorted(
+    name for name, value in globals().items()
+    if not name.startswith("_") and name not in ("FUNCTIONS", "CONSTRUCTORS")
+    and (name in _OWN_ROOMS or not _inspect.ismodule(value))
+)  # fmt: skip
