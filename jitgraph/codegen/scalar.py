@@ -24,7 +24,8 @@ import numpy as np
 
 from jitgraph.codegen.expansions import expansion, part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.mathlib.native import Native
+from jitgraph.codegen.lookup import look_up
+from jitgraph.codegen.mathlib.native import Lookup, Native
 from jitgraph.errors import InternalError
 from jitgraph.ir.opdef import (
     Compare,
@@ -233,6 +234,8 @@ class ScalarLowering:
                 return self._expand(definition.name, dtypes, operands, False)
             case Native():
                 return self._native(lowering, dtypes[0], result, plain)
+            case Lookup(values):
+                return look_up(self._emitter, plain[0], np.array(values, result), self.lanes)
         raise InternalError(f"{definition.name} is no scalar op")
 
     def _widened(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from jitgraph.errors import InternalError
@@ -32,6 +33,13 @@ class Native:
     functions: Mapping[str, str] = field(default_factory=dict)
     library: tuple[str, str] | None = None
     beyond: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The element of a short table that the low bits of the operand, an integer, tell."""
+
+    values: tuple[float, ...]
 
 
 def _no_evaluation(*operands: Any, **attrs: Any) -> Any:
@@ -65,6 +73,22 @@ def native(
         return emit(op, operands, dtype=operands[0].dtype if dtype is None else dtype)
 
     return build
+
+
+@cache
+def _lookup_op(values: tuple[float, ...]) -> OpDef:
+    return OpDef(
+        name="lookup",
+        infer=lambda types, attrs: types[0].with_dtype(attrs["dtype"]),
+        evaluate=_no_evaluation,
+        shape=_no_evaluation,
+        lower=Lookup(values),  # type: ignore[arg-type]
+    )
+
+
+def lookup(index: Value, values: tuple[float, ...], dtype: Any) -> Value:
+    """`values[index % len(values)]` in `dtype`, as wide as the index; for powers of two of them."""
+    return emit(_lookup_op(values), (index,), dtype=dtype)
 
 
 def _float_intrinsic(name: str) -> Callable[..., Value]:

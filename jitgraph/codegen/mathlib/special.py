@@ -14,11 +14,11 @@ from jitgraph.codegen.mathlib.floats import (
     format_of,
     pick,
     polynomial,
-    power_of_two,
     two_product,
 )
 from jitgraph.codegen.mathlib.native import fabs
-from jitgraph.ir.ops.arithmetic import copysign, where
+from jitgraph.codegen.mathlib.pieces import ERF, odd_function
+from jitgraph.ir.ops.arithmetic import where
 from jitgraph.ir.values import Value
 
 #: erf(x) / x - 1 by x² <= 1; error of erf 2^-29.1 and 2^-56.1, relative.
@@ -32,21 +32,6 @@ _ERF_SMALL: Table = {
         0.005223977624828959, -0.0008548326981446708, 0.00012055331133486706,
         -1.4925595780502488e-05, 1.6461008554240177e-06, -1.635039653106572e-07,
         1.466032791560473e-08, -1.137494292189158e-09, 5.960649142767219e-11,
-    ),
-}
-#: -log(erfc(x)) on [1, 4] (f32), [1, 6] (f64); error of erf 2^-29.2 and 2^-57.1.
-_ERF_LARGE: Table = {
-    F32: (
-        0.00035291113, 1.1270432, 0.6382204, 0.10304184, -0.02180739, 0.0029400848,
-        -0.00018561154,
-    ),
-    F64: (
-        1.8447235744393104e-07, 1.128377281553708, 0.6366287075208322, 0.10274663210619993,
-        -0.019076935335524677, -0.00028225641441440225, 0.001770954400236101,
-        -0.0006428569011546354, 4.59703480711888e-05, 6.974349324757419e-05,
-        -4.476731878719967e-05, 1.642073702382421e-05, -4.3016200875808115e-06,
-        8.451684850887128e-07, -1.2482851968720346e-07, 1.3522154288105301e-08,
-        -1.0170588572874796e-09, 4.7518616502410075e-11, -1.0391102300425093e-12,
     ),
 }
 #: (1 + 2x)·exp(x²)·erfc(x) by (x - 4) / (x + 4), for 1/2 <= x up to where erfc underflows; the
@@ -69,15 +54,7 @@ _ERFC: Table = {
 
 
 def erf(x: Value) -> Value:
-    """x + x·P(x²) up to 1, then 1 - exp(-Q(|x|))."""
-    a = fabs(x)
-    z = where(a < 1.0, a, 1.0) * where(a < 1.0, a, 1.0)
-    small = fma(x, polynomial(z, _ERF_SMALL), x)
-    limit = pick(x, 4.0, 6.0)
-    n, r = reduce(-even_and_odd(where(a > limit, limit, a), _ERF_LARGE[x.dtype]), format_of(x).bias)
-    high, low = reduced_exponential(r)
-    large = fma(-power_of_two(n, x), high + low, 1.0)
-    return where(a < 1.0, small, copysign(large, x))
+    return odd_function(x, ERF[x.dtype])
 
 
 def erfc(x: Value) -> Value:
