@@ -39,8 +39,8 @@ def look_up(f: FunctionBuilder, index: str, values: npt.NDArray[Any], lanes: int
     if parts == 1:
         return _lanes_of(f, type_, found[0], whole, 0, lanes)
     while len(found) > 1:
-        found = [_joined(f, type_, *found[k : k + 2], lanes // len(found))
-                 for k in range(0, len(found), 2)]  # fmt: skip
+        found = [_joined(f, type_, low, high, lanes // len(found))
+                 for low, high in zip(found[::2], found[1::2], strict=True)]  # fmt: skip
     return found[0]
 
 

@@ -38,8 +38,8 @@ from jitgraph.ir.values import Value
 
 #: Functions with loops stay functions: inlining them costs compile time and loses `noalias`.
 _ATTRIBUTES = "noinline"
-#: Ops whose vector code is a call or a division for each lane.
-_LANE_BY_LANE = frozenset({"floor_divide", "remainder", "fmod", "power"})
+#: Ops whose vector code is a call or a division for each lane, and the kinds of dtypes of which.
+_LANE_BY_LANE = {"floor_divide": "iuf", "remainder": "iuf", "fmod": "iuf", "power": "iu"}
 _FEW_LANES = 8
 #: Locals of a row nest up to this many bytes live on its stack.
 _STACK = 16384
@@ -272,7 +272,8 @@ class Nest:
         sizes += [4 if s.places is not None else part_dtype(s.access.buffer.dtype).itemsize
                   for s in kernel.stores]
         lanes = self.f.module.target.vector_bytes // max(sizes)
-        if any(v.op is not None and v.op.name in _LANE_BY_LANE for v in self.body):
+        if any(v.op is not None and v.dtype.kind in _LANE_BY_LANE.get(v.op.name, "")
+               for v in self.body):  # fmt: skip
             lanes = min(lanes, _FEW_LANES)
         extent = kernel.extents[inner]
         while isinstance(extent, int) and lanes // 2 >= extent and lanes > 1:

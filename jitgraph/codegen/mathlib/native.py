@@ -42,6 +42,14 @@ class Lookup:
     values: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rarely:
+    """The second operand, or, if the first (a bool) holds in any lane, what the function makes of
+    the others, in all lanes."""
+
+    function: Callable[..., Value]
+
+
 def _no_evaluation(*operands: Any, **attrs: Any) -> Any:
     raise InternalError("native instructions are not evaluated")
 
@@ -89,6 +97,25 @@ def _lookup_op(values: tuple[float, ...]) -> OpDef:
 def lookup(index: Value, values: tuple[float, ...], dtype: Any) -> Value:
     """`values[index % len(values)]` in `dtype`, as wide as the index; for powers of two of them."""
     return emit(_lookup_op(values), (index,), dtype=dtype)
+
+
+@cache
+def _rarely_op(function: Callable[..., Value]) -> OpDef:
+    return OpDef(
+        name=f"rarely_{function.__name__}",
+        infer=lambda types, attrs: types[1],
+        evaluate=_no_evaluation,
+        shape=_no_evaluation,
+        lower=Rarely(function),  # type: ignore[arg-type]
+    )
+
+
+def rarely(
+    unusual: Value, usual: Value, function: Callable[..., Value], *operands: Value
+) -> Value:
+    """`usual`, or `function(*operands)` in all lanes of a vector if one of them is `unusual`: for
+    what costs more than a branch."""
+    return emit(_rarely_op(function), (unusual, usual, *operands))
 
 
 def _float_intrinsic(name: str) -> Callable[..., Value]:
