@@ -70,7 +70,7 @@ def reduce(x: Value, offset: int = 0) -> tuple[Value, Pair]:
     return bits, (r, fma(n, -low, near - r))
 
 
-def _tail(r: Pair) -> Value:
+def tail_of_exponential(r: Pair) -> Value:
     """exp(r) - 1 - r of the pair, less than a fifth of r."""
     high, low = r
     return fma(high * high, polynomial(high, _EXP), low)
@@ -78,7 +78,7 @@ def _tail(r: Pair) -> Value:
 
 def reduced_exponential(r: Pair) -> Pair:
     """exp(r) for reduced r as a pair."""
-    return fast_two_sum(literal(r[0], 1), r[0] + _tail(r))
+    return fast_two_sum(literal(r[0], 1), r[0] + tail_of_exponential(r))
 
 
 def exponential_minus_one(x: Value, *, down: int) -> Pair:
@@ -89,7 +89,7 @@ def exponential_minus_one(x: Value, *, down: int) -> Pair:
     less_one = scale - 2.0**-down
     high = fma(scale, r[0], less_one)
     lost = fma(scale, r[0], less_one - high)
-    return high, fma(scale, _tail(r), lost)
+    return high, fma(scale, tail_of_exponential(r), lost)
 
 
 def scale_by(y: Value, biased: Value, tiny: Value) -> Value:
