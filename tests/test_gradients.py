@@ -31,6 +31,7 @@ from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, log_softmax, softmax
 from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.ops.reduction import REDUCE_MAX, REDUCE_MIN, REDUCE_PEAK, REDUCE_PROD, sum_
+from jitgraph.ir.ops.special import FORMULAS
 from jitgraph.ir.types import DTYPES, F64, Type, type_of
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.autodiff import gradients
@@ -162,7 +163,8 @@ def differences(trial: Trial, which: int, weights: Array) -> tuple[Array, Array]
 
 def test_operands_broadcast_at_the_call_have_their_adjoints_summed() -> None:
     """(3, 1) with (1, 4), of unknown extents: each adjoint has its operand's shape."""
-    ops = [op for op in DIFFERENTIABLE if op.arity == 2 and not op.unknown]
+    ops = [op for op in DIFFERENTIABLE if op.arity == 2
+           and (op.name not in FORMULAS or op.name == "xlogy")]  # fmt: skip
     shapes = [((3, 1), (1, 4)), ((3, 4), (1, 1)), ((3, 4), (4,)), ((1, 1), (3, 4))]
     for ranks in ((2, 2), (2, 1)):
         params = [[Value(Type(F64, (None,) * r)) for r in ranks] for _ in ops]

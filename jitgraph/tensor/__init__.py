@@ -91,6 +91,7 @@ from jitgraph.tensor.shaping import (
     zeros_like,
 )
 from jitgraph.tensor.shared import SharedVariable, shared
+from jitgraph.tensor.special import polygamma, zeta
 from jitgraph.tensor.variable import Variable
 
 as_tensor_variable = as_tensor

@@ -37,6 +37,7 @@ ALIASES = {
     "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2",
     "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh",
     "degrees": "rad2deg", "radians": "deg2rad", "expit": "sigmoid", "psi": "digamma",
+    "tri_gamma": "trigamma",
 }  # fmt: skip
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 

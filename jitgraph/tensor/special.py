@@ -26,13 +26,48 @@ from jitgraph.tensor.reductions import logsumexp
 if TYPE_CHECKING:
     from jitgraph.tensor.variable import Variable
 
-_OPS = (
-    "beta", "betainc", "betaln", "binom", "cbrt", "digamma", "entr", "erf", "erfc", "erfcinv",
-    "erfcx", "erfinv", "exp2", "expit", "expm1", "exprel", "gamma", "gammainc", "gammaincc",
-    "gammaln", "gammasgn", "i0", "i0e", "i1", "i1e", "j0", "j1", "log1p", "log_ndtr", "logit",
-    "ndtr", "ndtri", "poch", "psi", "rel_entr", "sinc", "xlog1py", "xlogy", "y0", "y1",
-)  # fmt: skip
-globals().update({name: _ELEMENTWISE[name] for name in _OPS})
+# Ops under their own names.
+beta = _ELEMENTWISE["beta"]
+betainc = _ELEMENTWISE["betainc"]
+betaln = _ELEMENTWISE["betaln"]
+binom = _ELEMENTWISE["binom"]
+cbrt = _ELEMENTWISE["cbrt"]
+digamma = _ELEMENTWISE["digamma"]
+entr = _ELEMENTWISE["entr"]
+erf = _ELEMENTWISE["erf"]
+erfc = _ELEMENTWISE["erfc"]
+erfcinv = _ELEMENTWISE["erfcinv"]
+erfcx = _ELEMENTWISE["erfcx"]
+erfinv = _ELEMENTWISE["erfinv"]
+exp2 = _ELEMENTWISE["exp2"]
+expit = _ELEMENTWISE["expit"]
+expm1 = _ELEMENTWISE["expm1"]
+exprel = _ELEMENTWISE["exprel"]
+gamma = _ELEMENTWISE["gamma"]
+gammainc = _ELEMENTWISE["gammainc"]
+gammaincc = _ELEMENTWISE["gammaincc"]
+gammaln = _ELEMENTWISE["gammaln"]
+gammasgn = _ELEMENTWISE["gammasgn"]
+i0 = _ELEMENTWISE["i0"]
+i0e = _ELEMENTWISE["i0e"]
+i1 = _ELEMENTWISE["i1"]
+i1e = _ELEMENTWISE["i1e"]
+j0 = _ELEMENTWISE["j0"]
+j1 = _ELEMENTWISE["j1"]
+log1p = _ELEMENTWISE["log1p"]
+log_ndtr = _ELEMENTWISE["log_ndtr"]
+logit = _ELEMENTWISE["logit"]
+ndtr = _ELEMENTWISE["ndtr"]
+ndtri = _ELEMENTWISE["ndtri"]
+poch = _ELEMENTWISE["poch"]
+psi = _ELEMENTWISE["psi"]
+rel_entr = _ELEMENTWISE["rel_entr"]
+sinc = _ELEMENTWISE["sinc"]
+xlog1py = _ELEMENTWISE["xlog1py"]
+xlogy = _ELEMENTWISE["xlogy"]
+y0 = _ELEMENTWISE["y0"]
+y1 = _ELEMENTWISE["y1"]
+loggamma = _ELEMENTWISE["gammaln"]
 softmax, log_softmax = nnet.softmax, nnet.log_softmax
 
 
@@ -136,20 +171,15 @@ def boxcox1p(x: ArrayLike, lmbda: ArrayLike) -> Value:
     return _boxcox(x + 1, exponential.log1p(x), lmbda)  # type: ignore[no-any-return]
 
 
-loggamma: Callable[[ArrayLike], Variable] = _ELEMENTWISE["gammaln"]
-
-_MADE = (
-    zeta, polygamma, multigammaln, factorial, kl_div, log_expit, huber, pseudo_huber, boxcox,
-    boxcox1p,
-)  # fmt: skip
+__all__ = [
+    "beta", "betainc", "betaln", "binom", "boxcox", "boxcox1p", "cbrt", "digamma", "entr", "erf",
+    "erfc", "erfcinv", "erfcx", "erfinv", "exp2", "expit", "expm1", "exprel", "factorial", "gamma",
+    "gammainc", "gammaincc", "gammaln", "gammasgn", "huber", "i0", "i0e", "i1", "i1e", "j0", "j1",
+    "kl_div", "log1p", "log_expit", "log_ndtr", "log_softmax", "loggamma", "logit", "logsumexp",
+    "multigammaln", "ndtr", "ndtri", "poch", "polygamma", "pseudo_huber", "psi", "rel_entr", "sinc",
+    "softmax", "xlog1py", "xlogy", "y0", "y1", "zeta",
+]  # fmt: skip
 #: All functions by the name that SciPy's ufunc or function has.
 FUNCTIONS: dict[str, Callable[..., Variable]] = {
-    **{name: _ELEMENTWISE[name] for name in _OPS},
-    **{f.__name__: f for f in _MADE},
-    "_zeta": zeta, "_riemann_zeta": zeta, "loggamma": loggamma,
-    "logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax,
+    **{name: globals()[name] for name in __all__}, "_zeta": zeta, "_riemann_zeta": zeta,
 }  # fmt: skip
-__all__ = [
-    *_OPS, "boxcox", "boxcox1p", "factorial", "huber", "kl_div", "log_expit", "log_softmax",
-    "loggamma", "logsumexp", "multigammaln", "polygamma", "pseudo_huber", "softmax", "zeta",
-]  # fmt: skip
