@@ -302,10 +302,11 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Two buffers that steps write in turn, such that the last one writes `final`."""
+    """Two buffers that steps write in turn, such that the last one writes `final`; a scalar has
+    one."""
 
     final: Buffer
-    other: Buffer
+    other: Buffer | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -313,7 +314,8 @@ class Loop:
     """A body run `steps` times, or until its condition fails before a step.
 
     `arguments` are those of the body's parameters, None for the number of the step. The first ones
-    after it are carried: `state` tells where steps write them. Then come `rows` rows of sequences
+    after it are carried: `state` tells where steps write them; scalars are carried in registers and
+    reach their buffer at the end. Then come `rows` rows of sequences
     and what is captured; the condition's parameters are the same without the rows. Outputs have a
     row a step; `done` receives the number of steps, if anybody wants it.
     """
@@ -343,7 +345,8 @@ class Loop:
         return {a.view.buffer for a in self.arguments if a is not None and a.view is not None}
 
     def writes(self) -> set[Buffer]:
-        written = {b for s in self.state for b in (s.final, s.other)} | {*self.outputs}
+        written = {b for s in self.state for b in (s.final, s.other) if b is not None}
+        written |= {*self.outputs}
         return written if self.done is None else written | {self.done}
 
 
@@ -392,6 +395,22 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Yield:
+    """The scalars a region gives back in registers, by the position of the result."""
+
+    values: tuple[tuple[int, Value], ...]
+
+    def scalars(self) -> list[Value]:
+        return [value for _, value in self.values]
+
+    def reads(self) -> set[Buffer]:
+        return set()
+
+    def writes(self) -> set[Buffer]:
+        return set()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Check:
     """A condition without which the call fails and the interpreter explains why."""
 
@@ -399,7 +418,7 @@ class Check:
 
 
 Work: TypeAlias = "Kernel | Rows | Product | Zero | Loop | Branch"
-Step: TypeAlias = "Work | Let | Fetch | Check"
+Step: TypeAlias = "Work | Let | Fetch | Check | Yield"
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,7 +454,7 @@ class Program:
     inherited: dict[Buffer, Buffer] = field(default_factory=dict)
 
     def work(self) -> list[Work]:
-        return [s for s in self.steps if not isinstance(s, Let | Fetch | Check)]
+        return [s for s in self.steps if not isinstance(s, Let | Fetch | Check | Yield)]
 
     def with_steps(self, steps: Sequence[Step], **changes: Any) -> Program:
         return replace(self, steps=tuple(steps), **changes)

@@ -19,6 +19,7 @@ from jitgraph.ir.kernel import (
     Slot,
     Step,
     Work,
+    Yield,
     same_size,
 )
 from jitgraph.ir.opdef import Size
@@ -119,7 +120,7 @@ class _Planner:
                 continue
             if isinstance(step, Let | Fetch):
                 self.scalars.late.add(step.value)
-            elif not isinstance(step, Check):
+            elif not isinstance(step, Check | Yield):
                 self._place(at, step)
             self.steps.append(step)
         return self.program.with_steps(
