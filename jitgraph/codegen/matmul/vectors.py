@@ -10,8 +10,6 @@ _TASK_ELEMENTS = 1 << 15
 _PARALLEL_ELEMENTS = 1 << 17
 #: Lines whose dot products are made at once, by so many vectors a step.
 _LINES, _WAYS = 4, 2
-#: Bytes ahead on a line that are prefetched: hardware does not follow lines into the next page.
-_AHEAD = 1024
 #: Rows that are combined at once, and bytes of the result that stay in the L1 cache.
 _ROWS, _STRIP = 8, 16384
 #: Columns of a task that combines: shorter pieces of rows are not streamed.
@@ -114,9 +112,7 @@ def _emit_dots(f: Emitter, u: dict[str, str], b: str, y: str, count: int) -> Non
             at = f.emit(f"add i64 {k}, {way * tiling.lanes}")
             x = f.load(vector, f.item_at(u["x"], at))
             for q, line in enumerate(lines):
-                place = f.item_at(line, at)
-                f.prefetch(f.offset(place, _AHEAD))
-                other = f.load(vector, place)
+                other = f.load(vector, f.item_at(line, at))
                 following.append(f.fma(vector, x, other, k.carried[way * count + q]))
         k.carry(*following)
     sums = [k.results[q] for q in range(count)]
