@@ -19,7 +19,7 @@ from jitgraph.codegen.nests import Memory, NestFunction, emit_nest, kept_inside,
 from jitgraph.codegen.places import accumulator
 from jitgraph.codegen.scalar import register_type, store
 from jitgraph.codegen.tiles import ROWS, tiled_loads
-from jitgraph.ir.kernel import Buffer, Kernel, Rows, Slot, Store
+from jitgraph.ir.kernel import Buffer, Epilogue, Kernel, Rows, Slot, Store
 from jitgraph.ir.opdef import Shape, Size
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ UNIT = 64
 STRIPE = 512
 #: A loop that is known to be shorter is not worth splitting.
 _SHORT = 2 * STRIPE
+_RECTANGLE = ("row0", "row1", "col0", "col1")
 PARALLEL_FOR = "declare void @parallel_for(ptr, ptr, i64)"
 
 
@@ -109,9 +110,7 @@ class Launcher:
             split = None
         streamed = streamed_stores(work, p.memory)
         streams = self._past_caches(work, streamed)
-        made = emit_nest(
-            p.module, work, name, p.memory, split=split, streams=bool(streams), contract=p.contract
-        )
+        made = self._nest(work, name, () if split is None else (split,), streams)
         kernels = work.kernels if isinstance(work, Rows) else (work,)
         if split is None:
             copies = self._locals(work, "1")
@@ -143,6 +142,44 @@ class Launcher:
         bounds = ["i64 0", f"i64 {extent}", *streams]
         self._call(made, {k: c.base for k, c in copies.items()}, bounds)
         self.f.block(done)
+
+    def epilogue(self, item: Epilogue, name: str) -> str:
+        """Emit the function for the kernel, and return the arguments that make a product call it on
+        each of its parts."""
+        f, p = self.f, self.program
+        streams = self._past_caches(item.kernel, streamed_stores(item.kernel, p.memory))
+        made = self._nest(item.kernel, name, (0, 1), streams)
+        arguments = [*self._arguments(made, {}), *streams]
+        types = [a.rsplit(" ", 1)[0] for a in arguments]
+        part = FunctionBuilder(
+            p.module, f"{name}.part", ["ptr %context", *(f"i64 %{b}" for b in _RECTANGLE)],
+            internal=True, passes=f.passes,
+        )  # fmt: skip
+        cells = (part.offset("%context", 8 * k) for k in range(len(types)))
+        inside = [f"{t} {part.emit(f'load {t}, ptr {at}')}"
+                  for t, at in zip(types, cells, strict=True)]  # fmt: skip
+        bounds = [f"i64 %{b}" for b in _RECTANGLE]
+        if item.turned:
+            bounds = [*bounds[2:], *bounds[:2]]
+        at = len(inside) - len(streams)
+        part.do(f"call void {made.name}({', '.join([*inside[:at], *bounds, *inside[at:]])})")
+        part.do("ret void")
+        return f"ptr {part.name}, ptr {self._filled(arguments)}"
+
+    def _filled(self, cells: Sequence[str]) -> str:
+        """Memory with typed registers, one every eight bytes."""
+        context = self.f.emit(f"alloca [{len(cells)} x i64]", "context")
+        for k, cell in enumerate(cells):
+            self.f.do(f"store {cell}, ptr {self.f.offset(context, 8 * k)}")
+        return context
+
+    def _nest(
+        self, work: Kernel | Rows, name: str, split: tuple[int, ...], streams: Sequence[str]
+    ) -> NestFunction:
+        p = self.program
+        return emit_nest(
+            p.module, work, name, p.memory, split=split, streams=bool(streams), contract=p.contract
+        )
 
     # --- how much -------------------------------------------------------------------------------
     def _is_small(self, work: Kernel | Rows) -> bool:
@@ -267,9 +304,7 @@ class Launcher:
         cells = [f"i64 {chunks}", f"i64 {extent}", *arguments]
         strides = {k: own[key].size for k, key in enumerate(keys) if key in own}
         cells += [f"i64 {size}" for size in strides.values()]
-        context = f.emit(f"alloca [{len(cells)} x i64]", "context")
-        for k, cell in enumerate(cells):
-            f.do(f"store {cell}, ptr {f.offset(context, 8 * k)}")
+        context = self._filled(cells)
         types = [a.rsplit(" ", 1)[0] for a in arguments]
         task = self._task(made, types, list(strides), len(streams), unit)
         p.module.use("pool", "parallel_for", PARALLEL_FOR)

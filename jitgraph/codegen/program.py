@@ -357,6 +357,9 @@ class ProgramEmitter:
                 if isinstance(kernel, Kernel) and self._is_known(kernel.extents):
                     total = self.plus(total, self.product_of(kernel.extents))
             if isinstance(step, Product):
+                after = step.epilogue.kernel if step.epilogue is not None else None
+                if after is not None and self._is_known(after.extents):
+                    total = self.plus(total, self.product_of(after.extents))
                 sizes = (*step.batch, step.rows, step.columns, step.inner)
                 if self._is_known(sizes):
                     # Eight multiplications by a micro-kernel take about as long as one element.
@@ -372,11 +375,17 @@ class ProgramEmitter:
     def _work(self, step: Work) -> None:
         match step:
             case Kernel() | Rows():
-                Launcher(self).launch(step, f"kernel{self.program.work().index(step)}")
-            case Product():
+                Launcher(self).launch(step, self._name(step))
+            case Product(epilogue=None):
                 emit_product(self.f, step, self.size, self.pointer)
+            case Product():
+                hook = Launcher(self).epilogue(step.epilogue, self._name(step))
+                emit_product(self.f, step, self.size, self.pointer, hook)
             case Zero():
                 self._zero(step)
+
+    def _name(self, step: Work) -> str:
+        return f"kernel{self.program.work().index(step)}"
 
     def _zero(self, step: Zero) -> None:
         size = self.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
