@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgraph.codegen import pyobjects as py
+from jitgraph.codegen.epilogue import emit_with_epilogue
 from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.nests import Memory
@@ -379,8 +380,7 @@ class ProgramEmitter:
             case Product(epilogue=None):
                 emit_product(self.f, step, self.size, self.pointer)
             case Product():
-                hook = Launcher(self).epilogue(step.epilogue, self._name(step))
-                emit_product(self.f, step, self.size, self.pointer, hook)
+                emit_with_epilogue(self, step, self._name(step))
             case Zero():
                 self._zero(step)
 

@@ -193,7 +193,9 @@ class _Planner:
         self, kernel: Kernel | None, buffer: Buffer, size: Size, dying: list[Buffer]
     ) -> int | None:
         """The slot of a dying operand that `buffer` can be written over."""
-        for operand in dying if kernel is not None else ():
+        if kernel is None:
+            return None
+        for operand in dying:
             slot = self.placement[operand]
             if same_size(self.slots[slot].size, size) and _overwrites(kernel, buffer, operand):
                 return slot
