@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jitgraph.codegen.program import ProgramEmitter
 
 #: A product is so many times the work of its epilogue.
-_TIMES = 2
+_TIMES = 8
 _PART = tuple(f"i64 %{name}" for name in ("row0", "row1", "col0", "col1"))
 
 
@@ -32,8 +32,7 @@ def emit_with_epilogue(program: ProgramEmitter, step: Product, name: str) -> Non
     assert item is not None
     launcher = Launcher(program)
     made = emit_nest(
-        p.module, item.kernel, name, p.memory, split=(0, 1), streams=False, contract=p.contract,
-        near=step.out.buffer,
+        p.module, item.kernel, name, p.memory, split=(0, 1), streams=False, contract=p.contract
     )  # fmt: skip
     arguments = launcher.arguments(made, {})
     part = _part(program, made, item, arguments)

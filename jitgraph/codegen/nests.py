@@ -49,8 +49,6 @@ _DEEP = ("power", np.dtype("f4"))
 #: Locals of a row nest up to this many bytes live on its stack.
 _STACK = 16384
 _ALIGN = 64
-#: Bytes that memory moves at a time.
-_LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +107,9 @@ def emit_nest(
     split: tuple[int, ...],
     streams: bool,
     contract: bool,
-    near: Buffer | None = None,
 ) -> NestFunction:
     """Add the function of a kernel or a row nest to the module, which runs a part of each of the
-    loops `split`. Where it `streams`, it is told whether to write past the caches. Where `near` is
-    in a cache, all else is fetched ahead."""
+    loops `split`. Where it `streams`, it is told whether to write past the caches."""
     inside = kept_inside(work) if isinstance(work, Rows) else []
     touched = work.reads() | work.writes()
     if isinstance(work, Rows):
@@ -142,7 +138,6 @@ def emit_nest(
     context = _Context(
         function, places, memory, registers, split, contract,
         frozenset(streamed_stores(work, memory)), "%streams" if streams else None,
-        None if near is None else memory.key(near),
     )  # fmt: skip
     if isinstance(work, Rows):
         nests = [Nest(context, kernel, work.depth) for kernel in work.kernels]
@@ -188,7 +183,6 @@ class _Context:
     contract: bool
     streamed: frozenset[Store]
     streams: str | None
-    near: str | None
 
     def bounds(self, loop: int, extent: str) -> tuple[str, str]:
         """From where to where a loop runs."""
@@ -363,31 +357,8 @@ class Nest:
             self.registers[self.kernel.iterators[depth]] = loop.index
             inner = [self.along(p, a.strides[depth], loop.index)
                      for p, a in zip(pointers, self.accesses, strict=True)]  # fmt: skip
-            if self.context.near is not None and depth == self.rank - 2 and not self.tiles:
-                self._fetch_ahead(inner)
             loop.states = self.inside(depth + 1, inner, loop.states)
         return loop.states
-
-    def _fetch_ahead(self, pointers: list[str]) -> None:
-        """Ask for the next row of what is not near, line by line: parts of rows are too short for
-        the processor to foresee them."""
-        f, context, inner = self.f, self.context, self.rank - 1
-        wanted: dict[tuple[str, Size], tuple[str, int, bool]] = {}
-        for k, (pointer, access) in enumerate(zip(pointers, self.accesses, strict=True)):
-            key, size = context.memory.key(access.buffer), access.buffer.dtype.itemsize
-            along = access.strides[inner] == size and not is_zero(access.strides[inner - 1])
-            if key != context.near and along:
-                following = self.along(pointer, access.strides[inner - 1], "1")
-                writes = k >= len(self.kernel.loads)
-                wanted.setdefault((key, access.offset), (following, size, writes))
-        if not wanted:
-            return
-        f.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        line = _LINE // max(size for _, size, _ in wanted.values())
-        with f.loop(*self.bounds(inner), line, name="line") as loop:
-            for pointer, size, writes in wanted.values():
-                at = self.along(pointer, size, loop.index)
-                f.do(f"call void @llvm.prefetch.p0(ptr {at}, i32 {int(writes)}, i32 3, i32 1)")
 
     def compute(self, depth: int, pointers: list[str]) -> None:
         """Everything that depends on the loops so far and on no other."""

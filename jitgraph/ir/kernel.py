@@ -246,12 +246,11 @@ class Epilogue:
     which runs on each part of the product when that is final and still in a cache.
 
     It reads of the product what it computes at the same point, and writes nothing that the product
-    reads. `last` says that nobody else reads the product.
+    reads. Nobody else reads the product.
     """
 
     kernel: Kernel
     turned: bool
-    last: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,8 +4,8 @@
     for i, j: y[i, j] = tanh(t[i, j] + b[j])  =>    is in a cache, the points i, j of the part:
                                                     y[i, j] = tanh(t[i, j] + b[j])
 
-So memory is taken once less; and where nobody else reads the product, it is computed in the memory
-of what is made of it (`passes.memory`).
+So memory is taken once less. The product is computed in the memory of what is made of it
+(`passes.memory`); products that others read as well stay as they are.
 """
 
 from __future__ import annotations
@@ -36,16 +36,15 @@ def fuse_epilogues(steps: Sequence[Step]) -> list[Step]:
     fused: list[Step] = []
     for step in steps:
         at = _product_before(fused, step) if isinstance(step, Kernel) else None
-        if at is None:
-            fused.append(step)
+        product = None if at is None else fused[at]
+        if (
+            isinstance(step, Kernel) and isinstance(product, Product) and at is not None
+            and product.out.buffer.kind == "temporary" and users[product.out.buffer] == 2
+        ):  # fmt: skip
+            turned = not _goes_along(step, product, turned=False)
+            fused[at] = replace(product, epilogue=Epilogue(step, turned))
         else:
-            product, kernel = fused[at], step
-            assert isinstance(product, Product)
-            assert isinstance(kernel, Kernel)
-            out = product.out.buffer
-            turned = not _goes_along(kernel, product, turned=False)
-            last = out.kind == "temporary" and users[out] == 2
-            fused[at] = replace(product, epilogue=Epilogue(kernel, turned, last))
+            fused.append(step)
     return fused
 
 
@@ -75,11 +74,17 @@ def _suits(kernel: Kernel, product: Product) -> bool:
         return False
     if kernel.writes() & {out, *product.operands()}:
         return False
-    if any(source.view.buffer is out for source in kernel.sources):
-        return False
-    return all(map(_is_plain, kernel.stores)) and any(
+    return _is_alone(kernel, out) and all(map(_is_plain, kernel.stores)) and any(
         _goes_along(kernel, product, turned=turned) for turned in (False, True)
     )
+
+
+def _is_alone(kernel: Kernel, out: Buffer) -> bool:
+    """Whether the product is the only matrix that the kernel reads: of another one it would read
+    short pieces of rows, which takes longer than whole rows afterwards."""
+    others = (x.access for x in kernel.loads if x.access.buffer is not out)
+    vectors = all(any(same_size(s, 0) for s in access.strides) for access in others)
+    return vectors and len(kernel.stores) == 1 and not kernel.sources
 
 
 def _is_plain(store: Store) -> bool:

@@ -201,7 +201,7 @@ class _Sized:
         after = self.kernels([step.epilogue.kernel], 0, {out})
         return Amount(
             whole.read + after.read,
-            whole.written * (not step.epilogue.last) + after.written,
+            after.written,
             whole.single + after.single,
             whole.double + after.double,
         )
