@@ -3,8 +3,8 @@
     matmul(..., f.part, context)        f.part(context, part): f(arguments from context, part)
 
 The routine calls `f.part` for each part of the product when that is final and still in a cache. It
-cuts its tasks by the work of the product: where the kernel is more work than that, it runs
-afterwards, on threads of its own.
+cuts its tasks by the work of the product: where that is not several times the work of the kernel,
+or all of it still is in the caches when it is done, the kernel runs afterwards, in chunks.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: A product is so many times the work of its epilogue.
 _TIMES = 8
+#: A product of no more than so many second-level caches is read again as quickly as it is.
+_CACHES = 1
 _PART = tuple(f"i64 %{name}" for name in ("row0", "row1", "col0", "col1"))
 
 
@@ -44,15 +46,16 @@ def emit_with_epilogue(program: ProgramEmitter, step: Product, name: str) -> Non
     least = _least_depth(item, step, p.module.target.vector_bytes)
     inner = p.size(step.inner)
     little = f.emit(f"icmp slt i64 {inner}, {least}")
-    hook = f.emit(f"select i1 {little}, ptr null, ptr {part}")
+    size = p.product_of((*item.kernel.extents, step.out.buffer.dtype.itemsize))
+    near = f.emit(f"icmp sle i64 {size}, {_CACHES * p.module.target.l2_bytes}")
+    after = f.emit(f"or i1 {little}, {near}")
+    hook = f.emit(f"select i1 {after}, ptr null, ptr {part}")
     emit_product(f, step, p.size, p.pointer, f"ptr {hook}, ptr {context}")
-    if inner.isdigit() and int(inner) >= least:
-        return
     task = _task(program, name, part, item, unit)
     p.module.use("pool", "parallel_for", PARALLEL_FOR)
     cells = [f"ptr {context}", *(f"i64 {register}" for register in (chunks, *extents))]
     record = f.record(cells)
-    with f.if_then(little):
+    with f.if_then(after):
         f.do(f"call void @parallel_for(ptr {task}, ptr {record}, i64 {chunks})")
 
 
