@@ -262,6 +262,20 @@ class FunctionBuilder:
         """`pointer` moved by `offset` bytes."""
         return self.emit(f"getelementptr i8, ptr {pointer}, i64 {offset}", "p")
 
+    def record(self, fields: Sequence[str]) -> str:
+        """Memory on the stack that holds typed registers, one every eight bytes."""
+        made = self.reserve(f"[{len(fields)} x i64]", "record")
+        for k, field in enumerate(fields):
+            self.do(f"store {field}, ptr {self.offset(made, 8 * k)}")
+        return made
+
+    def unpack(self, record: str, types: Sequence[str]) -> list[str]:
+        """The fields of a record."""
+        return [
+            self.emit(f"load {type_}, ptr {self.offset(record, 8 * k)}")
+            for k, type_ in enumerate(types)
+        ]
+
     def intrinsic(self, returns: str, function: str, *arguments: str) -> str:
         """Call an intrinsic with typed arguments, as in `"i64 %x"`, and declare it."""
         types = ", ".join(argument.rsplit(" ", 1)[0] for argument in arguments)

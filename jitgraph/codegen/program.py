@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.control import emit_branch, emit_loop
+from jitgraph.codegen.epilogue import emit_with_epilogue
 from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module, Passes
 from jitgraph.codegen.nests import Memory
@@ -394,6 +395,9 @@ class ProgramEmitter:
                 each = STEP_WORK * len(step.body.work())
                 total = self.plus(total, self.product_of([step.steps, each]))
             if isinstance(step, Product):
+                after = step.epilogue.kernel if step.epilogue is not None else None
+                if after is not None and self._is_known(after.extents):
+                    total = self.plus(total, self.product_of(after.extents))
                 sizes = (*step.batch, step.rows, step.columns, step.inner)
                 if self._is_known(sizes):
                     # Eight multiplications by a micro-kernel take about as long as one element.
@@ -409,16 +413,20 @@ class ProgramEmitter:
     def _work(self, step: Work) -> None:
         match step:
             case Kernel() | Rows():
-                number = self.program.work().index(step)
-                Launcher(self).launch(step, f"{self.prefix}kernel{number}")
+                Launcher(self).launch(step, self._name(step))
             case Loop():
                 emit_loop(self, step)
             case Branch():
                 emit_branch(self, step)
-            case Product():
+            case Product(epilogue=None):
                 emit_product(self.f, step, self.size, self.pointer)
+            case Product():
+                emit_with_epilogue(self, step, self._name(step))
             case Zero():
                 self._zero(step)
+
+    def _name(self, step: Work) -> str:
+        return f"{self.prefix}kernel{self.program.work().index(step)}"
 
     def _zero(self, step: Zero) -> None:
         size = self.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))

@@ -240,6 +240,19 @@ class Rows:
         return {b for k in self.kernels for b in k.writes()} - set(self.locals)
 
 
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """A kernel over the rows and columns of a matrix product (`turned`: over columns and rows),
+    which runs on each part of the product when that is final and still in a cache.
+
+    It reads of the product what it computes at the same point, and writes nothing that the product
+    reads. Nobody else reads the product.
+    """
+
+    kernel: Kernel
+    turned: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Product:
     """out[b, i, j] = sum over k of left[b, i, k] * right[b, k, j], for f32 and f64."""
@@ -252,18 +265,27 @@ class Product:
     right: View
     out: View
     location: Location | None = None
+    epilogue: Epilogue | None = None
 
     def scalars(self) -> list[Value]:
         sizes: list[Size] = [*self.batch, self.rows, self.columns, self.inner]
         for view in (self.left, self.right, self.out):
             sizes += [view.offset, *view.strides]
-        return list({s: None for s in sizes if isinstance(s, Value)})
+        named = {s: None for s in sizes if isinstance(s, Value)}
+        after = self.epilogue.kernel.scalars() if self.epilogue is not None else []
+        return list(named | dict.fromkeys(after))
 
-    def reads(self) -> set[Buffer]:
+    def operands(self) -> set[Buffer]:
+        """What must stay as it is until the whole product is there."""
         return {self.left.buffer, self.right.buffer}
 
+    def reads(self) -> set[Buffer]:
+        after = self.epilogue.kernel.reads() if self.epilogue is not None else set()
+        return self.operands() | (after - {self.out.buffer})
+
     def writes(self) -> set[Buffer]:
-        return {self.out.buffer}
+        after = self.epilogue.kernel.writes() if self.epilogue is not None else set()
+        return {self.out.buffer} | after
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -238,4 +238,9 @@ class _Writer:
         self.lines.append(
             f"  product [{' x '.join(map(self._size, sizes))}] ({self._view(step.out)}) = "
             f"({self._view(step.left)}) @ ({self._view(step.right)})"
+            f"{' then' if step.epilogue is not None else ''}"
         )
+        if step.epilogue is not None:
+            inside = len(self.lines)
+            self._kernel(step.epilogue.kernel)
+            self.lines[inside:] = [f"  {line}" for line in self.lines[inside:]]

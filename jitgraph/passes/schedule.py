@@ -40,6 +40,7 @@ from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
 from jitgraph.passes.control import control_step
+from jitgraph.passes.epilogue import fuse_epilogues
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
     collapse,
@@ -97,6 +98,7 @@ class Scheduler:
         last = {buffer for _, buffer in results}
         steps = merge_kernels(self.steps, last)
         steps = group_rows(steps, self.sizes)
+        steps = fuse_epilogues(steps)
         steps = start_accumulators(steps, self.sizes)
         steps = [collapse(s, self.sizes) for s in steps]
         program = Program(
