@@ -10,6 +10,7 @@ from jitgraph.ir.ops import (
     movement,
     normalisation,
     prefix,
+    random,
     reduction,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
     "movement",
     "normalisation",
     "prefix",
+    "random",
     "reduction",
 ]
