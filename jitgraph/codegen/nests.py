@@ -41,6 +41,8 @@ _ATTRIBUTES = "noinline"
 #: Ops whose vector code is a call or a division for each lane.
 _LANE_BY_LANE = frozenset({"floor_divide", "remainder", "fmod", "power"})
 _FEW_LANES = 8
+#: Ops whose vector code works on halves of its operands' words: twice the lanes fill the vectors.
+_HALF_WORDS = frozenset({"threefry"})
 #: Locals of a row nest up to this many bytes live on its stack.
 _STACK = 16384
 _ALIGN = 64
@@ -274,6 +276,8 @@ class Nest:
         lanes = self.f.module.target.vector_bytes // max(sizes)
         if any(v.op is not None and v.op.name in _LANE_BY_LANE for v in self.body):
             lanes = min(lanes, _FEW_LANES)
+        elif any(v.op is not None and v.op.name in _HALF_WORDS for v in self.body):
+            lanes *= 2
         extent = kernel.extents[inner]
         while isinstance(extent, int) and lanes // 2 >= extent and lanes > 1:
             lanes //= 2
