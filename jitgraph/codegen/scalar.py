@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jitgraph.codegen.expansions import expansion, part_dtype
+from jitgraph.codegen.expansions import Template, expansion, part_dtype, round_of
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.mathlib.native import Native
 from jitgraph.errors import InternalError
@@ -32,6 +32,7 @@ from jitgraph.ir.opdef import (
     Inst,
     Intrinsic,
     OpDef,
+    Rejection,
 )
 from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType
 from jitgraph.ir.values import Op, Value
@@ -231,6 +232,8 @@ class ScalarLowering:
                 return self._intrinsic(name, result, plain)
             case Expand():
                 return self._expand(definition.name, dtypes, operands, False)
+            case Rejection(rounds):
+                return self._reject(round_of(definition.name, dtypes), rounds, plain)
             case Native():
                 return self._native(lowering, dtypes[0], result, plain)
         raise InternalError(f"{definition.name} is no scalar op")
@@ -331,9 +334,7 @@ class ScalarLowering:
         bound, infinity = (self._number(dtype.type(n)) for n in (instruction.beyond, np.inf))
         far = self._emit(f"fcmp ogt {vector} {size}, {bound}")
         finite = self._emit(f"fcmp olt {vector} {size}, {infinity}")
-        any_ = f"@llvm.vector.reduce.or.v{self.lanes}i1"
-        f.module.declare(f"declare i1 {any_}({bits})")
-        huge = f.emit(f"call i1 {any_}({bits} {self._emit(f'and {bits} {far}, {finite}')})")
+        huge = self._any(self._emit(f"and {bits} {far}, {finite}"))
         before, reduce, done = f.current, f.label("huge"), f.label("reduced")
         f.branch_if(huge, reduce, done)
         f.block(reduce)
@@ -382,6 +383,55 @@ class ScalarLowering:
             known[value] = self._apply(op, known, contract)
         parts = [self._known_part(known, value) for value in template.results]
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+    def _reject(self, template: Template, rounds: int, operands: Sequence[str]) -> str:
+        """Rounds until every lane has accepted a candidate. What is the same in all of them is
+        computed before the loop."""
+        f, one = self._emitter, splat("i64", "1", self.lanes)
+        number, bits, floats = self._of("i64"), self._of("i1"), self._type(F64)
+        round_, *params = template.params
+        known: dict[Value, Register] = dict(zip(params, operands, strict=True))
+        known |= {a: self._constant(a.literal.array) for _, op in template.steps
+                  for a in op.args if a.literal is not None}  # fmt: skip
+        varying = {round_}
+        for value, op in template.steps:
+            if varying.isdisjoint(op.args):
+                known[value] = self._apply(op, known, False)
+            else:
+                varying.add(value)
+        before, propose, retry, done = (f.current, *map(f.label, ("propose", "retry", "accepted")))
+        names = [f.fresh(name) for name in ("count", "round", "found", "pending")]
+        f.block(propose)
+        starts = ("0", splat("i64", "0", self.lanes), self._number(F64.type(np.nan)),
+                  splat("i1", "true", self.lanes))  # fmt: skip
+        count, here, found, pending = (
+            f.phi(type_, [(start, before), (name, retry)])
+            for type_, start, name in zip(("i64", number, floats, bits), starts, names, strict=True)
+        )
+        known[round_] = here
+        for value, op in template.steps:
+            if value in varying:
+                known[value] = self._apply(op, known, False)
+        candidate, accepted = (self._known_part(known, result) for result in template.results)
+        f.block(retry)
+        f.do(f"{names[0]} = add i64 {count}, 1")
+        f.do(f"{names[1]} = add {number} {here}, {one}")
+        chosen = f.emit(f"and {bits} {pending}, {accepted}")
+        f.do(f"{names[2]} = select {bits} {chosen}, {floats} {candidate}, {floats} {found}")
+        f.do(f"{names[3]} = xor {bits} {pending}, {chosen}")
+        waiting = self._any(names[3])
+        more = f.emit(f"icmp ult i64 {names[0]}, {rounds}")
+        f.branch_if(f.emit(f"and i1 {waiting}, {more}"), propose, done)
+        f.block(done)
+        return names[2]
+
+    def _any(self, condition: str) -> str:
+        """Whether a condition holds in any lane."""
+        if self.lanes == 1:
+            return condition
+        bits, name = self._of("i1"), f"@llvm.vector.reduce.or.v{self.lanes}i1"
+        self._emitter.module.declare(f"declare i1 {name}({bits})")
+        return self._emitter.emit(f"call i1 {name}({bits} {condition})")
 
     def _known_part(self, known: Mapping[Value, Register], value: Value) -> str:
         found = known[value] if value.literal is None else self._number(value.literal.array)

@@ -66,11 +66,20 @@ class Expand:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejection:
+    """A loop over the scalar code found under the op's name in `codegen.mathlib`: of the number of
+    the round and the operands it makes a candidate and whether that is accepted. NaN after this
+    many rounds."""
+
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Special:
     """Lowered by a generator of its own, chosen by the op's name: views, reductions, products."""
 
 
-Lowering: TypeAlias = Inst | Compare | Intrinsic | Expand | Special
+Lowering: TypeAlias = Inst | Compare | Intrinsic | Expand | Rejection | Special
 
 
 class ShapeSource(Protocol):

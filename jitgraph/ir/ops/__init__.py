@@ -12,6 +12,7 @@ from jitgraph.ir.ops import (
     prefix,
     random,
     reduction,
+    sampling,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "prefix",
     "random",
     "reduction",
+    "sampling",
 ]
