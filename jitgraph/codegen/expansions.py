@@ -70,9 +70,11 @@ def expansion(name: str, dtypes: tuple[DType, ...]) -> Template:
     return Template(tuple(params), used, results)
 
 
-def round_of(name: str, dtypes: tuple[DType, ...]) -> Template:
-    """One round of an op that draws by rejection; its number is the first parameter."""
-    return expansion(name, (np.dtype("u8"), *dtypes))
+def round_of(definition: OpDef, dtypes: tuple[DType, ...]) -> Template:
+    """One round of an op that draws by rejection: its number and states come first."""
+    assert isinstance(definition.lower, Rejection)
+    states = [np.dtype("f8")] * definition.lower.states
+    return expansion(definition.name, (np.dtype("u8"), *states, *dtypes))
 
 
 def _reachable(
@@ -94,7 +96,7 @@ def op_length(value: Value) -> int:
     if op is None or op.name == "constant":
         return 0
     if isinstance(op.definition.lower, Rejection):
-        return len(round_of(op.name, tuple(a.dtype for a in op.args)).steps)
+        return len(round_of(op.definition, tuple(a.dtype for a in op.args)).steps)
     if not isinstance(op.definition.lower, Expand) or any(a.dtype.kind == "c" for a in op.args):
         return 1
     dtypes = tuple(F32 if a.dtype == F16 else a.dtype for a in op.args)

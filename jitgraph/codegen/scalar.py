@@ -232,8 +232,8 @@ class ScalarLowering:
                 return self._intrinsic(name, result, plain)
             case Expand():
                 return self._expand(definition.name, dtypes, operands, False)
-            case Rejection(rounds):
-                return self._reject(round_of(definition.name, dtypes), rounds, plain)
+            case Rejection():
+                return self._reject(lowering, round_of(definition, dtypes), plain)
             case Native():
                 return self._native(lowering, dtypes[0], result, plain)
         raise InternalError(f"{definition.name} is no scalar op")
@@ -384,44 +384,47 @@ class ScalarLowering:
         parts = [self._known_part(known, value) for value in template.results]
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
-    def _reject(self, template: Template, rounds: int, operands: Sequence[str]) -> str:
+    def _reject(self, how: Rejection, template: Template, operands: Sequence[str]) -> str:
         """Rounds until every lane has accepted a candidate. What is the same in all of them is
         computed before the loop."""
-        f, one = self._emitter, splat("i64", "1", self.lanes)
-        number, bits, floats = self._of("i64"), self._of("i1"), self._type(F64)
-        round_, *params = template.params
-        known: dict[Value, Register] = dict(zip(params, operands, strict=True))
+        f, number, bits, floats = self._emitter, *map(self._of, ("i64", "i1", "double"))
+        changing, same = (template.params[: 1 + how.states], template.params[1 + how.states :])
+        known: dict[Value, Register] = dict(zip(same, operands, strict=True))
         known |= {a: self._constant(a.literal.array) for _, op in template.steps
                   for a in op.args if a.literal is not None}  # fmt: skip
-        varying = {round_}
+        varying = set(changing)
         for value, op in template.steps:
             if varying.isdisjoint(op.args):
                 known[value] = self._apply(op, known, False)
             else:
                 varying.add(value)
+        carried = [("i64", "0"), (bits, splat("i1", "true", self.lanes)),
+                   (floats, self._number(F64.type(np.nan))), (number, self._integer(0, 64)),
+                   *[(floats, self._number(F64.type(0)))] * how.states]  # fmt: skip
+        names = [f.fresh("next") for _ in carried]
         before, propose, retry, done = (f.current, *map(f.label, ("propose", "retry", "accepted")))
-        names = [f.fresh(name) for name in ("count", "round", "found", "pending")]
         f.block(propose)
-        starts = ("0", splat("i64", "0", self.lanes), self._number(F64.type(np.nan)),
-                  splat("i1", "true", self.lanes))  # fmt: skip
-        count, here, found, pending = (
+        count, pending, found, *here = (
             f.phi(type_, [(start, before), (name, retry)])
-            for type_, start, name in zip(("i64", number, floats, bits), starts, names, strict=True)
+            for (type_, start), name in zip(carried, names, strict=True)
         )
-        known[round_] = here
+        known |= zip(changing, here, strict=True)
         for value, op in template.steps:
             if value in varying:
                 known[value] = self._apply(op, known, False)
-        candidate, accepted = (self._known_part(known, result) for result in template.results)
+        candidate, accepted, *states = (self._known_part(known, r) for r in template.results)
         f.block(retry)
-        f.do(f"{names[0]} = add i64 {count}, 1")
-        f.do(f"{names[1]} = add {number} {here}, {one}")
         chosen = f.emit(f"and {bits} {pending}, {accepted}")
-        f.do(f"{names[2]} = select {bits} {chosen}, {floats} {candidate}, {floats} {found}")
-        f.do(f"{names[3]} = xor {bits} {pending}, {chosen}")
-        waiting = self._any(names[3])
-        more = f.emit(f"icmp ult i64 {names[0]}, {rounds}")
-        f.branch_if(f.emit(f"and i1 {waiting}, {more}"), propose, done)
+        following = [
+            f"add i64 {count}, 1", f"xor {bits} {pending}, {chosen}",
+            f"select {bits} {chosen}, {floats} {candidate}, {floats} {found}",
+            f"add {number} {here[0]}, {self._integer(1, 64)}",
+            *(f"bitcast {floats} {s} to {floats}" for s in states),
+        ]  # fmt: skip
+        for name, instruction in zip(names, following, strict=True):
+            f.do(f"{name} = {instruction}")
+        more = f.emit(f"icmp ult i64 {names[0]}, {how.rounds}")
+        f.branch_if(f.emit(f"and i1 {self._any(names[1])}, {more}"), propose, done)
         f.block(done)
         return names[2]
 

@@ -68,10 +68,11 @@ class Expand:
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A loop over the scalar code found under the op's name in `codegen.mathlib`: of the number of
-    the round and the operands it makes a candidate and whether that is accepted. NaN after this
-    many rounds."""
+    the round, states (f64, at first 0) and the operands it makes a candidate, whether that is
+    accepted, and the next states. NaN after this many rounds."""
 
     rounds: int
+    states: int = 0
 
 
 @dataclass(frozen=True, slots=True)

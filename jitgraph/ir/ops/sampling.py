@@ -1,8 +1,9 @@
 """The table of ops that draw by rejection: candidates are proposed until one is accepted.
 
-A proposal is a function of the round, a key (64 random bits of the element's own) and parameters:
-it gives a candidate and whether that is accepted. It is written once, over ops, which compute where
-they are given arrays: so it is the meaning in NumPy as well as what is compiled.
+A proposal is a function of the round, states, a key (64 random bits of the element's own) and
+parameters: it gives a candidate, whether that is accepted, and the states for the next round, which
+are 0 in the first. It is written once, over ops, which compute where they are given arrays: so it
+is the meaning in NumPy as well as what is compiled.
 """
 
 from __future__ import annotations
@@ -15,26 +16,31 @@ import numpy as np
 
 from jitgraph.ir.elementwise import Elementwise, Operands, binary, cast, ternary
 from jitgraph.ir.opdef import Rejection
-from jitgraph.ir.ops.arithmetic import equal, floor, minimum, rint, sqrt, where
+from jitgraph.ir.ops.arithmetic import absolute, equal, floor, sqrt, where
 from jitgraph.ir.ops.exponential import exp, log, log1p
 from jitgraph.ir.ops.random import U64, bits_to_normal, threefry
 from jitgraph.ir.types import F64, DType
 
-Proposal = Callable[..., tuple[Any, Any]]
+Proposal = Callable[..., tuple[Any, ...]]
 
-#: The worst proposal is refused four times in five: 256 times in a row with a chance of 2^-82.
+#: The worst proposal is refused two times in five: 256 times in a row with a chance of 2^-338.
 ROUNDS = 256
+#: More than this, numbers with a mean of 10 or less are with a chance of less than 2^-60.
+SMALL_COUNTS = 60.0
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 PROPOSALS: dict[str, Proposal] = {}
 
 
-def _sampler(name: str, propose: Proposal, declare: Any, doc: str) -> Elementwise:
+def _sampler(
+    name: str, propose: Proposal, declare: Any, doc: str, states: int = 0
+) -> Elementwise:
     def sampled(key: Any, *parameters: Any) -> Any:
         key, *parameters = np.broadcast_arrays(key, *parameters)
         found, pending = np.full(key.shape, np.nan), np.ones(key.shape, bool)
+        state: Any = [np.zeros(key.shape)] * states
         for round_ in range(ROUNDS):
-            candidate, accepted = propose(U64.type(round_), key, *parameters)
+            candidate, accepted, *state = propose(U64.type(round_), *state, key, *parameters)
             found = np.where(pending & accepted, candidate, found)
             pending = pending & ~accepted
             if not pending.any():
@@ -48,7 +54,7 @@ def _sampler(name: str, propose: Proposal, declare: Any, doc: str) -> Elementwis
 
     PROPOSALS[name] = propose
     declared: Elementwise = declare(
-        name, sampled, signature=signature, lower=Rejection(ROUNDS), doc=doc
+        name, sampled, signature=signature, lower=Rejection(ROUNDS, states), doc=doc
     )
     return declared
 
@@ -77,22 +83,44 @@ sample_gamma = _sampler(
 )  # fmt: skip
 
 
-# --- discrete distributions with a log-concave probability: L. Devroye (1987) --------------------
-def _propose_around(
-    round_: Any, key: Any, mode: Any, at_mode: Any, log_ratio: Callable[[Any], Any]
-) -> tuple[Any, Any]:
-    """An integer from under the hat min(1, exp(w - at_mode·|x - mode|)), which is above every
-    log-concave probability over the one at its mode. log_ratio(k): that quotient's logarithm."""
-    bits = threefry(round_ * 2, key)
-    w = 1.0 + 0.5 * at_mode
-    u = _unit(bits) * (1.0 + w)
-    beyond = -log(where(u < w, 1.0, u - w))  # 0 under the flat part of the hat
-    away = rint((where(u < w, u, w) + beyond) / at_mode)
-    k = mode + where(equal(bits & 1, 0), away, -away)
-    height = log(_unit(threefry(round_ * 2 + 1, key))) - beyond
-    return k, height <= log_ratio(k)
+# --- small counts: the first k whose cumulative probability is above u ---------------------------
+def _search(round_: Any, rest: Any, key: Any, at_zero: Any, growth: Any) -> tuple[Any, Any, Any]:
+    """One k a round. `rest` is what is left of u, over the probability of k; growth(k) is the
+    probability of k over that of k + 1. Rounding may leave a rest beyond the last: at 2^-52."""
+    k = cast(round_, F64)
+    rest = where(equal(k, 0.0), _unit(threefry(0, key)) / at_zero, rest)
+    return k, (rest < 1.0) | (k > SMALL_COUNTS), (rest - 1.0) * growth(k)
 
 
+def _propose_few_poisson(round_: Any, rest: Any, key: Any, rate: Any) -> tuple[Any, Any, Any]:
+    inverse = 1.0 / where(rate > 0.0, rate, 1.0)
+    return _search(round_, rest, key, exp(-rate), lambda k: (k + 1.0) * inverse)
+
+
+def _propose_few_binomial(
+    round_: Any, rest: Any, key: Any, n: Any, p: Any
+) -> tuple[Any, Any, Any]:
+    odds = (1.0 - p) / where(p > 0.0, p, 1.0)
+
+    def growth(k: Any) -> Any:
+        left = n - k
+        return where(left > 0.0, (k + 1.0) * odds / where(left > 0.0, left, 1.0), 0.0)
+
+    return _search(round_, rest, key, exp(n * log1p(-p)), growth)
+
+
+sample_few_poisson = _sampler(
+    "sample_few_poisson", _propose_few_poisson, binary,
+    "A number of the Poisson distribution with rate `b` <= 10, by the bits of `a`.", states=1,
+)  # fmt: skip
+sample_few_binomial = _sampler(
+    "sample_few_binomial", _propose_few_binomial, ternary,
+    "How many of `b` trials succeed, each with probability `c` <= 1/2, b·c <= 10, by the bits of "
+    "`a`.", states=1,
+)  # fmt: skip
+
+
+# --- large counts: W. Hörmann's transformed rejection (1993) -------------------------------------
 def _log_factorial(k: Any) -> Any:
     """log(k!) for k >= 0 by Stirling's series at k + 8, with an error of 1e-11."""
     product = k + 1.0
@@ -105,46 +133,46 @@ def _log_factorial(k: Any) -> Any:
     return (z - 0.5) * log(z) - z + (HALF_LOG_2PI + series) - log(product)
 
 
+def _transformed(round_: Any, key: Any, a: Any, b: Any, centre: Any) -> tuple[Any, Any]:
+    """An integer, and log of a uniform number over the height of its hat, but for a factor."""
+    u = _unit(threefry(round_ * 2, key)) - 0.5
+    v = _unit(threefry(round_ * 2 + 1, key))
+    inverse = 1.0 / (0.5 - absolute(u))
+    k = floor((2.0 * a * inverse + b) * u + centre)
+    return k, log(v / (a * inverse * inverse + b))
+
+
 def _propose_poisson(round_: Any, key: Any, rate: Any) -> tuple[Any, Any]:
-    meant = rate >= 0.0
-    rate = where(rate > 1e-300, rate, 1e-300)
-    mode, log_rate = floor(rate), log(rate)
-    base = mode * log_rate - _log_factorial(mode)
+    b = 0.931 + 2.53 * sqrt(rate)
+    a = -0.059 + 0.02483 * b
+    factor = log(1.1239 + 1.1328 / (b - 3.4))
+    log_rate = log(rate)
+    k, height = _transformed(round_, key, a, b, rate + 0.43)
+    possible = k >= 0.0
+    within = where(possible, k, 0.0)
+    return k, possible & (height + factor <= within * log_rate - rate - _log_factorial(within))
 
-    def log_ratio(k: Any) -> Any:
-        within = where(k < 0.0, 0.0, k)
-        return where(k < 0.0, -math.inf, k * log_rate - _log_factorial(within) - base)
 
-    k, accepted = _propose_around(round_, key, mode, exp(base - rate), log_ratio)
-    return where(meant, k, math.nan), accepted | equal(meant, False)
+def _propose_binomial(round_: Any, key: Any, n: Any, p: Any) -> tuple[Any, Any]:
+    deviation = sqrt(n * p * (1.0 - p))
+    b = 1.15 + 2.53 * deviation
+    a = -0.0873 + 0.0248 * b + 0.01 * p
+    mode = floor((n + 1.0) * p)
+    log_odds = log(p) - log1p(-p)
+    peak = _log_factorial(mode) + _log_factorial(n - mode) - log((2.83 + 5.1 / b) * deviation)
+    k, height = _transformed(round_, key, a, b, n * p + 0.5)
+    possible = (k >= 0.0) & (k <= n)
+    within = where(possible, k, 0.0)
+    factorials = _log_factorial(within) + _log_factorial(n - within)
+    return k, possible & (height <= peak - factorials + (within - mode) * log_odds)
 
 
 sample_poisson = _sampler(
     "sample_poisson", _propose_poisson, binary,
-    "A number of the Poisson distribution with rate `b`, by the bits of `a`.",
+    "A number of the Poisson distribution with rate `b` >= 10, by the bits of `a`.",
 )  # fmt: skip
-
-
-def _propose_binomial(round_: Any, key: Any, n: Any, p: Any) -> tuple[Any, Any]:
-    meant = (n >= 0.0) & (p >= 0.0) & (p <= 1.0)
-    rare = where(p < 0.5, p, 1.0 - p)
-    q = where(rare > 1e-300, rare, 1e-300)
-    mode = minimum(floor((n + 1.0) * q), n)
-    log_odds = log(q) - log1p(-q)
-    base = mode * log_odds - _log_factorial(mode) - _log_factorial(n - mode)
-
-    def log_ratio(k: Any) -> Any:
-        outside = (k < 0.0) | (k > n)
-        within = where(outside, 0.0, k)
-        factorials = _log_factorial(within) + _log_factorial(n - within)
-        return where(outside, -math.inf, k * log_odds - factorials - base)
-
-    at_mode = exp(base + _log_factorial(n) + n * log1p(-q))
-    k, accepted = _propose_around(round_, key, mode, at_mode, log_ratio)
-    return where(meant, where(p < 0.5, k, n - k), math.nan), accepted | equal(meant, False)
-
-
 sample_binomial = _sampler(
     "sample_binomial", _propose_binomial, ternary,
-    "How many of `b` trials succeed, each with probability `c`, by the bits of `a`.",
+    "How many of `b` trials succeed, each with probability `c` <= 1/2, b·c >= 10, by the bits of "
+    "`a`.",
 )  # fmt: skip
