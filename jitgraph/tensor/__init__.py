@@ -15,6 +15,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `linear` | `dot`, `matmul`, `outer` |
 | `nnet` | `softmax`, cross-entropies |
 | `shared` | `shared`: variables with a value of their own |
+| `random` | random numbers: functions of keys, and `RandomStreams` |
 | `gradient` | `grad` |
 | `operands` | what may stand where an array is meant |
 
@@ -24,7 +25,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 
 import math as _math
 
-from jitgraph.tensor import nnet
+from jitgraph.tensor import nnet, random
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
 from jitgraph.tensor.gradient import grad
@@ -103,7 +104,7 @@ __all__ = [
     "cast", "clip", "concatenate", "constant", "cumsum", "dimshuffle", "dot", "expand_dims", "eye",
     "flatten", "full", "full_like", "grad", "hstack", "inf", "isclose", "log_softmax",
     "logsumexp", "matmul", "max", "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis",
-    "nnet", "ones", "ones_like", "outer", "pi", "prod", "ravel", "relu", "reshape", "round",
+    "nnet", "ones", "ones_like", "outer", "pi", "prod", "random", "ravel", "relu", "reshape", "round",
     "shape", "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack",
     "std", "sum", "swapaxes", "switch", "take", "tensor", "transpose", "var", "vstack", "where",
     "zeros", "zeros_like",
