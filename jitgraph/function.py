@@ -71,9 +71,7 @@ def function(
         raise OptionError(f"algebra cannot be {algebra!r}", hint="one of: 'real', 'ieee'")
     fn = Function((*inputs, *shared), roots, name=name or "main")
     updated = tuple(s for s, _ in pairs)
-    plan = Plan(
-        fn, inputs, shared, updated, single, outputs is None, algebra, allow_input_downcast
-    )
+    plan = Plan(fn, inputs, shared, updated, single, outputs is None, algebra, allow_input_downcast)
     return compiled_function(plan, _expected_layout(plan))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from jitgraph.tensor import nnet as nnet
+from jitgraph.tensor import random as random
 from jitgraph.tensor.constructors import tensor as tensor
 from jitgraph.tensor.creation import arange as arange
 from jitgraph.tensor.creation import eye as eye

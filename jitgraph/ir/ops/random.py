@@ -93,7 +93,7 @@ def _normal_signature(kinds: Operands) -> tuple[DType, ...]:
 
 bits_to_normal = unary(
     "bits_to_normal", _normal_reference, signature=_normal_signature, lower=Expand(),
-    doc="Random bits as a number of the standard normal distribution: its quantile at the middle of "
-    "the interval that the bits, read as a fraction, stand for. f32 of u32, f64 of the upper 52 "
+    doc="Random bits as a number of the standard normal distribution: its quantile at the middle "
+    "of the interval that the bits, read as a fraction, stand for. f32 of u32, f64 of the upper 52 "
     "bits of u64.",
 )  # fmt: skip

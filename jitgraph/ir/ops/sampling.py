@@ -32,15 +32,13 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 PROPOSALS: dict[str, Proposal] = {}
 
 
-def _sampler(
-    name: str, propose: Proposal, declare: Any, doc: str, states: int = 0
-) -> Elementwise:
+def _sampler(name: str, propose: Proposal, declare: Any, doc: str, states: int = 0) -> Elementwise:
     def sampled(key: Any, *parameters: Any) -> Any:
-        key, *parameters = np.broadcast_arrays(key, *parameters)
+        key, *others = np.broadcast_arrays(key, *parameters)
         found, pending = np.full(key.shape, np.nan), np.ones(key.shape, bool)
         state: Any = [np.zeros(key.shape)] * states
         for round_ in range(ROUNDS):
-            candidate, accepted, *state = propose(U64.type(round_), *state, key, *parameters)
+            candidate, accepted, *state = propose(U64.type(round_), *state, key, *others)
             found = np.where(pending & accepted, candidate, found)
             pending = pending & ~accepted
             if not pending.any():
@@ -97,9 +95,7 @@ def _propose_few_poisson(round_: Any, rest: Any, key: Any, rate: Any) -> tuple[A
     return _search(round_, rest, key, exp(-rate), lambda k: (k + 1.0) * inverse)
 
 
-def _propose_few_binomial(
-    round_: Any, rest: Any, key: Any, n: Any, p: Any
-) -> tuple[Any, Any, Any]:
+def _propose_few_binomial(round_: Any, rest: Any, key: Any, n: Any, p: Any) -> tuple[Any, Any, Any]:
     odds = (1.0 - p) / where(p > 0.0, p, 1.0)
 
     def growth(k: Any) -> Any:

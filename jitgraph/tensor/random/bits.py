@@ -1,11 +1,13 @@
 """Keys, and the random bits that follow from them.
 
 A key is a u64 scalar. The bits of element i of an array (counted in C order) are number i of the
-key's Threefry sequence, so they are computed where they are used, on any thread, and take no memory.
+key's Threefry sequence, so they are computed where they are used, on any thread, in no memory.
 Keys, bits and uniform numbers are those of `jax.random` (with 64-bit types and its default,
 partitionable Threefry). An array of keys draws an array for each of them.
 """
 
+# mypy: disable-error-code="no-any-return, operator"
+# (Python operators on values are typed Any, or not at all.)
 from __future__ import annotations
 
 from typing import Any
@@ -19,7 +21,7 @@ from jitgraph.ir.opdef import ArrayLike, Size, emit
 from jitgraph.ir.ops import movement
 from jitgraph.ir.ops.arithmetic import maximum
 from jitgraph.ir.ops.bits import bitcast
-from jitgraph.ir.ops.random import U32, U64, threefry
+from jitgraph.ir.ops.random import U64, threefry
 from jitgraph.ir.types import DTYPE_NAMES, DType, as_dtype
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import as_sizes, as_tensor, constant, public
@@ -36,7 +38,7 @@ def key(seed: ArrayLike) -> Value:
     if isinstance(seed, Value):
         if seed.ndim or seed.dtype.kind not in "iu":
             raise DTypeError(f"a seed must be an integer, not {seed.type}")
-        return cast(seed, U64)  # type: ignore[no-any-return]
+        return cast(seed, U64)
     try:
         number = int(np.asarray(seed)[()].__index__())
     except (AttributeError, TypeError):
@@ -67,7 +69,7 @@ def fold_in(key: ArrayLike, data: ArrayLike) -> Value:
     data = as_tensor(data)
     if data.dtype.kind not in "iu":
         raise DTypeError(f"a key can take in integers, not {data.type}")
-    return threefry(cast(data, U64), as_key(key))  # type: ignore[no-any-return]
+    return threefry(cast(data, U64), as_key(key))
 
 
 def derived(key: Value, count: int) -> list[Value]:
@@ -90,7 +92,7 @@ def sample_sizes(shape: Any, *parameters: Value) -> tuple[Size, ...]:
         return checked_sizes(shape)
     together = parameters[0]
     for parameter in parameters[1:]:
-        together = together + parameter  # type: ignore[operator]
+        together = together + parameter
     return movement.dims(together)
 
 
@@ -114,18 +116,18 @@ def _positions(sizes: tuple[Size, ...]) -> Value:
         along = cast(along * stride, U64)
         found = movement.expand_dims(along, tuple(range(1, len(sizes) - axis))) + found
         stride = sizes[axis] * stride
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def words(key: Value, sizes: tuple[Size, ...]) -> Value:
     """64 random bits for each element, of shape key.shape + sizes."""
     lifted = movement.expand_dims(key, tuple(range(key.ndim, key.ndim + len(sizes))))
-    return threefry(_positions(sizes), lifted)  # type: ignore[no-any-return]
+    return threefry(_positions(sizes), lifted)
 
 
 def _narrowed(bits: Any, dtype: DType) -> Value:
     """As many bits as the dtype has; the two halves together where they do."""
-    return bits if dtype == U64 else cast((bits >> 32) ^ bits, dtype)  # type: ignore[no-any-return]
+    return bits if dtype == U64 else cast((bits >> 32) ^ bits, dtype)
 
 
 @public
@@ -157,7 +159,7 @@ def unit(key: Value, sizes: tuple[Size, ...], dtype: DType) -> Value:
     word: Any = word_for(key, sizes, dtype)
     one = int(np.ones((), dtype).view(word.dtype))
     fraction = (word >> (8 * dtype.itemsize - info.nmant)) | one
-    return bitcast(fraction, dtype) - 1.0  # type: ignore[operator, no-any-return]
+    return bitcast(fraction, dtype) - 1.0
 
 
 def between(
@@ -167,7 +169,7 @@ def between(
     if type(low) is float and type(high) is float and (low, high) == (0.0, 1.0):
         return unit(key, sizes, dtype)
     low, high = (fitted(as_tensor(v, dtype), sizes) for v in (low, high))
-    return maximum(low, unit(key, sizes, dtype) * (high - low) + low)  # type: ignore[no-any-return]
+    return maximum(low, unit(key, sizes, dtype) * (high - low) + low)
 
 
 @public

@@ -2,6 +2,8 @@
 probabilities.
 """
 
+# mypy: disable-error-code="no-any-return, operator"
+# (Python operators on values are typed Any, or not at all.)
 from __future__ import annotations
 
 from typing import Any
@@ -27,9 +29,7 @@ from jitgraph.tensor.random.discrete import as_integer, below
 
 # --- categories ----------------------------------------------------------------------------------
 @public
-def categorical(
-    key: ArrayLike, logits: ArrayLike, axis: int = -1, shape: Any = None
-) -> Value:
+def categorical(key: ArrayLike, logits: ArrayLike, axis: int = -1, shape: Any = None) -> Value:
     """Indices along an axis of logits, each with a probability in proportion to exp(logit)."""
     values = reductions.as_float(as_tensor(logits))
     axis = normalise_axis(axis, values.ndim)
@@ -38,7 +38,7 @@ def categorical(
     *batch, length = movement.dims(values)
     sizes = (*(batch if shape is None else checked_sizes(shape)), length)
     noise = gumbel(key, sizes, values.dtype)
-    return reductions.argmax(fitted(values, sizes) + noise, axis=-1)  # type: ignore[operator]
+    return reductions.argmax(fitted(values, sizes) + noise, axis=-1)
 
 
 def _cumulated(p: ArrayLike) -> Value:
@@ -54,10 +54,10 @@ def _cumulated(p: ArrayLike) -> Value:
 def _category(u: Value, totals: Value) -> Value:
     """The index of each u in [0, 1) among running totals along the last axis."""
     last = totals.ndim - 1
-    place = u * indexing.getitem(totals, (Ellipsis, slice(-1, None)))  # type: ignore[operator]
+    place = u * indexing.getitem(totals, (Ellipsis, slice(-1, None)))
     reached = less_equal(totals, place)
     count = reductions.sum(reached, axis=reached.ndim - 1, dtype="int64")
-    return minimum(count, as_size(movement.dim(totals, last)) - 1)  # type: ignore[no-any-return]
+    return minimum(count, as_size(movement.dim(totals, last)) - 1)
 
 
 @public
@@ -73,9 +73,7 @@ def multinomial(
     fit = fitted(totals, (*sizes, length))
     fit = fit if fit.ndim == 1 else movement.expand_dims(fit, (fit.ndim - 1,))
     own = as_key(key)
-    u = movement.expand_dims(
-        unit(own, (*sizes, trials), F64), (own.ndim + len(sizes) + 1,)
-    )
+    u = movement.expand_dims(unit(own, (*sizes, trials), F64), (own.ndim + len(sizes) + 1,))
     drawn = _category(u, fit)
     classes = movement.iota(length, cls=type(u))
     hit = equal(movement.expand_dims(drawn, (drawn.ndim,)), classes)
@@ -121,9 +119,7 @@ def _order(x: Value) -> Value:
     """Where the numbers along the last axis are, the smallest first."""
     ranks = _ranks(x)
     place = movement.iota(movement.dim(x, x.ndim - 1), cls=type(x))
-    hit = equal(
-        movement.expand_dims(ranks, (ranks.ndim - 1,)), movement.expand_dims(place, (1,))
-    )
+    hit = equal(movement.expand_dims(ranks, (ranks.ndim - 1,)), movement.expand_dims(place, (1,)))
     return reductions.sum(hit * place, axis=hit.ndim - 1)
 
 
@@ -137,7 +133,7 @@ def _without_replacement(
         order = _ranks(words(key, (length,)))
     else:  # the largest of logarithms with Gumbel noise
         noise = gumbel(key, (length,), "float64")
-        order = _order(-(noise + log(as_tensor(p, F64))))  # type: ignore[operator]
+        order = _order(-(noise + log(as_tensor(p, F64))))
     first = indexing.getitem(order, (Ellipsis, slice(0, count)))
     return movement.reshape(first, (*movement.dims(key), *sizes))
 
