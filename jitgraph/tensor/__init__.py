@@ -105,8 +105,9 @@ __all__ = [
     "flatten", "full", "full_like", "grad", "hstack", "inf", "isclose", "log_softmax",
     "logsumexp", "matmul", "max", "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis",
     "nnet", "ones", "ones_like", "outer", "pi", "prod", "random", "ravel", "relu", "reshape",
-    "round", "shape", "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack",
-    "std", "sum", "swapaxes", "switch", "take", "tensor", "transpose", "var", "vstack", "where",
+    "round", "shape", "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze",
+    "stack", "std", "sum", "swapaxes", "switch", "take", "tensor", "transpose", "var", "vstack",
+    "where",
     "zeros", "zeros_like",
     *FUNCTIONS, *CONSTRUCTORS,
 ]  # fmt: skip
