@@ -304,6 +304,8 @@ class ScalarLowering:
     def _native(
         self, instruction: Native, dtype: DType, result: DType, operands: Sequence[str]
     ) -> str:
+        if instruction.scalar_only and self.lanes > 1:
+            return operands[0]
         types = {"t": self._type(dtype), "r": self._type(result), "m": self._suffix(dtype)}
         scalar = {"t": register_type(dtype), "r": register_type(result), "m": DTYPE_NAMES[dtype]}
         module = self._emitter.module

@@ -97,7 +97,7 @@ def test_uniform_by_hand(dtype: str) -> None:
     )
     assert unit.dtype == dtype
     np.testing.assert_array_equal(unit, (word >> (8 * size - info.nmant)) * 2.0**-info.nmant)
-    np.testing.assert_allclose(scaled, unit.astype(float) * 5 - 3, rtol=1e-2 if size == 2 else 1e-5)
+    np.testing.assert_allclose(scaled, unit.astype(float) * 5 - 3, atol=4 * info.eps)
     assert scaled.min() >= -3
 
 
@@ -165,24 +165,23 @@ def test_a_larger_sample_begins_like_a_smaller_one() -> None:
 
 
 def test_arrays_of_keys_draw_for_each() -> None:
+    def draws(key: Any) -> list[Any]:
+        r = T.random
+        return [r.normal(key, (2, 2)), r.gamma(key, 2.0, (4,)), r.randint(key, (4,), 0, 9)]
+
     keys = T.random.split(KEY, 3)
-    together = drawn(*(draw(keys, (4,)) for draw in (T.random.uniform, T.random.normal)),
-                     T.random.gamma(keys, 2.0, (4,)), T.random.randint(keys, (4,), 0, 9))  # fmt: skip
+    together = drawn(*draws(keys))
     for i in range(3):
-        alone = drawn(*(draw(keys[i], (4,)) for draw in (T.random.uniform, T.random.normal)),
-                      T.random.gamma(keys[i], 2.0, (4,)), T.random.randint(keys[i], (4,), 0, 9))  # fmt: skip
-        for got, want in zip(together, alone, strict=True):
+        for got, want in zip(together, drawn(*draws(keys[i])), strict=True):
             np.testing.assert_array_equal(got[i], want)
 
 
 def test_keys_from_keys_differ() -> None:
-    many, folded, step = drawn(
-        T.random.split(KEY, (100, 10)), T.random.fold_in(KEY, 3), T.random.fold_in(KEY, 4)
+    many, third, beyond = drawn(
+        T.random.split(KEY, (100, 10)), T.random.fold_in(KEY, 3), T.random.fold_in(KEY, 1000)
     )
-    assert len({*many.ravel().tolist(), int(folded), int(step), 2026}) == 1002 or (
-        int(folded) == many.ravel()[3]  # fold_in(key, i) is element i of split
-    )
-    assert int(folded) != int(step)
+    assert len({*many.ravel().tolist(), int(beyond), 2026}) == 1002
+    assert third == many[0, 3]
 
 
 def test_shapes_of_the_call() -> None:
@@ -362,8 +361,6 @@ def test_gradients_of_reparameterised_samples() -> None:
     m, s = np.array([0.5, -1.0, 2.0]), np.array([1.0, 2.0, 0.5])
     sample, by_mu, by_sigma = f(m, s)
     np.testing.assert_allclose(by_mu, 2 * sample + 1)
-    draws = jg.function([], T.random.uniform(streams.state_updates[1][0] * 0 + 0, 3))
-    assert draws() is not None
     noise = (sample - m) / s
     unit = by_sigma - 2 * sample * noise
     assert ((unit > 0) & (unit < 1)).all()

@@ -20,7 +20,7 @@ from jitgraph.codegen.mathlib.floats import (
     shift_left,
 )
 from jitgraph.codegen.mathlib.logarithmic import log_of_normal
-from jitgraph.codegen.mathlib.native import ashr, lshr
+from jitgraph.codegen.mathlib.native import ashr, lshr, rotate_left, unfollowed
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.ops.arithmetic import copysign, sqrt, where
 from jitgraph.ir.ops.bits import bitcast
@@ -75,16 +75,17 @@ def _right(x: Value, count: int) -> Value:
     return lshr(x, literal(x, count))
 
 
-def _rotated(x: Value, count: int) -> Value:
-    return shift_left(x, count) | _right(x, 32 - count)
-
-
 def threefry(counter: Value, key: Value) -> Value:
     def words(x: Value) -> tuple[Any, Any]:
-        return cast(_right(x, 32), U32), cast(x, U32)
+        return cast(_right(x, 32), I32), cast(x, I32)
 
-    high, low = threefry_words(words(counter), words(key), _rotated)
-    return shift_left(cast(high, U64), 32) | cast(low, U64)
+    def rotate(x: Value, count: int) -> Value:
+        return rotate_left(x, literal(x, count))
+
+    # LLVM would follow a loop's index through the sums of all rounds, for a second or two.
+    drawn = threefry_words(words(unfollowed(counter)), words(key), rotate)
+    high, low = (cast(bitcast(word, U32), U64) for word in drawn)
+    return shift_left(high, 32) | low
 
 
 def _signed_fraction(bits: Value) -> tuple[Value, Value]:
