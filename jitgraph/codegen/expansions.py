@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -52,6 +52,16 @@ class _Sharing:
 @cache
 def expansion(name: str, dtypes: tuple[DType, ...]) -> Template:
     """The expansion of an op for operands of `dtypes`. Complex operands come as their parts."""
+    table = COMPLEX if any(d.kind == "c" for d in dtypes) else EXPANSIONS
+    if name not in table:
+        names = ", ".join(DTYPE_NAMES[d] for d in dtypes)
+        raise InternalError(f"{name} has no scalar code for {names}")
+    return template(table[name], dtypes)
+
+
+@cache
+def template(function: Callable[..., Any], dtypes: tuple[DType, ...]) -> Template:
+    """What a function of values does with operands of `dtypes`."""
     sharing = _Sharing()
     params: list[Value] = []
     operands: list[Any] = []
@@ -60,21 +70,15 @@ def expansion(name: str, dtypes: tuple[DType, ...]) -> Template:
         params += parts
         operands.append(parts[0] if len(parts) == 1 else tuple(parts))
     with building_with(sharing):
-        table = COMPLEX if any(d.kind == "c" for d in dtypes) else EXPANSIONS
-        if name not in table:
-            names = ", ".join(DTYPE_NAMES[d] for d in dtypes)
-            raise InternalError(f"{name} has no scalar code for {names}")
-        result = table[name](*operands)
+        result = function(*operands)
     results = result if isinstance(result, tuple) else (result,)
     used = _reachable(results, sharing.steps)
     return Template(tuple(params), used, results)
 
 
-def round_of(definition: OpDef, dtypes: tuple[DType, ...]) -> Template:
+def one_round(how: Rejection, dtypes: tuple[DType, ...]) -> Template:
     """One round of an op that draws by rejection: its number and states come first."""
-    assert isinstance(definition.lower, Rejection)
-    states = [np.dtype("f8")] * definition.lower.states
-    return expansion(definition.name, (np.dtype("u8"), *states, *dtypes))
+    return template(how.propose, (np.dtype("u8"), *[np.dtype("f8")] * how.states, *dtypes))
 
 
 def _reachable(
@@ -96,7 +100,7 @@ def op_length(value: Value) -> int:
     if op is None or op.name == "constant":
         return 0
     if isinstance(op.definition.lower, Rejection):
-        return len(round_of(op.definition, tuple(a.dtype for a in op.args)).steps)
+        return len(one_round(op.definition.lower, tuple(a.dtype for a in op.args)).steps)
     if not isinstance(op.definition.lower, Expand) or any(a.dtype.kind == "c" for a in op.args):
         return 1
     dtypes = tuple(F32 if a.dtype == F16 else a.dtype for a in op.args)

@@ -22,9 +22,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jitgraph.codegen.expansions import Template, expansion, part_dtype, round_of
+from jitgraph.codegen.expansions import Template, expansion, one_round, part_dtype, template
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.mathlib.native import Native
+from jitgraph.codegen.lookup import look_up
+from jitgraph.codegen.mathlib.native import Lookup, Native, Rarely
 from jitgraph.errors import InternalError
 from jitgraph.ir.opdef import (
     Compare,
@@ -218,7 +219,7 @@ class ScalarLowering:
     ) -> Register:
         """The op for operands of `dtypes`, by its declared lowering."""
         if any(d.kind == "c" for d in dtypes):
-            return self._expand(definition.name, dtypes, operands, contract)
+            return self._expand(expansion(definition.name, dtypes), operands, contract)
         if F16 in dtypes:
             return self._widened(definition, dtypes, result, operands)
         lowering: Any = definition.lower
@@ -231,11 +232,15 @@ class ScalarLowering:
             case Intrinsic(name):
                 return self._intrinsic(name, result, plain)
             case Expand():
-                return self._expand(definition.name, dtypes, operands, False)
+                return self._expand(expansion(definition.name, dtypes), operands, False)
             case Rejection():
-                return self._reject(lowering, round_of(definition, dtypes), plain)
+                return self._reject(lowering, dtypes, plain)
             case Native():
                 return self._native(lowering, dtypes[0], result, plain)
+            case Lookup(values):
+                return look_up(self._emitter, plain[0], np.array(values, result), self.lanes)
+            case Rarely(function):
+                return self._rarely(template(function, dtypes[2:]), result, plain)
         raise InternalError(f"{definition.name} is no scalar op")
 
     def _widened(
@@ -357,6 +362,27 @@ class ScalarLowering:
         half = f.emit(f"insertvalue {type_} poison, {vector} {first}, 0")
         return f.emit(f"insertvalue {type_} {half}, {vector} {second}, 1")
 
+    def _any(self, mask: str) -> str:
+        if self.lanes == 1:
+            return mask
+        function = f"@llvm.vector.reduce.or.v{self.lanes}i1"
+        self._emitter.module.declare(f"declare i1 {function}({self._of('i1')})")
+        return self._emit(f"call i1 {function}({self._of('i1')} {mask})")
+
+    def _rarely(self, careful: Template, dtype: DType, operands: Sequence[str]) -> str:
+        """The second operand, or by a branch the expansion of the others if the first one holds."""
+        f, (unusual, usual, *others) = self._emitter, operands
+        any_, before, rare, done = self._any(unusual), f.current, f.label("rare"), f.label("usual")
+        f.branch_if(any_, rare, done)
+        f.block(rare)
+        inside = ScalarLowering(f, {}, contract=False, lanes=self.lanes)
+        mended = inside._expand(careful, others, False)
+        assert isinstance(mended, str)
+        after = f.current
+        f.branch(done)
+        f.block(done)
+        return f.phi(self._type(dtype), [(usual, before), (mended, after)])
+
     def _lane_by_lane(
         self, instruction: Native, types: Mapping[str, str], operands: Sequence[str]
     ) -> str:
@@ -372,30 +398,32 @@ class ScalarLowering:
         return result
 
     def _expand(
-        self, name: str, dtypes: tuple[DType, ...], operands: Sequence[Register], contract: bool
+        self, made: Template, operands: Sequence[Register], contract: bool
     ) -> Register:
         """The registers of an expansion with its parameters bound to `operands`."""
-        template = expansion(name, dtypes)
         flat = [part for r in operands for part in ([r] if isinstance(r, str) else r)]
-        known: dict[Value, Register] = dict(zip(template.params, flat, strict=True))
-        for value, op in template.steps:
+        known: dict[Value, Register] = dict(zip(made.params, flat, strict=True))
+        for value, op in made.steps:
             for argument in op.args:
                 if argument.literal is not None:
                     known[argument] = self._constant(argument.literal.array)
             known[value] = self._apply(op, known, contract)
-        parts = [self._known_part(known, value) for value in template.results]
+        parts = [self._known_part(known, value) for value in made.results]
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
-    def _reject(self, how: Rejection, template: Template, operands: Sequence[str]) -> str:
+    def _reject(
+        self, how: Rejection, dtypes: tuple[DType, ...], operands: Sequence[str]
+    ) -> str:
         """Rounds until every lane has accepted a candidate. What is the same in all of them is
         computed before the loop."""
         f, number, bits, floats = self._emitter, *map(self._of, ("i64", "i1", "double"))
-        changing, same = (template.params[: 1 + how.states], template.params[1 + how.states :])
+        made = one_round(how, dtypes)
+        changing, same = made.params[: 1 + how.states], made.params[1 + how.states :]
         known: dict[Value, Register] = dict(zip(same, operands, strict=True))
-        known |= {a: self._constant(a.literal.array) for _, op in template.steps
+        known |= {a: self._constant(a.literal.array) for _, op in made.steps
                   for a in op.args if a.literal is not None}  # fmt: skip
         varying = set(changing)
-        for value, op in template.steps:
+        for value, op in made.steps:
             if varying.isdisjoint(op.args):
                 known[value] = self._apply(op, known, False)
             else:
@@ -411,10 +439,10 @@ class ScalarLowering:
             for (type_, start), name in zip(carried, names, strict=True)
         )
         known |= zip(changing, here, strict=True)
-        for value, op in template.steps:
+        for value, op in made.steps:
             if value in varying:
                 known[value] = self._apply(op, known, False)
-        candidate, accepted, *states = (self._known_part(known, r) for r in template.results)
+        candidate, accepted, *states = (self._known_part(known, r) for r in made.results)
         f.block(retry)
         chosen = f.emit(f"and {bits} {pending}, {accepted}")
         following = [
@@ -429,14 +457,6 @@ class ScalarLowering:
         f.branch_if(f.emit(f"and i1 {self._any(names[1])}, {more}"), propose, done)
         f.block(done)
         return names[2]
-
-    def _any(self, condition: str) -> str:
-        """Whether a condition holds in any lane."""
-        if self.lanes == 1:
-            return condition
-        bits, name = self._of("i1"), f"@llvm.vector.reduce.or.v{self.lanes}i1"
-        self._emitter.module.declare(f"declare i1 {name}({bits})")
-        return self._emitter.emit(f"call i1 {name}({bits} {condition})")
 
     def _known_part(self, known: Mapping[Value, Register], value: Value) -> str:
         found = known[value] if value.literal is None else self._number(value.literal.array)

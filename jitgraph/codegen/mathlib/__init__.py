@@ -5,8 +5,7 @@ the op's operand dtypes (never f16, which is computed in f32) and returns the va
 `COMPLEX` has one for every op that takes complex operands; there each operand is a pair of real
 values. Expressions are branch-free, so that they mean the same on vectors; the few functions that
 need loops of their own (`fmod`, integer `power`, the reduction of huge angles) are scalar LLVM
-functions, which vector code calls lane by lane. Ops that draw by rejection are here with one round
-of it, a candidate and whether it is accepted, which is repeated until no lane waits.
+functions, which vector code calls lane by lane.
 """
 
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from jitgraph.codegen.mathlib import (
     special,
     trigonometric,
 )
-from jitgraph.ir.ops.sampling import PROPOSALS
 
 
 def _named(*functions: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
@@ -49,7 +47,7 @@ EXPANSIONS = _named(
     trigonometric.arctan, trigonometric.arctan2,
     special.erf, special.erfc,
     random.threefry, random.bits_to_normal,
-) | PROPOSALS  # fmt: skip
+)  # fmt: skip
 COMPLEX = _named(
     complex.add, complex.subtract, complex.multiply, complex.divide, complex.reciprocal,
     complex.square, complex.negative, complex.positive, complex.conjugate, complex.real,

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,13 @@ from jitgraph.codegen.mathlib.floats import (
     F32,
     F64,
     Table,
-    estrin,
     fma,
     literal,
+    polynomial,
     shift_left,
 )
 from jitgraph.codegen.mathlib.logarithmic import log_of_normal
-from jitgraph.codegen.mathlib.native import ashr, lshr, rotate_left, unfollowed
+from jitgraph.codegen.mathlib.native import ashr, lshr, rarely, rotate_left, unfollowed
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.ops.arithmetic import copysign, sqrt, where
 from jitgraph.ir.ops.bits import bitcast
@@ -30,7 +29,7 @@ from jitgraph.ir.values import Value
 I32, I64 = np.dtype("i4"), np.dtype("i8")
 
 #: The quantile by q = 2p - 1 as q·(sqrt(pi/2) + w·R), w = -log(1 - q²). R is up to w = LIMIT a
-#: polynomial in w moved to [-1, 1], and beyond in sqrt(w). Relative error 2^-XX and 2^-YY.
+#: polynomial in w moved to [-1, 1], and beyond in sqrt(w). Relative error of R 2^-26.2 and 2^-52.9.
 _LIMIT = {F32: 5.0, F64: 8.0}
 _MIDDLE: Table = {
     F32: (
@@ -102,13 +101,19 @@ def _signed_fraction(bits: Value) -> tuple[Value, Value]:
     return q, 1.0 - where(q < 0.0, -q, q)
 
 
+def _quantile(q: Value, w: Value, inner: Value) -> Value:
+    return q * fma(w, inner, math.sqrt(math.pi / 2))
+
+
+def _with_tail(q: Value, w: Value, middle: Value) -> Value:
+    centre, half = _ROOTS[w.dtype]
+    tail = polynomial(fma(sqrt(w), 1 / half, -centre / half), _TAIL)
+    return _quantile(q, w, where(w < _LIMIT[w.dtype], middle, tail))
+
+
 def bits_to_normal(bits: Value) -> Value:
     q, rest = _signed_fraction(bits)
     w = -log_of_normal(rest * (2.0 - rest))
-    limit, (centre, half) = _LIMIT[w.dtype], _ROOTS[w.dtype]
-    inside = w < limit
-    middle = fma(w, 2 / limit, -1.0)
-    tail = fma(sqrt(w), 1 / half, -centre / half)
-    columns = zip_longest(_MIDDLE[w.dtype], _TAIL[w.dtype], fillvalue=0.0)
-    coefficients = [where(inside, literal(w, a), literal(w, b)) for a, b in columns]
-    return q * fma(w, estrin(where(inside, middle, tail), coefficients), math.sqrt(math.pi / 2))
+    limit = _LIMIT[w.dtype]
+    middle = polynomial(fma(w, 2 / limit, -1.0), _MIDDLE)
+    return rarely(limit <= w, _quantile(q, w, middle), _with_tail, q, w, middle)

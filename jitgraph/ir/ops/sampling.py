@@ -29,8 +29,6 @@ ROUNDS = 256
 SMALL_COUNTS = 60.0
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
-PROPOSALS: dict[str, Proposal] = {}
-
 
 def _sampler(name: str, propose: Proposal, declare: Any, doc: str, states: int = 0) -> Elementwise:
     def sampled(key: Any, *parameters: Any) -> Any:
@@ -50,9 +48,8 @@ def _sampler(name: str, propose: Proposal, declare: Any, doc: str, states: int =
             raise TypeError
         return (U64, *[F64] * len(kinds))
 
-    PROPOSALS[name] = propose
     declared: Elementwise = declare(
-        name, sampled, signature=signature, lower=Rejection(ROUNDS, states), doc=doc
+        name, sampled, signature=signature, lower=Rejection(propose, ROUNDS, states), doc=doc
     )
     return declared
 
