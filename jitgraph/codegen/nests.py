@@ -43,6 +43,8 @@ _ATTRIBUTES = "noinline"
 #: Ops whose vector code is a call or a division for each lane, and the kinds of dtypes of which.
 _LANE_BY_LANE = {"floor_divide": "iuf", "remainder": "iuf", "fmod": "iuf", "power": "iu"}
 _FEW_LANES = 8
+#: Ops whose vector code works on halves of its operands' words: twice the lanes fill the vectors.
+_HALF_WORDS = frozenset({"threefry"})
 #: An op whose steps depend on each other for longer than a processor looks ahead: two vectors at
 #: once, step by step, for it to overlap.
 _DEEP = ("power", np.dtype("f4"))
@@ -280,7 +282,8 @@ class Nest:
         if any(v.op is not None and v.dtype.kind in _LANE_BY_LANE.get(v.op.name, "")
                for v in self.body):  # fmt: skip
             lanes = min(lanes, _FEW_LANES)
-        elif any(v.op is not None and (v.op.name, v.dtype) == _DEEP for v in self.body):
+        elif any(v.op is not None and (v.op.name in _HALF_WORDS or (v.op.name, v.dtype) == _DEEP)
+                 for v in self.body):  # fmt: skip
             lanes *= 2
         extent = kernel.extents[inner]
         while isinstance(extent, int) and lanes // 2 >= extent and lanes > 1:
