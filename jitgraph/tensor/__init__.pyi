@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from jitgraph.tensor import nnet as nnet
+from jitgraph.tensor import random as random
 from jitgraph.tensor import special as special
 from jitgraph.tensor.constructors import tensor as tensor
 from jitgraph.tensor.control import cond as cond

@@ -19,6 +19,7 @@ from jitgraph.codegen.mathlib import (
     formulas,
     logarithmic,
     powers,
+    random,
     special,
     trigonometric,
 )
@@ -46,6 +47,7 @@ EXPANSIONS = _named(
     trigonometric.rad2deg, trigonometric.arcsin, trigonometric.arccos,
     trigonometric.arctan, trigonometric.arctan2,
     special.erf, special.erfc,
+    random.threefry, random.bits_to_normal,
 ) | formulas.EXPANSIONS  # fmt: skip
 COMPLEX = _named(
     complex.add, complex.subtract, complex.multiply, complex.divide, complex.reciprocal,

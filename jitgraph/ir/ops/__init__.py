@@ -12,7 +12,9 @@ from jitgraph.ir.ops import (
     movement,
     normalisation,
     prefix,
+    random,
     reduction,
+    sampling,
     special,
 )
 
@@ -28,6 +30,8 @@ __all__ = [
     "movement",
     "normalisation",
     "prefix",
+    "random",
     "reduction",
+    "sampling",
     "special",
 ]
