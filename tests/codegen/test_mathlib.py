@@ -59,10 +59,10 @@ UNARY: list[tuple[str, Callable[..., Any], float, float, list[Draw]]] = [
     ("softplus", lambda x: mpmath.log1p(mpmath.exp(x)), 1.5, 1.5, [SMALL, EXPONENTS]),
     ("sinh", mpmath.sinh, 1.15, 1.15, [SMALL, EXPONENTS]),
     ("cosh", mpmath.cosh, 0.95, 0.95, [SMALL, EXPONENTS]),
-    ("tanh", mpmath.tanh, 1.2, 1.2, [SMALL, magnitudes(-3, 4)]),
+    ("tanh", mpmath.tanh, 0.85, 1.2, [SMALL, magnitudes(-3, 4)]),
     ("log", mpmath.log, 0.85, 0.85, [absolute(ANY), absolute(magnitudes(-2, 2))]),
-    ("log2", lambda x: mpmath.log(x, 2), 1.1, 1.1, [absolute(ANY), absolute(magnitudes(-2, 2))]),
-    ("log10", mpmath.log10, 1.05, 1.05, [absolute(ANY), absolute(magnitudes(-2, 2))]),
+    ("log2", lambda x: mpmath.log(x, 2), 0.51, 1.0, [absolute(ANY), absolute(magnitudes(-2, 2))]),
+    ("log10", mpmath.log10, 0.51, 0.95, [absolute(ANY), absolute(magnitudes(-2, 2))]),
     ("log1p", mpmath.log1p, 0.95, 0.95,
      [absolute(ANY), uniform(-1, 1), magnitudes(-26, -22), magnitudes(-56, -50)]),
     ("arcsinh", mpmath.asinh, 1.2, 1.2, [ANY, SMALL]),
@@ -74,8 +74,8 @@ UNARY: list[tuple[str, Callable[..., Any], float, float, list[Draw]]] = [
     ("arcsin", mpmath.asin, 0.7, 0.7, [uniform(-1, 1), magnitudes(-30, 0)]),
     ("arccos", mpmath.acos, 0.8, 0.8, [uniform(-1, 1), magnitudes(-30, 0)]),
     ("arctan", mpmath.atan, 0.85, 0.85, [ANY, SMALL]),
-    ("erf", mpmath.erf, 1.1, 1.1, [SMALL, uniform(-4, 4), uniform(0.9, 1.4)]),
-    ("erfc", mpmath.erfc, 4.7, 4.7, [SMALL, either(uniform(-5, 10), uniform(-6, 27))]),
+    ("erf", mpmath.erf, 0.95, 0.75, [SMALL, uniform(-4, 4), uniform(0.9, 1.4)]),
+    ("erfc", mpmath.erfc, 0.52, 1.3, [SMALL, either(uniform(-5, 10), uniform(-6, 27))]),
     ("cbrt", lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)), 0.6, 0.6, [ANY, SMALL]),
 ]  # fmt: skip
 BINARY: list[tuple[str, Callable[..., Any], float, list[tuple[Draw, Draw]]]] = [
@@ -176,6 +176,26 @@ def test_powers_of_negative_numbers() -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-15)
     finite = ~np.isnan(expected)
     np.testing.assert_array_equal(np.signbit(actual[finite]), np.signbit(expected[finite]))
+
+
+def test_unusual_powers_among_others() -> None:
+    """f32, where a branch mends what the usual way does not give: in some lanes, in many, in all;
+    results that are subnormal, overflow, or vanish."""
+    rng = np.random.default_rng(5)
+    special = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -2.5, 3e-42, -3e-42, 3e38], "f4")
+    exponents = np.array([0, -0.0, 1, -1, 2, 3, 0.5, np.inf, -np.inf, np.nan, 1e30, -1e30], "f4")
+    for share in (0.0, 0.02, 0.5, 1.0):
+        n = 2048
+        x, y = rng.uniform(0.1, 9, n).astype("f4"), rng.uniform(-70, 70, n).astype("f4")
+        x = np.where(rng.random(n) < share, rng.choice(special, n), x)
+        y = np.where(rng.random(n) < share, rng.choice(exponents, n), y)
+        with np.errstate(all="ignore"):
+            expected = np.power(x.astype("f8"), y.astype("f8")).astype("f4")
+        actual = compiled()["power.f32"](x, y)
+        np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
+        number = ~np.isnan(expected)
+        np.testing.assert_array_equal(np.signbit(actual[number]), np.signbit(expected[number]))
+        np.testing.assert_array_max_ulp(np.abs(actual[number]), np.abs(expected[number]), 1)
 
 
 def test_hard_angles() -> None:
