@@ -67,7 +67,7 @@ UNARY: list[tuple[str, Callable[..., Any], float, float, list[Draw]]] = [
     ("log1p", mpmath.log1p, 0.95, 0.95,
      [absolute(ANY), uniform(-1, 1), magnitudes(-26, -22), magnitudes(-56, -50)]),
     ("arcsinh", mpmath.asinh, 1.25, 1.25, [ANY, SMALL]),
-    ("arccosh", mpmath.acosh, 1.7, 1.7, [offset(1, absolute(ANY)), offset(1, uniform(0, 1))]),
+    ("arccosh", mpmath.acosh, 1.95, 1.7, [offset(1, absolute(ANY)), offset(1, uniform(0, 1))]),
     ("arctanh", mpmath.atanh, 1.1, 1.1, [uniform(-1, 1), magnitudes(-30, 0)]),
     ("sin", mpmath.sin, 1.0, 1.0, ANGLES),
     ("cos", mpmath.cos, 1.0, 1.0, ANGLES),
