@@ -19,6 +19,7 @@ FLOORS = [
     {"tensor"},
     {"compiled"},
     {"function"},
+    {"lax"},
     {"__init__"},
     {"dump", "reference", "cache"},
 ]
