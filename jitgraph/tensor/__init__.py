@@ -24,6 +24,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 
 import math as _math
 
+from jitgraph.tensor import dispatch as _dispatch
 from jitgraph.tensor import nnet
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
@@ -96,6 +97,7 @@ newaxis = None
 
 globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
+_dispatch.NAMESPACE.update(globals())
 
 __all__ = [
     "SharedVariable", "Variable", "all", "allclose", "any", "arange", "argmax", "argmin",

@@ -14,7 +14,7 @@ from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import arithmetic, movement
 from jitgraph.ir.types import DTYPE_NAMES
 from jitgraph.ir.values import Value
-from jitgraph.tensor import indexing, linear, math, reductions, shaping
+from jitgraph.tensor import dispatch, indexing, linear, math, reductions, shaping
 from jitgraph.tensor.operands import Axis, refuse, typed, user_class
 
 #: What `Variable.eval` calls: `(variable, givens) -> array`. Compiling lies above this package, and
@@ -74,25 +74,13 @@ class Variable(Value):
         def __abs__(self) -> Variable: ...
         def __invert__(self) -> Variable: ...
 
-    # --- NumPy's functions -----------------------------------------------------------------------
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Variable:
+    # --- NumPy's functions: see `tensor.dispatch` ------------------------------------------------
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """`np.exp(x)` and `array + x` build what `T.exp(x)` and `x + array` do."""
-        name = ufunc.__name__
-        if name == "matmul" and method == "__call__" and not options:
-            return linear.matmul(*inputs)
-        if name not in math.FUNCTIONS or method != "__call__" or options:
-            what = f"np.{name}" + (f".{method}" if method != "__call__" else "")
-            refuse(DTypeError(
-                f"{what} cannot take {self.describe()}, which is symbolic, like this",
-                hint=f"use T.{name}" if name in math.FUNCTIONS else "see what T has to offer",
-            ), self)  # fmt: skip
-        return math.FUNCTIONS[name](*inputs)
+        return dispatch.call_ufunc(self, ufunc, method, inputs, options)
 
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
-        name = function.__name__
-        refuse(DTypeError(
-            f"np.{name} cannot take {self.describe()}, which is symbolic", hint=f"use T.{name}"
-        ), self)  # fmt: skip
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return dispatch.call_function(self, function, args, kwargs)
 
     # --- what it is -----------------------------------------------------------------------------
     @property
