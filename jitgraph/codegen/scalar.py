@@ -415,6 +415,14 @@ class ScalarLowering:
         )
         return re, im
 
+    def _lower_complex(
+        self, op: Op, dtypes: Sequence[DType], operands: Sequence[Register]
+    ) -> Register:
+        re, im = operands
+        assert isinstance(re, str)
+        assert isinstance(im, str)
+        return re, im
+
     # --- casts ----------------------------------------------------------------------------------
     def _cast_complex(self, parts: tuple[str, str], source: DType, target: DType) -> Register:
         if target == BOOL:
@@ -520,4 +528,5 @@ _SPECIAL: dict[str, _Special] = {
     "cast": ScalarLowering._lower_cast,
     "bitcast": ScalarLowering._lower_bitcast,
     "where": ScalarLowering._lower_where,
+    "complex": ScalarLowering._lower_complex,
 }

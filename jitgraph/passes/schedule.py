@@ -33,6 +33,7 @@ from jitgraph.ir.kernel import (
 from jitgraph.ir.opdef import Shape, Size, apply_op, constant
 from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
+from jitgraph.ir.ops.prefix import Prefix
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.types import Type
@@ -216,8 +217,8 @@ class _Scheduler:
             self._pointwise(value, out)
         elif isinstance(op.definition, Reduction):
             self._reduction(value, op.definition, out)
-        elif op.name == "prefix_sum":
-            self._prefix(value, out)
+        elif isinstance(op.definition, Prefix):
+            self._prefix(value, op.definition, out)
         elif op.name == "sum_to":
             self._sum_to(value, out)
         elif op.name == "matmul":
@@ -339,7 +340,7 @@ class _Scheduler:
             nest.stores.append(Store(element, target, combine, store.reduced))
             self._do(nest.kernel())
 
-    def _prefix(self, value: Value, out: View) -> None:
+    def _prefix(self, value: Value, definition: Prefix, out: View) -> None:
         """What is combined so far, along one loop: in a register where that is the innermost."""
         assert value.op is not None
         axis, shape = value.op.attrs["axis"], self.builder.shape(value)
@@ -352,7 +353,7 @@ class _Scheduler:
         store = Store(element, nest.access(out, tuple(index)))
         for loop in nest.loops([axis]):
             inner = loop == len(nest.extents) - 1
-            store = replace(store, combine="add", running=loop, in_register=inner)
+            store = replace(store, combine=definition.combine, running=loop, in_register=inner)
         nest.stores.append(store)
         self.steps.append(nest.kernel(sequential=True))
 

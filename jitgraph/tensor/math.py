@@ -20,7 +20,7 @@ from jitgraph.ir.opdef import OPS, ArrayLike
 from jitgraph.ir.ops import arithmetic
 from jitgraph.ir.types import F64
 from jitgraph.ir.values import Value
-from jitgraph.tensor import reductions
+from jitgraph.tensor import complex, reductions
 from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public
 
 if TYPE_CHECKING:
@@ -42,9 +42,15 @@ _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 
 
 def _function(op: Elementwise, name: str) -> Callable[..., Variable]:
+    of_complex = complex.FUNCTIONS.get(op.name)
+
     @public
     def call(*given: ArrayLike) -> Value:
-        return op(*operands(given))  # type: ignore[no-any-return]
+        ready = operands(given)
+        parts = complex.of_common_dtype(ready) if of_complex else None
+        if of_complex is not None and parts is not None and len(parts) == op.arity:
+            return of_complex(*map(as_tensor, parts))
+        return op(*ready)  # type: ignore[no-any-return]
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = op.doc

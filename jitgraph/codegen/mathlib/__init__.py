@@ -33,7 +33,7 @@ EXPANSIONS = _named(
     elementary.trunc, elementary.heaviside, elementary.isnan, elementary.isinf,
     elementary.isfinite, elementary.signbit, elementary.logical_and, elementary.logical_or,
     elementary.logical_xor, elementary.logical_not, elementary.invert, elementary.left_shift,
-    elementary.right_shift, elementary.conjugate,
+    elementary.right_shift, elementary.conjugate, elementary.real, elementary.imag,
     division.floor_divide, division.remainder, division.fmod,
     powers.power, powers.cbrt, powers.hypot, powers.square, powers.reciprocal,
     exponential.exp, exponential.exp2, exponential.expm1, exponential.sigmoid,
