@@ -24,8 +24,8 @@ The functions that follow from tables are spelled out for type checkers and edit
 
 import math as _math
 
+from jitgraph.tensor import calculus, nnet
 from jitgraph.tensor import dispatch as _dispatch
-from jitgraph.tensor import nnet
 from jitgraph.tensor.arranging import (
     append,
     block,
@@ -49,7 +49,6 @@ from jitgraph.tensor.arranging import (
 from jitgraph.tensor.calculus import (
     diff,
     ediff1d,
-    gradient,
     interp,
     polyadd,
     polyder,
@@ -147,6 +146,8 @@ from jitgraph.tensor.reductions import (
     any,
     argmax,
     argmin,
+    cummax,
+    cummin,
     cumprod,
     cumsum,
     cumulative_prod,
@@ -240,6 +241,9 @@ softmax = nnet.softmax
 inf, nan, pi = _math.inf, _math.nan, _math.pi
 newaxis = None
 
+#: NumPy's function, not the module of that name.
+gradient = calculus.gradient
+
 globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 _dispatch.NAMESPACE.update(globals())
@@ -250,7 +254,8 @@ __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "average", "bartlett", "batched_dot", "bincount",
     "bitwise_count", "blackman", "block", "broadcast_arrays", "broadcast_to", "cast", "choose",
     "clip", "column_stack", "concatenate", "constant", "convolve", "corrcoef", "correlate",
-    "count_nonzero", "cov", "cross", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum",
+    "count_nonzero", "cov", "cross", "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod",
+    "cumulative_sum",
     "delete", "diag", "diag_indices", "diag_indices_from", "diagflat", "diagonal", "diff",
     "digitize", "dimshuffle", "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "empty",
     "empty_like", "expand_dims", "eye", "fabs", "fix", "flatten", "flip", "fliplr", "flipud",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from jitgraph.errors import DTypeError, OptionError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, Size, emit, split_sizes
 from jitgraph.ir.ops import joining, movement
-from jitgraph.ir.ops.arithmetic import absolute, maximum, minimum, remainder
+from jitgraph.ir.ops.arithmetic import absolute, add, maximum, minimum, remainder
 from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_axis
 from jitgraph.ir.types import normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
@@ -174,16 +175,14 @@ def tile(A: ArrayLike, reps: Any) -> Value:  # noqa: N803  (NumPy's name)
 
 @public
 def resize(a: ArrayLike, new_shape: Any) -> Value:
-    """The elements of a in C order, over and over, until a shape of known sizes is filled."""
+    """The elements of a in C order, over and over, until a shape of known sizes is full."""
     shape = tuple(new_shape) if isinstance(new_shape, list | tuple) else (new_shape,)
     flat = ravel(a)
     total, have = int(np.prod(shape)), movement.dim(flat, 0)
-    if not isinstance(have, int):
-        raise ShapeError(f"resize needs an array of known size, not {flat.type}")
-    if not have or not total:
+    if not total or (isinstance(have, int) and not have):
         return movement.broadcast_to(constant(np.zeros((), flat.dtype)), shape)
-    cut = slice_axis(tile(flat, -(-total // have)), 0, 0, total)
-    return movement.reshape(cut, shape)
+    places = movement.iota(total, cls=type(constant(0)))
+    return movement.reshape(gather(flat, [remainder(places, maximum(have, 1))]), shape)
 
 
 # --- padded ------------------------------------------------------------------------------------
@@ -331,33 +330,70 @@ def append(arr: ArrayLike, values: ArrayLike, axis: int | None = None) -> Value:
 
 @public
 def delete(arr: ArrayLike, obj: Any, axis: int | None = None) -> Value:
-    """arr without the elements at known positions along an axis of known extent."""
+    """arr without the elements at known positions along an axis. Where only the call knows its
+    extent, these are one position, or several counted from the front."""
     x, axis = _flat_without_axis(arr, axis)
-    left = np.delete(np.arange(_known_extent(x, axis, "delete")), _known(obj, "delete"))
-    return getitem(x, (*(slice(None),) * axis, left))
+    extent, lead = movement.dim(x, axis), (slice(None),) * axis
+    if isinstance(extent, int):
+        return getitem(x, (*lead, np.delete(np.arange(extent), _known(obj, "delete"))))
+    gone = _from_front(obj, extent, "delete")
+    kept = movement.iota(extent - len(gone), cls=type(x))
+    passed = functools.reduce(add, [cast(kept >= place - k, np.int64)
+                                    for k, place in enumerate(gone)], kept)  # fmt: skip
+    return getitem(x, (*lead, passed))
+
+
+def _from_front(obj: Any, extent: Value, name: str) -> list[Any]:
+    """Known positions along an axis of unknown extent, in order; they must lie inside."""
+    places = np.unique(_known(obj, name)).tolist() if not isinstance(obj, slice) else [-1, 0]
+    if len(places) > 1 and places[0] < 0:
+        raise ShapeError(
+            f"{name} takes positions from the front where the extent is not known, not {obj}",
+            hint="give the shape when the variable is made, such as shape=(3, None)",
+        )
+    every = movement.iota(extent, cls=type(constant(0)))
+    return [getitem(every, place) for place in places]
 
 
 @public
 def insert(arr: ArrayLike, obj: Any, values: ArrayLike, axis: int | None = None) -> Value:
-    """arr with values put before known positions along an axis of known extent."""
+    """arr with values put before known positions along an axis. Where only the call knows its
+    extent, this is one position that is not negative."""
     x, axis = _flat_without_axis(arr, axis)
-    extent, places = _known_extent(x, axis, "insert"), _known(obj, "insert")
-    marked = np.insert(np.arange(extent), places, -1)
-    new = np.flatnonzero(marked < 0)
+    extent, places = movement.dim(x, axis), _known(obj, "insert")
     value = cast(as_tensor(values), x.dtype)
     if np.ndim(places) == 0 and value.ndim:  # one place: the values' first axis goes to `axis`
         value = movement.transpose(
             movement.expand_dims(value, range(x.ndim - value.ndim)),
             [*range(1, axis + 1), 0, *range(axis + 1, x.ndim)],
         )
-        marked = np.insert(np.arange(extent), [places] * _known_extent(value, axis, "insert"), -1)
-        new = np.flatnonzero(marked < 0)
+    if not isinstance(extent, int):
+        return _inserted(x, places, value, axis)
+    count = value.type.shape[axis] if np.ndim(places) == 0 and value.ndim else 1
+    if not isinstance(count, int):
+        raise ShapeError(f"insert needs to know how many values {value.type} are")
+    marked = np.insert(np.arange(extent), [places] * count if np.ndim(places) == 0 else places, -1)
+    new = np.flatnonzero(marked < 0)
     sizes = list(movement.dims(x))
     sizes[axis] = len(new)
     both = joining.concatenate([x, movement.broadcast_to(value, sizes)], axis)
     order = marked.copy()
     order[new] = extent + np.arange(len(new))
     return getitem(both, (*(slice(None),) * axis, order))
+
+
+def _inserted(x: Value, places: Any, value: Value, axis: int) -> Value:
+    if np.ndim(places) or places < 0:
+        raise ShapeError(
+            f"insert takes one position from the front where the extent is not known: {x.type}",
+            hint="give the shape when the variable is made, such as shape=(3, None)",
+        )
+    sizes = list(movement.dims(x))
+    rest = sizes[axis] - int(places)
+    sizes[axis] = movement.dim(value, axis) if value.ndim else 1
+    parts = slice_axis(x, axis, 0, int(places)), slice_axis(x, axis, int(places), rest)
+    middle = movement.broadcast_to(value, sizes)
+    return joining.concatenate([parts[0], middle, parts[1]], axis)
 
 
 def _flat_without_axis(arr: ArrayLike, axis: int | None) -> tuple[Value, int]:

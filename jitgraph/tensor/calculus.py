@@ -26,6 +26,7 @@ from jitgraph.ir.ops.indexing import gather, slice_axis
 from jitgraph.ir.types import BOOL, F64, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
+from jitgraph.tensor.arranging import pad
 from jitgraph.tensor.counting import searchsorted
 from jitgraph.tensor.indexing import getitem
 from jitgraph.tensor.operands import Axis, as_tensor, common_dtype, promoted, public
@@ -221,23 +222,28 @@ def interp(
 # --- polynomials: coefficients from the highest power down -------------------------------------
 def _coefficients(p: ArrayLike) -> Value:
     value = as_tensor(p)
+    if value.ndim > 1:
+        raise ShapeError(f"coefficients are a vector, not {value.type}")
     return movement.reshape(value, (-1,)) if not value.ndim else value
 
 
-def _known_length(p: Value, name: str) -> int:
-    n = p.type.shape[0]
-    if p.ndim != 1 or not isinstance(n, int):
-        raise ShapeError(f"{name} takes a vector of known length, not {p.type}")
-    return n
+def _falling(size: Size, least: int) -> Value:
+    """size - 1 + least, ..., least."""
+    counter = movement.iota(size, cls=type(as_tensor(0)))
+    return (size - 1 + least) - counter  # type: ignore[no-any-return]
 
 
 @public
 def polyval(p: ArrayLike, x: ArrayLike) -> Value:
-    """The value at x of the polynomial whose coefficients are p, a known number of them, from the
-    highest power down: Horner's scheme."""
+    """The value at x of the polynomial whose coefficients are p, from the highest power down: by
+    Horner's scheme for a known number of them, else by powers."""
     c, x = _coefficients(p), as_tensor(x)
+    size = movement.dim(c, 0)
+    if isinstance(size, Value):
+        powers = movement.expand_dims(x, (x.ndim,)) ** _falling(size, 0)
+        return reductions.sum(c * powers, -1)
     y: Any = cast(movement.broadcast_to(as_tensor(0), movement.dims(x)), x.dtype)
-    for k in range(_known_length(c, "polyval")):
+    for k in range(size):
         y = y * x + getitem(c, k)
     return y  # type: ignore[no-any-return]
 
@@ -245,28 +251,26 @@ def polyval(p: ArrayLike, x: ArrayLike) -> Value:
 @public
 def polyadd(a1: ArrayLike, a2: ArrayLike) -> Value:
     """The coefficients of the sum of two polynomials."""
-    return _aligned(a1, a2, 1)
+    a, b = _aligned(a1, a2)
+    return a + b  # type: ignore[no-any-return]
 
 
 @public
 def polysub(a1: ArrayLike, a2: ArrayLike) -> Value:
     """The coefficients of the difference of two polynomials."""
-    return _aligned(a1, a2, -1)
+    a, b = _aligned(a1, a2)
+    return a - b  # type: ignore[no-any-return]
 
 
-def _aligned(a1: ArrayLike, a2: ArrayLike, sign: int) -> Value:
-    a, b = promoted([_coefficients(a1), _coefficients(a2)])
-    m, n = _known_length(a, "polyadd"), _known_length(b, "polyadd")
-    size = builtins.max(m, n)
-    a, b = (_front_padded(v, size - k) for v, k in ((a, m), (b, n)))
-    return a + b if sign > 0 else a - b  # type: ignore[no-any-return]
-
-
-def _front_padded(v: Value, count: Size) -> Value:
-    if isinstance(count, int) and not count:
-        return v
-    zeros = movement.broadcast_to(as_tensor(0, v.dtype), (count,))
-    return joining.concatenate([zeros, v], 0)
+def _aligned(a1: ArrayLike, a2: ArrayLike) -> list[Value]:
+    """Two polynomials with as many coefficients each, zeros in front of the shorter one."""
+    pair = promoted([_coefficients(a1), _coefficients(a2)])
+    sizes = [movement.dim(v, 0) for v in pair]
+    if all(isinstance(n, int) for n in sizes):
+        size: Any = builtins.max(sizes)  # type: ignore[type-var]
+    else:
+        size = maximum(*sizes)
+    return [pad(v, [(size - n, 0)]) for v, n in zip(pair, sizes, strict=True)]
 
 
 @public
@@ -280,8 +284,8 @@ def polyder(p: ArrayLike, m: int = 1) -> Value:
     """The coefficients of the m-th derivative of a polynomial."""
     c = _coefficients(p)
     for _ in range(m):
-        n = _known_length(c, "polyder")
-        c = slice_axis(c, 0, 0, builtins.max(n - 1, 0)) * np.arange(n - 1, 0, -1)
+        c = getitem(c, slice(None, -1))
+        c = c * _falling(movement.dim(c, 0), 1)
     return c
 
 
@@ -292,7 +296,6 @@ def polyint(p: ArrayLike, m: int = 1, k: ArrayLike = None) -> Value:
     given = [0.0] * m if k is None else k
     constants = movement.broadcast_to(movement.reshape(as_tensor(given), (-1,)), (m,))
     for j in range(m):
-        n = _known_length(c, "polyint")
         last = slice_axis(constants, 0, j, 1)
-        c = joining.concatenate(promoted([c / np.arange(n, 0, -1), last]), 0)
+        c = joining.concatenate(promoted([c / _falling(movement.dim(c, 0), 1), last]), 0)
     return c

@@ -48,10 +48,7 @@ def searchsorted(
     if known.dtype.kind == "c":
         raise DTypeError(f"searchsorted does not take {known.type}")
     wide = movement.expand_dims(wanted, (wanted.ndim,))
-    if side == "left":
-        passed = _before(known, wide)
-    else:
-        passed = logical_not(_before(wide, known))
+    passed = _before(known, wide) if side == "left" else logical_not(_before(wide, known))
     return reduction.sum_(cast(passed, I64), (wanted.ndim,))
 
 
@@ -104,7 +101,7 @@ def _added_up(places: Value, weights: ArrayLike, size: Any) -> Value:
     """Ones or weights added at places of a vector of `size` zeros."""
     if weights is None:
         base = sized((size,), constant(np.zeros((), np.int64)))
-        return emit(SCATTER_ADD, (base, constant(np.ones((), np.int64)), places))
+        return emit(SCATTER_ADD, (base, constant(np.ones(1, np.int64)), places))
     w = cast(as_tensor(weights), F64)
     base = sized((size,), constant(np.zeros(())))
     return emit(SCATTER_ADD, (base, w, places))

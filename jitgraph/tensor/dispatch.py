@@ -28,7 +28,8 @@ REDUCTIONS = {
     "add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
     "logical_and": "all", "logical_or": "any",
 }  # fmt: skip
-ACCUMULATIONS = {"add": "cumsum", "multiply": "cumprod"}
+ACCUMULATIONS = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax",
+                 "minimum": "cummin"}  # fmt: skip
 
 #: Arguments without a meaning for what does not exist yet, and the values that ask for nothing.
 _HARMLESS: dict[str, Sequence[Any]] = {
@@ -65,16 +66,20 @@ def call_function(
     given = inspect.signature(function).bind(*args, **kwargs)
     counterparts = _counterparts(function, target)
     arguments: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for name, value in _spelled(given):
         ours = counterparts.get(name)
         if ours is not None:
-            alone = _is_several(target, ours) and not _is_several(function, name)
+            listed = _several(target), _several(function)
+            alone = ours == listed[0] and name != listed[1]
             arguments[ours] = (value,) if alone else value
+        elif _several(target, inspect.Parameter.VAR_KEYWORD) and name not in _HARMLESS:
+            named[name] = value
         elif not _asks_for_nothing(name, value, given.signature):
             _refuse(variable, f"{shown(function)} with {name}=", f"leave out {name}=")
     order = {name: arguments[name] for name in _parameters(target) if name in arguments}
     bound = inspect.BoundArguments(inspect.signature(target), order)  # type: ignore[arg-type]
-    return target(*bound.args, **bound.kwargs)
+    return target(*bound.args, **bound.kwargs, **named)
 
 
 def _spelled(given: inspect.BoundArguments) -> list[tuple[str, Any]]:
@@ -93,10 +98,11 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
     return inspect.signature(function).parameters
 
 
-def _is_several(function: Callable[..., Any], name: str) -> bool:
-    """Whether a parameter is the `*args` of a function."""
-    found = _parameters(function).get(name)
-    return found is not None and found.kind is inspect.Parameter.VAR_POSITIONAL
+def _several(
+    function: Callable[..., Any], kind: Any = inspect.Parameter.VAR_POSITIONAL
+) -> str | None:
+    """The name of the `*args` (or `**kwargs`) of a function, if it has some."""
+    return next((n for n, p in _parameters(function).items() if p.kind is kind), None)
 
 
 @cache

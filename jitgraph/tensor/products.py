@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from jitgraph.errors import OptionError, ShapeError
 from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import arithmetic, linear, movement, reduction
-from jitgraph.ir.ops.arithmetic import conjugate, multiply
+from jitgraph.ir.ops.arithmetic import conjugate, minimum, multiply, where
 from jitgraph.ir.ops.indexing import gather, slice_axis
 from jitgraph.ir.types import BOOL, normalise_axis
 from jitgraph.ir.values import Value
@@ -96,15 +97,13 @@ def cross(
     a: ArrayLike, b: ArrayLike, axisa: int = -1, axisb: int = -1, axisc: int = -1,
     axis: int | None = None,
 ) -> Value:  # fmt: skip
-    """The cross product of vectors of known length 3 along an axis."""
+    """The cross product of vectors of length 3 along an axis."""
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = moveaxis(as_tensor(a), axisa, -1), moveaxis(as_tensor(b), axisb, -1)
-    if x.type.shape[-1] != 3 or y.type.shape[-1] != 3:
-        raise ShapeError(
-            f"cross takes vectors of length 3: {x.type} and {y.type}",
-            hint="give the shape when the variable is made, such as shape=(None, 3)",
-        )
+    if any(v.type.shape[-1] not in (3, None) for v in (x, y)):
+        raise ShapeError(f"cross takes vectors of length 3, not {x.type} and {y.type}")
+    x, y = (movement.reshape(v, (*movement.dims(v)[:-1], 3)) for v in (x, y))
     (x0, x1, x2), (y0, y1, y2) = (
         [getitem(v, (..., k)) for k in range(3)] for v in (x, y)
     )
@@ -114,22 +113,27 @@ def cross(
 
 @public
 def convolve(a: ArrayLike, v: ArrayLike, mode: str = "full") -> Value:
-    """The discrete convolution of two vectors: "full", "same" or "valid". For the last two a vector
-    of unknown length must be the longer one, and the first of two."""
+    """The discrete convolution of two vectors: "full", "same" or "valid"."""
     x, y = _vectors(a, v, "convolve")
-    x, y = _longest_first(x, y)
-    return _slid(x, y, mode, "convolve")
+    m, n = movement.dim(x, 0), movement.dim(y, 0)
+    if isinstance(m, int) and (not isinstance(n, int) or m < n):
+        x, y, m, n = y, x, n, m
+    return _slid(x, y, mode, (_least(m, n) - 1) // 2, "convolve")
 
 
 @public
 def correlate(a: ArrayLike, v: ArrayLike, mode: str = "valid") -> Value:
     """The sums of a[n + k]·conj(v[n]): "full", "same" or "valid"."""
     x, y = _vectors(a, v, "correlate")
-    m, n = (movement.dim(u, 0) for u in (x, y))
-    if isinstance(m, int) and isinstance(n, int) and m < n:
-        return getitem(_slid(conjugated(y), getitem(x, slice(None, None, -1)), mode, "correlate"),
-                       slice(None, None, -1))  # fmt: skip
-    return _slid(x, getitem(conjugated(y), slice(None, None, -1)), mode, "correlate")
+    y = getitem(conjugated(y), slice(None, None, -1))
+    m, n = movement.dim(x, 0), movement.dim(y, 0)
+    if isinstance(m, int) and isinstance(n, int):
+        middle = (n - 1) // 2 if m >= n else m // 2
+    else:
+        middle = where(as_tensor(m) >= n, (n - 1) // 2, as_tensor(m) // 2)
+    if isinstance(m, int) and (not isinstance(n, int) or m < n):
+        x, y = y, x
+    return _slid(x, y, mode, middle, "correlate")
 
 
 def _vectors(a: ArrayLike, v: ArrayLike, name: str) -> list[Value]:
@@ -142,37 +146,31 @@ def _vectors(a: ArrayLike, v: ArrayLike, name: str) -> list[Value]:
     return [movement.reshape(u, (-1,)) for u in found]
 
 
-def _longest_first(x: Value, y: Value) -> tuple[Value, Value]:
-    """The vector known to be shorter last; otherwise the call takes the first for the longer."""
-    m, n = (movement.dim(u, 0) for u in (x, y))
-    if isinstance(m, int) and (not isinstance(n, int) or m < n):
-        return y, x
-    return x, y
+def _least(m: Size, n: Size) -> Any:
+    return min(m, n) if isinstance(m, int) and isinstance(n, int) else minimum(m, n)
 
 
 #: Kernels of at most as many elements are written out, one slice for each.
 _UNROLLED = 32
 
 
-def _slid(x: Value, kernel: Value, mode: str, name: str) -> Value:
-    """The convolution of x with a kernel that is not longer."""
+def _slid(x: Value, kernel: Value, mode: str, middle: Any, name: str) -> Value:
+    """The part of a convolution that a mode asks for: `size` elements from `start`, which is
+    `middle` for "same"."""
     m, n = movement.dim(x, 0), movement.dim(kernel, 0)
-    if mode == "full":
-        before, after, size = n - 1, n - 1, m + n - 1
-    elif mode == "same":
-        after = (n - 1) // 2
-        before, size = n - 1 - after, m
-    elif mode == "valid":
-        before, after, size = 0, 0, m - n + 1
-    else:
+    least = _least(m, n)
+    most = m + n - least
+    spans = {"full": (0, m + n - 1), "same": (middle, most), "valid": (least - 1, most - least + 1)}
+    if mode not in spans:
         raise OptionError(f"{name} has no mode {mode!r}", hint="'full', 'same' or 'valid'")
-    wide = pad(x, [(before, after)]) if mode != "valid" else x
+    start, size = spans[mode]
+    wide = pad(x, [(n - 1, n - 1)])
     backwards = getitem(kernel, slice(None, None, -1))
     if isinstance(n, int) and n <= _UNROLLED:
-        terms = [slice_axis(wide, 0, j, size) * getitem(backwards, j) for j in range(n)]
+        terms = [slice_axis(wide, 0, start + j, size) * getitem(backwards, j) for j in range(n)]
         return functools.reduce(arithmetic.add, terms)
     places = movement.expand_dims(_counter(size), (1,)) + movement.expand_dims(_counter(n), (0,))
-    return _summed(multiply(gather(wide, [places]), backwards), 1)
+    return _summed(multiply(gather(wide, [places + start]), backwards), 1)
 
 
 def _counter(size: Size) -> Value:

@@ -19,7 +19,7 @@ from jitgraph.ir.ops import arithmetic, normalisation, reduction
 from jitgraph.ir.ops.arithmetic import absolute, maximum, not_equal, sqrt, square
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.movement import broadcast_to, dim, dims, expand_dims, product, reshape
-from jitgraph.ir.ops.prefix import prefix_prod, prefix_sum
+from jitgraph.ir.ops.prefix import prefix_max, prefix_min, prefix_prod, prefix_sum
 from jitgraph.ir.types import BOOL, F64, DType, as_dtype, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import Axis, as_tensor, public
@@ -139,6 +139,20 @@ def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
     """The product of all elements up to each along an axis, in the dtypes of `sum`; without an
     axis, of the elements in C order, as a vector."""
     return prefix_prod(*_running(x, axis, dtype, "cumprod"))
+
+
+@public
+def cummax(x: ArrayLike, axis: int = 0) -> Value:
+    """The largest of all elements up to each along an axis: `np.maximum.accumulate`."""
+    x = as_tensor(x)
+    return prefix_max(x, normalise_axis(axis, x.ndim))
+
+
+@public
+def cummin(x: ArrayLike, axis: int = 0) -> Value:
+    """The smallest of all elements up to each along an axis: `np.minimum.accumulate`."""
+    x = as_tensor(x)
+    return prefix_min(x, normalise_axis(axis, x.ndim))
 
 
 def _cumulative(

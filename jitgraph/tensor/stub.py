@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 '''
 _ALIASES = {
     "as_tensor_variable": "as_tensor", "constant": "as_tensor", "log_softmax": "nnet.log_softmax",
-    "softmax": "nnet.softmax",
+    "softmax": "nnet.softmax", "gradient": "calculus.gradient",
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from jitgraph.tensor.operands import Axis, refuse, typed, user_class
 EVALUATOR: Callable[[Variable, Mapping[Any, Any]], Any] | None = None
 
 _equal, _not_equal = math.FUNCTIONS["equal"], math.FUNCTIONS["not_equal"]
+_power = math.FUNCTIONS["power"]
 
 
 @user_class
@@ -53,8 +54,6 @@ class Variable(Value):
         def __rfloordiv__(self, other: ArrayLike) -> Variable: ...
         def __mod__(self, other: ArrayLike) -> Variable: ...
         def __rmod__(self, other: ArrayLike) -> Variable: ...
-        def __pow__(self, other: ArrayLike) -> Variable: ...
-        def __rpow__(self, other: ArrayLike) -> Variable: ...
         def __and__(self, other: ArrayLike) -> Variable: ...
         def __rand__(self, other: ArrayLike) -> Variable: ...
         def __or__(self, other: ArrayLike) -> Variable: ...
@@ -172,6 +171,12 @@ class Variable(Value):
 
     def __rmatmul__(self, other: ArrayLike) -> Variable:
         return linear.matmul(other, self)
+
+    def __pow__(self, other: ArrayLike) -> Variable:
+        return _power(self, other)
+
+    def __rpow__(self, other: ArrayLike) -> Variable:
+        return _power(other, self)
 
     def __divmod__(self, other: ArrayLike) -> tuple[Variable, Variable]:
         return self // other, self % other

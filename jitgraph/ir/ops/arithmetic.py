@@ -157,7 +157,7 @@ conjugate: Elementwise = unary(
 
 def _parts_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
     (kind,) = kinds
-    dtype = np.dtype(kind if isinstance(kind, type) else kind)
+    dtype = np.dtype(kind)
     if dtype.kind not in "fc":
         raise TypeError
     return dtype, np.empty(0, dtype).real.dtype

@@ -31,8 +31,9 @@ class Prefix(OpDef):
 
 
 def _declare(
-    name: str, combine: str, *, accepts: str, gradient: Callable[..., list[Value]], doc: str
-) -> Prefix:
+    name: str, combine: str, *, accepts: str, doc: str,
+    gradient: Callable[..., list[Value]] | None = None,
+) -> Prefix:  # fmt: skip
     def infer(types: Sequence[Type], attrs: Attrs) -> Type:
         (x,) = types
         if x.dtype.kind not in accepts:
@@ -91,6 +92,16 @@ PREFIX_PROD = _declare(
 )  # fmt: skip
 
 
+PREFIX_MAX = _declare(
+    "prefix_max", "maximum", accepts="iuf",
+    doc="The largest of all elements up to each along an axis; with `reverse`, from each on.",
+)  # fmt: skip
+PREFIX_MIN = _declare(
+    "prefix_min", "minimum", accepts="iuf",
+    doc="The smallest of all elements up to each along an axis; with `reverse`, from each on.",
+)  # fmt: skip
+
+
 def prefix_sum(x: Value, axis: int, *, reverse: bool = False) -> Value:
     """Sums of the first 1, 2, 3, ... elements along an axis."""
     return emit(PREFIX_SUM, (x,), axis=axis, reverse=reverse)
@@ -99,3 +110,13 @@ def prefix_sum(x: Value, axis: int, *, reverse: bool = False) -> Value:
 def prefix_prod(x: Value, axis: int, *, reverse: bool = False) -> Value:
     """Products of the first 1, 2, 3, ... elements along an axis."""
     return emit(PREFIX_PROD, (x,), axis=axis, reverse=reverse)
+
+
+def prefix_max(x: Value, axis: int) -> Value:
+    """The largest of the first 1, 2, 3, ... elements along an axis."""
+    return emit(PREFIX_MAX, (x,), axis=axis, reverse=False)
+
+
+def prefix_min(x: Value, axis: int) -> Value:
+    """The smallest of the first 1, 2, 3, ... elements along an axis."""
+    return emit(PREFIX_MIN, (x,), axis=axis, reverse=False)
