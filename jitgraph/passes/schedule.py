@@ -51,7 +51,7 @@ from jitgraph.passes.rows import group_rows
 from jitgraph.passes.rules.registry import rules_for
 
 #: Ops that copy their first operand and change a part of it.
-CHANGES = ("set_slice", "add_slice", "scatter_add")
+CHANGES = ("set_slice", "add_slice", "scatter_add", "scatter")
 
 
 def schedule(fn: Function, orders: Sequence[Order]) -> Program:
@@ -227,8 +227,8 @@ class _Scheduler:
             self._concatenate(value, out)
         elif op.name in ("set_slice", "add_slice"):
             self._change_slice(value, out)
-        elif op.name == "scatter_add":
-            self._scatter_add(value, out)
+        elif op.name in ("scatter_add", "scatter"):
+            self._scatter(value, out)
         else:
             self._pointwise(value, out)
         self.views[value] = out
@@ -438,9 +438,11 @@ class _Scheduler:
         nest.stores.append(Store(element, nest.access(out, target)))
         self._do(nest.kernel(sequential=True))
 
-    def _scatter_add(self, value: Value, out: View) -> None:
+    def _scatter(self, value: Value, out: View) -> None:
         assert value.op is not None
         base, piece, *indices = value.op.args
+        combine = value.op.attrs.get("combine", "add")
+        combine = None if combine == "set" else combine
         self._base(base, out)
         lead = self.builder.broadcast([self.builder.shape(i) for i in indices])
         rest = self.builder.shape(base)[len(indices) :]
@@ -452,5 +454,5 @@ class _Scheduler:
         access = nest.access(inner, whole[len(lead) :])
         placed = tuple(zip(found, out.strides, strict=False))
         nest.stores.append(Store(element, Access(access.buffer, access.offset, access.strides),
-                                 "add", nest.loops(range(len(lead))), indices=placed))  # fmt: skip
+                                 combine, nest.loops(range(len(lead))), indices=placed))  # fmt: skip
         self._do(nest.kernel(sequential=True))
