@@ -233,6 +233,12 @@ from jitgraph.tensor.statistics import (
     ptp,
 )
 from jitgraph.tensor.variable import Variable
+from jitgraph.tensor.writing import (
+    inc_subtensor,
+    put_along_axis,
+    set_subtensor,
+    take_along_axis,
+)
 
 as_tensor_variable = as_tensor
 constant = as_tensor
@@ -275,5 +281,6 @@ __all__ = [
     "transpose", "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from", "triu",
     "triu_indices", "triu_indices_from", "unravel_index", "unstack", "unwrap", "vander", "var",
     "vdot", "vecdot", "vecmat", "vsplit", "vstack", "where", "zeros", "zeros_like",
+    "inc_subtensor", "put_along_axis", "set_subtensor", "take_along_axis",
     *FUNCTIONS, *CONSTRUCTORS,
 ]  # fmt: skip

@@ -60,7 +60,7 @@ def call_function(
     variable: Value, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
 ) -> Any:
     """A call of one of NumPy's functions as an expression; raises DTypeError if there is none."""
-    target = find(function)
+    target = None if function.__name__ in REFUSED else find(function)
     if target is None:
         _refuse(variable, shown(function), REFUSED.get(function.__name__, "see docs/numpy.md"))
     given = inspect.signature(function).bind(*args, **kwargs)

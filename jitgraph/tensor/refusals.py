@@ -13,7 +13,8 @@ _LENGTH = "the length of the result depends on the data"
 
 #: By name: what a call with a symbolic array is answered, and the page's reason.
 REFUSED: dict[str, str] = {
-    **dict.fromkeys(("copyto", "fill_diagonal", "place", "put", "putmask"), _IN_PLACE),
+    **dict.fromkeys(("copyto", "fill_diagonal", "place", "put", "putmask",
+                     "put_along_axis"), _IN_PLACE),
     **dict.fromkeys(("fromfile", "fromregex", "fromstring", "frombuffer", "genfromtxt", "load",
                      "loadtxt", "save", "savetxt", "savez", "savez_compressed"), _IO),
     **dict.fromkeys(("busday_count", "busday_offset", "datetime_as_string", "datetime_data",

@@ -14,7 +14,7 @@ from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import arithmetic, movement
 from jitgraph.ir.types import DTYPE_NAMES
 from jitgraph.ir.values import Value
-from jitgraph.tensor import dispatch, indexing, linear, math, reductions, shaping
+from jitgraph.tensor import dispatch, indexing, linear, math, reductions, shaping, writing
 from jitgraph.tensor.operands import Axis, refuse, typed, user_class
 
 #: What `Variable.eval` calls: `(variable, givens) -> array`. Compiling lies above this package, and
@@ -34,11 +34,13 @@ class Variable(Value):
     the line of the user's program.
     """
 
-    __slots__ = ("evaluators",)
+    __slots__ = ("evaluators", "indexed")
     #: Results of ops over this class and its subclasses are of this class.
     expression_class: ClassVar[type[Variable]]
     #: What `eval` has compiled for this expression, by the variables given; unset until it has.
     evaluators: dict[Any, Any]
+    #: What was indexed, and by what, to make this; unset for other expressions.
+    indexed: tuple[Variable, Any]
     __hash__ = Value.__hash__
 
     if TYPE_CHECKING:  # the operators of `ir.operators`, as type checkers should see them
@@ -189,7 +191,15 @@ class Variable(Value):
         return linear.dot(self, other)
 
     def __getitem__(self, key: Any) -> Variable:
-        return indexing.getitem(self, key)
+        made = indexing.getitem(self, key)
+        if made is not self:
+            made.indexed = (self, key)
+        return made
+
+    @property
+    def at(self) -> writing.At:
+        """`x.at[key].set(v)` is x with `x[key]` replaced; also `add`, `multiply`, `min`, `max`."""
+        return writing.At(self)
 
     def take(self, indices: ArrayLike, axis: int | None = None) -> Variable:
         """Elements at integer indices along an axis, or of the flattened array."""
