@@ -39,7 +39,7 @@ from jitgraph.ir.values import Value
 #: Functions with loops stay functions: inlining them costs compile time and loses `noalias`.
 _ATTRIBUTES = "noinline"
 #: Ops whose vector code is a call or a division for each lane.
-_LANE_BY_LANE = frozenset({"floor_divide", "remainder", "fmod", "power"})
+_LANE_BY_LANE = frozenset({"floor_divide", "remainder", "fmod", "power", "gcd", "lcm"})
 _FEW_LANES = 8
 #: Locals of a row nest up to this many bytes live on its stack.
 _STACK = 16384

@@ -93,23 +93,30 @@ from jitgraph.tensor.functions import (
     array_equal,
     array_equiv,
     bitwise_count,
+    can_cast,
     choose,
+    common_type,
     divmod,
     fabs,
     fix,
     float_power,
     frexp,
+    fromfunction,
     imag,
     iscomplex,
+    iscomplexobj,
+    isin,
     isneginf,
     isposinf,
     isreal,
+    isrealobj,
     ldexp,
     modf,
     nan_to_num,
     nextafter,
     piecewise,
     real,
+    result_type,
     select,
     sinc,
     spacing,
@@ -242,6 +249,9 @@ from jitgraph.tensor.writing import (
 
 as_tensor_variable = as_tensor
 constant = as_tensor
+asarray = array = asanyarray = ascontiguousarray = asfortranarray = copy = as_tensor
+amax, amin, around, astype = max, min, round, cast
+concat, permute_dims, row_stack = concatenate, transpose, vstack
 log_softmax = nnet.log_softmax
 softmax = nnet.softmax
 inf, nan, pi = _math.inf, _math.nan, _math.pi
@@ -281,6 +291,9 @@ __all__ = [
     "transpose", "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from", "triu",
     "triu_indices", "triu_indices_from", "unravel_index", "unstack", "unwrap", "vander", "var",
     "vdot", "vecdot", "vecmat", "vsplit", "vstack", "where", "zeros", "zeros_like",
+    "amax", "amin", "around", "array", "asanyarray", "asarray", "ascontiguousarray",
+    "asfortranarray", "astype", "concat", "copy", "permute_dims", "row_stack", "can_cast",
+    "common_type", "fromfunction", "iscomplexobj", "isin", "isrealobj", "result_type",
     "inc_subtensor", "put_along_axis", "set_subtensor", "take_along_axis",
     *FUNCTIONS, *CONSTRUCTORS,
 ]  # fmt: skip

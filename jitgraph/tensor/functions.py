@@ -31,7 +31,7 @@ from jitgraph.ir.ops.bits import bitcast
 from jitgraph.ir.ops.indexing import gather
 from jitgraph.ir.types import BOOL, F64, I64
 from jitgraph.ir.values import Value
-from jitgraph.tensor import reductions
+from jitgraph.tensor import reductions, sequences
 from jitgraph.tensor.operands import (
     as_tensor,
     common_dtype,
@@ -350,3 +350,49 @@ def piecewise(x: ArrayLike, condlist: Any, funclist: Any, *args: Any, **kw: Any)
     for condition, piece in zip(conditions, pieces, strict=False):
         y = where(condition, piece, y)
     return movement.broadcast_to(y, movement.dims(value)) if not y.ndim else y
+
+
+@public
+def isin(
+    element: ArrayLike, test_elements: ArrayLike, assume_unique: bool = False,
+    invert: bool = False,
+) -> Value:  # fmt: skip
+    """Whether each element is among the test elements (with `invert`: is not). Every one is
+    compared with every one, in one pass without memory."""
+    x, tests = as_tensor(element), movement.reshape(as_tensor(test_elements), (-1,))
+    found = reductions.any(equal(movement.expand_dims(x, (x.ndim,)), tests), -1)
+    return logical_not(found) if invert else found
+
+
+@public
+def fromfunction(
+    function: Any, shape: Any, *, dtype: Any = float, **kwargs: Any
+) -> Any:
+    """What a function makes of the positions along each axis of a shape."""
+    return function(*sequences.indices(shape, dtype), **kwargs)
+
+
+# --- what is known of a variable ---------------------------------------------------------------
+def iscomplexobj(x: ArrayLike) -> bool:
+    """Whether the dtype is complex."""
+    return as_tensor(x).dtype.kind == "c"
+
+
+def isrealobj(x: ArrayLike) -> bool:
+    """Whether the dtype is not complex."""
+    return as_tensor(x).dtype.kind != "c"
+
+
+def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
+    """The dtype that arrays, dtypes and Python numbers promote to."""
+    return np.result_type(*(x.dtype if isinstance(x, Value) else x for x in arrays_and_dtypes))
+
+
+def common_type(*arrays: ArrayLike) -> np.dtype[Any]:
+    """The floating or complex dtype that holds all arrays."""
+    return np.dtype(np.common_type(*(np.empty(0, as_tensor(x).dtype) for x in arrays)))
+
+
+def can_cast(from_: Any, to: Any, casting: Any = "safe") -> bool:
+    """Whether NumPy's rules allow a cast."""
+    return bool(np.can_cast(from_.dtype if isinstance(from_, Value) else from_, to, casting))

@@ -36,7 +36,8 @@ ALIASES = {
     "or_": "bitwise_or", "xor": "bitwise_xor", "bitwise_not": "invert",
     "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2",
     "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh",
-    "degrees": "rad2deg", "radians": "deg2rad",
+    "degrees": "rad2deg", "radians": "deg2rad", "bitwise_invert": "invert",
+    "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
 }  # fmt: skip
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 

@@ -23,6 +23,10 @@ from typing import Any, TypeAlias
 _ALIASES = {
     "as_tensor_variable": "as_tensor", "constant": "as_tensor", "log_softmax": "nnet.log_softmax",
     "softmax": "nnet.softmax", "gradient": "calculus.gradient",
+    **dict.fromkeys(("array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray",
+                     "copy"), "as_tensor"),
+    "amax": "max", "amin": "min", "around": "round", "astype": "cast", "concat": "concatenate",
+    "permute_dims": "transpose", "row_stack": "vstack",
 }  # fmt: skip
 
 

@@ -14,7 +14,19 @@ from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import arithmetic, movement
 from jitgraph.ir.types import DTYPE_NAMES
 from jitgraph.ir.values import Value
-from jitgraph.tensor import dispatch, indexing, linear, math, reductions, shaping, writing
+from jitgraph.tensor import (
+    arranging,
+    counting,
+    diagonals,
+    dispatch,
+    functions,
+    indexing,
+    linear,
+    math,
+    reductions,
+    shaping,
+    writing,
+)
 from jitgraph.tensor.operands import Axis, refuse, typed, user_class
 
 #: What `Variable.eval` calls: `(variable, givens) -> array`. Compiling lies above this package, and
@@ -206,17 +218,26 @@ class Variable(Value):
         return indexing.take(self, indices, axis)
 
     # --- reductions: see `tensor.reductions` ----------------------------------------------------
-    def sum(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
+    def sum(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
+        *, initial: ArrayLike = None, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The sum of elements over axes."""
-        return reductions.sum(self, axis, dtype, keepdims)
+        return reductions.sum(self, axis, dtype, keepdims, initial=initial, where=where)
 
-    def prod(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
+    def prod(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
+        *, initial: ArrayLike = None, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The product of elements over axes."""
-        return reductions.prod(self, axis, dtype, keepdims)
+        return reductions.prod(self, axis, dtype, keepdims, initial=initial, where=where)
 
-    def mean(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
+    def mean(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
+        *, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The arithmetic mean over axes."""
-        return reductions.mean(self, axis, dtype, keepdims)
+        return reductions.mean(self, axis, dtype, keepdims, where=where)
 
     def var(
         self, axis: Axis = None, dtype: Any = None, keepdims: bool = False, ddof: int = 0
@@ -230,17 +251,27 @@ class Variable(Value):
         """The standard deviation over axes."""
         return reductions.std(self, axis, dtype, keepdims, ddof)
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+    def min(
+        self, axis: Axis = None, keepdims: bool = False,
+        *, initial: ArrayLike = None, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The smallest element over axes."""
-        return reductions.min(self, axis, keepdims)
+        return reductions.min(self, axis, keepdims, initial=initial, where=where)
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+    def max(
+        self, axis: Axis = None, keepdims: bool = False,
+        *, initial: ArrayLike = None, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The largest element over axes."""
-        return reductions.max(self, axis, keepdims)
+        return reductions.max(self, axis, keepdims, initial=initial, where=where)
 
     def cumsum(self, axis: int | None = None, dtype: Any = None) -> Variable:
         """The sum of all elements up to each along an axis."""
         return reductions.cumsum(self, axis, dtype)
+
+    def cumprod(self, axis: int | None = None, dtype: Any = None) -> Variable:
+        """The product of all elements up to each along an axis."""
+        return reductions.cumprod(self, axis, dtype)
 
     def argmin(self, axis: Axis = None, keepdims: bool = False) -> Variable:
         """Position of the smallest element."""
@@ -250,13 +281,17 @@ class Variable(Value):
         """Position of the largest element."""
         return reductions.argmax(self, axis, keepdims)
 
-    def any(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+    def any(
+        self, axis: Axis = None, keepdims: bool = False, *, where: ArrayLike = True
+    ) -> Variable:
         """Whether an element is true."""
-        return reductions.any(self, axis, keepdims)
+        return reductions.any(self, axis, keepdims, where=where)
 
-    def all(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+    def all(
+        self, axis: Axis = None, keepdims: bool = False, *, where: ArrayLike = True
+    ) -> Variable:
         """Whether every element is true."""
-        return reductions.all(self, axis, keepdims)
+        return reductions.all(self, axis, keepdims, where=where)
 
     # --- shape: see `tensor.shaping` ------------------------------------------------------------
     def reshape(self, *shape: Any) -> Variable:
@@ -287,6 +322,29 @@ class Variable(Value):
         """Without axes of extent 1."""
         return shaping.squeeze(self, axis)
 
+    def repeat(self, repeats: ArrayLike, axis: int | None = None) -> Variable:
+        """`T.repeat(self, repeats, axis)`."""
+        return arranging.repeat(self, repeats, axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Variable:
+        """The elements on a diagonal of two axes, as the last axis."""
+        return diagonals.diagonal(self, offset, axis1, axis2)
+
+    def trace(
+        self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
+    ) -> Variable:
+        """The sum along a diagonal."""
+        return diagonals.trace(self, offset, axis1, axis2, dtype)
+
+    def searchsorted(self, v: ArrayLike, side: str = "left", sorter: Any = None) -> Variable:
+        """`T.searchsorted(self, v)`."""
+        return counting.searchsorted(self, v, side, sorter)
+
+    @property
+    def mT(self) -> Variable:  # noqa: N802  (NumPy's name)
+        """The last two axes exchanged."""
+        return arranging.matrix_transpose(self)
+
     # --- elementwise ----------------------------------------------------------------------------
     def astype(self, dtype: Any) -> Variable:
         """The same numbers in another dtype."""
@@ -306,9 +364,42 @@ class Variable(Value):
 
     conjugate = conj
 
+    @property
+    def real(self) -> Variable:
+        """The real part."""
+        return functions.real(self)
+
+    @property
+    def imag(self) -> Variable:
+        """The imaginary part, 0 for real numbers."""
+        return functions.imag(self)
+
     def copy(self) -> Variable:
         """Itself: a variable never changes."""
         return self
+
+    def choose(self, choices: Any, mode: str = "raise") -> Variable:
+        """`T.choose(self, choices)`."""
+        return functions.choose(self, choices, mode)
+
+    def item(self, *position: Any) -> NoReturn:
+        """Refused: the number is not there yet."""
+        self._refuse("it has no number yet")
+
+    def tolist(self) -> NoReturn:
+        """Refused: the numbers are not there yet."""
+        self._refuse("it has no numbers yet")
+
+    def fill(self, value: Any) -> NoReturn:
+        """Refused: `T.full_like` makes a new array."""
+        self._refuse("it cannot change (T.full_like(x, value) is new)")
+
+    def put(self, indices: Any, values: Any) -> NoReturn:
+        """Refused: `x.at[indices].set(values)` makes a new array."""
+        self._refuse("it cannot change (x.at[indices].set(values) is new)")
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        self._refuse("it cannot change (x.at[key].set(value) is new)")
 
     # --- display --------------------------------------------------------------------------------
     def __repr__(self) -> str:

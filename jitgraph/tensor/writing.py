@@ -14,7 +14,7 @@ from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, Shape, emit, split_sizes
 from jitgraph.ir.ops import arithmetic, movement
 from jitgraph.ir.ops.indexing import ADD_SLICE, SET_SLICE, gather, scatter, slice_
-from jitgraph.ir.types import BOOL, I64, normalise_axis
+from jitgraph.ir.types import BOOL, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor.indexing import (
     Item,

@@ -34,7 +34,7 @@ EXPANSIONS = _named(
     elementary.isfinite, elementary.signbit, elementary.logical_and, elementary.logical_or,
     elementary.logical_xor, elementary.logical_not, elementary.invert, elementary.left_shift,
     elementary.right_shift, elementary.conjugate, elementary.real, elementary.imag,
-    division.floor_divide, division.remainder, division.fmod,
+    division.floor_divide, division.remainder, division.fmod, division.gcd, division.lcm,
     powers.power, powers.cbrt, powers.hypot, powers.square, powers.reciprocal,
     exponential.exp, exponential.exp2, exponential.expm1, exponential.sigmoid,
     exponential.sinh, exponential.cosh, exponential.tanh,

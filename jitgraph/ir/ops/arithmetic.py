@@ -39,6 +39,9 @@ fmod = binary(
     grad=(lambda g, y, a, b: g, lambda g, y, a, b: -g * trunc(a / b)),
 )  # fmt: skip
 
+gcd = binary("gcd", np.gcd, lower=Expand())
+lcm = binary("lcm", np.lcm, lower=Expand())
+
 
 negative = unary(
     "negative", np.negative, lower=Inst("fneg", "neg", "neg"), grad=lambda g, y, x: -g,
