@@ -42,7 +42,7 @@ APPROXIMATE = {
 ULPS = 5
 #: Ops that add or multiply many elements, in an order of their own.
 ROUNDING = {"reduce_sum", "reduce_prod", "sum_to", "matmul", "softmax", "log_softmax",
-            "logsumexp", "scatter_add", "prefix_sum"}  # fmt: skip
+            "logsumexp", "scatter_add", "prefix_sum", "prefix_prod", "scatter"}  # fmt: skip
 
 
 # --- elementwise: operands and results -----------------------------------------------------------

@@ -16,7 +16,6 @@ from jitgraph.ir.builder import Builder, rebuild
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import (
     STRIDE,
-    Access,
     Buffer,
     BufferKind,
     Check,
@@ -453,6 +452,6 @@ class _Scheduler:
         inner = View(out.buffer, out.offset, out.strides[len(indices) :])
         access = nest.access(inner, whole[len(lead) :])
         placed = tuple(zip(found, out.strides, strict=False))
-        nest.stores.append(Store(element, Access(access.buffer, access.offset, access.strides),
-                                 combine, nest.loops(range(len(lead))), indices=placed))  # fmt: skip
+        loops = nest.loops(range(len(lead)))
+        nest.stores.append(Store(element, access, combine, loops, indices=placed))
         self._do(nest.kernel(sequential=True))

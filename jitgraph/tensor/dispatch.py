@@ -43,10 +43,10 @@ _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_
 
 def find(function: Callable[..., Any]) -> Callable[..., Any] | None:
     """Our function of the name of one of NumPy's, or None."""
-    room: Any = NAMESPACE
-    for part in function.__module__.split(".")[1:2]:
-        room = vars(NAMESPACE.get(part) or inspect)  # no room of that name offers nothing
-    return room.get(function.__name__) if function.__module__.startswith("numpy") else None
+    name, (package, *rest) = function.__name__, function.__module__.split(".")
+    if package != "numpy":
+        return None
+    return getattr(NAMESPACE.get(rest[0]), name, None) if rest else NAMESPACE.get(name)
 
 
 def shown(function: Callable[..., Any]) -> str:

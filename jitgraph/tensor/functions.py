@@ -212,7 +212,8 @@ def nextafter(x1: ArrayLike, x2: ArrayLike) -> Value:
     stepped = bitcast(where(away, bits + 1, bits - 1), x.dtype)
     tiny = bitcast(constant(integer.type(1)), x.dtype)
     stepped = where(equal(x, 0), copysign(tiny, y), stepped)
-    return where(isnan(x) | isnan(y), x + y, where(equal(x, y), y, stepped))
+    stepped = where(equal(x, y), y, stepped)
+    return where(isnan(x) | isnan(y), x.dtype.type(np.nan), stepped)
 
 
 @public

@@ -20,7 +20,7 @@ from jitgraph.ir.opdef import OPS, ArrayLike
 from jitgraph.ir.ops import arithmetic
 from jitgraph.ir.types import F64
 from jitgraph.ir.values import Value
-from jitgraph.tensor import complex, reductions
+from jitgraph.tensor import complexes, reductions
 from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public
 
 if TYPE_CHECKING:
@@ -39,16 +39,18 @@ ALIASES = {
     "degrees": "rad2deg", "radians": "deg2rad", "bitwise_invert": "invert",
     "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
 }  # fmt: skip
+#: Ops whose function takes more than the op does.
+_OWN = ("where", "real", "imag")
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 
 
 def _function(op: Elementwise, name: str) -> Callable[..., Variable]:
-    of_complex = complex.FUNCTIONS.get(op.name)
+    of_complex = complexes.FUNCTIONS.get(op.name)
 
     @public
     def call(*given: ArrayLike) -> Value:
         ready = operands(given)
-        parts = complex.of_common_dtype(ready) if of_complex else None
+        parts = complexes.of_common_dtype(ready) if of_complex else None
         if of_complex is not None and parts is not None and len(parts) == op.arity:
             return of_complex(*map(as_tensor, parts))
         return op(*ready)  # type: ignore[no-any-return]
@@ -65,7 +67,7 @@ def _tables() -> dict[str, Callable[..., Variable]]:
     assert ops.__all__, "importing the tables declares the ops"
     found = {op.name: op for op in OPS.values() if isinstance(op, Elementwise)}
     names = {name: name for name in found} | ALIASES
-    return {name: _function(found[op], name) for name, op in names.items() if op != "where"}
+    return {name: _function(found[op], name) for name, op in names.items() if op not in _OWN}
 
 
 #: The functions that follow from the op tables, by name.

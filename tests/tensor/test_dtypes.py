@@ -10,12 +10,15 @@ from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import COMPLEX, Elementwise
 from jitgraph.ir.opdef import OPS
 from jitgraph.ir.types import DTYPE_NAMES
+from jitgraph.tensor import complexes
 from tests.tensor.helpers import assert_same, evaluate
 
 DTYPES = list(DTYPE_NAMES)
 SCALARS = [True, 2, 2.5, 2j]
-BINARY = [op for op in OPS.values() if isinstance(op, Elementwise) and op.arity == 2]
-UNARY = [op for op in OPS.values() if isinstance(op, Elementwise) and op.arity == 1]
+BINARY = [op for op in OPS.values() if isinstance(op, Elementwise) and op.arity == 2
+          and op.name != "complex"]
+UNARY = [op for op in OPS.values() if isinstance(op, Elementwise) and op.arity == 1
+         and op.name in T.FUNCTIONS]
 
 
 def numpy_dtype(op, *operands):
@@ -27,7 +30,8 @@ def numpy_dtype(op, *operands):
     except TypeError:
         return None
     complex_ = any(np.asarray(o).dtype.kind == "c" for o in operands)
-    return None if complex_ and op.name not in COMPLEX else dtype
+    known = op.name in COMPLEX or op.name in complexes.FUNCTIONS
+    return None if complex_ and not known else dtype
 
 
 def our_dtype(op, *operands):
