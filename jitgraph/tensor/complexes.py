@@ -179,7 +179,7 @@ def power(z: Value, w: Value) -> Value:
     """exp(w·log(z)); z⁰ is 1, and 0 to a power of positive real part 0."""
     nothing, one = equal(z, 0), equal(w, 0)
     made = exp(w * log(where(nothing, 1, z)))
-    made = where(nothing, where(real(w) > 0, 0, complex(np.nan, np.nan)), made)
+    made = where(nothing, where(real(w) > 0, 0, z.dtype.type(complex(np.nan, np.nan))), made)
     made = where(equal(w, 2), z * z, where(equal(w, 1), z, made))
     return where(one, 1, made)
 

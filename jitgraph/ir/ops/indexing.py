@@ -6,6 +6,7 @@ ordinary i64 arithmetic built by `tensor.indexing`, so the compiler sees and fol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -373,7 +374,7 @@ def _evaluate_scatter(x: Array, value: Array, *indices: Array, combine: str) -> 
     lead = np.broadcast_shapes(*(i.shape for i in indices))
     rest = x.shape[len(indices) :]
     flat = [np.broadcast_to(i, lead).reshape(-1) for i in indices]
-    rows = np.broadcast_to(value, (*lead, *rest)).reshape(-1, *rest)
+    rows = np.broadcast_to(value, (*lead, *rest)).reshape(math.prod(lead), *rest)
     for k, place in enumerate(zip(*flat, strict=True)):  # of equal indices the last one counts
         result[place] = rows[k]
     return result
