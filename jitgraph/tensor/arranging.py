@@ -62,7 +62,7 @@ def rot90(m: ArrayLike, k: int = 1, axes: Sequence[int] = (0, 1)) -> Value:
     order[first], order[second] = second, first
     match k % 4:
         case 0:
-            return m
+            return as_tensor(m)
         case 1:
             return movement.transpose(flip(m, second), order)
         case 2:
@@ -162,10 +162,10 @@ def _each_repeated(a: Value, times: Value, axis: int) -> Value:
 def tile(A: ArrayLike, reps: Any) -> Value:  # noqa: N803  (NumPy's name)
     """A laid out so many times along each axis."""
     given = list(reps) if isinstance(reps, list | tuple | np.ndarray) else [reps]
-    counts = [length(r, "a number of repeats") for r in given]
+    asked = [length(r, "a number of repeats") for r in given]
     a = as_tensor(A)
-    rank = builtins.max(a.ndim, len(counts))
-    counts = [1] * (rank - len(counts)) + counts
+    rank = builtins.max(a.ndim, len(asked))
+    counts = [*[1] * (rank - len(asked)), *asked]
     sizes = movement.dims(movement.expand_dims(a, range(rank - a.ndim)))
     apart = [s for pair in zip([1] * rank, sizes, strict=True) for s in pair]
     whole = [s for pair in zip(counts, sizes, strict=True) for s in pair]
@@ -194,7 +194,7 @@ def pad(array: ArrayLike, pad_width: Any, mode: str = "constant", **kwargs: Any)
     mode: "constant" (with `constant_values`), "edge", "reflect", "symmetric" (both of
     `reflect_type="even"`), "wrap", "empty" (zeros).
     """
-    x = as_tensor(array)
+    x: Value = as_tensor(array)
     widths = _pairs(pad_width, x.ndim, "pad_width")
     if mode in ("constant", "empty"):
         values = kwargs.pop("constant_values", 0) if mode == "constant" else 0
@@ -280,10 +280,8 @@ def _continued(x: Value, axis: int, before: Any, after: Any, mode: str) -> Value
     extent = movement.dim(x, axis)
     if isinstance(extent, int) and extent == 0:
         raise ShapeError(f"pad cannot extend axis {axis} of {x.type}, which is empty, by {mode!r}")
-    known = all(isinstance(s, int) for s in (before, after, extent))
-    places: Any
-    if known:
-        places = np.arange(-before, extent + after)  # type: ignore[operator]
+    if all(isinstance(s, int) for s in (before, after, extent)):
+        places = np.arange(-before, extent + after)
         chosen = constant(np.asarray(_SOURCES[mode](places, extent)))
     else:
         chosen = _SOURCES[mode](movement.iota(before + extent + after) - before, extent)

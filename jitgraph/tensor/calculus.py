@@ -267,7 +267,7 @@ def _aligned(a1: ArrayLike, a2: ArrayLike) -> list[Value]:
     pair = promoted([_coefficients(a1), _coefficients(a2)])
     sizes = [movement.dim(v, 0) for v in pair]
     if all(isinstance(n, int) for n in sizes):
-        size: Any = builtins.max(sizes)  # type: ignore[type-var]
+        size: Any = builtins.max(sizes)
     else:
         size = maximum(*sizes)
     return [pad(v, [(size - n, 0)]) for v, n in zip(pair, sizes, strict=True)]

@@ -56,7 +56,8 @@ def _parsed(operands: Sequence[Any]) -> tuple[list[Labels], Labels, list[Value]]
         raise OptionError("einsum needs subscripts and operands")
     if not isinstance(operands[0], str):
         return _from_lists(operands)
-    text, values = operands[0].replace(" ", ""), [as_tensor(o) for o in operands[1:]]
+    text = operands[0].replace(" ", "")
+    values: list[Value] = [as_tensor(o) for o in operands[1:]]
     left, arrow, right = text.partition("->")
     parts = left.split(",")
     if len(parts) != len(values):
@@ -90,7 +91,7 @@ def _implied(inputs: Sequence[Labels], dots: int) -> Labels:
 
 
 def _from_lists(operands: Sequence[Any]) -> tuple[list[Labels], Labels, list[Value]]:
-    values = [as_tensor(o) for o in operands[: len(operands) // 2 * 2 : 2]]
+    values: list[Value] = [as_tensor(o) for o in operands[: len(operands) // 2 * 2 : 2]]
     lists = operands[1::2]
     inputs = [_listed(axes, v.ndim) for axes, v in zip(lists, values, strict=True)]
     dots = max([0, *(-min(i, default=0) for i in inputs)])

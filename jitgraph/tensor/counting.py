@@ -17,7 +17,7 @@ from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.indexing import getitem
 from jitgraph.tensor.operands import as_tensor, constant, promoted, public
-from jitgraph.tensor.sequences import linspace
+from jitgraph.tensor.sequences import evenly_spaced
 from jitgraph.tensor.shaping import length, ravel, sized
 
 
@@ -39,7 +39,7 @@ def searchsorted(
     """
     if side not in ("left", "right"):
         raise OptionError(f"searchsorted has no side {side!r}", hint="'left' or 'right'")
-    known = as_tensor(a)
+    known: Value = as_tensor(a)
     if known.ndim != 1:
         raise ShapeError(f"searchsorted takes a sorted vector, not {known.type}")
     if sorter is not None:
@@ -75,7 +75,7 @@ def digitize(x: ArrayLike, bins: ArrayLike, right: bool = False) -> Value:
 def _falling(edges: Value, x: ArrayLike, right: bool) -> Value:
     turned = getitem(edges, slice(None, None, -1))
     place = searchsorted(turned, x, "right" if not right else "left")
-    return movement.dim(edges, 0) - place  # type: ignore[no-any-return, operator]
+    return movement.dim(edges, 0) - place
 
 
 # --- counts ------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def histogram_bin_edges(
         return edges
     low, high = _range(x, range)
     dtype = np.result_type(x.dtype, low.dtype, np.float64(0))
-    return linspace(low, high, length(bins, "bins") + 1, dtype=dtype)  # type: ignore[no-any-return]
+    return evenly_spaced(low, high, length(bins, "bins") + 1, dtype=dtype)[0]
 
 
 def _range(x: Value, given: Any) -> tuple[Value, Value]:

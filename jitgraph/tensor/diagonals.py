@@ -59,14 +59,16 @@ def _matrix(m: ArrayLike, name: str) -> Value:
 def tril(m: ArrayLike, k: Any = 0) -> Value:
     """m with zeros above the k-th diagonal of its last two axes."""
     x = _matrix(m, "tril")
-    return where(_lower(*movement.dims(x)[-2:], k), x, np.zeros((), x.dtype))  # type: ignore[no-any-return]
+    rows, columns = movement.dims(x)[-2:]
+    return where(_lower(rows, columns, k), x, np.zeros((), x.dtype))  # type: ignore[no-any-return]
 
 
 @public
 def triu(m: ArrayLike, k: Any = 0) -> Value:
     """m with zeros below the k-th diagonal of its last two axes."""
     x = _matrix(m, "triu")
-    below = _lower(*movement.dims(x)[-2:], as_size(k, "k") - 1)
+    rows, columns = movement.dims(x)[-2:]
+    below = _lower(rows, columns, as_size(k, "k") - 1)
     return where(below, np.zeros((), x.dtype), x)  # type: ignore[no-any-return]
 
 
@@ -156,7 +158,7 @@ def trace(
 @public
 def diag(v: ArrayLike, k: int = 0) -> Value:
     """The k-th diagonal of a matrix, or the matrix with a vector on its k-th diagonal."""
-    x = as_tensor(v)
+    x: Value = as_tensor(v)
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:

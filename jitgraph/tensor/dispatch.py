@@ -78,7 +78,7 @@ def call_function(
         elif not _asks_for_nothing(name, value, given.signature):
             _refuse(variable, f"{shown(function)} with {name}=", f"leave out {name}=")
     order = {name: arguments[name] for name in _parameters(target) if name in arguments}
-    bound = inspect.BoundArguments(inspect.signature(target), order)  # type: ignore[arg-type]
+    bound = inspect.BoundArguments(inspect.signature(target), order)
     return target(*bound.args, **bound.kwargs, **named)
 
 
@@ -160,7 +160,7 @@ def call_ufunc(
         operands = [as_tensor(x, dtype) for x in operands]
     if method == "outer":
         first, second = map(as_tensor, operands)
-        operands = [first[(..., *[None] * second.ndim)], second]  # type: ignore[index]
+        operands = [first[(..., *[None] * second.ndim)], second]
     return function(*operands)
 
 

@@ -190,8 +190,9 @@ def imag(val: ArrayLike) -> Value:
 @public
 def angle(z: ArrayLike, deg: bool = False) -> Value:
     """The angle of complex numbers in the plane, in radians or degrees."""
-    x = as_tensor(z)
-    x = x if x.dtype.kind == "c" else _floating(cast(x, F64) if x.dtype.kind in "iub" else x)
+    x: Value = as_tensor(z)
+    if x.dtype.kind != "c":
+        x = _floating(cast(x, F64) if x.dtype.kind in "iub" else x)
     y = exponential.arctan2(imag(x), real(x))
     return y * (180 / np.pi) if deg else y
 
@@ -321,19 +322,19 @@ def choose(a: ArrayLike, choices: Any, mode: str = "raise") -> Value:
     if index.dtype.kind not in "iub":
         raise DTypeError(f"choose takes integers, not {index.type}")
     options = promoted([as_tensor(c) for c in choices])
-    index, count = cast(index, I64), len(options)
+    place, count = cast(index, I64), len(options)
     if mode == "wrap":
-        index = index % count
+        place = place % count
     elif mode == "clip":
-        index = minimum(maximum(index, 0), count - 1)
+        place = minimum(maximum(place, 0), count - 1)
     elif mode == "raise":
-        index = gather(constant(np.arange(count)), [index])
+        place = gather(constant(np.arange(count)), [place])
     else:
         raise OptionError(f"no mode {mode!r}", hint="'raise', 'wrap' or 'clip'")
     y = options[0]
     for k, option in enumerate(options[1:], start=1):
-        y = where(equal(index, k), option, y)
-    return where(equal(index, 0), options[0], y)
+        y = where(equal(place, k), option, y)
+    return where(equal(place, 0), options[0], y)
 
 
 @public
@@ -370,7 +371,7 @@ def fromfunction(
     function: Any, shape: Any, *, dtype: Any = float, **kwargs: Any
 ) -> Any:
     """What a function makes of the positions along each axis of a shape."""
-    return function(*sequences.indices(shape, dtype), **kwargs)
+    return function(*sequences.positions(shape, dtype), **kwargs)
 
 
 # --- what is known of a variable ---------------------------------------------------------------

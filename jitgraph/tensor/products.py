@@ -21,7 +21,7 @@ from jitgraph.tensor.shaping import moveaxis, ravel
 
 def conjugated(x: Value) -> Value:
     """The complex conjugate of complex values, others as they are."""
-    return conjugate(x) if x.dtype.kind == "c" else x  # type: ignore[no-any-return]
+    return conjugate(x) if x.dtype.kind == "c" else x
 
 
 def _summed(x: Value, axis: int) -> Value:
@@ -83,9 +83,9 @@ def batched_dot(a: ArrayLike, b: ArrayLike) -> Value:
 @public
 def kron(a: ArrayLike, b: ArrayLike) -> Value:
     """Kronecker's product: every element of a times the whole of b."""
-    x, y = as_tensor(a), as_tensor(b)
-    rank = max(x.ndim, y.ndim)
-    x, y = (movement.expand_dims(v, range(rank - v.ndim)) for v in (x, y))
+    given = as_tensor(a), as_tensor(b)
+    rank = max(v.ndim for v in given)
+    x, y = (movement.expand_dims(v, range(rank - v.ndim)) for v in given)
     whole = multiply(movement.expand_dims(x, range(1, 2 * rank, 2)),
                      movement.expand_dims(y, range(0, 2 * rank, 2)))  # fmt: skip
     sizes = zip(movement.dims(x), movement.dims(y), strict=True)
@@ -100,10 +100,10 @@ def cross(
     """The cross product of vectors of length 3 along an axis."""
     if axis is not None:
         axisa = axisb = axisc = axis
-    x, y = moveaxis(as_tensor(a), axisa, -1), moveaxis(as_tensor(b), axisb, -1)
-    if any(v.type.shape[-1] not in (3, None) for v in (x, y)):
-        raise ShapeError(f"cross takes vectors of length 3, not {x.type} and {y.type}")
-    x, y = (movement.reshape(v, (*movement.dims(v)[:-1], 3)) for v in (x, y))
+    pair = moveaxis(as_tensor(a), axisa, -1), moveaxis(as_tensor(b), axisb, -1)
+    if any(v.type.shape[-1] not in (3, None) for v in pair):
+        raise ShapeError(f"cross takes vectors of length 3, not {pair[0].type} and {pair[1].type}")
+    x, y = (movement.reshape(v, (*movement.dims(v)[:-1], 3)) for v in pair)
     (x0, x1, x2), (y0, y1, y2) = (
         [getitem(v, (..., k)) for k in range(3)] for v in (x, y)
     )

@@ -48,6 +48,15 @@ def linspace(
 
     start and stop may be arrays, which get a new axis. With `retstep` also the step.
     """
+    made = evenly_spaced(start, stop, num, endpoint, dtype, axis)
+    return made if retstep else made[0]
+
+
+def evenly_spaced(
+    start: ArrayLike, stop: ArrayLike, num: Any, endpoint: bool = True, dtype: Any = None,
+    axis: int = 0,
+) -> tuple[Value, Value]:  # fmt: skip
+    """The numbers of `linspace`, and their distance."""
     first, last = as_tensor(start), as_tensor(stop)
     size = length(num, "num")
     working = common_dtype([first, last, float(1)])
@@ -79,8 +88,7 @@ def linspace(
     axis = normalise_axis(axis, y.ndim)
     order = list(range(1, y.ndim))
     order.insert(axis, 0)
-    made = cast(movement.transpose(y, order), target)
-    return (made, whole) if retstep else made
+    return cast(movement.transpose(y, order), target), whole
 
 
 @public
@@ -89,7 +97,7 @@ def logspace(
     base: ArrayLike = 10.0, dtype: Any = None, axis: int = 0,
 ) -> Value:  # fmt: skip
     """base to the powers of `linspace(start, stop, num)`."""
-    exponents = linspace(start, stop, num, endpoint, axis=axis)
+    exponents, _ = evenly_spaced(start, stop, num, endpoint, axis=axis)
     base = as_tensor(base) if isinstance(base, list | tuple) else base
     if getattr(base, "ndim", 0):
         base = movement.expand_dims(as_tensor(base), (normalise_axis(axis, exponents.ndim),))
@@ -118,7 +126,7 @@ def geomspace(
     order = list(range(1, y.ndim))
     order.insert(normalise_axis(axis, y.ndim), 0)
     y = movement.transpose(y, order)
-    return y if dtype is None else cast(y, dtype)  # type: ignore[no-any-return]
+    return y if dtype is None else cast(y, dtype)
 
 
 # --- grids -------------------------------------------------------------------------------------
@@ -148,10 +156,15 @@ def meshgrid(
 @public
 def indices(dimensions: Any, dtype: Any = np.int64, sparse: bool = False) -> Any:
     """The position along each axis of a grid, stacked; with `sparse` a tuple that broadcasts."""
+    grid = positions(dimensions, dtype, sparse)
+    return grid if sparse else _joined(grid)
+
+
+def positions(dimensions: Any, dtype: Any, sparse: bool = False) -> tuple[Value, ...]:
+    """The position along each axis of a grid."""
     lines = [cast(movement.iota(length(n, "a dimension"), cls=type(constant(0))), dtype)
              for n in dimensions]  # fmt: skip
-    grid = meshgrid(*lines, sparse=sparse, indexing="ij")
-    return grid if sparse else _joined(grid)
+    return meshgrid(*lines, sparse=sparse, indexing="ij")
 
 
 def _joined(grid: tuple[Value, ...]) -> Value:
@@ -163,7 +176,7 @@ def ix_(*args: ArrayLike) -> tuple[Value, ...]:
     """Index arrays that read the rows, columns, ... given, in every combination."""
     made = []
     for x in args:
-        value = as_tensor(x)
+        value: Value = as_tensor(x)
         if value.dtype.kind == "b":
             if value.literal is None:
                 raise DTypeError(f"ix_ takes known masks, not {value.type}")
@@ -191,8 +204,7 @@ class Grid:
 def _line(key: slice) -> Value:
     start = 0 if key.start is None else key.start
     if isinstance(key.step, complex):
-        made: Value = linspace(start, key.stop, int(abs(key.step)))
-        return made
+        return evenly_spaced(start, key.stop, int(abs(key.step)))[0]
     return creation.arange(start, key.stop, 1 if key.step is None else key.step)
 
 

@@ -259,20 +259,20 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Value:
 @public
 def vstack(arrays: Sequence[ArrayLike]) -> Value:
     """Arrays one below the other; vectors are rows."""
-    return concatenate([atleast_2d(a) for a in _sequence(arrays, "vstack")], 0)
+    return concatenate([_at_least(a, 2) for a in _sequence(arrays, "vstack")], 0)
 
 
 @public
 def hstack(arrays: Sequence[ArrayLike]) -> Value:
     """Arrays side by side; vectors are joined end to end."""
-    values = [atleast_1d(a) for a in _sequence(arrays, "hstack")]
+    values = [_at_least(a, 1) for a in _sequence(arrays, "hstack")]
     return concatenate(values, 0 if values[0].ndim == 1 else 1)
 
 
 @public
 def dstack(arrays: Sequence[ArrayLike]) -> Value:
     """Arrays one behind the other, along the third axis."""
-    return concatenate([atleast_3d(a) for a in _sequence(arrays, "dstack")], 2)
+    return concatenate([_of_rank_3(a) for a in _sequence(arrays, "dstack")], 2)
 
 
 @public
@@ -339,7 +339,7 @@ def array_split(
 def hsplit(x: ArrayLike, indices_or_sections: int | Sequence[Any]) -> list[Value]:
     """`split` along the columns; a vector along its one axis."""
     x = as_tensor(x)
-    return split(x, indices_or_sections, 1 if x.ndim > 1 else 0)
+    return [*split(x, indices_or_sections, 1 if x.ndim > 1 else 0)]
 
 
 @public
@@ -348,7 +348,7 @@ def vsplit(x: ArrayLike, indices_or_sections: int | Sequence[Any]) -> list[Value
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"vsplit takes two dimensions at least, not {x.type}")
-    return split(x, indices_or_sections, 0)
+    return [*split(x, indices_or_sections, 0)]
 
 
 @public
@@ -357,7 +357,7 @@ def dsplit(x: ArrayLike, indices_or_sections: int | Sequence[Any]) -> list[Value
     x = as_tensor(x)
     if x.ndim < 3:
         raise ShapeError(f"dsplit takes three dimensions at least, not {x.type}")
-    return split(x, indices_or_sections, 2)
+    return [*split(x, indices_or_sections, 2)]
 
 
 # --- repeated values ---------------------------------------------------------------------------

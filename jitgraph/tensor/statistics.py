@@ -49,7 +49,7 @@ def average(
             [movement.dim(x, k) for k in reductions.axes_of(x, axis)]
         )
         return (y, _full(y, count)) if returned else y
-    w = as_tensor(weights)
+    w: Value = as_tensor(weights)
     dtype = common_dtype([x, w] if x.dtype.kind in "fc" else [x, w, np.float64(0)])
     if w.ndim != x.ndim:
         axes = reductions.axes_of(x, axis)
@@ -126,11 +126,11 @@ def corrcoef(
     """The covariances divided by both standard deviations: correlations, in -1..1."""
     c = cov(x, y, rowvar, dtype=dtype)
     if not c.ndim:
-        return c / c  # type: ignore[no-any-return]
+        return c / c
     spread = cast(sqrt(cast(diagonal(c), np.empty(0, c.dtype).real.dtype)), c.dtype)
     scaled = c / movement.expand_dims(spread, (1,)) / movement.expand_dims(spread, (0,))
     if c.dtype.kind == "c":
-        return scaled  # type: ignore[no-any-return]
+        return scaled
     return minimum(maximum(scaled, -1.0), 1.0)  # type: ignore[no-any-return]
 
 

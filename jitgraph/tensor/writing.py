@@ -106,10 +106,10 @@ class Place:
 def written(x: ArrayLike, key: Any, values: ArrayLike, combine: str) -> Value:
     """x with values set, or combined with what is there, at x[key]; `combine` is "set", "add",
     "multiply", "maximum" or "minimum"."""
-    x, value = as_tensor(x), as_tensor(values)
-    if value.dtype.kind == "c" and x.dtype.kind != "c":
-        raise DTypeError(f"{value.type} cannot be written into {x.type}")
-    value = cast(value, x.dtype)
+    x, given = as_tensor(x), as_tensor(values)
+    if given.dtype.kind == "c" and x.dtype.kind != "c":
+        raise DTypeError(f"{given.type} cannot be written into {x.type}")
+    value: Value = cast(given, x.dtype)
     mask = key[0] if isinstance(key, tuple) and len(key) == 1 else key
     if isinstance(mask, Value) and mask.dtype == BOOL and mask.literal is None:
         return _where(x, mask, value, combine)
@@ -147,7 +147,7 @@ def _into_slice(x: Value, items: Sequence[Item], value: Value, combine: str) -> 
     cuts = cuts_of(items)
     value = movement.expand_dims(value, fixed_axes(items))
     if not cuts:
-        return value if combine == "set" else _COMBINING[combine](x, value)  # type: ignore[no-any-return]
+        return value if combine == "set" else _COMBINING[combine](x, value)
     if combine not in ("set", "add") or (combine == "add" and x.dtype == BOOL):
         value = _COMBINING[combine](slice_(x, *zip(*cuts, strict=True)), value)
         combine = "set"
@@ -214,7 +214,7 @@ def _along(x: Value, indices: ArrayLike, axis: int) -> list[Value]:
 def take_along_axis(arr: ArrayLike, indices: ArrayLike, axis: int | None = -1) -> Value:
     """For each place of `indices` the element of its own row (or column, ...) along the axis, at
     that index; axis=None takes from the flattened array."""
-    x = as_tensor(arr)
+    x: Value = as_tensor(arr)
     if axis is None:
         x, axis = movement.reshape(x, (-1,)), 0
     return gather(x, _along(x, indices, normalise_axis(axis, x.ndim)))
