@@ -7,16 +7,23 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 |---|---|
 | `variable` | `Variable`, with NumPy's operators and methods |
 | `constructors` | `scalar`, `dvector`, `lmatrices`, ... : the inputs of a program |
-| `creation` | `zeros`, `ones`, `full`, `eye`, `arange` |
-| `math` | elementwise functions, one per op of the tables |
+| `creation`, `sequences` | `zeros`, `eye`, `arange`; `linspace`, `meshgrid`, `mgrid`, ... |
+| `math`, `functions` | elementwise functions, one per op of the tables; expressions in these |
+| `complexes` | elementary functions of complex numbers, by their parts |
 | `reductions` | `sum`, `mean`, `argmax`, ... |
+| `statistics` | `average`, `cov`, what leaves NaNs out |
 | `shaping` | `reshape`, `concatenate`, `split`, ... |
-| `indexing` | `x[...]` |
-| `linear` | `dot`, `matmul`, `outer` |
+| `arranging`, `diagonals` | `flip`, `roll`, `tile`, `pad`, ...; `diag`, `tril`, `trace`, ... |
+| `indexing`, `writing` | `x[...]`; `x.at[...].set(v)`, `set_subtensor`, `take_along_axis` |
+| `linear`, `products` | `dot`, `matmul`, `outer`; `inner`, `kron`, `cross`, `convolve`, ... |
+| `contraction` | `einsum`, `tensordot` |
+| `counting` | `searchsorted`, `bincount`, `histogram`, ... |
+| `calculus` | `diff`, `gradient`, `trapezoid`, `interp`, polynomials |
 | `nnet` | `softmax`, cross-entropies |
 | `shared` | `shared`: variables with a value of their own |
 | `gradient` | `grad` |
 | `operands` | what may stand where an array is meant |
+| `dispatch`, `refusals` | NumPy's own names: `np.f(x)` is `T.f(x)`; which are refused, and why |
 
 The functions that follow from tables are spelled out for type checkers and editors in
 `__init__.pyi`, which `python -m jitgraph.tensor.stub` writes.
