@@ -1,3 +1,4 @@
+# ruff: noqa: F401  (everything imported here is exported)
 """The symbolic API: `import jitgraph.tensor as T`.
 
 Variables stand for arrays that do not exist yet; NumPy's operators, methods and functions build
@@ -19,6 +20,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `contraction` | `einsum`, `tensordot` |
 | `counting` | `searchsorted`, `bincount`, `histogram`, ... |
 | `calculus` | `diff`, `gradient`, `trapezoid`, `interp`, polynomials |
+| `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
 | `nnet` | `softmax`, cross-entropies |
 | `shared` | `shared`: variables with a value of their own |
 | `gradient` | `grad` |
@@ -29,6 +31,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 `__init__.pyi`, which `python -m jitgraph.tensor.stub` writes.
 """
 
+import inspect as _inspect
 import math as _math
 
 from jitgraph.tensor import calculus, nnet
@@ -68,6 +71,7 @@ from jitgraph.tensor.calculus import (
 )
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
 from jitgraph.tensor.contraction import einsum, tensordot
+from jitgraph.tensor.control import cond, fori_loop, ifelse, loop_rows, while_loop
 from jitgraph.tensor.counting import (
     bincount,
     digitize,
@@ -176,6 +180,7 @@ from jitgraph.tensor.reductions import (
     sum,
     var,
 )
+from jitgraph.tensor.scan import foldl, foldr, map, reduce, scan, until
 from jitgraph.tensor.sequences import (
     bartlett,
     blackman,
@@ -271,36 +276,9 @@ globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 _dispatch.NAMESPACE.update(globals())
 
-__all__ = [
-    "SharedVariable", "Variable", "all", "allclose", "angle", "any", "append", "arange", "argmax",
-    "argmin", "array_equal", "array_equiv", "array_split", "as_tensor", "as_tensor_variable",
-    "atleast_1d", "atleast_2d", "atleast_3d", "average", "bartlett", "batched_dot", "bincount",
-    "bitwise_count", "blackman", "block", "broadcast_arrays", "broadcast_to", "cast", "choose",
-    "clip", "column_stack", "concatenate", "constant", "convolve", "corrcoef", "correlate",
-    "count_nonzero", "cov", "cross", "cummax", "cummin", "cumprod", "cumsum", "cumulative_prod",
-    "cumulative_sum",
-    "delete", "diag", "diag_indices", "diag_indices_from", "diagflat", "diagonal", "diff",
-    "digitize", "dimshuffle", "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "empty",
-    "empty_like", "expand_dims", "eye", "fabs", "fix", "flatten", "flip", "fliplr", "flipud",
-    "float_power", "frexp", "full", "full_like", "geomspace", "grad", "gradient", "hamming",
-    "hanning", "histogram", "histogram2d", "histogram_bin_edges", "hsplit", "hstack", "identity",
-    "imag", "indices", "inf", "inner", "insert", "interp", "isclose", "iscomplex", "isneginf",
-    "isposinf", "isreal", "ix_", "kaiser", "kron", "ldexp", "linspace", "log_softmax", "logspace",
-    "logsumexp", "matmul", "matrix_transpose", "matvec", "max", "max_and_argmax", "mean",
-    "meshgrid", "mgrid", "min", "modf", "moveaxis", "nan", "nan_to_num", "nanargmax", "nanargmin",
-    "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum",
-    "nanvar", "ndim", "newaxis", "nextafter", "nnet", "ogrid", "ones", "ones_like", "outer", "pad",
-    "pi", "piecewise", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval", "prod",
-    "ptp", "ravel", "ravel_multi_index", "real", "relu", "repeat", "reshape", "resize", "roll",
-    "rollaxis", "rot90", "round", "searchsorted", "select", "shape", "shape_padleft",
-    "shape_padright", "shared", "sinc", "size", "softmax", "spacing", "split", "squeeze", "stack",
-    "std", "sum", "swapaxes", "switch", "take", "tensor", "tensordot", "tile", "trace",
-    "transpose", "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from", "triu",
-    "triu_indices", "triu_indices_from", "unravel_index", "unstack", "unwrap", "vander", "var",
-    "vdot", "vecdot", "vecmat", "vsplit", "vstack", "where", "zeros", "zeros_like",
-    "amax", "amin", "around", "array", "asanyarray", "asarray", "ascontiguousarray",
-    "asfortranarray", "astype", "concat", "copy", "permute_dims", "row_stack", "can_cast",
-    "common_type", "fromfunction", "iscomplexobj", "isin", "isrealobj", "result_type",
-    "inc_subtensor", "put_along_axis", "set_subtensor", "take_along_axis",
-    *FUNCTIONS, *CONSTRUCTORS,
-]  # fmt: skip
+_OWN_ROOMS = ("nnet",)
+__all__ = sorted(
+    name for name, value in globals().items()
+    if not name.startswith("_") and name not in ("FUNCTIONS", "CONSTRUCTORS")
+    and (name in _OWN_ROOMS or not _inspect.ismodule(value))
+)  # fmt: skip

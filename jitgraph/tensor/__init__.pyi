@@ -38,6 +38,11 @@ from jitgraph.tensor.calculus import unwrap as unwrap
 from jitgraph.tensor.constructors import tensor as tensor
 from jitgraph.tensor.contraction import einsum as einsum
 from jitgraph.tensor.contraction import tensordot as tensordot
+from jitgraph.tensor.control import cond as cond
+from jitgraph.tensor.control import fori_loop as fori_loop
+from jitgraph.tensor.control import ifelse as ifelse
+from jitgraph.tensor.control import loop_rows as loop_rows
+from jitgraph.tensor.control import while_loop as while_loop
 from jitgraph.tensor.counting import bincount as bincount
 from jitgraph.tensor.counting import digitize as digitize
 from jitgraph.tensor.counting import histogram as histogram
@@ -139,6 +144,12 @@ from jitgraph.tensor.reductions import prod as prod
 from jitgraph.tensor.reductions import std as std
 from jitgraph.tensor.reductions import sum as sum
 from jitgraph.tensor.reductions import var as var
+from jitgraph.tensor.scan import foldl as foldl
+from jitgraph.tensor.scan import foldr as foldr
+from jitgraph.tensor.scan import map as map
+from jitgraph.tensor.scan import reduce as reduce
+from jitgraph.tensor.scan import scan as scan
+from jitgraph.tensor.scan import until as until
 from jitgraph.tensor.sequences import bartlett as bartlett
 from jitgraph.tensor.sequences import blackman as blackman
 from jitgraph.tensor.sequences import empty as empty
