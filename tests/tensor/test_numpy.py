@@ -74,6 +74,7 @@ def test_natively(part: int) -> None:
         assert_numpys(name, [next(found) for _ in parts], results(CALLS[name], ARRAYS))
 
 
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
 def test_gradients() -> None:
     """Along a random direction, against differences of NumPy's own results."""
     symbols, rng = variables(True), np.random.default_rng(3)
