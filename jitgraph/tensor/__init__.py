@@ -23,6 +23,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
 | `nnet` | `softmax`, cross-entropies |
 | `shared` | `shared`: variables with a value of their own |
+| `random` | random numbers: functions of keys, and `RandomStreams` |
 | `gradient` | `grad` |
 | `operands` | what may stand where an array is meant |
 | `dispatch`, `refusals` | NumPy's own names: `np.f(x)` is `T.f(x)`; which are refused, and why |
@@ -34,7 +35,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 import inspect as _inspect
 import math as _math
 
-from jitgraph.tensor import calculus, nnet
+from jitgraph.tensor import calculus, nnet, random
 from jitgraph.tensor import dispatch as _dispatch
 from jitgraph.tensor.arranging import (
     append,
@@ -276,7 +277,7 @@ globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 _dispatch.NAMESPACE.update(globals())
 
-_OWN_ROOMS = ("nnet",)
+_OWN_ROOMS = ("nnet", "random")
 __all__ = sorted(
     name for name, value in globals().items()
     if not name.startswith("_") and name not in ("FUNCTIONS", "CONSTRUCTORS")

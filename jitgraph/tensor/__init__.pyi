@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from jitgraph.tensor import calculus as calculus
 from jitgraph.tensor import nnet as nnet
+from jitgraph.tensor import random as random
 from jitgraph.tensor import dispatch as dispatch
 from jitgraph.tensor.arranging import append as append
 from jitgraph.tensor.arranging import block as block

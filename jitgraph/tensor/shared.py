@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype
+from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import Slots
 from jitgraph.tensor.variable import Variable
+
+_serials = itertools.count()
+
+
+def made_since(serial: int, values: Sequence[Value]) -> list[SharedVariable]:
+    """The shared variables among what the values are made of that are younger than `serial`."""
+    leaves = (v for v in topological(values) if isinstance(v, SharedVariable))
+    return [v for v in leaves if v.serial > serial]
+
+
+def latest() -> int:
+    """A serial number no shared variable has, greater than all so far."""
+    return next(_serials)
 
 
 class SharedVariable(Variable):
     """A variable with a value of its own, of fixed dtype and rank; its shape may change.
 
     Functions that use it read the value it has when they are called; `updates` give it a new one
-    after all results are computed.
+    after all results are computed. One with a `default_update`, an expression, gets that from every
+    function that uses it and does not say otherwise.
     """
 
-    __slots__ = ("slots",)
+    __slots__ = ("default_update", "serial", "slots")
     expression_class = Variable
 
     def __init__(self, value: np.ndarray[Any, Any], name: str | None) -> None:
@@ -28,6 +45,9 @@ class SharedVariable(Variable):
             Type(as_dtype(value.dtype), (None,) * value.ndim), None, name, caller_location()
         )
         self.slots = Slots(value)
+        self.default_update: Value | None = None
+        #: Greater than that of any made before.
+        self.serial = next(_serials)
 
     def get_value(self, borrow: bool = False) -> np.ndarray[Any, Any]:
         """The present value: a copy, or with `borrow` the array itself (do not write to it)."""

@@ -15,10 +15,9 @@ from tests.tensor.helpers import assert_same, evaluate
 
 DTYPES = list(DTYPE_NAMES)
 SCALARS = [True, 2, 2.5, 2j]
-BINARY = [op for op in OPS.values() if isinstance(op, Elementwise) and op.arity == 2
-          and op.name != "complex"]
-UNARY = [op for op in OPS.values() if isinstance(op, Elementwise) and op.arity == 1
-         and op.name in T.FUNCTIONS]
+PUBLIC = [op for op in OPS.values() if isinstance(op, Elementwise) and op.name in T.FUNCTIONS]
+BINARY = [op for op in PUBLIC if op.arity == 2 and op.name != "complex"]
+UNARY = [op for op in PUBLIC if op.arity == 1]
 
 
 def numpy_dtype(op, *operands):

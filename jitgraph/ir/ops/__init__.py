@@ -12,7 +12,9 @@ from jitgraph.ir.ops import (
     movement,
     normalisation,
     prefix,
+    random,
     reduction,
+    sampling,
 )
 
 __all__ = [
@@ -27,5 +29,7 @@ __all__ = [
     "movement",
     "normalisation",
     "prefix",
+    "random",
     "reduction",
+    "sampling",
 ]
