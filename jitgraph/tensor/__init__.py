@@ -22,6 +22,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `calculus` | `diff`, `gradient`, `trapezoid`, `interp`, polynomials |
 | `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
 | `nnet` | `softmax`, cross-entropies |
+| `special` | special functions under SciPy's names |
 | `shared` | `shared`: variables with a value of their own |
 | `random` | random numbers: functions of keys, and `RandomStreams` |
 | `gradient` | `grad` |
@@ -35,7 +36,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 import inspect as _inspect
 import math as _math
 
-from jitgraph.tensor import calculus, nnet, random
+from jitgraph.tensor import calculus, nnet, random, special
 from jitgraph.tensor import dispatch as _dispatch
 from jitgraph.tensor.arranging import (
     append,
@@ -130,7 +131,6 @@ from jitgraph.tensor.functions import (
     real,
     result_type,
     select,
-    sinc,
     spacing,
 )
 from jitgraph.tensor.gradient import grad
@@ -234,6 +234,7 @@ from jitgraph.tensor.shaping import (
     zeros_like,
 )
 from jitgraph.tensor.shared import SharedVariable, shared
+from jitgraph.tensor.special import polygamma, zeta
 from jitgraph.tensor.statistics import (
     average,
     corrcoef,
@@ -277,7 +278,7 @@ globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 _dispatch.NAMESPACE.update(globals())
 
-_OWN_ROOMS = ("nnet", "random")
+_OWN_ROOMS = ("nnet", "random", "special")
 __all__ = sorted(
     name for name, value in globals().items()
     if not name.startswith("_") and name not in ("FUNCTIONS", "CONSTRUCTORS")

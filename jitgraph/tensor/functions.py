@@ -95,14 +95,6 @@ def modf(x: ArrayLike) -> tuple[Value, ...]:
 
 
 @public
-def sinc(x: ArrayLike) -> Value:
-    """sin(πx) / (πx), and 1 at 0."""
-    y = _floating(x) * np.pi
-    nothing = equal(y, 0)
-    return where(nothing, 1, exponential.sin(y) / where(nothing, 1, y))
-
-
-@public
 def nan_to_num(
     x: ArrayLike, copy: bool = True, nan: float = 0.0, posinf: float | None = None,
     neginf: float | None = None,

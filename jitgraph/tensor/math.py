@@ -38,6 +38,7 @@ ALIASES = {
     "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh",
     "degrees": "rad2deg", "radians": "deg2rad", "bitwise_invert": "invert",
     "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
+    "expit": "sigmoid", "psi": "digamma", "tri_gamma": "trigamma",
 }  # fmt: skip
 #: What users know in another form: `where` below, the parts of complex numbers, and what `random`
 #: is made of.

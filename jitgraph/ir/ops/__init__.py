@@ -15,6 +15,7 @@ from jitgraph.ir.ops import (
     random,
     reduction,
     sampling,
+    special,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "random",
     "reduction",
     "sampling",
+    "special",
 ]
