@@ -7,7 +7,6 @@ from jitgraph.tensor import calculus as calculus
 from jitgraph.tensor import nnet as nnet
 from jitgraph.tensor import random as random
 from jitgraph.tensor import special as special
-from jitgraph.tensor import dispatch as dispatch
 from jitgraph.tensor.arranging import append as append
 from jitgraph.tensor.arranging import block as block
 from jitgraph.tensor.arranging import broadcast_arrays as broadcast_arrays
