@@ -53,7 +53,7 @@ ULPS = 5
 SPECIAL_ULPS = 16
 #: Ops that add or multiply many elements, in an order of their own.
 ROUNDING = {"reduce_sum", "reduce_prod", "sum_to", "matmul", "softmax", "log_softmax",
-            "logsumexp", "scatter_add", "prefix_sum"}  # fmt: skip
+            "logsumexp", "scatter_add", "prefix_sum", "prefix_prod", "scatter"}  # fmt: skip
 
 
 # --- elementwise: operands and results -----------------------------------------------------------
