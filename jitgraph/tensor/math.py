@@ -40,9 +40,10 @@ ALIASES = {
     "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
     "expit": "sigmoid", "psi": "digamma", "tri_gamma": "trigamma",
 }  # fmt: skip
-#: What users know in another form: `where` below, the parts of complex numbers, and what `random`
-#: is made of.
-_ELSEWHERE = frozenset({"where", "threefry", "bits_to_normal", "real", "imag"})
+#: What `random` is made of: users draw numbers instead.
+INTERNAL = frozenset({"threefry", "bits_to_normal"})
+#: What users know in another form: also `where` below, and the parts of complex numbers.
+_ELSEWHERE = INTERNAL | {"where", "real", "imag"}
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 
 
