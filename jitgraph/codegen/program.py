@@ -187,7 +187,7 @@ class ProgramEmitter:
         self.exits.append((status, self.f.current))
         self.f.branch(self.leave)
 
-    def _require(self, condition: str, status: int) -> None:
+    def require(self, condition: str, status: int) -> None:
         """Go on if the i1 condition holds, else leave with the status."""
         going_on = self.f.label("ok")
         self.exits.append((str(status), self.f.current))
@@ -257,7 +257,7 @@ class ProgramEmitter:
                 self._bind_arguments(step.condition)
                 register = self.register(step.condition)
                 assert isinstance(register, str)
-                self._require(register, 1 + self._checks_before(step))
+                self.require(register, 1 + self._checks_before(step))
             case Yield():  # a region's, see there
                 raise InternalError("only regions give scalars back in registers")
             case _:
@@ -295,7 +295,7 @@ class ProgramEmitter:
         else:
             made = f.emit(f"call ptr @new_array({arguments})")
         f.do(f"store ptr {made}, ptr {f.offset('%outs', 8 * k)}")
-        self._require(f.emit(f"icmp ne ptr {made}, null"), -1)
+        self.require(f.emit(f"icmp ne ptr {made}, null"), -1)
         self.pointers[key] = f.emit(f"load ptr, ptr {f.offset(made, py.ARRAY_DATA)}")
 
     def _arena(self) -> None:
@@ -322,7 +322,7 @@ class ProgramEmitter:
         it might have wrapped around to a small one."""
         f = self.f
         if isinstance(slot.size, int):  # also where an extent of 0 hides one that is not known yet
-            self._require("true" if slot.size < LARGEST_SLOT else "false", OUT_OF_MEMORY)
+            self.require("true" if slot.size < LARGEST_SLOT else "false", OUT_OF_MEMORY)
             return
         total: str | None = None
         for factor in slot.factors:
@@ -330,7 +330,7 @@ class ProgramEmitter:
                 f"sitofp i64 {self.size(factor)} to double"
             )  # fmt: skip
             total = part if total is None else f.emit(f"fmul double {total}, {part}")
-        self._require(f.emit(f"fcmp olt double {total}, {LARGEST_SLOT!r}"), OUT_OF_MEMORY)
+        self.require(f.emit(f"fcmp olt double {total}, {LARGEST_SLOT!r}"), OUT_OF_MEMORY)
 
     def space_cell(self) -> str:
         """A cell for memory that the exit frees, not used before."""
@@ -364,7 +364,7 @@ class ProgramEmitter:
         f = self.f
         made = f.emit(f"call ptr @pool_take(i64 {size})")
         f.do(f"store ptr {made}, ptr {cell}")
-        self._require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
+        self.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
         return made
 
     def pointer(self, buffer: Buffer) -> str:
@@ -392,8 +392,9 @@ class ProgramEmitter:
                 if isinstance(kernel, Kernel) and self._is_known(kernel.extents):
                     total = self.plus(total, self.product_of(kernel.extents))
             if isinstance(step, Loop) and self._is_known([step.steps]):
-                each = STEP_WORK * len(step.body.work())
-                total = self.plus(total, self.product_of([step.steps, each]))
+                steps = step.steps if isinstance(step.steps, Value) else min(step.steps, LONG_WORK)
+                each = STEP_WORK * len(step.body.work()) + 1
+                total = self.plus(total, self.product_of([steps, each]))
             if isinstance(step, Product):
                 after = step.epilogue.kernel if step.epilogue is not None else None
                 if after is not None and self._is_known(after.extents):
