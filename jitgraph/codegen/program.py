@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgraph.codegen import pyobjects as py
+from jitgraph.codegen.calls import emit_call, words_needed
 from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.nests import Memory
 from jitgraph.codegen.products import emit_product
 from jitgraph.codegen.scalar import Register, ScalarLowering, load
-from jitgraph.codegen.signature import Signature, program_parameters, slot_of_output
+from jitgraph.codegen.signature import ROUTINE_FAILED, Signature, program_parameters, slot_of_output
 from jitgraph.ir.kernel import (
     Buffer,
+    Call,
     Check,
     Fetch,
     Kernel,
@@ -27,6 +29,7 @@ from jitgraph.ir.kernel import (
     Rows,
     Slot,
     Step,
+    View,
     Work,
     Zero,
 )
@@ -60,7 +63,7 @@ class ProgramEmitter:
         self.contract = contract
         self.memory = Memory(program.placement, program.inherited)
         # Without kernels the scalars are the work, and with them they are next to nothing.
-        works = any(isinstance(step, Kernel | Rows | Product) for step in program.steps)
+        works = any(isinstance(step, Kernel | Rows | Product | Call) for step in program.steps)
         self.f = FunctionBuilder(
             module,
             "program",
@@ -122,7 +125,7 @@ class ProgramEmitter:
         for step in self.program.steps:
             if isinstance(step, Fetch):
                 found.add(step.buffer)
-            elif isinstance(step, Kernel | Rows | Product | Zero):
+            elif isinstance(step, Kernel | Rows | Product | Call | Zero):
                 found |= step.reads() | step.writes()
         return found
 
@@ -136,13 +139,16 @@ class ProgramEmitter:
         for k, slot in enumerate(self.program.slots):
             if slot.late:
                 self.owned.append(self._cell(f"late{k}"))
+        words = [words_needed(step) for step in self.program.steps if isinstance(step, Call)]
+        #: Memory for the tables of pointers, extents and strides that a call takes.
+        self.call_words = f.emit(f"alloca [{max(words)} x i64]", "words") if words else ""
         launches = sum(isinstance(s, Kernel | Rows) for s in self.program.steps)
         #: Memory for the copies of locals and of totals of one launch, while they are small.
         self.space = [f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", name)
                       for name in ("locals", "totals") if launches]  # fmt: skip
         self._free_cells = [self._cell("space") for _ in range(2 * launches)]
         self.owned += self._free_cells
-        if sum(isinstance(s, Kernel | Rows | Product) for s in self.program.steps):
+        if sum(isinstance(s, Kernel | Rows | Product | Call) for s in self.program.steps):
             self.gil = self._cell("gil")
 
     def _cell(self, name: str) -> str:
@@ -160,6 +166,10 @@ class ProgramEmitter:
         self.exits.append((str(status), self.f.current))
         self.f.branch_if(condition, going_on, self.leave)
         self.f.block(going_on)
+
+    def require_success(self, condition: str) -> None:
+        """Go on if a routine has not failed; else the interpreter will say what is wrong."""
+        self._require(condition, ROUTINE_FAILED)
 
     def _leave(self) -> None:
         f = self.f
@@ -332,6 +342,11 @@ class ProgramEmitter:
         self._require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
         return made
 
+    def start(self, view: View) -> str:
+        """Where a view begins."""
+        start, offset = self.pointer(view.buffer), self.size(view.offset)
+        return start if offset == "0" else self.f.offset(start, offset)
+
     def pointer(self, buffer: Buffer) -> str:
         key = self.memory.key(buffer)
         if key not in self.pointers:
@@ -362,6 +377,10 @@ class ProgramEmitter:
                     # Eight multiplications by a micro-kernel take about as long as one element.
                     size = self.product_of(sizes)
                     total = self.plus(total, self.f.emit(f"lshr i64 {size}, 3"))
+            if isinstance(step, Call) and self._is_known((*step.batch, *step.core)):
+                # A routine does more to an element than a loop.
+                size = self.product_of((16, *step.batch, *step.core))
+                total = self.plus(total, size)
         if self.gil is None or (total.isdigit() and int(total) < LONG_WORK):
             return
         with self.f.if_then(self.f.emit(f"icmp sgt i64 {total}, {LONG_WORK}")):
@@ -375,6 +394,8 @@ class ProgramEmitter:
                 Launcher(self).launch(step, f"kernel{self.program.work().index(step)}")
             case Product():
                 emit_product(self.f, step, self.size, self.pointer)
+            case Call():
+                emit_call(self, step)
             case Zero():
                 self._zero(step)
 

@@ -18,6 +18,7 @@ from jitgraph.errors import (
     InputError,
     InternalError,
     JitgraphError,
+    LinAlgError,
     Operand,
     ShapeError,
 )
@@ -138,7 +139,8 @@ def _translated(op: Op, error: Exception) -> JitgraphError:
         return DomainError(
             "an integer to a negative integer power is no integer", hint="cast a base to float"
         )
-    return ShapeError(f"{op.name}: {error}")
+    kind = LinAlgError if isinstance(error, np.linalg.LinAlgError) else ShapeError
+    return kind(f"{op.name}: {error}")
 
 
 def _described(op: Op, texts: Iterable[str]) -> Iterator[Operand]:

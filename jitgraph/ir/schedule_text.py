@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from jitgraph.ir.kernel import (
     Access,
     Buffer,
+    Call,
     Check,
     Fetch,
     Kernel,
@@ -126,6 +127,8 @@ class _Writer:
                 self._rows(step)
             case Product():
                 self._product(step)
+            case Call():
+                self._call(step)
             case Zero():
                 self.lines.append(f"  zero {step.buffer} : {self._buffer_type(step.buffer)}")
 
@@ -198,3 +201,14 @@ class _Writer:
             f"  product [{' x '.join(map(self._size, sizes))}] ({self._view(step.out)}) = "
             f"({self._view(step.left)}) @ ({self._view(step.right)})"
         )
+
+    def _call(self, step: Call) -> None:
+        outputs, inputs = (
+            ", ".join(f"({self._view(view)})" for view in views)
+            for views in (step.outputs, step.inputs)
+        )
+        name = "|".join(step.routine.symbols)
+        if len(step.routine.symbols) > 1:
+            name += f"[{self._size(step.choice)}]"
+        batch, core = (" x ".join(map(self._size, sizes)) for sizes in (step.batch, step.core))
+        self.lines.append(f"  call {name} [{batch}] [{core}] {outputs} = {inputs}")

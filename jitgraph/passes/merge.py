@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from jitgraph.ir.kernel import (
     Access,
     Buffer,
+    Call,
     Check,
     Fetch,
     Kernel,
@@ -306,7 +307,7 @@ def _without_dead_stores(steps: list[Step], results: set[Buffer]) -> list[Step]:
                 continue
             step = _with_live_loads(replace(step, stores=stores))
             needed |= step.reads()
-        elif isinstance(step, Product | Zero):
+        elif isinstance(step, Product | Call | Zero):
             if not step.writes() & needed:
                 continue
             needed |= step.reads()

@@ -19,6 +19,7 @@ from jitgraph.ir.kernel import (
     Access,
     Buffer,
     BufferKind,
+    Call,
     Check,
     Fetch,
     Kernel,
@@ -30,7 +31,7 @@ from jitgraph.ir.kernel import (
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.opdef import Routine, Shape, Size, apply_op, constant
 from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
@@ -161,7 +162,7 @@ class _Scheduler:
                 self.steps.append(Check(check))
                 del self._waiting[check]
 
-    def _do(self, step: Kernel | Product | Zero) -> None:
+    def _do(self, step: Kernel | Product | Call | Zero) -> None:
         self.steps.append(settle(step) if isinstance(step, Kernel) else step)
 
     # --- values ---------------------------------------------------------------------------------
@@ -222,6 +223,8 @@ class _Scheduler:
             self._sum_to(value, out)
         elif op.name == "matmul":
             self._product(value, out)
+        elif isinstance(op.definition.lower, Routine):
+            self._call(value, op.definition.lower, [out])
         elif op.name == "concatenate":
             self._concatenate(value, out)
         elif op.name in ("set_slice", "add_slice"):
@@ -395,6 +398,34 @@ class _Scheduler:
             same = same_size(extent, whole)
             strides.append(stride if same else self.sizes.if_one(extent, 0, stride))
         return View(view.buffer, view.offset, (*strides, *view.strides[-2:]))
+
+    def _call(self, value: Value, routine: Routine, outs: Sequence[View]) -> None:
+        """Operands that the routine cannot read where they are, it reads from a copy."""
+        assert value.op is not None
+        passed = [(a, core) for a, core in zip(value.op.args, routine.operands, strict=False)
+                  if core is not None]  # fmt: skip
+        named: dict[str, Size] = {}
+        batch: Shape = ()
+        shapes = [self.builder.shape(a) for a, _ in passed] + [v.buffer.extents for v in outs]
+        for shape, core in zip(shapes, (*(c for _, c in passed), *routine.results), strict=True):
+            lead = len(shape) - len(core)
+            batch = max(batch, shape[:lead], key=len)
+            named |= dict(zip(core, shape[lead:], strict=True))
+        if routine.in_place:
+            self._pointwise(passed.pop(0)[0], outs[0], sequential=True)
+        inputs = [self._operand(a, len(batch), routine) for a, _ in passed]
+        chosen = 0 if routine.choice is None else self.builder.find(value.op.args[routine.choice])
+        self._do(Call(routine, batch, tuple(named.values()), tuple(inputs), tuple(outs), chosen,
+                      value.location))  # fmt: skip
+
+    def _operand(self, value: Value, rank: int, routine: Routine) -> View:
+        """Memory with an operand of a routine; a scalar is the same for all points of a batch of
+        that rank."""
+        view = view_of(value, self.views, self.sizes) if value.ndim else None
+        if view is None or (routine.dense and not self._is_whole(view, self.builder.shape(value))):
+            view = self._whole(self._buffer(value, "temporary"))
+            self._pointwise(value, view)
+        return view if value.ndim else replace(view, strides=(0,) * rank)
 
     def _concatenate(self, value: Value, out: View) -> None:
         assert value.op is not None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from jitgraph.codegen.flops import flops, flops_of_combining
 from jitgraph.codegen.innermost import is_zero
-from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Product, Rows, Work, Zero
+from jitgraph.ir.kernel import ELEMENT, Buffer, Call, Kernel, Product, Rows, Work, Zero
 from jitgraph.ir.opdef import Size
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
@@ -41,6 +41,8 @@ def amount(step: Work, sizes: Mapping[Value, int]) -> Amount:
             return sized.kernels(step.kernels, step.depth, set(step.locals))
         case Product():
             return sized.product(step)
+        case Call():
+            return sized.call(step)
         case Zero():
             return Amount(0, sized.bytes_of(step.buffer), 0, 0)
 
@@ -55,6 +57,8 @@ def loops(step: Work, sizes: Mapping[Value, int]) -> tuple[int, ...]:
             found = step.shared
         case Product():
             found = (*step.batch, step.rows, step.columns, step.inner)
+        case Call():
+            found = (*step.batch, *step.core)
         case Zero():
             found = step.buffer.extents
     return tuple(s if isinstance(s, int) else sizes[s] for s in found)
@@ -182,3 +186,12 @@ class _Sized:
             math.prod((*batch, rows, columns, itemsize)),
             *((count, 0) if itemsize == 4 else (0, count)),
         )
+
+    # --- routines -------------------------------------------------------------------------------
+    def call(self, step: Call) -> Amount:
+        """Bytes only: what a routine computes is its own affair."""
+        moved = []
+        for views in (step.inputs, step.outputs):
+            buffers = {view.buffer for view in views}
+            moved.append(sum(self.bytes_of(buffer) for buffer in buffers))
+        return Amount(*moved, 0, 0)

@@ -24,7 +24,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 
 import math as _math
 
-from jitgraph.tensor import nnet
+from jitgraph.tensor import fft, nnet
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
 from jitgraph.tensor.gradient import grad
@@ -101,7 +101,7 @@ __all__ = [
     "SharedVariable", "Variable", "all", "allclose", "any", "arange", "argmax", "argmin",
     "as_tensor", "as_tensor_variable", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to",
     "cast", "clip", "concatenate", "constant", "cumsum", "dimshuffle", "dot", "expand_dims", "eye",
-    "flatten", "full", "full_like", "grad", "hstack", "inf", "isclose", "log_softmax",
+    "fft", "flatten", "full", "full_like", "grad", "hstack", "inf", "isclose", "log_softmax",
     "logsumexp", "matmul", "max", "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis",
     "nnet", "ones", "ones_like", "outer", "pi", "prod", "ravel", "relu", "reshape", "round",
     "shape", "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack",

@@ -4,6 +4,7 @@ from jitgraph.ir.ops import (
     arithmetic,
     bits,
     exponential,
+    fourier,
     indexing,
     joining,
     linear,
@@ -11,12 +12,14 @@ from jitgraph.ir.ops import (
     normalisation,
     prefix,
     reduction,
+    sorting,
 )
 
 __all__ = [
     "arithmetic",
     "bits",
     "exponential",
+    "fourier",
     "indexing",
     "joining",
     "linear",
@@ -24,4 +27,5 @@ __all__ = [
     "normalisation",
     "prefix",
     "reduction",
+    "sorting",
 ]
