@@ -8,15 +8,20 @@ Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., section 3.2 (in
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
 from jitgraph.errors import GradientError, Operand
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.opdef import constant
+from jitgraph.ir.ops.bundles import ITEM
+from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.indexing import zeros_like
 from jitgraph.ir.ops.movement import dims, sum_to
+from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Value, topological
+from jitgraph.passes import adjoint_regions as regions
 from jitgraph.passes.stabilise import stabilised
 
 
@@ -30,26 +35,68 @@ def gradients(
     derivative of log(softmax(x)) as written is 0/0 where the softmax underflows.
     Raises GradientError if an op on the way has no gradient.
     """
+    one = constant(np.ones((), cost.dtype), cls=type(cost))
+    return pulled_back([cost], [one], wrt, consider_constant)
+
+
+def pulled_back(
+    outputs: Sequence[Value],
+    seeds: Sequence[Value | None],
+    wrt: Sequence[Value],
+    consider_constant: Collection[Value] = (),
+) -> list[Value | None]:
+    """The adjoint of each value of `wrt` when those of the outputs are the seeds, which have the
+    outputs' types (None stands for zero). Otherwise as `gradients`."""
     stop = frozenset(consider_constant) - frozenset(wrt)
-    kept = set(wrt) | stop
-    (cost,) = stabilised([cost], kept)
-    order = topological([cost], stop=stop)
+    outputs = stabilised(outputs, set(wrt) | stop)
+    order = topological(outputs, stop=stop)
     active = _depending_on(order, wrt, stop)
-    adjoints: dict[Value, Value] = {cost: constant(np.ones((), cost.dtype), cls=type(cost))}
+    adjoints = _Adjoints()
+    for output, seed in zip(outputs, seeds, strict=True):
+        adjoints.add(output, seed)
     targets = set(wrt)
     for value in reversed(order):
-        adjoint = adjoints.get(value)
+        adjoint = adjoints.of(value)
         if adjoint is None or value.op is None or value in stop:
             continue
         if value not in targets:
-            del adjoints[value]  # nobody asks for it: its memory can go
+            adjoints.forget(value)  # nobody asks for it: its memory can go
+        if value.op.definition is ITEM:
+            adjoints.add_item(value.op.args[0], value.op.attrs["index"], adjoint)
+            continue
         pulled = _pull_back(value, adjoint, active)
         for argument, flowing in zip(value.op.args, pulled, strict=True):
-            if flowing is not None and argument in active:
-                before = adjoints.get(argument)
-                adjoints[argument] = flowing if before is None else before + flowing
+            if argument in active:
+                adjoints.add(argument, flowing)
     reached = set(order)
-    return [adjoints.get(w, zeros_like(w)) if w in reached else None for w in wrt]
+    return [
+        (adjoints.of(w) if adjoints.of(w) is not None else zeros_like(w)) if w in reached else None
+        for w in wrt
+    ]
+
+
+class _Adjoints:
+    """What has flowed back so far: a value, or for a bundle a tuple of values and None."""
+
+    def __init__(self) -> None:
+        self._known: dict[Value, Any] = {}
+
+    def of(self, value: Value) -> Any:
+        return self._known.get(value)
+
+    def add(self, value: Value, flowing: Value | None) -> None:
+        if flowing is not None:
+            before = self._known.get(value)
+            self._known[value] = flowing if before is None else before + flowing
+
+    def add_item(self, bundle: Value, index: int, flowing: Value) -> None:
+        assert isinstance(bundle.type, Bundle)
+        items = list(self._known.get(bundle) or (None,) * len(bundle.type.items))
+        items[index] = flowing if items[index] is None else items[index] + flowing
+        self._known[bundle] = tuple(items)
+
+    def forget(self, value: Value) -> None:
+        del self._known[value]
 
 
 def _depending_on(
@@ -66,12 +113,15 @@ def _depending_on(
     return active
 
 
-def _pull_back(value: Value, adjoint: Value, active: set[Value]) -> list[Value | None]:
+def _pull_back(value: Value, adjoint: Any, active: set[Value]) -> list[Value | None]:
     op = value.op
     assert op is not None
     if not any(a in active for a in op.args):
         return [None] * len(op.args)
     definition = op.definition
+    if isinstance(definition, Control):
+        wanted = [a in active for a in op.args]
+        return regions.pulled_back_through(value, adjoint, wanted)
     if definition.gradient is None:
         operands = (Operand(a.describe(), str(a.type), a.location) for a in op.args)
         raise GradientError(

@@ -16,6 +16,7 @@ from jitgraph.ir import ops as _tables  # noqa: F401
 from jitgraph.ir.elementwise import Elementwise, cast, resolve
 from jitgraph.ir.opdef import OPS, OpDef, emit
 from jitgraph.ir.ops.arithmetic import add, equal, invert, where
+from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.exponential import exp, power
 from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_axis
 from jitgraph.ir.ops.joining import concatenate
@@ -115,8 +116,10 @@ OTHER_CASES: dict[str, list[Case]] = {
 }  # fmt: skip
 
 
-#: Ops that exist only inside kernels are the scheduler's to test.
-GRAPH_OPS = [d for d in OPS.values() if d.name not in ("stride", "element")]
+#: Ops that exist only inside kernels are the scheduler's to test; those with regions and bundles
+#: have tests of their own (`test_control`).
+GRAPH_OPS = [d for d in OPS.values() if d.name not in ("stride", "element", "item")
+             and not isinstance(d, Control)]  # fmt: skip
 
 
 def cases(definition: OpDef) -> list[Case]:

@@ -3,6 +3,8 @@
 from jitgraph.ir.ops import (
     arithmetic,
     bits,
+    bundles,
+    control,
     exponential,
     fourier,
     indexing,
@@ -18,6 +20,8 @@ from jitgraph.ir.ops import (
 __all__ = [
     "arithmetic",
     "bits",
+    "bundles",
+    "control",
     "exponential",
     "fourier",
     "indexing",
