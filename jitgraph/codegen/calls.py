@@ -57,21 +57,26 @@ class _Operands:
         self.starts = [p.start(view) for view in self.views]
         self.choice = p.size(step.choice)
 
-    def symbols(self, chars: str) -> str:
-        """The routine for these dtypes, chosen among the symbols if there are several."""
-        names = [self._use(loop_symbol(self.step.routine.library, s, chars))
-                 for s in self.step.routine.symbols]  # fmt: skip
-        if len(names) == 1:
-            return names[0]
-        first = self.f.emit(f"icmp eq i64 {self.choice}, 0")
-        return self.f.select(first, "ptr", *names)
+    def loop(self, library: str, symbols: Sequence[str], chars: str) -> tuple[str, str]:
+        """The inner loop for these dtypes and its last argument; of two symbols, one by choice."""
+        names = [loop_symbol(library, symbol, chars) for symbol in symbols]
+        for name in names:
+            self.f.module.use("numpy", name, "declare " + _LOOP.format(name))
+        if not takes_data(names[0]):
+            return self._chosen([f"@{name}" for name in names]), "null"
+        for name in names:
+            self.f.module.use("numpy", f"{name}.data", f"@{name}.data = external global i8")
+        return (self._chosen([f"@{name}" for name in names]),
+                self._chosen([f"@{name}.data" for name in names]))  # fmt: skip
 
-    def _use(self, symbol: str) -> str:
-        self.f.module.use("numpy", symbol, "declare " + _LOOP.format(symbol))
-        return f"@{symbol}"
+    def _chosen(self, pointers: Sequence[str]) -> str:
+        if len(pointers) == 1:
+            return pointers[0]
+        first = self.f.emit(f"icmp eq i64 {self.choice}, 0")
+        return self.f.select(first, "ptr", *pointers)
 
     def for_each(
-        self, axes: int, body: Callable[[list[str]], None], starts: Sequence[str] | None = None
+        self, axes: int, body: Callable[[list[str]], None]
     ) -> None:
         """Loops over the first batch axes around the body, which is given the pointers there."""
         f = self.f
@@ -91,43 +96,42 @@ class _Operands:
 
 # --- inner loops -------------------------------------------------------------------------------
 def _inner_loop(o: _Operands) -> None:
+    routine = o.step.routine
+    _call_loop(o, routine.library, routine.symbols, range(len(o.views)), o.core)
+
+
+def _qr(o: _Operands) -> None:
+    """Householder's reflections and their factors, in place; then q, made of them."""
+    (raw, whole), core = o.step.routine.symbols, o.core
+    _call_loop(o, "numpy.linalg", (raw,), range(2), core)
+    named = core if whole == "qr_reduced" else core[:2]
+    _call_loop(o, "numpy.linalg", (whole,), range(3), named)
+
+
+def _call_loop(
+    o: _Operands, library: str, symbols: Sequence[str], used: range, core: Sequence[str]
+) -> None:
+    """Call an inner loop with some of the views, batch axis by batch axis."""
     f, rank = o.f, len(o.batch)
-    chars = "".join(view.buffer.dtype.char for view in o.views)
-    routine = o.symbols(chars)
+    chars = "".join(o.views[k].buffer.dtype.char for k in used)
+    routine, data = o.loop(library, symbols, chars)
     count = o.batch[-1] if rank else "1"
-    outer = [stride[rank - 1] if rank else "0" for stride in o.strides]
-    inner = [s for stride in o.strides for s in stride[rank:]]
+    outer = [o.strides[k][rank - 1] if rank else "0" for k in used]
+    inner = [s for k in used for s in o.strides[k][rank:]]
     pointers = o.p.call_words
-    extents = f.offset(pointers, 8 * len(o.views))
-    steps = f.offset(extents, 8 * (1 + len(o.core)))
-    for table, words in ((extents, (count, *o.core)), (steps, (*outer, *inner))):
+    extents = f.offset(pointers, 8 * len(used))
+    steps = f.offset(extents, 8 * (1 + len(core)))
+    for table, words in ((extents, (count, *core)), (steps, (*outer, *inner))):
         for k, word in enumerate(words):
             f.do(f"store i64 {word}, ptr {f.offset(table, 8 * k)}")
-    data = _data(o, chars)
 
     def call(starts: list[str]) -> None:
-        for k, start in enumerate(starts):
-            f.do(f"store ptr {start}, ptr {f.offset(pointers, 8 * k)}")
+        for k in used:
+            f.do(f"store ptr {starts[k]}, ptr {f.offset(pointers, 8 * k)}")
         f.do(f"call void {routine}(ptr {pointers}, ptr {extents}, ptr {steps}, ptr {data})")
 
     with f.if_then(f.emit(f"icmp sgt i64 {count}, 0")):
         o.for_each(max(rank - 1, 0), call)
-
-
-def _data(o: _Operands, chars: str) -> str:
-    """What the loop wants as its last argument; all symbols of a routine want the same kind."""
-    library, symbols = o.step.routine.library, o.step.routine.symbols
-    names = [loop_symbol(library, s, chars) for s in symbols]
-    if not takes_data(names[0]):
-        return "null"
-    found = []
-    for name in names:
-        o.f.module.use("numpy", f"{name}.data", f"@{name}.data = external global i8")
-        found.append(f"@{name}.data")
-    if len(found) == 1:
-        return found[0]
-    first = o.f.emit(f"icmp eq i64 {o.choice}, 0")
-    return o.f.select(first, "ptr", *found)
 
 
 # --- sorts -------------------------------------------------------------------------------------
@@ -150,8 +154,55 @@ def _sort(o: _Operands) -> None:
     o.for_each(len(o.batch), call)
 
 
+# --- selections --------------------------------------------------------------------------------
+def _selection(o: _Operands) -> None:
+    """The extents are those of the operands and of the result."""
+    f, (n, count) = o.f, o.core
+    name = o.step.routine.symbols[0]
+    if name == "compress":
+        name = f"compress_{o.views[-1].buffer.dtype.itemsize}"
+    pointers = ["ptr"] * (len(o.views) - 1)
+    f.module.use("selection", name, f"declare void @{name}({', '.join(pointers)}, i64, i64, ptr)")
+    operands = ", ".join(f"ptr {start}" for start in o.starts[:-1])
+    f.do(f"call void @{name}({operands}, i64 {n}, i64 {count}, ptr {o.starts[-1]})")
+
+
+# --- BLAS --------------------------------------------------------------------------------------
+def _triangular(o: _Operands) -> None:
+    """x = a⁻¹ b, in place. Fortran sees rows as columns: xᵀ aᵀ = bᵀ, the triangle turned."""
+    f, (m, n) = o.f, o.core
+    kind = o.step.routine.symbols[0].removeprefix("solve_")
+    letter = "z" if o.views[0].buffer.dtype.kind == "c" else "d"
+    symbol = f"scipy.blas.{letter}trsm"
+    f.module.use("scipy", symbol, f"declare void @{symbol}({', '.join(['ptr'] * 11)})")
+    f.module.declare('@letters = internal constant [5 x i8] c"RULNN"')
+    f.module.declare("@one = internal constant [2 x double] [double 1.0, double 0.0]")
+    f.module.declare('@unit = internal constant [1 x i8] c"U"')
+    uplo = 1 if "lower" in kind else 2
+    right, triangle, plain = (
+        f"ptr getelementptr inbounds (i8, ptr @letters, i64 {k})" for k in (0, uplo, 3)
+    )
+    diagonal = "ptr @unit" if "unit" in kind else plain
+    words = o.p.call_words
+    for k, size in enumerate((n, m)):
+        f.do(f"store i64 {size}, ptr {f.offset(words, 8 * k)}")  # the low half is the int
+    columns, rows = f"ptr {words}", f"ptr {f.offset(words, 8)}"
+
+    def call(starts: list[str]) -> None:
+        a, x = (f"ptr {start}" for start in starts)
+        f.do(f"call void @{symbol}({right}, {triangle}, {plain}, {diagonal}, {columns}, {rows}, "
+             f"ptr @one, {a}, {rows}, {x}, {columns})")  # fmt: skip
+
+    some = f.emit(f"icmp sgt i64 {f.minimum(m, n)}, 0")
+    with f.if_then(some):
+        o.for_each(len(o.batch), call)
+
+
 _EMITTERS: dict[str, Callable[[_Operands], None]] = {
     "numpy.linalg": _inner_loop,
+    "numpy.linalg.qr": _qr,
     "numpy.fft": _inner_loop,
     "numpy.sort": _sort,
+    "selection": _selection,
+    "scipy.blas": _triangular,
 }

@@ -66,6 +66,12 @@ def _angles() -> Compiled:
     return cached_library("angles", library_text, host(), passes="vectorise")
 
 
+def _selection() -> Compiled:
+    from jitgraph.codegen.selection import selection_library
+
+    return selection_library(host())
+
+
 def _numpy() -> _Addresses:
     from jitgraph.codegen.natives import numpy_routines
 
@@ -83,6 +89,7 @@ LIBRARIES: dict[str, Callable[[], _Addresses]] = {
     "runtime": _runtime,
     "pool": _pool,
     "angles": cache(_angles),
+    "selection": _selection,
     "numpy": _numpy,
     "scipy": _scipy,
     "matmul_f32": lambda: _matmul("f32"),

@@ -36,7 +36,7 @@ from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
-from jitgraph.ir.types import Type
+from jitgraph.ir.types import Bundle, Type
 from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
@@ -71,6 +71,7 @@ class _Scheduler:
         self.views: dict[Value, View] = {}
         params = set(fn.params)
         self._waiting = {c: taken_from_memory([c]) - params for c in self.fn.checks}
+        self.items: dict[Value, list[View]] = {}
         self.fetched: set[Value] = set()
         self.users: dict[Value, list[Value]] = {}
         for value in fn.ops:
@@ -175,6 +176,10 @@ class _Scheduler:
             self._constant(value)
         elif op.name == "reshape":
             self._reshape(value)
+        elif op.name == "item":
+            self.views[value] = self.items[op.args[0]][op.attrs["index"]]
+        elif isinstance(value.type, Bundle) and isinstance(op.definition.lower, Routine):
+            self._several(value, op.definition.lower)
         else:
             self._compute(value)
         if value.ndim == 0 and value in self.views:
@@ -417,6 +422,23 @@ class _Scheduler:
         chosen = 0 if routine.choice is None else self.builder.find(value.op.args[routine.choice])
         self._do(Call(routine, batch, tuple(named.values()), tuple(inputs), tuple(outs), chosen,
                       value.location))  # fmt: skip
+
+    def _several(self, value: Value, routine: Routine) -> None:
+        """A routine with several results. Those that nobody asks for are written all the same."""
+        assert isinstance(value.type, Bundle)
+        asked = {u.op.attrs["index"]: u for u in self.users.get(value, ()) if u.op is not None}
+        outs = []
+        for k, (type_, shape) in enumerate(
+            zip(value.type.items, self.builder.item_shapes(value), strict=True)
+        ):
+            buffer = self._result_buffers.get(asked[k]) if k in asked else None
+            if buffer is None:
+                self._buffers += 1
+                name = f"t{self._buffers}"
+                buffer = Buffer(self._buffers, name, type_.dtype, "temporary", shape)
+            outs.append(self._whole(buffer))
+        self.items[value] = outs
+        self._call(value, routine, outs)
 
     def _operand(self, value: Value, rank: int, routine: Routine) -> View:
         """Memory with an operand of a routine; a scalar is the same for all points of a batch of

@@ -9,11 +9,13 @@ from jitgraph.ir.ops import (
     fourier,
     indexing,
     joining,
+    linalg,
     linear,
     movement,
     normalisation,
     prefix,
     reduction,
+    selection,
     sorting,
 )
 
@@ -26,10 +28,12 @@ __all__ = [
     "fourier",
     "indexing",
     "joining",
+    "linalg",
     "linear",
     "movement",
     "normalisation",
     "prefix",
     "reduction",
+    "selection",
     "sorting",
 ]
