@@ -15,6 +15,7 @@ from jitgraph.codegen.objects import cached_library, code_key
 from jitgraph.codegen.target import host
 from jitgraph.store import Entry
 
+
 class _Addresses(Protocol):
     """Compiled code, or other code in this process."""
 

@@ -112,7 +112,7 @@ def _loop(symbol: str) -> tuple[int, int]:
 def _entry(ufunc: np.ufunc, offset: int, k: int) -> int:
     """The k-th pointer of a table, or 0 where there is no table."""
     table = _field(ufunc, offset, ctypes.c_void_p)
-    return table and (ctypes.c_void_p * (k + 1)).from_address(table)[k] or 0
+    return (table and (ctypes.c_void_p * (k + 1)).from_address(table)[k]) or 0
 
 
 def _field(ufunc: np.ufunc, offset: int, kind: Any) -> Any:

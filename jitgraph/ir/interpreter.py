@@ -20,6 +20,7 @@ from jitgraph.errors import (
     JitgraphError,
     LinAlgError,
     Operand,
+    OutOfBoundsError,
     ShapeError,
 )
 from jitgraph.ir.function import Function
@@ -143,6 +144,8 @@ def _translated(op: Op, error: Exception) -> JitgraphError:
         return DomainError(
             "an integer to a negative integer power is no integer", hint="cast a base to float"
         )
+    if isinstance(error, IndexError):
+        return OutOfBoundsError(f"{op.name}: {error}")
     kind = LinAlgError if isinstance(error, np.linalg.LinAlgError) else ShapeError
     return kind(f"{op.name}: {error}")
 

@@ -63,7 +63,7 @@ def shapes_of_results(
     missing = [s for s in sizes if s not in outer]
     if missing:
         raise ShapeError(
-            f"{missing[0].describe()}, an extent of a result of {fn.name}, changes from step to step",
+            f"{missing[0].describe()}, an extent of a result of {fn.name}, changes step by step",
             location=missing[0].location,
         )
     return [tuple(outer[s] if isinstance(s, Value) else s for s in shape) for shape in shapes]

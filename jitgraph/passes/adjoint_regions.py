@@ -13,7 +13,7 @@ Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 4 (tapi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,14 +41,21 @@ _VIEWS = frozenset({"transpose", "expand_dims", "squeeze", "slice", "broadcast_t
                     "constant", "iota", "reshape"})  # fmt: skip
 
 
+#: `pulled_back(outputs, seeds, wrt)` of `passes.autodiff`, which knows this file and hands it down.
+PullBack = Callable[[Sequence[Value], Sequence[Value], Sequence[Value]], list[Value | None]]
+
+
 def pulled_back_through(
-    value: Value, adjoint: Sequence[Value | None], wanted: Sequence[bool]
+    value: Value,
+    adjoint: Sequence[Value | None],
+    wanted: Sequence[bool],
+    pulled_back: PullBack,
 ) -> list[Value | None]:
     """One adjoint per operand of a loop or a branch, None where none is wanted."""
     assert value.op is not None
     if value.op.definition is LOOP:
-        return _LoopAdjoint(value, adjoint, wanted).run()
-    return _through_branch(value, adjoint, wanted)
+        return _LoopAdjoint(value, adjoint, wanted, pulled_back).run()
+    return _through_branch(value, adjoint, wanted, pulled_back)
 
 
 def _param(like: Value, name: str) -> Value:
@@ -58,7 +65,10 @@ def _param(like: Value, name: str) -> Value:
 
 # --- branch ------------------------------------------------------------------------------------
 def _through_branch(
-    value: Value, adjoint: Sequence[Value | None], wanted: Sequence[bool]
+    value: Value,
+    adjoint: Sequence[Value | None],
+    wanted: Sequence[bool],
+    pulled_back: PullBack,
 ) -> list[Value | None]:
     op = value.op
     assert op is not None
@@ -66,7 +76,8 @@ def _through_branch(
     needed = [k for k, w in enumerate(wanted[1:]) if w]
     given = [k for k, g in enumerate(adjoint) if g is not None]
     flowing = [g for g in adjoint if g is not None]
-    sides = [_branch_side(op.attrs[name], given, flowing, needed) for name in ("then", "otherwise")]
+    sides = [_branch_side(op.attrs[name], given, flowing, needed, pulled_back)
+             for name in ("then", "otherwise")]  # fmt: skip
     found = items(branch(chosen, [*captured, *flowing], *sides))
     result: list[Value | None] = [None] * len(op.args)
     for k, gradient in zip(needed, found, strict=True):
@@ -75,10 +86,12 @@ def _through_branch(
 
 
 def _branch_side(
-    fn: Function, given: Sequence[int], flowing: Sequence[Value], needed: Sequence[int]
+    fn: Function,
+    given: Sequence[int],
+    flowing: Sequence[Value],
+    needed: Sequence[int],
+    pulled_back: PullBack,
 ) -> Function:
-    from jitgraph.passes.autodiff import pulled_back  # the two know each other
-
     seeds = [_param(g, f"g{k}") for k, g in zip(given, flowing, strict=True)]
     wrt = [fn.params[k] for k in needed]
     found = pulled_back([fn.results[k] for k in given], seeds, wrt)
@@ -99,10 +112,15 @@ class _LoopAdjoint:
     """Builds the loop that runs back."""
 
     def __init__(
-        self, value: Value, adjoint: Sequence[Value | None], wanted: Sequence[bool]
+        self,
+        value: Value,
+        adjoint: Sequence[Value | None],
+        wanted: Sequence[bool],
+        pulled_back: PullBack,
     ) -> None:
         op = value.op
         assert op is not None
+        self.pulled_back = pulled_back
         self.value, self.adjoint, self.wanted = value, adjoint, wanted
         self.args, self.attrs = op.args, op.attrs
         self.body: Function = op.attrs["body"]
@@ -184,8 +202,6 @@ class _LoopAdjoint:
 
     # --- one step back --------------------------------------------------------------------------
     def _backward(self) -> _Backward:
-        from jitgraph.passes.autodiff import pulled_back  # the two know each other
-
         state_seeds = [_param(self.carried[k], f"g{k}") for k in self.live_state]
         output_seeds = [_param(self.results[k], f"g{k}") for k in self.outputs]
         totals = [_param(self.captured[k], f"total{k}") for k in self.live_captured]
@@ -194,7 +210,7 @@ class _LoopAdjoint:
         row_wrt = [self.rows[k] for k in self.live_rows]
         captured_wrt = [self.captured[k] for k in self.live_captured]
         wrt = [*state_wrt, *captured_wrt, *row_wrt]
-        found = pulled_back(outputs, [*state_seeds, *output_seeds], wrt)
+        found = self.pulled_back(outputs, [*state_seeds, *output_seeds], wrt)
         flows = [zeros_like(w) if g is None else g for g, w in zip(found, wrt, strict=True)]
         first = len(state_wrt)
         sums = [t if found[first + k] is None else t + flows[first + k]

@@ -21,7 +21,7 @@ from jitgraph.ir.ops.indexing import zeros_like
 from jitgraph.ir.ops.movement import dims, sum_to
 from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Value, topological
-from jitgraph.passes import adjoint_regions as regions
+from jitgraph.passes.adjoint_regions import pulled_back_through
 from jitgraph.passes.stabilise import stabilised
 
 
@@ -121,7 +121,7 @@ def _pull_back(value: Value, adjoint: Any, active: set[Value]) -> list[Value | N
     definition = op.definition
     if isinstance(definition, Control):
         wanted = [a in active for a in op.args]
-        return regions.pulled_back_through(value, adjoint, wanted)
+        return pulled_back_through(value, adjoint, wanted, pulled_back)
     if definition.gradient is None:
         operands = (Operand(a.describe(), str(a.type), a.location) for a in op.args)
         raise GradientError(

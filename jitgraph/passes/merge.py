@@ -21,12 +21,10 @@ from jitgraph.ir.kernel import (
     Kernel,
     Let,
     Load,
-    Product,
     Source,
     Step,
     Store,
     View,
-    Zero,
     same_size,
 )
 from jitgraph.ir.opdef import OpDef, apply_op
@@ -307,7 +305,11 @@ def _without_dead_stores(steps: list[Step], results: set[Buffer]) -> list[Step]:
                 continue
             step = _with_live_loads(replace(step, stores=stores))
             needed |= step.reads()
+<<<<<<< HEAD
         elif isinstance(step, Product | Call | Zero):
+=======
+        elif not isinstance(step, Let | Check):
+>>>>>>> main
             if not step.writes() & needed:
                 continue
             needed |= step.reads()

@@ -13,7 +13,11 @@ from jitgraph.config import config
 from jitgraph.driver import Compilation, Interface, Layout
 from jitgraph.errors import InternalError
 from jitgraph.ir.function import Function
+<<<<<<< HEAD
 from jitgraph.ir.kernel import Call, Kernel, Product, Program, Rows, Work, Zero
+=======
+from jitgraph.ir.kernel import Branch, Kernel, Loop, Product, Program, Rows, Work, Zero
+>>>>>>> main
 from jitgraph.ir.opdef import Array
 from jitgraph.location import Location
 from jitgraph.profiling.report import Profile, Step
@@ -154,3 +158,5 @@ def _locations(work: Work) -> Sequence[Location]:
             return [work.location] if work.location is not None else []
         case Zero():
             return []
+        case Loop() | Branch():
+            return [x for r in work.regions() for w in r.work() for x in _locations(w)]

@@ -24,12 +24,13 @@ The functions that follow from tables are spelled out for type checkers and edit
 
 import math as _math
 
-from jitgraph.tensor import fft, nnet
+from jitgraph.tensor import fft, linalg, nnet
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.indexing import take
 from jitgraph.tensor.linear import dot, matmul, outer
+from jitgraph.tensor.masks import argwhere, compress, extract, flatnonzero, nonzero
 from jitgraph.tensor.math import (
     FUNCTIONS,
     allclose,
@@ -85,6 +86,21 @@ from jitgraph.tensor.shaping import (
     zeros_like,
 )
 from jitgraph.tensor.shared import SharedVariable, shared
+from jitgraph.tensor.sorting import (
+    argpartition,
+    argsort,
+    lexsort,
+    median,
+    nanmedian,
+    nanpercentile,
+    nanquantile,
+    partition,
+    percentile,
+    quantile,
+    sort,
+    top_k,
+    unique,
+)
 from jitgraph.tensor.variable import Variable
 
 as_tensor_variable = as_tensor
@@ -98,14 +114,16 @@ globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 
 __all__ = [
-    "SharedVariable", "Variable", "all", "allclose", "any", "arange", "argmax", "argmin",
+    "all", "allclose", "any", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere",
     "as_tensor", "as_tensor_variable", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to",
-    "cast", "clip", "concatenate", "constant", "cumsum", "dimshuffle", "dot", "expand_dims", "eye",
-    "fft", "flatten", "full", "full_like", "grad", "hstack", "inf", "isclose", "log_softmax",
-    "logsumexp", "matmul", "max", "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis",
-    "nnet", "ones", "ones_like", "outer", "pi", "prod", "ravel", "relu", "reshape", "round",
-    "shape", "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack",
-    "std", "sum", "swapaxes", "switch", "take", "tensor", "transpose", "var", "vstack", "where",
-    "zeros", "zeros_like",
+    "cast", "clip", "compress", "concatenate", "constant", "cumsum", "dimshuffle", "dot",
+    "expand_dims", "extract", "eye", "fft", "flatnonzero", "flatten", "full", "full_like", "grad",
+    "hstack", "inf", "isclose", "lexsort", "linalg", "log_softmax", "logsumexp", "matmul", "max",
+    "max_and_argmax", "mean", "median", "min", "moveaxis", "nan", "nanmedian", "nanpercentile",
+    "nanquantile", "newaxis", "nnet", "nonzero", "ones", "ones_like", "outer", "partition",
+    "percentile", "pi", "prod", "quantile", "ravel", "relu", "reshape", "round", "shape",
+    "shape_padleft", "shape_padright", "shared", "softmax", "sort", "split", "squeeze", "stack",
+    "std", "sum", "swapaxes", "switch", "take", "tensor", "top_k", "transpose", "unique", "var",
+    "vstack", "where", "zeros", "zeros_like", "SharedVariable", "Variable",
     *FUNCTIONS, *CONSTRUCTORS,
 ]  # fmt: skip

@@ -120,7 +120,7 @@ def _swapped(norm: str | None) -> str:
     return _SWAPPED[norm]
 
 
-# --- several axes --------------------------------------------------------------------------------
+# --- several axes -------------------------------------------------------------------------------
 def _axes(x: Value, s: Any, axes: Any) -> tuple[list[Any], list[int]]:
     """Lengths (None where the extent itself) and axes of a transform over several."""
     if axes is None:
@@ -210,7 +210,7 @@ def irfft2(
     return irfftn(a, s, axes, norm)
 
 
-# --- frequencies ---------------------------------------------------------------------------------
+# --- frequencies --------------------------------------------------------------------------------
 def _turned(x: Value, axes: Axis, part: Callable[[Size], Size]) -> Value:
     """Rows with their first part moved behind the rest."""
     chosen = range(x.ndim) if axes is None else axes if isinstance(axes, Sequence) else (axes,)

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from jitgraph.errors import DTypeError
+from jitgraph.errors import DTypeError, InputError
 from jitgraph.ir import ops
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.elementwise import cast as cast_to
@@ -20,7 +20,7 @@ from jitgraph.ir.opdef import OPS, ArrayLike
 from jitgraph.ir.ops import arithmetic
 from jitgraph.ir.types import F64
 from jitgraph.ir.values import Value
-from jitgraph.tensor import reductions
+from jitgraph.tensor import masks, reductions
 from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public
 
 if TYPE_CHECKING:
@@ -65,9 +65,17 @@ def _tables() -> dict[str, Callable[..., Variable]]:
 FUNCTIONS = _tables()
 
 
+_NOTHING: Any = object()
+
+
 @public
-def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Value:
-    """a where condition is true (not 0), b elsewhere; all three broadcast together."""
+def where(condition: ArrayLike, a: Any = _NOTHING, b: Any = _NOTHING) -> Any:
+    """a where condition is true (not 0), b elsewhere; all three broadcast together. Without a and
+    b, the indices where it is: `nonzero(condition)`."""
+    if a is _NOTHING or b is _NOTHING:
+        if a is not b:
+            raise InputError("where takes either both a and b, or neither")
+        return masks.nonzero(condition)
     a, b = (as_tensor(v) if isinstance(v, list | tuple) else v for v in (a, b))
     return arithmetic.where(reductions.truth(as_tensor(condition)), a, b)  # type: ignore[no-any-return]
 

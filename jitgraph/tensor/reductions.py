@@ -70,7 +70,7 @@ def _as_divisor(count: Any, dtype: DType) -> Any:
     return cast(count, dtype) if isinstance(count, Value) else count
 
 
-# --- sums and products -------------------------------------------------------------------------
+# --- sums and products ------------------------------------------------------------------------
 @public
 def sum(x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Value:
     """The sum of elements. bool and small integers sum in 64 bits, float16 in float32 (the result
@@ -151,7 +151,7 @@ def _variance(x: Value, axes: tuple[int, ...], dtype: DType, ddof: int) -> Value
     return reduction.sum_(squares, axes) / _as_divisor(count, squares.dtype)  # type: ignore[no-any-return]
 
 
-# --- extrema -----------------------------------------------------------------------------------
+# --- extrema ----------------------------------------------------------------------------------
 @public
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
     """The largest element, NaN if there is one. An axis without elements raises ShapeError."""
@@ -193,7 +193,7 @@ def max_and_argmax(
     return max(x, axis, keepdims), argmax(x, axis, keepdims)
 
 
-# --- truth -------------------------------------------------------------------------------------
+# --- truth ------------------------------------------------------------------------------------
 def truth(x: Value) -> Value:
     """x as bool: what is not 0 is true."""
     return x if x.dtype == BOOL else not_equal(x, 0)
@@ -215,7 +215,7 @@ def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
     return _kept(reduction.all_over(truth(x), axes), axes, keepdims)
 
 
-# --- composite ---------------------------------------------------------------------------------
+# --- composite --------------------------------------------------------------------------------
 @public
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) without overflow; -inf over no elements. Integers become float64."""

@@ -30,7 +30,7 @@ from jitgraph.tensor.operands import (
 )
 
 
-# --- one array, another shape ------------------------------------------------------------------
+# --- one array, another shape -----------------------------------------------------------------
 @public
 def reshape(x: ArrayLike, *shape: Any) -> Value:
     """The elements of x in C order under another shape, given as a tuple or as several sizes.
@@ -196,7 +196,7 @@ def shape(x: ArrayLike) -> Value:
     return as_tensor(list(sizes), dtype=I64)
 
 
-# --- joining and cutting -----------------------------------------------------------------------
+# --- joining and cutting ----------------------------------------------------------------------
 def _sequence(arrays: Any, what: str) -> list[Value]:
     if isinstance(arrays, Value) and isinstance(length := (*arrays.type.shape, None)[0], int):
         return [
@@ -284,7 +284,7 @@ def _split_evenly(x: Value, sections: int, axis: int) -> list[Value]:
     ]
 
 
-# --- repeated values ---------------------------------------------------------------------------
+# --- repeated values --------------------------------------------------------------------------
 @public
 def zeros_like(x: ArrayLike, dtype: Any = None) -> Value:
     """Zeros of x's shape, and of its dtype unless another is given."""

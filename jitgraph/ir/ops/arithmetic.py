@@ -12,7 +12,7 @@ from jitgraph.ir.operators import TABLE
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
-# --- arithmetic ---------------------------------------------------------------------------------
+# --- arithmetic --------------------------------------------------------------------------------
 add = binary(
     "add", np.add, lower=Inst("fadd", "add", "add", "or"),
     grad=(lambda g, y, a, b: g, lambda g, y, a, b: g),
@@ -96,7 +96,7 @@ fma = ternary(
 )  # fmt: skip
 
 
-# --- extrema: np.maximum hands NaN on, np.fmax ignores it; ties share the gradient -------------
+# --- extrema: np.maximum hands NaN on, np.fmax ignores it; ties share the gradient ------------
 def _wins(pick: Any) -> tuple[Any, Any]:
     def first(g: Value, y: Value, a: Value, b: Value) -> Any:
         return where(equal(a, b), g * 0.5, where(pick(a, b), g, 0))
@@ -112,7 +112,7 @@ minimum = binary("minimum", np.minimum, lower=Expand(), grad=_wins(lambda a, b: 
 fmax = binary("fmax", np.fmax, lower=Expand(), grad=_wins(lambda a, b: (a > b) | isnan(b)))
 fmin = binary("fmin", np.fmin, lower=Expand(), grad=_wins(lambda a, b: (a < b) | isnan(b)))
 
-# --- rounding -----------------------------------------------------------------------------------
+# --- rounding ----------------------------------------------------------------------------------
 floor = unary("floor", np.floor, lower=Expand(), flat=True, zero_to_zero=True)
 ceil = unary("ceil", np.ceil, lower=Expand(), flat=True, zero_to_zero=True)
 trunc: Elementwise = unary("trunc", np.trunc, lower=Expand(), flat=True, zero_to_zero=True)
@@ -123,7 +123,7 @@ copysign: Elementwise = binary(
 )  # fmt: skip
 heaviside = binary("heaviside", np.heaviside, lower=Expand(), grad=(None, None))
 
-# --- comparisons --------------------------------------------------------------------------------
+# --- comparisons -------------------------------------------------------------------------------
 equal = binary("equal", np.equal, lower=Compare("oeq", "eq", "eq"))
 not_equal = binary("not_equal", np.not_equal, lower=Compare("une", "ne", "ne"))
 less = binary("less", np.less, lower=Compare("olt", "slt", "ult"))
@@ -131,13 +131,13 @@ less_equal = binary("less_equal", np.less_equal, lower=Compare("ole", "sle", "ul
 greater = binary("greater", np.greater, lower=Compare("ogt", "sgt", "ugt"))
 greater_equal = binary("greater_equal", np.greater_equal, lower=Compare("oge", "sge", "uge"))
 
-# --- predicates: they hold under every algebra --------------------------------------------------
+# --- predicates: they hold under every algebra -------------------------------------------------
 isnan: Elementwise = unary("isnan", np.isnan, lower=Expand())
 isinf = unary("isinf", np.isinf, lower=Expand())
 isfinite = unary("isfinite", np.isfinite, lower=Expand())
 signbit = unary("signbit", np.signbit, lower=Expand())
 
-# --- logic and bits -----------------------------------------------------------------------------
+# --- logic and bits ----------------------------------------------------------------------------
 logical_and = binary("logical_and", np.logical_and, lower=Expand())
 logical_or = binary("logical_or", np.logical_or, lower=Expand())
 logical_xor = binary("logical_xor", np.logical_xor, lower=Expand())
@@ -149,13 +149,13 @@ invert = unary("invert", np.invert, lower=Expand())
 left_shift = binary("left_shift", np.left_shift, lower=Expand())
 right_shift = binary("right_shift", np.right_shift, lower=Expand())
 
-# --- complex ------------------------------------------------------------------------------------
+# --- complex -----------------------------------------------------------------------------------
 conjugate: Elementwise = unary(
     "conjugate", np.conjugate, lower=Expand(), grad=lambda g, y, x: conjugate(g)
 )
 
 
-# --- selection ---------------------------------------------------------------------------------
+# --- selection --------------------------------------------------------------------------------
 def _where_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
     if kinds[0] != np.bool_:
         raise TypeError

@@ -109,7 +109,7 @@ def _evaluate_irfft(x: Array, factor: Array, *size: Array, n: Any) -> Array:
     return _scaled(np.fft.irfft(x, join_sizes((n,), size)[0], norm="forward"), factor)
 
 
-# --- gradients: the adjoint of a transform is the transform back, without its factor -------------
+# --- gradients: the adjoint of a transform is the transform back, without its factor ------------
 def _fitted(y: Value, size: Size) -> Value:
     """Rows cut, or filled up with zeros, to a length."""
     have, axis = dims(y)[-1], y.ndim - 1

@@ -39,7 +39,7 @@ def zeros_like(x: Value, dtype: Any = None) -> Value:
     return broadcast_to(zero, dims(x))
 
 
-# --- slice: y[i] = x[start + i·step] along some axes -------------------------------------------
+# --- slice: y[i] = x[start + i·step] along some axes ------------------------------------------
 def slice_bounds(attrs: Attrs, dynamic: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Starts and sizes per sliced axis, from the attributes and the operands that fill them."""
     starts = attrs["starts"]
@@ -157,7 +157,7 @@ def slice_axis(x: Value, axis: int, start: Size, size: Size) -> Value:
     return slice_(x, (axis,), (start,), (size,), (1,))
 
 
-# --- set_slice: x with a slice replaced --------------------------------------------------------
+# --- set_slice: x with a slice replaced -------------------------------------------------------
 def _infer_set_slice(types: Sequence[Type], attrs: Attrs) -> Type:
     x, value = types[:2]
     target = _infer_slice((x, *types[2:]), attrs)
@@ -203,7 +203,7 @@ SET_SLICE = OpDef(
 register(SET_SLICE)
 
 
-# --- add_slice: x with something added to a slice ----------------------------------------------
+# --- add_slice: x with something added to a slice ---------------------------------------------
 def _infer_add_slice(types: Sequence[Type], attrs: Attrs) -> Type:
     if types[0].dtype.kind == "b":
         raise DTypeError(f"add_slice does not take {types[0]}", hint="cast it to an integer first")
@@ -238,7 +238,7 @@ ADD_SLICE = OpDef(
 register(ADD_SLICE)
 
 
-# --- gather: y[b, r] = x[i0[b], i1[b], ..., r] -------------------------------------------------
+# --- gather: y[b, r] = x[i0[b], i1[b], ..., r] ------------------------------------------------
 def _index_shape(types: Sequence[Type]) -> tuple[Any, ...]:
     if any(t.dtype.kind not in "i" for t in types):
         raise ShapeError("indices must be signed integers here")
@@ -302,7 +302,7 @@ def gather(x: Value, indices: Sequence[Value]) -> Value:
     return emit(GATHER, (x, *indices))
 
 
-# --- scatter_add: the adjoint of gather --------------------------------------------------------
+# --- scatter_add: the adjoint of gather -------------------------------------------------------
 def _infer_scatter_add(types: Sequence[Type], attrs: Attrs) -> Type:
     x, value, indices = types[0], types[1], types[2:]
     if x.dtype.kind == "b":

@@ -60,7 +60,7 @@ _RESULT: dict[str, Callable[[DType], DType]] = {
 }
 
 
-# --- signatures ----------------------------------------------------------------------------------
+# --- signatures ---------------------------------------------------------------------------------
 def _joined(name: str, what: str, a: Dim, b: Dim) -> Dim:
     if isinstance(a, int) and isinstance(b, int) and a != b:
         raise ShapeError(f"{name}: {what} {a} and {b} should be equal")
@@ -173,7 +173,7 @@ def least(a: Size, b: Size) -> Size:
     return a if a is b else minimum(a, b)  # type: ignore[no-any-return]
 
 
-# --- pieces --------------------------------------------------------------------------------------
+# --- pieces -------------------------------------------------------------------------------------
 def adjoint(x: Value) -> Value:
     """The conjugate transpose of each matrix."""
     axes = [*range(x.ndim - 2), x.ndim - 1, x.ndim - 2]
@@ -181,7 +181,7 @@ def adjoint(x: Value) -> Value:
     return conjugate(turned) if x.dtype.kind == "c" else turned  # type: ignore[no-any-return]
 
 
-def _places(x: Value) -> tuple[Value, Value]:
+def places(x: Value) -> tuple[Value, Value]:
     """The row and the column of each element of a matrix."""
     rows, columns = dims(x)[-2:]
     return expand_dims(iota(rows, type(x)), (1,)), expand_dims(iota(columns, type(x)), (0,))
@@ -189,7 +189,7 @@ def _places(x: Value) -> tuple[Value, Value]:
 
 def lower_part(x: Value, diagonal: float = 1.0) -> Value:
     """The lower triangle of each matrix, its diagonal scaled."""
-    i, j = _places(x)
+    i, j = places(x)
     on = x if diagonal == 1.0 else multiply(x, diagonal)
     zero = constant(np.zeros((), x.dtype))
     return where(greater(i, j), x, where(equal(i, j), on, zero))  # type: ignore[no-any-return]
@@ -197,7 +197,7 @@ def lower_part(x: Value, diagonal: float = 1.0) -> Value:
 
 def upper_part(x: Value) -> Value:
     """The upper triangle of each matrix, with the diagonal."""
-    i, j = _places(x)
+    i, j = places(x)
     return where(greater(i, j), constant(np.zeros((), x.dtype)), x)  # type: ignore[no-any-return]
 
 
@@ -221,12 +221,12 @@ def _like(x: Value, y: Value) -> Value:
 def _inverse_differences(w: Value) -> Value:
     """1 / (w[j] - w[i]), and 0 on the diagonal."""
     difference = subtract(as_row(w), as_column(w))
-    i, j = _places(difference)
+    i, j = places(difference)
     same = equal(i, j)
     return where(same, 0.0, divide(1.0, where(same, 1.0, difference)))  # type: ignore[no-any-return]
 
 
-# --- systems, inverses, determinants -------------------------------------------------------------
+# --- systems, inverses, determinants ------------------------------------------------------------
 def _solve_gradient(g: Value, y: Value, a: Value, b: Value) -> list[Value]:
     of_b = solve(adjoint(a), g)
     return [-matmul(of_b, adjoint(y)), of_b]
@@ -243,6 +243,16 @@ def _inv_gradient(g: Value, y: Value, a: Value) -> list[Value]:
     return [-matmul(matmul(turned, g), turned)]
 
 
+def _evaluate_inv_or_nan(a: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray(np.linalg._umath_linalg.inv(a))  # type: ignore[attr-defined]
+
+
+INV_OR_NAN = _declare(
+    "inv_or_nan", ("mm",), [("mm", "=")], _evaluate_inv_or_nan, symbols=("inv",),
+    gradient=_inv_gradient, fails=False,
+    doc="The inverse of square matrices, NaN for singular ones.",
+)  # fmt: skip
 INV = _declare("inv", ("mm",), [("mm", "=")], np.linalg.inv, gradient=_inv_gradient,
                doc="The inverse of square matrices.")  # fmt: skip
 
@@ -304,13 +314,13 @@ LSTSQ = _declare(
 )  # fmt: skip
 
 
-# --- triangular matrices -------------------------------------------------------------------------
+# --- triangular matrices ------------------------------------------------------------------------
 def _triangle(a: Value, *, lower: bool, unit: bool) -> Value:
     """What a triangular solver reads of a matrix."""
     part = lower_part(a) if lower else upper_part(a)
     if not unit:
         return part
-    i, j = _places(a)
+    i, j = places(a)
     return where(equal(i, j), constant(np.ones((), a.dtype)), part)  # type: ignore[no-any-return]
 
 
@@ -332,7 +342,7 @@ def _solve_triangle(*, lower: bool, unit: bool) -> OpDef:
         return [of_b, adjoint(lower_part(adjoint(of_a), kept))]
 
     def requires(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-        i, j = _places(args[1])
+        i, j = places(args[1])
         return [] if unit else [all_(not_equal(i, j) | not_equal(args[1], 0))]
 
     def decompose(b: Value, a: Value) -> Value:
@@ -372,7 +382,7 @@ CHOLESKY = _declare(
 )  # fmt: skip
 
 
-# --- eigenvalues ---------------------------------------------------------------------------------
+# --- eigenvalues --------------------------------------------------------------------------------
 def _finite(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
     return [all_(isfinite(args[0]))]
 
@@ -397,7 +407,7 @@ def _eigh_gradient(g: Any, y: Value, a: Value) -> list[Value | None]:
         turned = matmul(adjoint(v), of_v)
         middle = turned * _like(_inverse_differences(w), turned)
     if of_w is not None:
-        i, j = _places(v)
+        i, j = places(v)
         diagonal = where(equal(i, j), _like(as_row(of_w), v), constant(np.zeros((), v.dtype)))
         middle = diagonal if middle is None else middle + diagonal
     if middle is None:
@@ -422,7 +432,7 @@ EIG = _declare(
 )  # fmt: skip
 
 
-# --- orthogonal factors --------------------------------------------------------------------------
+# --- orthogonal factors -------------------------------------------------------------------------
 def _svdvals_gradient(g: Value, y: Value, a: Value) -> list[Value]:
     u, _, vh = items(svd(a))
     return [matmul(u * _like(as_row(g), u), vh)]
@@ -525,7 +535,7 @@ QR_COMPLETE = _declare(
 )  # fmt: skip
 
 
-# --- the ops as functions ------------------------------------------------------------------------
+# --- the ops as functions -----------------------------------------------------------------------
 def solve(a: Value, b: Value) -> Value:
     """a⁻¹ @ b for matrices of one batch."""
     return emit(SOLVE, (a, b))

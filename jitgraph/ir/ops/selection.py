@@ -46,7 +46,7 @@ def _counted(mask: Array, count: Array) -> Array:
     return mask
 
 
-# --- positions: where a mask is true -------------------------------------------------------------
+# --- positions: where a mask is true ------------------------------------------------------------
 def _infer_positions(types: Sequence[Type], attrs: Attrs) -> Type:
     _check("positions", *types)
     return Type(I64, (None,))
@@ -74,7 +74,7 @@ def positions(mask: Value, count: Value | None = None) -> Value:
     return emit(POSITIONS, (mask, how_many(mask) if count is None else count))
 
 
-# --- compress: the elements where a mask is true ---------------------------------------------------
+# --- compress: the elements where a mask is true --------------------------------------------------
 def _infer_compress(types: Sequence[Type], attrs: Attrs) -> Type:
     x, mask, count = types
     _check("compress", mask, count)
@@ -117,7 +117,7 @@ def compress(x: Value, mask: Value, count: Value | None = None) -> Value:
     return emit(COMPRESS, (x, mask, how_many(mask) if count is None else count))
 
 
-# --- expand: elements put where a mask is true, zeros elsewhere ------------------------------------
+# --- expand: elements put where a mask is true, zeros elsewhere -----------------------------------
 def _infer_expand(types: Sequence[Type], attrs: Attrs) -> Type:
     x, mask, count = types
     _check("expand", mask, count)
