@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgraph.codegen import pyobjects as py
-<<<<<<< HEAD
 from jitgraph.codegen.calls import emit_call, words_needed
-=======
 from jitgraph.codegen.control import emit_branch, emit_loop
->>>>>>> main
 from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.nests import Memory
@@ -74,11 +71,7 @@ class ProgramEmitter:
         self.contract = contract
         self.memory = Memory(program.placement, program.inherited)
         # Without kernels the scalars are the work, and with them they are next to nothing.
-<<<<<<< HEAD
-        works = any(isinstance(step, Kernel | Rows | Product | Call) for step in program.steps)
-=======
         works = any(not isinstance(step, Zero) for step in program.work())
->>>>>>> main
         self.f = FunctionBuilder(
             module,
             "program",
@@ -141,11 +134,7 @@ class ProgramEmitter:
         for step in self.program.steps:
             if isinstance(step, Fetch):
                 found.add(step.buffer)
-<<<<<<< HEAD
-            elif isinstance(step, Kernel | Rows | Product | Call | Zero):
-=======
             elif not isinstance(step, Let | Check):
->>>>>>> main
                 found |= step.reads() | step.writes()
         return found
 
@@ -163,27 +152,16 @@ class ProgramEmitter:
         f = self.f
         self.heap = self._cell("heap") if self.program.slots else None
         self.stack = f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", "stack")
-<<<<<<< HEAD
-        for k, slot in enumerate(self.program.slots):
-            if slot.late:
-                self.owned.append(self._cell(f"late{k}"))
+        self.late = [self._cell("late") for slot in self.program.slots if slot.late]
         words = [words_needed(step) for step in self.program.steps if isinstance(step, Call)]
         #: Memory for the tables of pointers, extents and strides that a call takes.
         self.call_words = f.emit(f"alloca [{max(words)} x i64]", "words") if words else ""
-=======
-        self.late = [self._cell("late") for slot in self.program.slots if slot.late]
->>>>>>> main
         launches = sum(isinstance(s, Kernel | Rows) for s in self.program.steps)
         #: Memory for the copies of locals and of totals of one launch, while they are small.
         if launches and not self.space:
             self.space = [f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", name)
                           for name in ("locals", "totals")]  # fmt: skip
         self._free_cells = [self._cell("space") for _ in range(2 * launches)]
-<<<<<<< HEAD
-        self.owned += self._free_cells
-        if sum(isinstance(s, Kernel | Rows | Product | Call) for s in self.program.steps):
-            self.gil = self._cell("gil")
-=======
         self.scratch = (*self.late, *self._free_cells)
         self.owned += self.scratch
         self.regions: dict[Program, RegionEmitter] = {}
@@ -192,7 +170,6 @@ class ProgramEmitter:
                 for program in step.regions():
                     prefix = f"{self.prefix}region{len(self.regions)}."
                     self.regions[program] = RegionEmitter(self, program, prefix)
->>>>>>> main
 
     def _cell(self, name: str) -> str:
         cell = self.f.emit("alloca ptr", name)

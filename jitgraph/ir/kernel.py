@@ -429,11 +429,7 @@ class Check:
     condition: Value
 
 
-<<<<<<< HEAD
-Work: TypeAlias = "Kernel | Rows | Product | Call | Zero"
-=======
-Work: TypeAlias = "Kernel | Rows | Product | Zero | Loop | Branch"
->>>>>>> main
+Work: TypeAlias = "Kernel | Rows | Product | Call | Zero | Loop | Branch"
 Step: TypeAlias = "Work | Let | Fetch | Check"
 
 
@@ -470,11 +466,7 @@ class Program:
     inherited: dict[Buffer, Buffer] = field(default_factory=dict)
 
     def work(self) -> list[Work]:
-<<<<<<< HEAD
-        return [s for s in self.steps if isinstance(s, Kernel | Rows | Product | Call | Zero)]
-=======
         return [s for s in self.steps if not isinstance(s, Let | Fetch | Check)]
->>>>>>> main
 
     def with_steps(self, steps: Sequence[Step], **changes: Any) -> Program:
         return replace(self, steps=tuple(steps), **changes)

@@ -130,17 +130,14 @@ class _Writer:
                 self._rows(step)
             case Product():
                 self._product(step)
-<<<<<<< HEAD
             case Call():
                 self._call(step)
-=======
             case Loop():
                 self._loop(step)
             case Branch():
                 self.lines.append(f"  branch on {self._name(step.condition)} writes "
                                   f"{', '.join(b.name for b in step.results)}")
                 self._regions({"then": step.then, "otherwise": step.otherwise}, step.arguments)
->>>>>>> main
             case Zero():
                 self.lines.append(f"  zero {step.buffer} : {self._buffer_type(step.buffer)}")
 

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from jitgraph.ir.kernel import (
     Access,
     Buffer,
-    Call,
     Check,
     Fetch,
     Kernel,
@@ -305,11 +304,7 @@ def _without_dead_stores(steps: list[Step], results: set[Buffer]) -> list[Step]:
                 continue
             step = _with_live_loads(replace(step, stores=stores))
             needed |= step.reads()
-<<<<<<< HEAD
-        elif isinstance(step, Product | Call | Zero):
-=======
         elif not isinstance(step, Let | Check):
->>>>>>> main
             if not step.writes() & needed:
                 continue
             needed |= step.reads()

@@ -39,6 +39,7 @@ from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.types import Bundle, Type
 from jitgraph.ir.values import Value
+from jitgraph.passes.calls import call_step
 from jitgraph.passes.control import control_step
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
@@ -73,7 +74,6 @@ class Scheduler:
         self.views: dict[Value, View] = {}
         params = set(fn.params)
         self._waiting = {c: taken_from_memory([c]) - params for c in self.fn.checks}
-        self.items: dict[Value, list[View]] = {}
         self.fetched: set[Value] = set()
         self.users: dict[Value, list[Value]] = {}
         for value in fn.ops:
@@ -168,7 +168,7 @@ class Scheduler:
     def _copy_result(self, value: Value, buffer: Buffer) -> None:
         """Results that are parameters, constants, scalars or given twice are copies."""
         if self._result_buffers.get(value) is not buffer:
-            self._pointwise(value, self.whole(buffer))
+            self.pointwise(value, self.whole(buffer))
 
     def _emit_checks(self) -> None:
         """Every check, as soon as what it looks at is there: kernels take the equality of two
@@ -178,7 +178,7 @@ class Scheduler:
                 self.steps.append(Check(check))
                 del self._waiting[check]
 
-    def _do(self, step: Kernel | Product | Call | Zero) -> None:
+    def do(self, step: Kernel | Product | Call | Zero) -> None:
         self.steps.append(settle(step) if isinstance(step, Kernel) else step)
 
     # --- values ---------------------------------------------------------------------------------
@@ -191,17 +191,11 @@ class Scheduler:
             self._constant(value)
         elif op.name == "reshape":
             self._reshape(value)
-<<<<<<< HEAD
-        elif op.name == "item":
-            self.views[value] = self.items[op.args[0]][op.attrs["index"]]
-        elif isinstance(value.type, Bundle) and isinstance(op.definition.lower, Routine):
-            self._several(value, op.definition.lower)
-        else:
-=======
         elif isinstance(op.definition, Control):
             self.steps.append(control_step(value, self))
+        elif isinstance(value.type, Bundle):
+            self.do(call_step(value, self))
         elif op.name != "item":  # items have their views from the op that made them
->>>>>>> main
             self._compute(value)
         if value.ndim == 0 and value in self.views:
             view = self.views.pop(value)
@@ -215,16 +209,16 @@ class Scheduler:
     def dense(self, value: Value) -> View:
         """Where the elements of an array lie in C order: as they are, or in a copy."""
         view = self.views[value]
-        if self._is_whole(view, self.builder.shape(value)):
+        if self.is_whole(view, self.builder.shape(value)):
             return view
         copy = self.whole(self.buffer(value, "temporary"))
-        self._pointwise(value, copy)
+        self.pointwise(value, copy)
         return copy
 
     def whole(self, buffer: Buffer) -> View:
         return View(buffer, 0, self.sizes.row_major(buffer.extents, buffer.dtype.itemsize))
 
-    def _is_whole(self, view: View, shape: Shape) -> bool:
+    def is_whole(self, view: View, shape: Shape) -> bool:
         strides = self.sizes.row_major(shape, view.buffer.dtype.itemsize)
         return same_size(view.offset, 0) and all(map(same_size, view.strides, strides))
 
@@ -234,7 +228,7 @@ class Scheduler:
         source = value.op.args[0]
         if source.ndim == 0:
             view = self.whole(self.buffer(source, "temporary"))
-            self._pointwise(source, view)
+            self.pointwise(source, view)
         else:
             view = self.dense(source)
         strides = self.sizes.row_major(self.builder.shape(value), value.dtype.itemsize)
@@ -246,7 +240,7 @@ class Scheduler:
         assert op is not None
         out = self._turned(buffer) if self._is_read_turned(value) else self.whole(buffer)
         if is_pointwise(value, self.builder):
-            self._pointwise(value, out)
+            self.pointwise(value, out)
         elif isinstance(op.definition, Reduction):
             self._reduction(value, op.definition, out)
         elif op.name == "prefix_sum":
@@ -256,7 +250,7 @@ class Scheduler:
         elif op.name == "matmul":
             self._product(value, out)
         elif isinstance(op.definition.lower, Routine):
-            self._call(value, op.definition.lower, [out])
+            self.do(call_step(value, self, out))
         elif op.name == "concatenate":
             self._concatenate(value, out)
         elif op.name in ("set_slice", "add_slice"):
@@ -264,7 +258,7 @@ class Scheduler:
         elif op.name == "scatter_add":
             self._scatter_add(value, out)
         else:
-            self._pointwise(value, out)
+            self.pointwise(value, out)
         self.views[value] = out
 
     def home(self, value: Value) -> Buffer:
@@ -305,15 +299,15 @@ class Scheduler:
         nest.comes_from(value.location)
         return nest
 
-    def _pointwise(self, value: Value, out: View, *, sequential: bool = False) -> None:
+    def pointwise(self, value: Value, out: View, *, sequential: bool = False) -> None:
         """Compute every element of `value` into `out`."""
-        if self._is_zero(value) and self._is_whole(out, self.builder.shape(value)):
-            self._do(Zero(out.buffer))
+        if self._is_zero(value) and self.is_whole(out, self.builder.shape(value)):
+            self.do(Zero(out.buffer))
             return
         nest = self._nest(self.builder.shape(value), value)
         element = nest.root(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
-        self._do(nest.kernel(sequential=sequential))
+        self.do(nest.kernel(sequential=sequential))
 
     @staticmethod
     def _is_zero(value: Value) -> bool:
@@ -372,7 +366,7 @@ class Scheduler:
                 combine, element = "minimum", apply_op(where, (found, place, none), {}, None)
             target = nest.access(out if second else self.views[best], index)
             nest.stores.append(Store(element, target, combine, store.reduced))
-            self._do(nest.kernel())
+            self.do(nest.kernel())
 
     def _prefix(self, value: Value, out: View) -> None:
         """What is combined so far, along one loop: in a register where that is the innermost."""
@@ -409,7 +403,7 @@ class Scheduler:
         loops = nest.loops(reduced)
         access = nest.access(out, tuple(index))
         nest.stores.append(Store(element, access, "add" if loops else None, loops))
-        self._do(nest.kernel())
+        self.do(nest.kernel())
 
     # --- products and joins ---------------------------------------------------------------------
     def _product(self, value: Value, out: View) -> None:
@@ -417,7 +411,7 @@ class Scheduler:
         left, right = (view_of(a, self.views, self.sizes) for a in value.op.args)
         a, b = (self.builder.shape(x) for x in value.op.args)
         batch = self.builder.shape(value)[:-2]
-        self._do(Product(
+        self.do(Product(
             batch, a[-2], b[-1], self.builder.same_size(a[-1], b[-2]),
             self._batched(left, a, batch), self._batched(right, b, batch), out, value.location,
         ))  # fmt: skip
@@ -430,51 +424,6 @@ class Scheduler:
             same = same_size(extent, whole)
             strides.append(stride if same else self.sizes.if_one(extent, 0, stride))
         return View(view.buffer, view.offset, (*strides, *view.strides[-2:]))
-
-    def _call(self, value: Value, routine: Routine, outs: Sequence[View]) -> None:
-        """Operands that the routine cannot read where they are, it reads from a copy."""
-        assert value.op is not None
-        passed = [(a, core) for a, core in zip(value.op.args, routine.operands, strict=False)
-                  if core is not None]  # fmt: skip
-        named: dict[str, Size] = {}
-        batch: Shape = ()
-        shapes = [self.builder.shape(a) for a, _ in passed] + [v.buffer.extents for v in outs]
-        for shape, core in zip(shapes, (*(c for _, c in passed), *routine.results), strict=True):
-            lead = len(shape) - len(core)
-            batch = max(batch, shape[:lead], key=len)
-            named |= dict(zip(core, shape[lead:], strict=True))
-        if routine.in_place:
-            self._pointwise(passed.pop(0)[0], outs[0], sequential=True)
-        inputs = [self._operand(a, len(batch), routine) for a, _ in passed]
-        chosen = 0 if routine.choice is None else self.builder.find(value.op.args[routine.choice])
-        self._do(Call(routine, batch, tuple(named.values()), tuple(inputs), tuple(outs), chosen,
-                      value.location))  # fmt: skip
-
-    def _several(self, value: Value, routine: Routine) -> None:
-        """A routine with several results. Those that nobody asks for are written all the same."""
-        assert isinstance(value.type, Bundle)
-        asked = {u.op.attrs["index"]: u for u in self.users.get(value, ()) if u.op is not None}
-        outs = []
-        for k, (type_, shape) in enumerate(
-            zip(value.type.items, self.builder.item_shapes(value), strict=True)
-        ):
-            buffer = self._result_buffers.get(asked[k]) if k in asked else None
-            if buffer is None:
-                self._buffers += 1
-                name = f"t{self._buffers}"
-                buffer = Buffer(self._buffers, name, type_.dtype, "temporary", shape)
-            outs.append(self._whole(buffer))
-        self.items[value] = outs
-        self._call(value, routine, outs)
-
-    def _operand(self, value: Value, rank: int, routine: Routine) -> View:
-        """Memory with an operand of a routine; a scalar is the same for all points of a batch of
-        that rank."""
-        view = view_of(value, self.views, self.sizes) if value.ndim else None
-        if view is None or (routine.dense and not self._is_whole(view, self.builder.shape(value))):
-            view = self._whole(self._buffer(value, "temporary"))
-            self._pointwise(value, view)
-        return view if value.ndim else replace(view, strides=(0,) * rank)
 
     def _concatenate(self, value: Value, out: View) -> None:
         assert value.op is not None
@@ -490,12 +439,12 @@ class Scheduler:
         nest = self._nest(self.builder.shape(value), value)
         element = nest.element(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
-        self._do(nest.kernel(sequential=True))
+        self.do(nest.kernel(sequential=True))
 
     def _base(self, base: Value, out: View) -> None:
         """Start from the first operand of an op that changes a part of it."""
         if base not in self.views or self.views[base].buffer is not out.buffer:
-            self._pointwise(base, out, sequential=True)
+            self.pointwise(base, out, sequential=True)
 
     def _change_slice(self, value: Value, out: View) -> None:
         assert value.op is not None
@@ -515,7 +464,7 @@ class Scheduler:
             before = nest.element(value, target)
             element = apply_op(add, (before, element), {}, value.location)
         nest.stores.append(Store(element, nest.access(out, target)))
-        self._do(nest.kernel(sequential=True))
+        self.do(nest.kernel(sequential=True))
 
     def _scatter_add(self, value: Value, out: View) -> None:
         assert value.op is not None
@@ -532,4 +481,4 @@ class Scheduler:
         placed = tuple(zip(found, out.strides, strict=False))
         nest.stores.append(Store(element, Access(access.buffer, access.offset, access.strides),
                                  "add", nest.loops(range(len(lead))), indices=placed))  # fmt: skip
-        self._do(nest.kernel(sequential=True))
+        self.do(nest.kernel(sequential=True))

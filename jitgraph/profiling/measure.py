@@ -13,11 +13,7 @@ from jitgraph.config import config
 from jitgraph.driver import Compilation, Interface, Layout
 from jitgraph.errors import InternalError
 from jitgraph.ir.function import Function
-<<<<<<< HEAD
-from jitgraph.ir.kernel import Call, Kernel, Product, Program, Rows, Work, Zero
-=======
-from jitgraph.ir.kernel import Branch, Kernel, Loop, Product, Program, Rows, Work, Zero
->>>>>>> main
+from jitgraph.ir.kernel import Branch, Call, Kernel, Loop, Product, Program, Rows, Work, Zero
 from jitgraph.ir.opdef import Array
 from jitgraph.location import Location
 from jitgraph.profiling.report import Profile, Step

@@ -14,11 +14,18 @@ from dataclasses import dataclass
 
 from jitgraph.codegen.flops import flops, flops_of_combining
 from jitgraph.codegen.innermost import is_zero
-<<<<<<< HEAD
-from jitgraph.ir.kernel import ELEMENT, Buffer, Call, Kernel, Product, Rows, Work, Zero
-=======
-from jitgraph.ir.kernel import ELEMENT, Branch, Buffer, Kernel, Loop, Product, Rows, Work, Zero
->>>>>>> main
+from jitgraph.ir.kernel import (
+    ELEMENT,
+    Branch,
+    Buffer,
+    Call,
+    Kernel,
+    Loop,
+    Product,
+    Rows,
+    Work,
+    Zero,
+)
 from jitgraph.ir.opdef import Size
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value

@@ -375,7 +375,7 @@ def _cholesky_gradient(g: Value, y: Value, a: Value) -> list[Value]:
 
 
 CHOLESKY = _declare(
-    "cholesky", ("mm",), [("mm", "=")], np.linalg.cholesky, symbols=("cholesky_lo",),
+    "cholesky", ("mm",), [("mm", "=")], lambda a: np.linalg.cholesky(a), symbols=("cholesky_lo",),
     gradient=_cholesky_gradient,
     doc="The lower triangular factor of Hermitian positive definite matrices, of which only the "
     "lower triangles are read.",
@@ -393,7 +393,7 @@ def _eigvalsh_gradient(g: Value, y: Value, a: Value) -> list[Value]:
 
 
 EIGVALSH = _declare(
-    "eigvalsh", ("mm",), [("m", "r")], np.linalg.eigvalsh, symbols=("eigvalsh_lo",),
+    "eigvalsh", ("mm",), [("m", "r")], lambda a: np.linalg.eigvalsh(a), symbols=("eigvalsh_lo",),
     gradient=_eigvalsh_gradient,
     doc="The eigenvalues of Hermitian matrices, ascending; only the lower triangles are read.",
 )  # fmt: skip
