@@ -18,8 +18,8 @@ from jitgraph.errors import DTypeError, JitgraphError
 from jitgraph.ir.elementwise import Elementwise, cast, resolve
 from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, OpDef, emit
-from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.bundles import items
+from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.indexing import ADD_SLICE, GATHER, SCATTER_ADD, SET_SLICE, SLICE
 from jitgraph.ir.ops.linear import MATMUL
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX

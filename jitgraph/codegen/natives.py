@@ -4,7 +4,7 @@ Generated code names them by symbols; their addresses are found when code is loa
 
     numpy.linalg.solve.dd    the inner loop of a (g)ufunc, for the dtypes of its operands
     numpy.linalg.solve.dd.data    what that loop wants as its last argument, if anything
-    numpy.sort.f8, numpy.argsort.stable.i4    one row: `int (ptr row, [ptr places,] i64 n, ptr none)`
+    numpy.sort.f8, numpy.argsort.stable.i4    `int (ptr row, [ptr places,] i64 n, ptr none)`
     scipy.blas.dtrsm    as in Fortran, from `scipy.linalg.cython_blas`
 
 What does not look as it does in the NumPy we know is refused, with an error that says so.

@@ -215,8 +215,6 @@ class _Sized:
     # --- routines -------------------------------------------------------------------------------
     def call(self, step: Call) -> Amount:
         """Bytes only: what a routine computes is its own affair."""
-        moved = []
-        for views in (step.inputs, step.outputs):
-            buffers = {view.buffer for view in views}
-            moved.append(sum(self.bytes_of(buffer) for buffer in buffers))
-        return Amount(*moved, 0, 0)
+        read, written = (sum(map(self.bytes_of, buffers))
+                         for buffers in (step.reads(), step.writes()))  # fmt: skip
+        return Amount(read, written, 0, 0)

@@ -72,7 +72,7 @@ def _one(
 def _real(x: Value, what: str) -> Value:
     if x.dtype.kind == "c":
         raise DTypeError(f"{what} takes real numbers, not {x.type}", hint="use the complex fft")
-    return x if _single(x) else cast(x, np.float64)  # type: ignore[no-any-return]
+    return x if _single(x) else cast(x, np.float64)
 
 
 @public

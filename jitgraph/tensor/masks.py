@@ -18,7 +18,7 @@ def _truth(x: ArrayLike) -> Value:
     value = as_tensor(x)
     if value.dtype.kind == "c":
         return not_equal(value, 0)  # type: ignore[no-any-return]
-    return value if value.dtype == BOOL else cast(value, BOOL)  # type: ignore[no-any-return]
+    return value if value.dtype == BOOL else cast(value, BOOL)
 
 
 def check_mask(x: Value, mask: Value, first: int = 0) -> None:
@@ -93,9 +93,8 @@ def compress(condition: ArrayLike, a: ArrayLike, axis: int | None = None) -> Val
     if mask.ndim != 1:
         raise ShapeError(f"compress takes a condition of one axis, not {mask.type}")
     if axis is None:
-        x = movement.reshape(x, (-1,))
-    place = normalise_axis(0 if axis is None else axis, x.ndim)
+        return gather(movement.reshape(x, (-1,)), [selection.positions(mask)])
+    place = normalise_axis(axis, x.ndim)
     order = [place, *(k for k in range(x.ndim) if k != place)]
-    turned = movement.transpose(x, order)
-    found = gather(turned, [selection.positions(mask)])
+    found = gather(movement.transpose(x, order), [selection.positions(mask)])
     return movement.transpose(found, [order.index(k) for k in range(x.ndim)])

@@ -77,7 +77,7 @@ def where(condition: ArrayLike, a: Any = _NOTHING, b: Any = _NOTHING) -> Any:
             raise InputError("where takes either both a and b, or neither")
         return masks.nonzero(condition)
     a, b = (as_tensor(v) if isinstance(v, list | tuple) else v for v in (a, b))
-    return arithmetic.where(reductions.truth(as_tensor(condition)), a, b)  # type: ignore[no-any-return]
+    return arithmetic.where(reductions.truth(as_tensor(condition)), a, b)
 
 
 #: Theano's name of `where`.

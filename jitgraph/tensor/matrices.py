@@ -68,7 +68,7 @@ class _Precision(NamedTuple):
     def round(self, y: Value) -> Value:
         """A result in the precision of the operands."""
         to = self.complex if y.dtype.kind == "c" else self.real
-        return y if y.dtype == to or y.dtype.kind not in "fc" else cast(y, to)  # type: ignore[no-any-return]
+        return y if y.dtype == to or y.dtype.kind not in "fc" else cast(y, to)
 
 
 def prepared(*given: ArrayLike) -> tuple[list[Any], _Precision]:
@@ -93,12 +93,18 @@ def require_matrices(name: str, *values: Value) -> None:
             raise ShapeError(f"{name} takes matrices, not {value.type}")
 
 
+def _require_square(name: str, x: Value) -> None:
+    require_matrices(name, x)
+    m, n = x.type.shape[-2:]
+    if isinstance(m, int) and isinstance(n, int) and m != n:
+        raise ShapeError(f"{name} takes square matrices, not {x.type}")
+
+
 def _stacked(a: Value, b: Value) -> tuple[Value, Value]:
     """Two stacks of matrices, their batches broadcast together."""
     first, second = movement.dims(a)[:-2], movement.dims(b)[:-2]
-    if first == second or (all(x is y for x, y in zip(first, second, strict=False)) and len(
-        first
-    ) == len(second)):
+    known = [s for s in (*first, *second) if isinstance(s, int)]
+    if len(known) == len(first) + len(second) and first == second:
         return a, b
     if not first or not second:
         batch = first or second
@@ -174,7 +180,6 @@ def solve_triangular(
     return _system(a, b, solver)
 
 
-@public
 def cho_factor(a: ArrayLike, lower: bool = False) -> tuple[Value, bool]:
     """SciPy's: the Cholesky factor (its other triangle is zero here) and `lower`, for
     `cho_solve`."""
@@ -250,14 +255,12 @@ def _singular(x: Value, hermitian: bool) -> tuple[Value, Value, Value]:
 @public
 def matrix_power(a: ArrayLike, n: int) -> Value:
     """A square matrix to an integer power; negative ones are powers of the inverse."""
-    x = as_tensor(a)
-    require_matrices("matrix_power", x)
+    x: Value = as_tensor(a)
+    _require_square("matrix_power", x)
     try:
         power = int(n.__index__())
     except AttributeError:
         raise DTypeError(f"the exponent of matrix_power must be an integer, not {n!r}") from None
-    if x.type.shape[-1] != x.type.shape[-2] and None not in x.type.shape[-2:]:
-        raise ShapeError(f"matrix_power takes square matrices, not {x.type}")
     if power == 0:
         i, j = ops.places(x)
         one = cast(equal(i, j), x.dtype)
@@ -361,8 +364,7 @@ def svd(
     """(U, S, Vh) with a = (U * S) @ Vh, or S alone. Gradients of U and Vh need
     full_matrices=False."""
     if hermitian and not compute_uv:
-        (x,), precision = prepared(a)
-        return precision.round(_descending(emit(ops.EIGVALSH, (x,)))[0])
+        return _absolute_eigenvalues(a)
     if not compute_uv:
         return svdvals(a)
     if hermitian:
@@ -373,6 +375,11 @@ def svd(
         return SVDResult(*map(precision.round, (u, s, ops.adjoint(v))))
     definition = ops.SVD_FULL if full_matrices else ops.SVD
     return SVDResult(*_several("svd", definition, a))
+
+
+def _absolute_eigenvalues(a: ArrayLike) -> Value:
+    """The singular values of Hermitian matrices."""
+    return _one("svd", lambda x: _descending(emit(ops.EIGVALSH, (x,)))[0], a)
 
 
 def _descending(w: Value) -> tuple[Value, Value]:
@@ -403,16 +410,16 @@ def matrix_rank(
     x = as_tensor(A)
     if x.ndim < 2:
         return cast(reductions.any(x), np.int64)  # type: ignore[no-any-return]
-    s = svd(x, compute_uv=False, hermitian=hermitian)
+    s = _absolute_eigenvalues(x) if hermitian else svdvals(x)
     if tol is None:
         if rtol is None:
             m, n = movement.dims(x)[-2:]
             most = max(m, n) if isinstance(m, int) and isinstance(n, int) else -ops.least(-m, -n)
             rtol = cast(as_tensor(most), s.dtype) * np.finfo(s.dtype).eps
-        limit = reductions.max(s, -1, keepdims=True) * as_tensor(rtol)
+        limit: Value = reductions.max(s, -1, keepdims=True) * as_tensor(rtol)
     else:
-        limit = as_tensor(tol)
-        limit = movement.expand_dims(limit, (limit.ndim,))
+        given = as_tensor(tol)
+        limit = movement.expand_dims(given, (given.ndim,))
     return reductions.sum(s > limit, -1)
 
 
@@ -462,8 +469,10 @@ def _cheapest(sizes: Sequence[int]) -> dict[tuple[int, int], int]:
 
 # --- the exponential ------------------------------------------------------------------------------
 #: Padé's coefficients of degree 13, and the norm up to which they are exact to double precision.
-_PADE = (64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000,
-         10559470521600, 670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1)  # fmt: skip
+_PADE = (
+    64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000,
+    10559470521600, 670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1,
+)  # fmt: skip
 _THETA = 5.371920351148152
 #: Squarings are part of the program: so many, each made or left out as the call finds.
 _SQUARINGS = 16
@@ -478,9 +487,9 @@ def expm(a: ArrayLike) -> Value:
     further.
     """
     (x,), precision = prepared(a)
-    require_matrices("expm", x)
+    _require_square("expm", x)
     size = reductions.max(reductions.sum(F["absolute"](x), -2), -1)
-    steps = F["ceil"](F["log2"](F["maximum"](size / _THETA, 1.0)))
+    steps: Value = F["ceil"](F["log2"](F["maximum"](size / _THETA, 1.0)))
     steps = F["minimum"](where(steps >= 0, steps, 0.0), float(_SQUARINGS))
     steps = movement.expand_dims(steps, (steps.ndim, steps.ndim + 1))
     scaled = x * cast(F["exp2"](-steps), x.dtype)

@@ -25,7 +25,7 @@ _ORDERS = "None, fro, nuc, inf, -inf, 1, -1, 2, -2"
 
 def _inexact(x: ArrayLike) -> Value:
     value = as_tensor(x)
-    return value if value.dtype.kind in "fc" else cast(value, F64)  # type: ignore[no-any-return]
+    return value if value.dtype.kind in "fc" else cast(value, F64)
 
 
 @public
@@ -68,7 +68,8 @@ def _of_vectors(x: Value, order: Any, axes: Axes, keepdims: bool) -> Value:
         return cast(reductions.sum(size > 0, axes, keepdims=keepdims), size.dtype)  # type: ignore[no-any-return]
     if order == 1:
         return reductions.sum(size, axes, keepdims=keepdims)
-    return reductions.sum(size**order, axes, keepdims=keepdims) ** (1.0 / order)
+    total = reductions.sum(size**order, axes, keepdims=keepdims)
+    return total ** (1.0 / order)  # type: ignore[no-any-return]
 
 
 def _of_matrices(x: Value, order: Any, axes: Axes, keepdims: bool) -> Value:

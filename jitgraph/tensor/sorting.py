@@ -245,7 +245,7 @@ def nanpercentile(
 
 
 def _hundredth(a: ArrayLike, q: ArrayLike) -> Value:
-    return _order(a, q) / 100
+    return _order(a, q) / 100  # type: ignore[no-any-return]
 
 
 def _order(a: ArrayLike, q: ArrayLike) -> Value:

@@ -113,10 +113,12 @@ def _evaluate_irfft(x: Array, factor: Array, *size: Array, n: Any) -> Array:
 def _fitted(y: Value, size: Size) -> Value:
     """Rows cut, or filled up with zeros, to a length."""
     have, axis = dims(y)[-1], y.ndim - 1
-    if have is size or (isinstance(have, int) and have == size):
+    if isinstance(have, int) and isinstance(size, int):
+        kept: Size = min(have, size)
+    else:
+        kept = have if have is size else minimum(have, size)
+    if kept is size or (isinstance(have, int) and isinstance(size, int) and have == size):
         return y
-    both = isinstance(have, int) and isinstance(size, int)
-    kept: Size = min(have, size) if both else minimum(have, size)  # type: ignore[type-var]
     cut = slice_axis(y, axis, 0, kept)
     whole = broadcast_to(constant(np.zeros((), y.dtype), cls=type(y)), (*dims(y)[:-1], size))
     sizes, dynamic = split_sizes((kept,))

@@ -170,7 +170,7 @@ def least(a: Size, b: Size) -> Size:
     """The smaller of two sizes."""
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
-    return a if a is b else minimum(a, b)  # type: ignore[no-any-return]
+    return a if a is b else minimum(a, b)
 
 
 # --- pieces -------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def adjoint(x: Value) -> Value:
     """The conjugate transpose of each matrix."""
     axes = [*range(x.ndim - 2), x.ndim - 1, x.ndim - 2]
     turned = transpose(x, axes)
-    return conjugate(turned) if x.dtype.kind == "c" else turned  # type: ignore[no-any-return]
+    return conjugate(turned) if x.dtype.kind == "c" else turned
 
 
 def places(x: Value) -> tuple[Value, Value]:
@@ -215,7 +215,7 @@ def as_row(x: Value) -> Value:
 
 
 def _like(x: Value, y: Value) -> Value:
-    return x if x.dtype == y.dtype else cast(x, y.dtype)  # type: ignore[no-any-return]
+    return x if x.dtype == y.dtype else cast(x, y.dtype)
 
 
 def _inverse_differences(w: Value) -> Value:
@@ -245,7 +245,7 @@ def _inv_gradient(g: Value, y: Value, a: Value) -> list[Value]:
 
 def _evaluate_inv_or_nan(a: Array) -> Array:
     with np.errstate(all="ignore"):
-        return np.asarray(np.linalg._umath_linalg.inv(a))  # type: ignore[attr-defined]
+        return np.asarray(np.linalg._umath_linalg.inv(a))
 
 
 INV_OR_NAN = _declare(
@@ -289,8 +289,10 @@ SLOGDET = _declare(
 def _lstsq_gradient(g: Any, y: Value, a: Value, b: Value, rcond: Value) -> list[Value | None]:
     of_x, of_residuals, _, of_s = g
     if of_residuals is not None or of_s is not None:
-        raise GradientError("lstsq has a gradient of its solution only",
-                            hint="use svdvals, or compute the residuals from the solution")  # fmt: skip
+        raise GradientError(
+            "lstsq has a gradient of its solution only",
+            hint="use svdvals, or compute the residuals from the solution",
+        )
     if of_x is None:
         return [zeros_like(a), zeros_like(b), None]
     x = items(y)[0]
@@ -302,7 +304,7 @@ def _lstsq_gradient(g: Any, y: Value, a: Value, b: Value, rcond: Value) -> list[
 
 def _evaluate_lstsq(a: Array, b: Array, rcond: Array) -> tuple[Array, ...]:
     x, _, rank, s = np.linalg.lstsq(a, b, rcond=float(rcond))
-    squares = np.linalg._umath_linalg.lstsq(a, b, rcond)[1]  # type: ignore[attr-defined]
+    squares = np.linalg._umath_linalg.lstsq(a, b, rcond)[1]
     return x, squares, np.asarray(rank, np.int32), s
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -55,9 +56,9 @@ def _infer_argsort(types: Sequence[Type], attrs: Attrs) -> Type:
     return _infer_sort(types, attrs).with_dtype(I64)
 
 
-def _argsort(name: str, kind: str, symbol: str, doc: str) -> OpDef:
+def _argsort(name: str, kind: Literal["quicksort", "stable"], symbol: str, doc: str) -> OpDef:
     def evaluate(x: Array) -> Array:
-        return np.argsort(x, axis=-1, kind=kind)  # type: ignore[call-overload, no-any-return]
+        return np.argsort(x, axis=-1, kind=kind)
 
     definition = OpDef(
         name=name,
