@@ -1,3 +1,4 @@
+# ruff: noqa: F401  (everything imported here is exported)
 """The symbolic API: `import jitgraph.tensor as T`.
 
 Variables stand for arrays that do not exist yet; NumPy's operators, methods and functions build
@@ -11,8 +12,12 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `math` | elementwise functions, one per op of the tables |
 | `reductions` | `sum`, `mean`, `argmax`, ... |
 | `shaping` | `reshape`, `concatenate`, `split`, ... |
-| `indexing` | `x[...]` |
+| `indexing`, `masks` | `x[...]`; `nonzero`, `compress`, `argwhere` |
+| `sorting` | `sort`, `argsort`, `unique`, `median`, `quantile` |
+| `linalg` | `linalg.solve`, `linalg.svd`, ... |
+| `fft` | `fft.fft`, `fft.rfft2`, ... |
 | `linear` | `dot`, `matmul`, `outer` |
+| `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
 | `nnet` | `softmax`, cross-entropies |
 | `shared` | `shared`: variables with a value of their own |
 | `gradient` | `grad` |
@@ -22,10 +27,12 @@ The functions that follow from tables are spelled out for type checkers and edit
 `__init__.pyi`, which `python -m jitgraph.tensor.stub` writes.
 """
 
+import inspect as _inspect
 import math as _math
 
 from jitgraph.tensor import fft, linalg, nnet
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
+from jitgraph.tensor.control import cond, fori_loop, ifelse, loop_rows, while_loop
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.indexing import take
@@ -59,6 +66,7 @@ from jitgraph.tensor.reductions import (
     sum,
     var,
 )
+from jitgraph.tensor.scan import foldl, foldr, map, reduce, scan, until
 from jitgraph.tensor.shaping import (
     atleast_1d,
     atleast_2d,
@@ -113,17 +121,9 @@ newaxis = None
 globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 
-__all__ = [
-    "all", "allclose", "any", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere",
-    "as_tensor", "as_tensor_variable", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to",
-    "cast", "clip", "compress", "concatenate", "constant", "cumsum", "dimshuffle", "dot",
-    "expand_dims", "extract", "eye", "fft", "flatnonzero", "flatten", "full", "full_like", "grad",
-    "hstack", "inf", "isclose", "lexsort", "linalg", "log_softmax", "logsumexp", "matmul", "max",
-    "max_and_argmax", "mean", "median", "min", "moveaxis", "nan", "nanmedian", "nanpercentile",
-    "nanquantile", "newaxis", "nnet", "nonzero", "ones", "ones_like", "outer", "partition",
-    "percentile", "pi", "prod", "quantile", "ravel", "relu", "reshape", "round", "shape",
-    "shape_padleft", "shape_padright", "shared", "softmax", "sort", "split", "squeeze", "stack",
-    "std", "sum", "swapaxes", "switch", "take", "tensor", "top_k", "transpose", "unique", "var",
-    "vstack", "where", "zeros", "zeros_like", "SharedVariable", "Variable",
-    *FUNCTIONS, *CONSTRUCTORS,
-]  # fmt: skip
+_OWN_ROOMS = ("fft", "linalg", "nnet")
+__all__ = sorted(
+    name for name, value in globals().items()
+    if not name.startswith("_") and name not in ("FUNCTIONS", "CONSTRUCTORS")
+    and (name in _OWN_ROOMS or not _inspect.ismodule(value))
+)  # fmt: skip
