@@ -388,20 +388,17 @@ def _discrete(
     order: Value, n: Value, last: Value, place: Callable[[Value], Value], method: str
 ) -> tuple[Value, Value, Value | None]:
     """The methods that give elements, or the mean of two where a step is met exactly."""
-    at = n * order
+    at = n * order  # rounded once: whether it is a whole number decides
     if method == "closest_observation":
-        at = at - 0.5
-        down = F["floor"](at)
-        even = F["remainder"](down, 2.0) > 0
-        low = place(where(F["equal"](at, down) & even, down - 1, down))
+        low = place(F["rint"](at) - 1)
         return low, low, None
-    at = at - 1
     down = F["floor"](at)
     met = F["equal"](at, down)
-    low = place(where(met, down, down + 1))
+    low = place(where(met, down - 1, down))
     if method == "inverted_cdf":
         return low, low, None
-    return low, where(met, minimum(low + 1, last), low), where(met, 0.5, 0.0)
+    two = met & (down >= 1)
+    return low, where(two, minimum(low + 1, last), low), where(two, 0.5, 0.0)
 
 
 def _interpolated(below: Value, above: Value, weight: Value | None) -> Value:

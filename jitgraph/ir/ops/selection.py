@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.errors import DTypeError, OutOfBoundsError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import Array, Attrs, OpDef, Routine, Shape, ShapeSource, emit, register
 from jitgraph.ir.ops.arithmetic import equal
@@ -82,7 +82,7 @@ def _infer_compress(types: Sequence[Type], attrs: Attrs) -> Type:
         isinstance(a, int) and isinstance(b, int) and a != b
         for a, b in zip(x.shape, mask.shape, strict=True)
     ):
-        raise ShapeError(f"a mask {mask} does not fit {x}")
+        raise OutOfBoundsError(f"a mask {mask} does not fit {x}")
     return Type(x.dtype, (None,))
 
 

@@ -45,7 +45,7 @@ def _is_size(value: Value, depth: int = _DEPTH) -> bool:
     op = value.op
     if op is None or depth == 0:
         return False
-    if op.name in ("dim", *_POSITIONS) or is_count(value, 1):
+    if op.name in ("dim", *_POSITIONS) or (value.is_op("reduce_sum") and is_count(value, 1)):
         return True
     if op.name in _ARRANGED:
         return _is_size(op.args[0], depth - 1)
