@@ -168,8 +168,8 @@ OTHER_CASES: dict[str, list[Case]] = {
     "rfft": [([x, f, size(k), *rest], attrs)
              for ([x, f, *rest], attrs) in transforms("f", n=3) for k in (0, 1)],
     "irfft": transforms("c", n=6),
-    **dict.fromkeys(("inv", "inv_or_nan", "det", "slogdet", "cholesky", "eigh", "eigvalsh", "eig",
-                     "eigvals"), SQUARES),
+    **dict.fromkeys(("inverse", "inverse_or_nan", "det", "slogdet", "cholesky", "eigh", "eigvalsh",
+                     "eig", "eigvals"), SQUARES),
     **dict.fromkeys(("solve_lower", "solve_upper", "solve_unit_lower", "solve_unit_upper"),
                     TRIANGULAR),
     **dict.fromkeys(("svd", "svd_full", "svdvals", "qr"), OBLONG),

@@ -249,12 +249,14 @@ def _evaluate_inv_or_nan(a: Array) -> Array:
 
 
 INV_OR_NAN = _declare(
-    "inv_or_nan", ("mm",), [("mm", "=")], _evaluate_inv_or_nan, symbols=("inv",),
+    "inverse_or_nan", ("mm",), [("mm", "=")], _evaluate_inv_or_nan, symbols=("inv",),
     gradient=_inv_gradient, fails=False,
     doc="The inverse of square matrices, NaN for singular ones.",
 )  # fmt: skip
-INV = _declare("inv", ("mm",), [("mm", "=")], np.linalg.inv, gradient=_inv_gradient,
-               doc="The inverse of square matrices.")  # fmt: skip
+INV = _declare(
+    "inverse", ("mm",), [("mm", "=")], lambda a: np.linalg.inv(a), symbols=("inv",),
+    gradient=_inv_gradient, doc="The inverse of square matrices.",
+)  # fmt: skip
 
 
 def _det_gradient(g: Value, y: Value, a: Value) -> list[Value]:
