@@ -150,7 +150,10 @@ def _locations(work: Work) -> Sequence[Location]:
             return work.locations
         case Rows():
             return [x for kernel in work.kernels for x in kernel.locations]
-        case Product() | Call():
+        case Product():
+            after = work.epilogue.kernel.locations if work.epilogue is not None else ()
+            return [*([work.location] if work.location is not None else []), *after]
+        case Call():
             return [work.location] if work.location is not None else []
         case Zero():
             return []

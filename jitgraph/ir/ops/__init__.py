@@ -14,7 +14,9 @@ from jitgraph.ir.ops import (
     movement,
     normalisation,
     prefix,
+    random,
     reduction,
+    sampling,
     selection,
     sorting,
 )
@@ -33,7 +35,9 @@ __all__ = [
     "movement",
     "normalisation",
     "prefix",
+    "random",
     "reduction",
+    "sampling",
     "selection",
     "sorting",
 ]
