@@ -36,7 +36,7 @@ def every(room: Any, x: Any, dtype: str) -> list[Any]:
     return [getattr(room, name)(x, *args) for name, args in calls if is_taken(name, dtype)]
 
 
-@pytest.mark.parametrize("dtype", ["float64", "complex128", "float32", "complex64", "int64"])
+@pytest.mark.parametrize("dtype", ["float64", "complex64", "int64"])
 def test_transforms(dtype: str) -> None:
     x = T.tensor(dtype, (None, None))
     f = jg.function([x], every(T.fft, x, dtype))
