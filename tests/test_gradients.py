@@ -31,6 +31,7 @@ from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, log_softmax, softmax
 from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.ops.reduction import REDUCE_MAX, REDUCE_MIN, REDUCE_PEAK, REDUCE_PROD, sum_
+from jitgraph.ir.ops.special import FORMULAS
 from jitgraph.ir.types import DTYPES, F64, Type, type_of
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.autodiff import gradients
@@ -73,7 +74,10 @@ class Trial:
 
     @property
     def fixed(self) -> list[Any]:
-        return [np.arange(self.arrays[0].size) % 3 > 0] if self.op.name == "where" else []
+        count = self.arrays[0].size
+        if self.op.name == "where":
+            return [np.arange(count) % 3 > 0]
+        return [points(self.op, k, np.random.default_rng(k), count) for k in self.op.unknown]
 
     def built(self) -> Any:
         return self.op(*self.fixed, *self.values)
@@ -93,7 +97,8 @@ def trials(count: int) -> list[Trial]:
     made = []
     for seed, op in enumerate(DIFFERENTIABLE):
         rng = np.random.default_rng(seed)
-        floats = range(1 if op.name == "where" else 0, op.arity)
+        first = 1 if op.name == "where" else len(op.unknown)  # these come first
+        floats = range(first, op.arity)
         values = [Value(Type(F64, (None,)), name=f"{op.name}{k}") for k in floats]
         made.append(Trial(op, values, [points(op, k, rng, count) for k in floats]))
     return made
@@ -158,7 +163,8 @@ def differences(trial: Trial, which: int, weights: Array) -> tuple[Array, Array]
 
 def test_operands_broadcast_at_the_call_have_their_adjoints_summed() -> None:
     """(3, 1) with (1, 4), of unknown extents: each adjoint has its operand's shape."""
-    ops = [op for op in DIFFERENTIABLE if op.arity == 2]
+    ops = [op for op in DIFFERENTIABLE if op.arity == 2
+           and (op.name not in FORMULAS or op.name == "xlogy")]  # fmt: skip
     shapes = [((3, 1), (1, 4)), ((3, 4), (1, 1)), ((3, 4), (4,)), ((1, 1), (3, 4))]
     for ranks in ((2, 2), (2, 1)):
         params = [[Value(Type(F64, (None,) * r)) for r in ranks] for _ in ops]

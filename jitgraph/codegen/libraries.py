@@ -85,11 +85,19 @@ def _scipy() -> _Addresses:
     return scipy_routines()
 
 
+def _iterations() -> Compiled:
+    from jitgraph.codegen.iterations import library_text
+
+    target = host()
+    return cached_library("iterations", lambda: library_text(target), target, passes="vectorise")
+
+
 #: What functions are linked with, by the name under which `Module.use` asks for it.
 LIBRARIES: dict[str, Callable[[], _Addresses]] = {
     "runtime": _runtime,
     "pool": _pool,
     "angles": cache(_angles),
+    "iterations": cache(_iterations),
     "selection": _selection,
     "numpy": _numpy,
     "scipy": _scipy,

@@ -51,6 +51,8 @@ class Elementwise(OpDef):
     derivatives: tuple[Callable[..., Value | None] | None, ...] | None = None
     #: f(0, ...) == 0 exactly, in every dtype.
     zero_to_zero: bool = False
+    #: Operands by which the derivative is not known; asking for it is an error.
+    unknown: tuple[int, ...] = ()
 
     def __call__(self, *operands: ArrayLike) -> Any:
         """Build the op over broadcast, promoted operands (or compute it, if none is symbolic)."""
@@ -178,6 +180,7 @@ def _declare(
     domain: tuple[Interval, ...] | None = None,
     zero_to_zero: bool = False,
     requires: Any = None,
+    unknown: tuple[int, ...] = (),
     doc: str = "",
 ) -> Elementwise:
     def infer(types: Sequence[Type], attrs: Attrs) -> Type:
@@ -219,6 +222,7 @@ def _declare(
         domain=domain or (REALS,) * arity,
         derivatives=derivatives,
         zero_to_zero=zero_to_zero,
+        unknown=unknown,
     )
     register(declared)
     return declared

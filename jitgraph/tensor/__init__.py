@@ -19,6 +19,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `linear` | `dot`, `matmul`, `outer` |
 | `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
 | `nnet` | `softmax`, cross-entropies |
+| `special` | special functions under SciPy's names |
 | `shared` | `shared`: variables with a value of their own |
 | `random` | random numbers: functions of keys, and `RandomStreams` |
 | `gradient` | `grad` |
@@ -31,7 +32,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 import inspect as _inspect
 import math as _math
 
-from jitgraph.tensor import fft, linalg, nnet, random
+from jitgraph.tensor import fft, linalg, nnet, random, special
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
 from jitgraph.tensor.control import cond, fori_loop, ifelse, loop_rows, while_loop
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
@@ -110,6 +111,7 @@ from jitgraph.tensor.sorting import (
     top_k,
     unique,
 )
+from jitgraph.tensor.special import polygamma, zeta
 from jitgraph.tensor.variable import Variable
 
 as_tensor_variable = as_tensor
@@ -122,7 +124,7 @@ newaxis = None
 globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 
-_OWN_ROOMS = ("fft", "linalg", "nnet", "random")
+_OWN_ROOMS = ("fft", "linalg", "nnet", "random", "special")
 __all__ = sorted(
     name for name, value in globals().items()
     if not name.startswith("_") and name not in ("FUNCTIONS", "CONSTRUCTORS")

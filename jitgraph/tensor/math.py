@@ -36,7 +36,8 @@ ALIASES = {
     "or_": "bitwise_or", "xor": "bitwise_xor", "bitwise_not": "invert",
     "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2",
     "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh",
-    "degrees": "rad2deg", "radians": "deg2rad",
+    "degrees": "rad2deg", "radians": "deg2rad", "expit": "sigmoid", "psi": "digamma",
+    "tri_gamma": "trigamma",
 }  # fmt: skip
 #: What users know in another form: `where` below, and what `random` is made of.
 _ELSEWHERE = frozenset({"where", "threefry", "bits_to_normal"})

@@ -23,6 +23,7 @@ from jitgraph.ir.elementwise import Elementwise, cast, resolve
 from jitgraph.ir.opdef import OPS
 from jitgraph.ir.ops.arithmetic import where
 from jitgraph.ir.ops.bits import bitcast
+from jitgraph.ir.ops.special import FORMULAS
 from jitgraph.ir.types import Type, as_dtype
 from jitgraph.ir.values import Value
 
@@ -35,7 +36,9 @@ APPROXIMATE = {
     "fma",
 }  # fmt: skip
 ULPS = 5
-OPERATIONS = [op for op in OPS.values() if isinstance(op, Elementwise) and op.name != "where"]
+#: Special functions have a test of their own.
+OPERATIONS = [op for op in OPS.values() if isinstance(op, Elementwise) and op.name != "where"
+              and op.name not in FORMULAS]  # fmt: skip
 
 
 def takes(op: Elementwise, name: str) -> bool:

@@ -21,7 +21,9 @@ UNARY = [op for op in PUBLIC if op.arity == 1]
 
 def numpy_dtype(op, *operands):
     """NumPy's result dtype, or None where it has no loop or one we leave out."""
-    function = op.numpy if isinstance(op.numpy, np.ufunc) else np.sqrt  # sigmoid, erf, ...
+    function = op.numpy
+    if not isinstance(function, np.ufunc):  # sigmoid, beta, ...
+        function = np.sqrt if op.arity == 1 else np.arctan2
     try:
         with np.errstate(all="ignore"):
             dtype = function(*operands).dtype

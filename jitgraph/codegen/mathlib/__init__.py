@@ -16,6 +16,7 @@ from jitgraph.codegen.mathlib import (
     division,
     elementary,
     exponential,
+    formulas,
     logarithmic,
     powers,
     random,
@@ -47,7 +48,7 @@ EXPANSIONS = _named(
     trigonometric.arctan, trigonometric.arctan2,
     special.erf, special.erfc,
     random.threefry, random.bits_to_normal,
-)  # fmt: skip
+) | formulas.EXPANSIONS  # fmt: skip
 COMPLEX = _named(
     complex.add, complex.subtract, complex.multiply, complex.divide, complex.reciprocal,
     complex.square, complex.negative, complex.positive, complex.conjugate, complex.real,

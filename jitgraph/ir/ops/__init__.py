@@ -19,6 +19,7 @@ from jitgraph.ir.ops import (
     sampling,
     selection,
     sorting,
+    special,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "sampling",
     "selection",
     "sorting",
+    "special",
 ]
