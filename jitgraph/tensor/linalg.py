@@ -23,6 +23,8 @@ from jitgraph.tensor.matrices import (
     solve_triangular,
     svd,
     svdvals,
+    tensorinv,
+    tensorsolve,
 )
 from jitgraph.tensor.norms import cond, matrix_norm, norm, vector_norm
 
@@ -30,5 +32,5 @@ __all__ = [
     "cho_factor", "cho_solve", "cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh",
     "expm", "inv", "lstsq", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose",
     "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
-    "vector_norm",
+    "tensorinv", "tensorsolve", "vector_norm",
 ]  # fmt: skip

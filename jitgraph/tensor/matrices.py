@@ -229,6 +229,28 @@ def inv(a: ArrayLike) -> Value:
 
 
 @public
+def tensorinv(a: ArrayLike, ind: int = 2) -> Value:
+    """The inverse of a as a map between arrays: its first `ind` axes against the others."""
+    x = as_tensor(a)
+    if not 0 < ind < x.ndim:
+        raise ShapeError(f"tensorinv: ind={ind} leaves no axes of {x.type} on one side")
+    sizes = movement.dims(x)
+    old, new = sizes[:ind], sizes[ind:]
+    flat = movement.reshape(x, (movement.product(old), movement.product(new)))
+    return movement.reshape(inv(flat), (*new, *old))
+
+
+@public
+def tensorsolve(a: ArrayLike, b: ArrayLike) -> Value:
+    """x such that tensordot(a, x, x.ndim) is b: a's first axes are b's, the others x's."""
+    left, right = as_tensor(a), as_tensor(b)
+    sizes = movement.dims(left)[right.ndim :]
+    count = movement.product(sizes)
+    x = solve(movement.reshape(left, (-1, count)), movement.reshape(right, (-1,)))
+    return movement.reshape(x, sizes)
+
+
+@public
 def pinv(a: ArrayLike, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Value:
     """The pseudo-inverse; singular values up to rcond (1e-15) times the largest count as zero."""
     (x,), precision = prepared(a)

@@ -179,6 +179,8 @@ def test_powers_products_and_exponentials() -> None:
     scales = np.array([1e-3, 1.0, 30.0])[:, None, None]
     check(L.expm, scipy.linalg.expm, normal(3, 4, 4) * scales, bound=1e-9)
     check(L.expm, scipy.linalg.expm, normal(3, 3, dtype="c16"))
+    check(L.tensorinv, np.linalg.tensorinv, normal(4, 6, 8, 3), bound=1e-8)
+    check(L.tensorsolve, np.linalg.tensorsolve, normal(2, 3, 6), normal(2, 3), bound=1e-8)
     rank = normal(4, 2) @ normal(2, 5)
     check(L.matrix_rank, lambda x: np.asarray(np.linalg.matrix_rank(x)), rank)
     check(lambda x: L.pinv(x), np.linalg.pinv, rank, bound=1e-8)
