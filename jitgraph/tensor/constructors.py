@@ -88,7 +88,7 @@ def tensor(dtype: Any = None, shape: Sequence[Any] = (), name: str | None = None
     return _variable(dtype or config.floatX, [_dim(d) for d in shape], name)
 
 
-# --- the table's functions --------------------------------------------------------------------
+# --- the table's functions ---------------------------------------------------------------------
 def _floating(kind: str) -> Callable[..., Variable]:
     def make(
         name: str | None = None, dtype: Any = None, shape: Sequence[Any] | None = None

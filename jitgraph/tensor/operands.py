@@ -42,7 +42,7 @@ def user_class(cls: V) -> V:
     return cls
 
 
-# --- public functions -------------------------------------------------------------------------
+# --- public functions --------------------------------------------------------------------------
 @overload
 def public(function: Callable[P, Value]) -> Callable[P, Variable]: ...
 @overload
@@ -77,7 +77,7 @@ def refuse(error: JitgraphError, *operands: Value) -> NoReturn:
     raise error.locate(caller_location(), _operands(operands))
 
 
-# --- arrays -----------------------------------------------------------------------------------
+# --- arrays ------------------------------------------------------------------------------------
 def constant(array: ArrayLike, dtype: Any = None) -> Value:
     """A constant of the user's class; raises DTypeError if it is no array of a supported dtype."""
     try:
@@ -154,7 +154,7 @@ def stacked(values: Sequence[Value], axis: int) -> Value:
     return joining.concatenate(raised, axis)
 
 
-# --- sizes ------------------------------------------------------------------------------------
+# --- sizes -------------------------------------------------------------------------------------
 def as_size(given: Any, what: str = "a dimension") -> Size:
     """A number, or an i64 scalar; raises DTypeError for what is no integer."""
     if isinstance(given, Value):

@@ -79,6 +79,30 @@ def test_functions() -> None:
             np.testing.assert_array_equal(got, want, strict=True)
 
 
+def test_writing() -> None:
+    """Values for the chosen elements in order, one for all, one row for all rows."""
+    x, v = T.dmatrix("x"), T.dvector("v")
+    m, rows = x > 0, v > 0
+    made = [x.at[m].set(x[m] * 2), x.at[m].add(T.arange(x[m].size)), x.at[m].set(7),
+            x.at[rows].set(x[rows] + 1), x.at[rows].set(x[0]), x.at[rows, 1].multiply(v[rows]),
+            T.grad(T.sin(x.at[m].set(x[m] ** 2)).sum(), x)]  # fmt: skip
+    f = jg.function([x, v], made)
+    for shape in ((4, 3), (9, 5)):
+        a, b = RNG.normal(size=shape), RNG.normal(size=shape[0])
+        chosen, lines = a > 0, b > 0
+        counted = a.copy()
+        counted[chosen] += np.arange(chosen.sum())
+        scaled = a.copy()
+        scaled[lines, 1] *= b[lines]
+        want = [np.where(chosen, 2 * a, a), counted, np.where(chosen, 7, a), a + lines[:, None],
+                np.where(lines[:, None], a[0], a), scaled,
+                np.where(chosen, np.cos(a * a) * 2 * a, np.cos(a))]  # fmt: skip
+        for k, (got, one) in enumerate(zip(f(a, b), want, strict=True)):
+            assert_close(got, one, k)
+    with pytest.raises(ValueError, match=r"axis|equal|broadcast|check"):
+        jg.function([x, v], x.at[m].set(v))(np.ones((2, 2)), np.ones(3))
+
+
 def test_what_is_computed_from_chosen_elements() -> None:
     x, y = T.dmatrices("x", "y")
     m = x > 0

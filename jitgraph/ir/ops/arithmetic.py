@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.ir.elementwise import Elementwise, binary, ternary, unary
+from jitgraph.ir.elementwise import Elementwise, binary, cast, ternary, unary
 from jitgraph.ir.opdef import Compare, Expand, Inst, Intrinsic, Special
 from jitgraph.ir.operators import TABLE
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
-# --- arithmetic --------------------------------------------------------------------------------
+# --- arithmetic ---------------------------------------------------------------------------------
 add = binary(
     "add", np.add, lower=Inst("fadd", "add", "add", "or"),
     grad=(lambda g, y, a, b: g, lambda g, y, a, b: g),
@@ -38,6 +38,9 @@ fmod = binary(
     "fmod", np.fmod, lower=Expand(),
     grad=(lambda g, y, a, b: g, lambda g, y, a, b: -g * trunc(a / b)),
 )  # fmt: skip
+
+gcd = binary("gcd", np.gcd, lower=Expand())
+lcm = binary("lcm", np.lcm, lower=Expand())
 
 
 negative = unary(
@@ -96,7 +99,7 @@ fma = ternary(
 )  # fmt: skip
 
 
-# --- extrema: np.maximum hands NaN on, np.fmax ignores it; ties share the gradient ------------
+# --- extrema: np.maximum hands NaN on, np.fmax ignores it; ties share the gradient -------------
 def _wins(pick: Any) -> tuple[Any, Any]:
     def first(g: Value, y: Value, a: Value, b: Value) -> Any:
         return where(equal(a, b), g * 0.5, where(pick(a, b), g, 0))
@@ -112,7 +115,7 @@ minimum = binary("minimum", np.minimum, lower=Expand(), grad=_wins(lambda a, b: 
 fmax = binary("fmax", np.fmax, lower=Expand(), grad=_wins(lambda a, b: (a > b) | isnan(b)))
 fmin = binary("fmin", np.fmin, lower=Expand(), grad=_wins(lambda a, b: (a < b) | isnan(b)))
 
-# --- rounding ----------------------------------------------------------------------------------
+# --- rounding -----------------------------------------------------------------------------------
 floor = unary("floor", np.floor, lower=Expand(), flat=True, zero_to_zero=True)
 ceil = unary("ceil", np.ceil, lower=Expand(), flat=True, zero_to_zero=True)
 trunc: Elementwise = unary("trunc", np.trunc, lower=Expand(), flat=True, zero_to_zero=True)
@@ -123,7 +126,7 @@ copysign: Elementwise = binary(
 )  # fmt: skip
 heaviside = binary("heaviside", np.heaviside, lower=Expand(), grad=(None, None))
 
-# --- comparisons -------------------------------------------------------------------------------
+# --- comparisons --------------------------------------------------------------------------------
 equal = binary("equal", np.equal, lower=Compare("oeq", "eq", "eq"))
 not_equal = binary("not_equal", np.not_equal, lower=Compare("une", "ne", "ne"))
 less = binary("less", np.less, lower=Compare("olt", "slt", "ult"))
@@ -131,13 +134,13 @@ less_equal = binary("less_equal", np.less_equal, lower=Compare("ole", "sle", "ul
 greater = binary("greater", np.greater, lower=Compare("ogt", "sgt", "ugt"))
 greater_equal = binary("greater_equal", np.greater_equal, lower=Compare("oge", "sge", "uge"))
 
-# --- predicates: they hold under every algebra -------------------------------------------------
+# --- predicates: they hold under every algebra --------------------------------------------------
 isnan: Elementwise = unary("isnan", np.isnan, lower=Expand())
 isinf = unary("isinf", np.isinf, lower=Expand())
 isfinite = unary("isfinite", np.isfinite, lower=Expand())
 signbit = unary("signbit", np.signbit, lower=Expand())
 
-# --- logic and bits ----------------------------------------------------------------------------
+# --- logic and bits -----------------------------------------------------------------------------
 logical_and = binary("logical_and", np.logical_and, lower=Expand())
 logical_or = binary("logical_or", np.logical_or, lower=Expand())
 logical_xor = binary("logical_xor", np.logical_xor, lower=Expand())
@@ -149,13 +152,54 @@ invert = unary("invert", np.invert, lower=Expand())
 left_shift = binary("left_shift", np.left_shift, lower=Expand())
 right_shift = binary("right_shift", np.right_shift, lower=Expand())
 
-# --- complex -----------------------------------------------------------------------------------
+# --- complex ------------------------------------------------------------------------------------
 conjugate: Elementwise = unary(
     "conjugate", np.conjugate, lower=Expand(), grad=lambda g, y, x: conjugate(g)
 )
 
 
-# --- selection --------------------------------------------------------------------------------
+def _parts_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
+    (kind,) = kinds
+    dtype = np.dtype(kind)
+    if dtype.kind not in "fc":
+        raise TypeError
+    return dtype, np.empty(0, dtype).real.dtype
+
+
+def _complex_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
+    if any(k is complex or (isinstance(k, np.dtype) and k.kind == "c") for k in kinds):
+        raise TypeError
+    weak = [k(0) if isinstance(k, type) else k for k in kinds]
+    dtype = np.result_type(*weak, np.float32)
+    return dtype, dtype, np.result_type(dtype, np.complex64)
+
+
+def _complex_reference(re: Any, im: Any) -> Any:
+    re, im = np.broadcast_arrays(re, im)
+    made = np.empty(re.shape, np.result_type(re, np.complex64))
+    made.real, made.imag = re, im
+    return made
+
+
+# The gradient of a real cost by a complex z = x + iy is dL/dx + i·dL/dy, the direction in which the
+# cost rises most.
+real: Elementwise = unary(
+    "real", np.real, signature=_parts_signature, lower=Expand(),
+    grad=lambda g, y, x: cast(g, x.dtype), doc="The real part.",
+)  # fmt: skip
+imag: Elementwise = unary(
+    "imag", np.imag, signature=_parts_signature, lower=Expand(),
+    grad=lambda g, y, x: complex_(0, g) if x.dtype.kind == "c" else None,
+    doc="The imaginary part; 0 for real numbers.",
+)  # fmt: skip
+complex_: Elementwise = binary(
+    "complex", _complex_reference, signature=_complex_signature, lower=Special(),
+    grad=(lambda g, y, a, b: real(g), lambda g, y, a, b: imag(g)),
+    doc="The complex numbers with these real and imaginary parts.",
+)  # fmt: skip
+
+
+# --- selection ---------------------------------------------------------------------------------
 def _where_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
     if kinds[0] != np.bool_:
         raise TypeError

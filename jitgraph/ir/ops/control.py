@@ -87,7 +87,7 @@ def _outside(type_: Type) -> Type:
     return type_.with_shape(d if isinstance(d, int) else None for d in type_.shape)
 
 
-# --- loop -------------------------------------------------------------------------------------
+# --- loop --------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class LoopParts:
     """The operands of a loop by their roles; positions are those among the operands."""
@@ -252,7 +252,7 @@ def loop(
     )  # fmt: skip
 
 
-# --- branch -----------------------------------------------------------------------------------
+# --- branch ------------------------------------------------------------------------------------
 def _branch_feeds(operands: int, attrs: Attrs) -> dict[str, tuple[Feed, ...]]:
     captured = tuple(Feed(k) for k in range(1, operands))
     return {"then": captured, "otherwise": captured}

@@ -19,7 +19,7 @@ LN2, LN10 = math.log(2), math.log(10)
 POSITIVE = (0.0, np.inf)
 
 
-# --- references NumPy does not have -----------------------------------------------------------
+# --- references NumPy does not have ------------------------------------------------------------
 def _in_float64(function: Any) -> Any:
     """A float64 scalar function as an array function that keeps its operand's dtype."""
     ufunc = np.frompyfunc(function, 1, 1)
@@ -41,7 +41,7 @@ def _softplus_reference(x: Any) -> Any:
     return np.logaddexp(np.zeros_like(x), x)
 
 
-# --- exponentials -----------------------------------------------------------------------------
+# --- exponentials ------------------------------------------------------------------------------
 exp = unary("exp", np.exp, lower=Expand(), grad=lambda g, y, x: g * y)
 exp2 = unary("exp2", np.exp2, lower=Expand(), grad=lambda g, y, x: g * (y * LN2))
 expm1 = unary("expm1", np.expm1, lower=Expand(), grad=lambda g, y, x: g * (y + 1),
@@ -70,7 +70,7 @@ softplus = unary(
     grad=lambda g, y, x: g * sigmoid(x), doc="log(1 + exp(x)), without overflow.",
 )  # fmt: skip
 
-# --- powers --------------------------------------------------------------------------------------
+# --- powers ---------------------------------------------------------------------------------------
 def _integer_power_is_defined(
     source: ShapeSource, args: Sequence[Value], attrs: Attrs
 ) -> list[Value]:
@@ -99,7 +99,7 @@ power = binary(
 
 TABLE["power"] = power
 
-# --- trigonometric -----------------------------------------------------------------------------
+# --- trigonometric ------------------------------------------------------------------------------
 sin = unary("sin", np.sin, lower=Expand(), grad=lambda g, y, x: g * cos(x), zero_to_zero=True)
 cos: Elementwise = unary("cos", np.cos, lower=Expand(), grad=lambda g, y, x: -g * sin(x))
 tan = unary("tan", np.tan, lower=Expand(), grad=lambda g, y, x: g * (1 + y * y),
@@ -120,7 +120,7 @@ deg2rad = unary("deg2rad", np.deg2rad, lower=Expand(), grad=lambda g, y, x: g * 
 rad2deg = unary("rad2deg", np.rad2deg, lower=Expand(), grad=lambda g, y, x: g * (180 / math.pi),
                 zero_to_zero=True)  # fmt: skip
 
-# --- hyperbolic --------------------------------------------------------------------------------
+# --- hyperbolic ---------------------------------------------------------------------------------
 sinh = unary("sinh", np.sinh, lower=Expand(), grad=lambda g, y, x: g * cosh(x), zero_to_zero=True)
 cosh: Elementwise = unary("cosh", np.cosh, lower=Expand(), grad=lambda g, y, x: g * sinh(x))
 tanh = unary("tanh", np.tanh, lower=Expand(), grad=lambda g, y, x: g * (1 - y * y),
@@ -133,7 +133,7 @@ arccosh = unary("arccosh", np.arccosh, lower=Expand(),
 arctanh = unary("arctanh", np.arctanh, lower=Expand(), grad=lambda g, y, x: g / (1 - x * x),
                 domain=(-1, 1), zero_to_zero=True)  # fmt: skip
 
-# --- the error function ------------------------------------------------------------------------
+# --- the error function -------------------------------------------------------------------------
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 erf = unary(
     "erf", _in_float64(math.erf), signature=lambda kinds: floating(*kinds), lower=Expand(),

@@ -68,7 +68,7 @@ def _counts(sizes: Sequence[Value]) -> list[Value]:
     return [greater_equal(s, 0) for s in sizes if not is_count(s)]
 
 
-# --- dim: an extent as a number ---------------------------------------------------------------
+# --- dim: an extent as a number ----------------------------------------------------------------
 def _infer_dim(types: Sequence[Type], attrs: Attrs) -> Type:
     if not 0 <= attrs["axis"] < types[0].rank:
         raise ShapeError(f"{types[0]} has no axis {attrs['axis']}")
@@ -97,7 +97,7 @@ def dims(x: Value) -> Shape:
     return tuple(dim(x, axis) for axis in range(x.ndim))
 
 
-# --- broadcast_to and its adjoint -------------------------------------------------------------
+# --- broadcast_to and its adjoint --------------------------------------------------------------
 def _infer_broadcast_to(types: Sequence[Type], attrs: Attrs) -> Type:
     shape = attrs["shape"]
     check_sizes("broadcast_to", types[1:], holes(shape))
@@ -217,7 +217,7 @@ def sum_to(x: Value, shape: Sequence[Size]) -> Value:
     return emit(SUM_TO, (x, *dynamic), shape=static)
 
 
-# --- reshape ----------------------------------------------------------------------------------
+# --- reshape -----------------------------------------------------------------------------------
 def product(sizes: Sequence[Any]) -> Any:
     """The number of elements of a shape: a number where all sizes are, else an i64 scalar."""
     return math.prod(sizes) if all(isinstance(s, int) for s in sizes) else _symbolic_product(sizes)
@@ -306,7 +306,7 @@ def reshape(x: Value, shape: Sequence[Size]) -> Value:
     return emit(RESHAPE, (x, *dynamic), shape=static)
 
 
-# --- transpose, expand_dims, squeeze ----------------------------------------------------------
+# --- transpose, expand_dims, squeeze -----------------------------------------------------------
 def _infer_transpose(types: Sequence[Type], attrs: Attrs) -> Type:
     perm, x = attrs["perm"], types[0]
     if sorted(perm) != list(range(x.rank)):
@@ -408,7 +408,7 @@ def squeeze(x: Value, axes: Sequence[int]) -> Value:
     return emit(SQUEEZE, (x,), axes=tuple(sorted(axes))) if len(axes) else x
 
 
-# --- iota -------------------------------------------------------------------------------------
+# --- iota --------------------------------------------------------------------------------------
 def _infer_iota(types: Sequence[Type], attrs: Attrs) -> Type:
     check_sizes("iota", types, holes(attrs["shape"]))
     return Type(I64, attrs["shape"])
