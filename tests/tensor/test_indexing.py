@@ -138,7 +138,6 @@ def test_more_ways_to_write():
 
 def test_writes_that_are_refused():
     x, z = T.tensor("float64", (3, 4), "x"), T.tensor("complex128", (), "z")
-    mask = T.tensor("bool", (None,), "mask")
     for write, error, words in (
         (lambda: x.at[3].set(1), OutOfBoundsError, "index 3 is out of bounds"),
         (lambda: x.at[0].set(np.ones(3)), ShapeError, "cannot broadcast"),
