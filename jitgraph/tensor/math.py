@@ -40,9 +40,12 @@ ALIASES = {
     "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
     "expit": "sigmoid", "psi": "digamma", "tri_gamma": "trigamma",
 }  # fmt: skip
-#: What users know in another form: `where` below, the parts of complex numbers, and what `random`
-#: is made of.
-_ELSEWHERE = frozenset({"where", "threefry", "bits_to_normal", "real", "imag"})
+#: What `random` is made of: users draw numbers instead.
+INTERNAL = frozenset({"threefry", "bits_to_normal"}) | frozenset(
+    op.name for op in OPS.values() if isinstance(op.lower, Rejection)
+)
+#: What users know in another form: also `where` below, and the parts of complex numbers.
+_ELSEWHERE = INTERNAL | {"where", "real", "imag"}
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 
 
@@ -67,8 +70,7 @@ def _function(op: Elementwise, name: str) -> Callable[..., Variable]:
 
 def _tables() -> dict[str, Callable[..., Variable]]:
     assert ops.__all__, "importing the tables declares the ops"
-    found = {op.name: op for op in OPS.values()
-             if isinstance(op, Elementwise) and not isinstance(op.lower, Rejection)}  # fmt: skip
+    found = {op.name: op for op in OPS.values() if isinstance(op, Elementwise)}
     names = {name: name for name in found} | ALIASES
     return {name: _function(found[op], name) for name, op in names.items() if op not in _ELSEWHERE}
 
