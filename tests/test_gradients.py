@@ -275,7 +275,11 @@ STRUCTURAL: dict[str, tuple[Build, list[Array]]] = {
 def test_structural_gradients(orders: int) -> None:
     """All at once: the cases share no parameter, so one call moves an element of each. The second
     order is tried with known extents, whose code compiles much sooner; the first without."""
-    cases = STRUCTURAL if orders == 2 else dict(list(STRUCTURAL.items())[::2])
+    check_cases(STRUCTURAL if orders == 2 else dict(list(STRUCTURAL.items())[::2]), orders)
+
+
+def check_cases(cases: dict[str, tuple[Build, list[Array]]], orders: int) -> None:
+    """The gradients of cases, with known extents and also of the second order if `orders` is 2."""
     params: dict[str, list[Value]] = {}
     results: dict[str, list[Value]] = {}
     for seed, (name, (build, arrays)) in enumerate(cases.items()):
@@ -301,8 +305,8 @@ def test_structural_gradients(orders: int) -> None:
 
     found = called(0, 0, 0.0)
     for which in range(2):
-        for element in range(max(arrays[which].size for arrays in inputs.values()
-                                 if which < len(arrays))):  # fmt: skip
+        for element in range(max((arrays[which].size for arrays in inputs.values()
+                                  if which < len(arrays)), default=0)):  # fmt: skip
             up, down = called(which, element, STEP), called(which, element, -STEP)
             for name, arrays in inputs.items():
                 if which >= len(arrays) or element >= arrays[which].size:

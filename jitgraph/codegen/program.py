@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgraph.codegen import pyobjects as py
+from jitgraph.codegen.calls import emit_call, words_needed
 from jitgraph.codegen.control import emit_branch, emit_loop
 from jitgraph.codegen.epilogue import emit_with_epilogue
 from jitgraph.codegen.launch import Launcher
@@ -17,11 +18,12 @@ from jitgraph.codegen.llvm import FunctionBuilder, Module, Passes
 from jitgraph.codegen.nests import Memory
 from jitgraph.codegen.products import emit_product
 from jitgraph.codegen.scalar import Register, ScalarLowering, load
-from jitgraph.codegen.signature import Signature, program_parameters, slot_of_output
+from jitgraph.codegen.signature import ROUTINE_FAILED, Signature, program_parameters, slot_of_output
 from jitgraph.errors import InternalError
 from jitgraph.ir.kernel import (
     Branch,
     Buffer,
+    Call,
     Check,
     Fetch,
     Kernel,
@@ -32,6 +34,7 @@ from jitgraph.ir.kernel import (
     Rows,
     Slot,
     Step,
+    View,
     Work,
     Yield,
     Zero,
@@ -163,6 +166,9 @@ class ProgramEmitter:
         self.heap = self._cell("heap") if self.program.slots else None
         self.stack = f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", "stack")
         self.late = [self._cell("late") for slot in self.program.slots if slot.late]
+        words = [words_needed(step) for step in self.program.steps if isinstance(step, Call)]
+        #: Memory for the tables of pointers, extents and strides that a call takes.
+        self.call_words = f.emit(f"alloca [{max(words)} x i64]", "words") if words else ""
         launches = sum(isinstance(s, Kernel | Rows) for s in self.program.steps)
         #: Memory for the copies of locals and of totals of one launch, while they are small.
         if launches and not self.space:
@@ -193,6 +199,10 @@ class ProgramEmitter:
         self.exits.append((str(status), self.f.current))
         self.f.branch_if(condition, going_on, self.leave)
         self.f.block(going_on)
+
+    def require_success(self, condition: str) -> None:
+        """Go on if a routine has not failed; else the interpreter will say what is wrong."""
+        self._require(condition, ROUTINE_FAILED)
 
     def _leave(self) -> None:
         f = self.f
@@ -367,6 +377,11 @@ class ProgramEmitter:
         self.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
         return made
 
+    def start(self, view: View) -> str:
+        """Where a view begins."""
+        start, offset = self.pointer(view.buffer), self.size(view.offset)
+        return start if offset == "0" else self.f.offset(start, offset)
+
     def pointer(self, buffer: Buffer) -> str:
         key = self.memory.key(buffer)
         if key not in self.pointers:
@@ -404,6 +419,10 @@ class ProgramEmitter:
                     # Eight multiplications by a micro-kernel take about as long as one element.
                     size = self.product_of(sizes)
                     total = self.plus(total, self.f.emit(f"lshr i64 {size}, 3"))
+            if isinstance(step, Call) and self._is_known((*step.batch, *step.core)):
+                # A routine does more to an element than a loop.
+                size = self.product_of((16, *step.batch, *step.core))
+                total = self.plus(total, size)
         if self.gil is None or (total.isdigit() and int(total) < LONG_WORK):
             return
         with self.f.if_then(self.f.emit(f"icmp sgt i64 {total}, {LONG_WORK}")):
@@ -423,6 +442,8 @@ class ProgramEmitter:
                 emit_product(self.f, step, self.size, self.pointer)
             case Product():
                 emit_with_epilogue(self, step, self._name(step))
+            case Call():
+                emit_call(self, step)
             case Zero():
                 self._zero(step)
 

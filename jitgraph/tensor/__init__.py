@@ -15,11 +15,15 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `statistics` | `average`, `cov`, what leaves NaNs out |
 | `shaping` | `reshape`, `concatenate`, `split`, ... |
 | `arranging`, `diagonals` | `flip`, `roll`, `tile`, `pad`, ...; `diag`, `tril`, `trace`, ... |
-| `indexing`, `writing` | `x[...]`; `x.at[...].set(v)`, `set_subtensor`, `take_along_axis` |
+| `indexing`, `masks` | `x[...]`; `nonzero`, `compress`, ... |
+| `writing` | `x.at[...].set(v)`, `set_subtensor`, `take_along_axis` |
 | `linear`, `products` | `dot`, `matmul`, `outer`; `inner`, `kron`, `cross`, `convolve`, ... |
 | `contraction` | `einsum`, `tensordot` |
 | `counting` | `searchsorted`, `bincount`, `histogram`, ... |
 | `calculus` | `diff`, `gradient`, `trapezoid`, `interp`, polynomials |
+| `sorting` | `sort`, `argsort`, `unique`, `median`, `quantile` |
+| `linalg` | `linalg.solve`, `linalg.svd`, ... |
+| `fft` | `fft.fft`, `fft.rfft2`, ... |
 | `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
 | `nnet` | `softmax`, cross-entropies |
 | `special` | special functions under SciPy's names |
@@ -36,7 +40,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 import inspect as _inspect
 import math as _math
 
-from jitgraph.tensor import calculus, nnet, random, special
+from jitgraph.tensor import calculus, fft, linalg, nnet, random, special
 from jitgraph.tensor import dispatch as _dispatch
 from jitgraph.tensor.arranging import (
     append,
@@ -136,6 +140,7 @@ from jitgraph.tensor.functions import (
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.indexing import take
 from jitgraph.tensor.linear import dot, matmul, outer
+from jitgraph.tensor.masks import argwhere, compress, extract, flatnonzero, nonzero
 from jitgraph.tensor.math import (
     FUNCTIONS,
     allclose,
@@ -234,6 +239,21 @@ from jitgraph.tensor.shaping import (
     zeros_like,
 )
 from jitgraph.tensor.shared import SharedVariable, shared
+from jitgraph.tensor.sorting import (
+    argpartition,
+    argsort,
+    lexsort,
+    median,
+    nanmedian,
+    nanpercentile,
+    nanquantile,
+    partition,
+    percentile,
+    quantile,
+    sort,
+    top_k,
+    unique,
+)
 from jitgraph.tensor.special import polygamma, zeta
 from jitgraph.tensor.statistics import (
     average,
@@ -278,7 +298,7 @@ globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 _dispatch.NAMESPACE.update(globals())
 
-_OWN_ROOMS = ("nnet", "random", "special")
+_OWN_ROOMS = ("fft", "linalg", "nnet", "random", "special")
 __all__ = sorted(
     name for name, value in globals().items()
     if not name.startswith("_") and name not in ("FUNCTIONS", "CONSTRUCTORS")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from jitgraph.tensor import calculus as calculus
+from jitgraph.tensor import fft as fft
+from jitgraph.tensor import linalg as linalg
 from jitgraph.tensor import nnet as nnet
 from jitgraph.tensor import random as random
 from jitgraph.tensor import special as special
@@ -106,6 +108,11 @@ from jitgraph.tensor.indexing import take as take
 from jitgraph.tensor.linear import dot as dot
 from jitgraph.tensor.linear import matmul as matmul
 from jitgraph.tensor.linear import outer as outer
+from jitgraph.tensor.masks import argwhere as argwhere
+from jitgraph.tensor.masks import compress as compress
+from jitgraph.tensor.masks import extract as extract
+from jitgraph.tensor.masks import flatnonzero as flatnonzero
+from jitgraph.tensor.masks import nonzero as nonzero
 from jitgraph.tensor.math import allclose as allclose
 from jitgraph.tensor.math import cast as cast
 from jitgraph.tensor.math import clip as clip
@@ -199,6 +206,19 @@ from jitgraph.tensor.shaping import vstack as vstack
 from jitgraph.tensor.shaping import zeros_like as zeros_like
 from jitgraph.tensor.shared import SharedVariable as SharedVariable
 from jitgraph.tensor.shared import shared as shared
+from jitgraph.tensor.sorting import argpartition as argpartition
+from jitgraph.tensor.sorting import argsort as argsort
+from jitgraph.tensor.sorting import lexsort as lexsort
+from jitgraph.tensor.sorting import median as median
+from jitgraph.tensor.sorting import nanmedian as nanmedian
+from jitgraph.tensor.sorting import nanpercentile as nanpercentile
+from jitgraph.tensor.sorting import nanquantile as nanquantile
+from jitgraph.tensor.sorting import partition as partition
+from jitgraph.tensor.sorting import percentile as percentile
+from jitgraph.tensor.sorting import quantile as quantile
+from jitgraph.tensor.sorting import sort as sort
+from jitgraph.tensor.sorting import top_k as top_k
+from jitgraph.tensor.sorting import unique as unique
 from jitgraph.tensor.special import polygamma as polygamma
 from jitgraph.tensor.special import zeta as zeta
 from jitgraph.tensor.statistics import average as average

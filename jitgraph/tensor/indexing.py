@@ -21,6 +21,7 @@ from jitgraph.ir.ops.arithmetic import equal, maximum, minimum, where
 from jitgraph.ir.ops.indexing import gather, slice_
 from jitgraph.ir.types import I64, normalise_axis
 from jitgraph.ir.values import Value
+from jitgraph.tensor import masks
 from jitgraph.tensor.operands import as_size, as_tensor, constant, public
 
 #: Ops whose results are never negative.
@@ -57,13 +58,16 @@ Item: TypeAlias = "Span | Position | Positions | None"
 
 @public
 def getitem(x: ArrayLike, key: Any) -> Value:
-    """x[key] with NumPy's meaning: integers, slices, None, Ellipsis, integer arrays and constant
-    boolean masks; integers, slice bounds and arrays may be symbolic.
+    """x[key] with NumPy's meaning: integers, slices, None, Ellipsis, integer arrays and
+    boolean masks, all of which may be symbolic.
 
     Raises OutOfBoundsError for an index known to be outside or too many indices, DTypeError for
     what is no index, ShapeError for a slice step of 0.
     """
-    x, entries = _entries(as_tensor(x), key)
+    x = as_tensor(x)
+    if isinstance(key, Value) and key.dtype.kind == "b" and 0 < key.ndim <= x.ndim:
+        return masks.read(x, key)
+    x, entries = _entries(x, key)
     x, entries = _without_symbolic_steps(x, entries)
     return _read(x, _items(x, entries))
 
@@ -104,11 +108,8 @@ def _entry(given: Any) -> Any:
             return int(array) if not array.ndim else array.astype(np.int64)
         if array.dtype.kind == "b":
             return array
-    if value.dtype.kind == "b":
-        raise DTypeError(
-            f"a symbolic mask ({value.type}) cannot be an index in this release",
-            hint="use T.where(mask, x, 0), or a NumPy array as the mask",
-        )
+    if value.dtype.kind == "b" and value.ndim:
+        return value
     if value.dtype.kind not in "iu":
         raise DTypeError(f"an index must be an integer, not {value.type}")
     return value
@@ -122,7 +123,7 @@ def _consumed(entry: Any) -> int:
 
 
 def _is_mask(entry: Any) -> bool:
-    return isinstance(entry, np.ndarray) and entry.dtype.kind == "b"
+    return isinstance(entry, np.ndarray | Value) and entry.dtype.kind == "b"
 
 
 def _spread(x: Value, entries: Sequence[Any]) -> list[Any]:
@@ -138,8 +139,8 @@ def _spread(x: Value, entries: Sequence[Any]) -> list[Any]:
 
 
 def _without_masks(x: Value, entries: list[Any]) -> tuple[Value, list[Any]]:
-    """Constant masks => the positions where they are true, one index array per axis. One that is a
-    single `True` or `False` has a new axis, of which it takes all or nothing."""
+    """Masks => the positions where they are true, one index array per axis. One that is a single
+    `True` or `False` has a new axis, of which it takes all or nothing."""
     plain: list[Any] = []
     for entry in entries:
         axis = sum(e is not None for e in plain)
@@ -147,18 +148,19 @@ def _without_masks(x: Value, entries: list[Any]) -> tuple[Value, list[Any]]:
             x = movement.expand_dims(x, (axis,))
             plain.append(np.zeros(int(entry), np.int64))
         elif _is_mask(entry):
-            for i, size in enumerate(entry.shape):
+            symbolic = isinstance(entry, Value)
+            for i, size in enumerate(movement.dims(entry) if symbolic else entry.shape):
                 x = _with_extent(x, axis + i, size)
-            plain += entry.nonzero()
+            plain += masks.places(entry) if symbolic else entry.nonzero()
         else:
             plain.append(entry)
     return x, plain
 
 
-def _with_extent(x: Value, axis: int, size: int) -> Value:
+def _with_extent(x: Value, axis: int, size: Size) -> Value:
     """x, whose extent along an axis must be `size`: a reshape is checked by the call."""
     known = x.type.shape[axis]
-    if isinstance(known, int) and known != size:
+    if isinstance(known, int) and isinstance(size, int) and known != size:
         raise OutOfBoundsError(f"a mask of extent {size} does not fit axis {axis} of {x.type}")
     sizes = movement.dims(x)
     return movement.reshape(x, (*sizes[:axis], size, *sizes[axis + 1 :]))

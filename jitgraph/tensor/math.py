@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from jitgraph.errors import DTypeError
+from jitgraph.errors import DTypeError, InputError
 from jitgraph.ir import ops
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.elementwise import cast as cast_to
@@ -20,8 +20,8 @@ from jitgraph.ir.opdef import OPS, ArrayLike, Rejection
 from jitgraph.ir.ops import arithmetic
 from jitgraph.ir.types import F64
 from jitgraph.ir.values import Value
-from jitgraph.tensor import complexes, reductions
-from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public
+from jitgraph.tensor import complexes, masks, reductions
+from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public, refuse
 
 if TYPE_CHECKING:
     from jitgraph.tensor.variable import Variable
@@ -79,9 +79,27 @@ def _tables() -> dict[str, Callable[..., Variable]]:
 FUNCTIONS = _tables()
 
 
+_NOTHING: Any = object()
+
+
+@overload
+def where(condition: ArrayLike) -> tuple[Variable, ...]: ...
+@overload
+def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Variable: ...
+
+
+def where(condition: ArrayLike, a: Any = _NOTHING, b: Any = _NOTHING) -> Any:
+    """a where condition is true (not 0), b elsewhere; all three broadcast together. Without a and
+    b, the indices where it is: `nonzero(condition)`."""
+    if a is not _NOTHING and b is not _NOTHING:
+        return _choice(condition, a, b)
+    if a is not b:
+        refuse(InputError("where takes either both a and b, or neither"))
+    return masks.nonzero(condition)
+
+
 @public
-def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Value:
-    """a where condition is true (not 0), b elsewhere; all three broadcast together."""
+def _choice(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Value:
     a, b = (as_tensor(v) if isinstance(v, list | tuple) else v for v in (a, b))
     return arithmetic.where(reductions.truth(as_tensor(condition)), a, b)  # type: ignore[no-any-return]
 

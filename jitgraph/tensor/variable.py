@@ -22,9 +22,11 @@ from jitgraph.tensor import (
     functions,
     indexing,
     linear,
+    masks,
     math,
     reductions,
     shaping,
+    sorting,
     writing,
 )
 from jitgraph.tensor.operands import Axis, refuse, typed, user_class
@@ -216,6 +218,18 @@ class Variable(Value):
     def take(self, indices: ArrayLike, axis: int | None = None) -> Variable:
         """Elements at integer indices along an axis, or of the flattened array."""
         return indexing.take(self, indices, axis)
+
+    def argsort(self, axis: int | None = -1, kind: str | None = None) -> Variable:
+        """The indices that sort along an axis."""
+        return sorting.argsort(self, axis, kind)
+
+    def nonzero(self) -> tuple[Variable, ...]:
+        """The indices of the elements that are not zero, one vector for each axis."""
+        return masks.nonzero(self)
+
+    def compress(self, condition: ArrayLike, axis: int | None = None) -> Variable:
+        """The parts along an axis where the condition is true."""
+        return masks.compress(condition, self, axis)
 
     # --- reductions: see `tensor.reductions` ----------------------------------------------------
     def sum(

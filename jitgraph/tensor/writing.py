@@ -27,6 +27,7 @@ from jitgraph.tensor.indexing import (
     parsed,
     resolved,
 )
+from jitgraph.tensor.masks import check_mask
 from jitgraph.tensor.operands import as_tensor, public
 
 #: How what is written meets what is there.
@@ -111,7 +112,9 @@ def written(x: ArrayLike, key: Any, values: ArrayLike, combine: str) -> Value:
         raise DTypeError(f"{given.type} cannot be written into {x.type}")
     value: Value = cast(given, x.dtype)
     mask = key[0] if isinstance(key, tuple) and len(key) == 1 else key
-    if isinstance(mask, Value) and mask.dtype == BOOL and mask.literal is None:
+    if isinstance(mask, Value) and mask.dtype == BOOL and mask.literal is None and (
+        mask.ndim and value.ndim <= x.ndim - mask.ndim
+    ):
         return _where(x, mask, value, combine)
     base, items = parsed(x, key)
     value = _fitted(value, movement.dims(getitem(x, key)))
@@ -124,13 +127,8 @@ def written(x: ArrayLike, key: Any, values: ArrayLike, combine: str) -> Value:
 
 
 def _where(x: Value, mask: Value, value: Value, combine: str) -> Value:
-    """A symbolic mask over the leading axes, and a value for each row it takes."""
-    rest = x.ndim - mask.ndim
-    if rest < 0 or value.ndim > rest:
-        raise ShapeError(
-            f"{value.type} cannot be written where the mask {mask.type} is true in {x.type}",
-            hint="write one number, or use T.where(mask, values, x)",
-        )
+    """A symbolic mask over the leading axes, and one value for all the rows it takes."""
+    check_mask(x, mask)
     made = value if combine == "set" else _COMBINING[combine](x, value)
     shown = movement.expand_dims(mask, range(mask.ndim, x.ndim))
     return arithmetic.where(shown, made, x)  # type: ignore[no-any-return]

@@ -177,6 +177,23 @@ CALLS: dict[str, str] = {
                " a.cumprod(0) | a.sum(where=m, initial=2) | a.max(axis=0, initial=3, where=m) |"
                " a.mean(axis=1, where=a < 2) | m.any(where=a > 0) | s.searchsorted(u) |"
                " a.astype('float32') | (i % 2).choose([a, w]) | a.clip(0) | a.round(1)",
+    "sort": "np.sort(a) | np.sort(i, axis=0) | np.sort(c, axis=None)",
+    "argsort": "np.argsort(a) | np.argsort(i, axis=0, kind='stable')",
+    "lexsort": "np.lexsort((u, v)) | np.lexsort((k, h))",
+    "partition": "np.partition(k, 3)[3]",
+    "argpartition": "np.take(k, np.argpartition(k, 3)[3])",
+    "unique": "np.unique(i) | np.unique(k, return_counts=True, return_index=True)",
+    "median": "np.median(a) | np.median(t, axis=(0, 2)) | np.median(i, axis=1, keepdims=True)",
+    "nanmedian": "np.nanmedian(n, axis=1) | np.nanmedian(n)",
+    "quantile": "np.quantile(a, [0.2, 0.5], axis=1) | np.quantile(t, 0.3, method='hazen')",
+    "percentile": "np.percentile(a, 30) | np.percentile(i, [20, 80], axis=0, method='nearest')",
+    "nanquantile": "np.nanquantile(n, 0.4, axis=1)",
+    "nanpercentile": "np.nanpercentile(n, [10, 60], axis=0)",
+    "nonzero": "np.nonzero(m) | np.nonzero(k)",
+    "flatnonzero": "np.flatnonzero(m)",
+    "argwhere": "np.argwhere(m)",
+    "extract": "np.extract(m, a)",
+    "compress": "np.compress(m[0], a, axis=1) | np.compress(m[:, 0], a, axis=0)",
     "reduce": "np.add.reduce(a) | np.multiply.reduce(a, axis=1, keepdims=True) |"
               " np.maximum.reduce(t, axis=(0, 2)) | np.logical_and.reduce(m)",
     "accumulate": "np.add.accumulate(a, axis=1) | np.minimum.accumulate(n) |"
@@ -194,5 +211,5 @@ SMOOTH = [
     "tensordot", "einsum", "convolve", "correlate", "diff", "gradient", "trapezoid", "interp",
     "polyval", "polymul", "polyint", "histogram2d", "take_along_axis", "where", "clip", "select",
     "choose", "float_power", "sinc", "real", "exp", "log", "sqrt", "sin", "tanh", "arcsin",
-    "arctanh", "power", "angle", "methods", "reduce",
+    "arctanh", "power", "angle", "methods", "reduce", "sort", "median", "quantile", "percentile",
 ]  # fmt: skip
