@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, JitgraphError, Operand, ShapeError
+from jitgraph.ir import batching
 from jitgraph.ir.opdef import (
     Array,
     ArrayLike,
@@ -211,6 +212,7 @@ def _declare(
         gradient=None if derivatives is None else gradient,
         requires=requires,
         lower=lower,
+        batch=batching.elementwise,
         doc=doc or (numpy.__doc__ or "").strip().split("\n\n")[1 if isinstance(numpy, np.ufunc)
                                                              else 0].strip(),
         numpy=numpy,
@@ -286,6 +288,7 @@ CAST = OpDef(
         cast(g, x.dtype) if x.type.is_continuous and y.type.is_continuous else None
     ],
     lower=Special(),
+    batch=batching.elementwise,
     doc="The same numbers in another dtype, converted as `astype` does.",
 )
 register(CAST)

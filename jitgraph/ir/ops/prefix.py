@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.ir import batching
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import Array, Attrs, OpDef, Shape, ShapeSource, emit, register
 from jitgraph.ir.types import Type
@@ -52,6 +53,7 @@ PREFIX_SUM = OpDef(
     shape=_shape,
     gradient=_gradient,
     decompose=_decompose,
+    batch=batching.along_axis,
     doc="The sum of all elements up to each along an axis; with `reverse`, from each on.",
 )
 register(PREFIX_SUM)
