@@ -15,6 +15,7 @@ from jitgraph.errors import GradientError, Operand
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.opdef import constant
 from jitgraph.ir.ops.indexing import zeros_like
+from jitgraph.ir.ops.marks import DISCONNECTED, alias
 from jitgraph.ir.ops.movement import dims, sum_to
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.stabilise import stabilised
@@ -24,18 +25,34 @@ def gradients(
     cost: Value, wrt: Sequence[Value], consider_constant: Collection[Value] = ()
 ) -> list[Value | None]:
     """The adjoint of each value of `wrt`, of its type; None where the cost does not depend on it.
+    See `pulled_back`."""
+    one = constant(np.ones((), cost.dtype), cls=type(cost))
+    return pulled_back([cost], [one], wrt, consider_constant)
 
-    Where it does, but only through steps (floor, a comparison, an integer), the adjoint is zero.
-    Nothing flows through values in `consider_constant`. The cost is stabilised first: the
+
+def pulled_back(
+    outputs: Sequence[Value],
+    cotangents: Sequence[Value],
+    wrt: Sequence[Value],
+    consider_constant: Collection[Value] = (),
+) -> list[Value | None]:
+    """The adjoint of each value of `wrt` for given adjoints of the outputs, each of its type; None
+    where no output depends on it.
+
+    Where one does, but only through steps (floor, a comparison, an integer), the adjoint is zero.
+    Nothing flows through values in `consider_constant`. The outputs are stabilised first: the
     derivative of log(softmax(x)) as written is 0/0 where the softmax underflows.
     Raises GradientError if an op on the way has no gradient.
     """
     stop = frozenset(consider_constant) - frozenset(wrt)
-    kept = set(wrt) | stop
-    (cost,) = stabilised([cost], kept)
-    order = topological([cost], stop=stop)
+    outputs = stabilised(outputs, set(wrt) | stop)
+    stop |= {v for v in topological(outputs, stop=stop) if v.op is not None
+             and v.op.definition is DISCONNECTED and v not in wrt}  # fmt: skip
+    order = topological(outputs, stop=stop)
     active = _depending_on(order, wrt, stop)
-    adjoints: dict[Value, Value] = {cost: constant(np.ones((), cost.dtype), cls=type(cost))}
+    adjoints: dict[Value, Value] = {}
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        _add(adjoints, output, cotangent)
     targets = set(wrt)
     for value in reversed(order):
         adjoint = adjoints.get(value)
@@ -46,10 +63,31 @@ def gradients(
         pulled = _pull_back(value, adjoint, active)
         for argument, flowing in zip(value.op.args, pulled, strict=True):
             if flowing is not None and argument in active:
-                before = adjoints.get(argument)
-                adjoints[argument] = flowing if before is None else before + flowing
+                _add(adjoints, argument, flowing)
     reached = set(order)
     return [adjoints.get(w, zeros_like(w)) if w in reached else None for w in wrt]
+
+
+def _add(adjoints: dict[Value, Value], value: Value, flowing: Value) -> None:
+    before = adjoints.get(value)
+    adjoints[value] = flowing if before is None else before + flowing
+
+
+def pushed_forward(
+    outputs: Sequence[Value], wrt: Sequence[Value], tangents: Sequence[Value]
+) -> list[Value | None]:
+    """How each output changes, to first order, as `wrt` does along the tangents; None for one that
+    depends on none of them.
+
+    By reverse mode alone: the adjoints of `wrt` are linear in those of the outputs, so what pulls
+    the tangents back through them is the derivative itself.
+    """
+    seeds = [alias(zeros_like(y)) for y in outputs]
+    adjoints = pulled_back(outputs, seeds, wrt)
+    linear = [(a, t) for a, t in zip(adjoints, tangents, strict=True) if a is not None]
+    if not linear:
+        return [None] * len(seeds)
+    return pulled_back([a for a, _ in linear], [t for _, t in linear], seeds)
 
 
 def _depending_on(

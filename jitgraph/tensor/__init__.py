@@ -16,6 +16,8 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `nnet` | `softmax`, cross-entropies |
 | `shared` | `shared`: variables with a value of their own |
 | `gradient` | `grad` |
+| `derivatives` | `jacobian`, `hessian`, `jvp`, `vjp`, `hvp`, `vectorize_graph` |
+| `marks` | `stop_gradient`, `grad_clip`, ...: what gradients see |
 | `operands` | what may stand where an array is meant |
 
 The functions that follow from tables are spelled out for type checkers and editors in
@@ -27,9 +29,27 @@ import math as _math
 from jitgraph.tensor import nnet
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
+from jitgraph.tensor.derivatives import (
+    Lop,
+    Rop,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    vectorize_graph,
+    vjp,
+)
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.indexing import take
 from jitgraph.tensor.linear import dot, matmul, outer
+from jitgraph.tensor.marks import (
+    consider_constant,
+    disconnected_grad,
+    grad_clip,
+    grad_scale,
+    stop_gradient,
+    zero_grad,
+)
 from jitgraph.tensor.math import (
     FUNCTIONS,
     allclose,
@@ -107,5 +127,7 @@ __all__ = [
     "shape", "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack",
     "std", "sum", "swapaxes", "switch", "take", "tensor", "transpose", "var", "vstack", "where",
     "zeros", "zeros_like",
+    "Lop", "Rop", "consider_constant", "disconnected_grad", "grad_clip", "grad_scale", "hessian",
+    "hvp", "jacobian", "jvp", "stop_gradient", "vectorize_graph", "vjp", "zero_grad",
     *FUNCTIONS, *CONSTRUCTORS,
 ]  # fmt: skip

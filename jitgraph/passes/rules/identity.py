@@ -40,6 +40,7 @@ from jitgraph.ir.ops.arithmetic import (
     trunc,
     where,
 )
+from jitgraph.ir.ops.marks import MARKS
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 from jitgraph.passes.rules.rule import (
@@ -218,6 +219,14 @@ def cast_of_cast(
     return cast(x, to)  # type: ignore[no-any-return]
 
 
+@recipe("mark", *MARKS)
+def mark(
+    builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
+) -> Value | None:
+    """alias(x) => x, and so for all that means something to gradients only"""
+    return args[0]
+
+
 RULES: tuple[Rule, ...] = (
-    *ARITHMETIC, *SIGNS, *ROUNDING, *EXTREMA, *COMPARISONS, *LOGIC, *SELECTION, cast_of_cast,
+    *ARITHMETIC, *SIGNS, *ROUNDING, *EXTREMA, *COMPARISONS, *LOGIC, *SELECTION, cast_of_cast, mark,
 )  # fmt: skip

@@ -1,0 +1,146 @@
+"""Marks: ops whose value is their first operand, and which mean something to a gradient only.
+
+They are gone as soon as a function is simplified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jitgraph.errors import DTypeError
+from jitgraph.ir import batching
+from jitgraph.ir.batching import Batch
+from jitgraph.ir.elementwise import cast
+from jitgraph.ir.opdef import Array, Attrs, Gradient, OpDef, Shape, ShapeSource, emit, register
+from jitgraph.ir.ops.arithmetic import maximum, minimum
+from jitgraph.ir.ops.indexing import zeros_like
+from jitgraph.ir.types import Type
+from jitgraph.ir.values import Value
+
+#: The marks by name.
+MARKS: dict[str, OpDef] = {}
+
+
+def _first(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> Shape:
+    return source.shape(args[0])
+
+
+def _declare(
+    name: str,
+    gradient: Gradient,
+    doc: str,
+    *,
+    infer: Callable[[Sequence[Type], Attrs], Type] = lambda types, attrs: types[0],
+    evaluate: Callable[..., Array] = lambda x: x,
+    batch: Callable[..., Value] = batching.elementwise,
+) -> OpDef:
+    made = OpDef(
+        name=name, infer=infer, evaluate=evaluate, shape=_first, gradient=gradient, batch=batch,
+        doc=doc,
+    )  # fmt: skip
+    register(made)
+    MARKS[name] = made
+    return made
+
+
+ALIAS = _declare(
+    "alias", lambda g, y, x: [g],
+    "x itself, as a value of its own that a gradient can be taken with respect to.",
+)  # fmt: skip
+DISCONNECTED = _declare(
+    "disconnected", lambda g, y, x: [None],
+    "x as a constant to gradients: nothing behind it is connected to the cost.",
+)  # fmt: skip
+ZERO_GRADIENT = _declare(
+    "zero_gradient", lambda g, y, x: [zeros_like(x)],
+    "x as a constant to gradients, which are zeros for what lies behind it.",
+)  # fmt: skip
+
+
+# --- gradients changed on their way --------------------------------------------------------------
+def _infer_bounded(types: Sequence[Type], attrs: Attrs) -> Type:
+    x, *scalars = types
+    if any(s != Type(x.dtype) for s in scalars):
+        raise DTypeError(f"what changes the gradient of {x} must be scalars of its dtype")
+    return x
+
+
+def _batch_bounded(batch: Batch, x: Value, *scalars: Value) -> Value:
+    batch.demand_common(1)
+    return emit(batch.definition, (x, *scalars))
+
+
+CLIPPED_GRADIENT = _declare(
+    "clipped_gradient",
+    lambda g, y, x, low, high: [maximum(minimum(g, high), low), None, None],
+    "x, whose gradient is brought between two bounds.",
+    infer=_infer_bounded, evaluate=lambda x, low, high: x, batch=_batch_bounded,
+)  # fmt: skip
+SCALED_GRADIENT = _declare(
+    "scaled_gradient", lambda g, y, x, factor: [g * factor, None],
+    "x, whose gradient is multiplied by a factor.",
+    infer=_infer_bounded, evaluate=lambda x, factor: x, batch=_batch_bounded,
+)  # fmt: skip
+
+
+# --- gradients of the user's own -----------------------------------------------------------------
+class CustomRule(str):
+    """A gradient written by the user, as an attribute, which prints as its name.
+
+    `adjoints(g, *residuals)` gives one adjoint (or None) per input of the function; `batched` makes
+    the rule for many elements.
+    """
+
+    __slots__ = ("adjoints", "batched", "residuals")
+    adjoints: Callable[..., Sequence[Value | None]]
+    batched: Callable[[Batch], CustomRule]
+    residuals: int
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        residuals: int,
+        adjoints: Callable[..., Sequence[Value | None]],
+        batched: Callable[[Batch], CustomRule],
+    ) -> CustomRule:
+        made = cls(name)
+        made.residuals, made.adjoints, made.batched = residuals, adjoints, batched
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+
+def _custom_gradient(
+    g: Value, y: Value, value: Value, *rest: Value, rule: CustomRule
+) -> list[Value | None]:
+    residuals, inputs = rest[: rule.residuals], rest[rule.residuals :]
+    found = rule.adjoints(g, *residuals)
+    adjoints = [None if a is None else cast(a, x.dtype) for a, x in zip(found, inputs, strict=True)]
+    return [None, *([None] * len(residuals)), *adjoints]
+
+
+def _batch_custom(batch: Batch, value: Value, *rest: Value, rule: CustomRule) -> Value:
+    args = (value, *rest)
+    spread = [batch.spread(k, args) for k in range(len(args))]
+    return emit(CUSTOM_GRADIENT, spread, rule=rule.batched(batch))
+
+
+def _evaluate_custom(value: Array, *rest: Array, rule: Any) -> Array:
+    return value
+
+
+CUSTOM_GRADIENT = _declare(
+    "custom_gradient", _custom_gradient,
+    "A value whose gradient is the user's: further operands are what that needs, and the inputs.",
+    evaluate=_evaluate_custom, batch=_batch_custom,
+)  # fmt: skip
+
+
+def alias(x: Value) -> Value:
+    """x as another value, which is not a part of anything made of x before."""
+    return emit(ALIAS, (x,))
