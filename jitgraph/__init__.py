@@ -9,6 +9,7 @@
 
 from jitgraph.config import config
 from jitgraph.function import function
+from jitgraph.jit import jit
 from jitgraph.runtime import memory
 from jitgraph.runtime.threads import get_num_threads, set_num_threads
 from jitgraph.tensor.gradient import grad
@@ -22,6 +23,7 @@ __all__ = [
     "function",
     "get_num_threads",
     "grad",
+    "jit",
     "memory",
     "set_num_threads",
     "shared",

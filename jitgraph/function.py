@@ -54,21 +54,41 @@ def function(
     inputs = _checked_inputs(inputs)
     single = not isinstance(outputs, list | tuple) and outputs is not None
     listed = [outputs] if single else list(outputs or ())
-    results = [_expression(o, "an output") for o in listed]
+    results = [expression_of(o, "an output") for o in listed]
     pairs = _checked_updates(updates)
     roots = [*results, *(new for _, new in pairs)]
     roots = substituted(roots, _checked_givens(givens))
+    plan = planned(
+        inputs, roots, updated=tuple(s for s, _ in pairs), single=single,
+        nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
+        algebra=algebra, name=name or "main", allow_input_downcast=allow_input_downcast,
+    )  # fmt: skip
+    return compiled_function(plan, _expected_layout(plan))
+
+
+def planned(
+    inputs: tuple[Value, ...],
+    roots: Sequence[Value],
+    *,
+    updated: tuple[SharedVariable, ...] = (),
+    single: bool = False,
+    nothing: bool = False,
+    on_unused_input: str = "ignore",
+    algebra: str | None = None,
+    name: str = "main",
+    allow_input_downcast: bool | None = None,
+    numbers: tuple[str, ...] = (),
+) -> Plan:
+    """The program of these inputs and results (outputs, then the new values of `updated`)."""
     roots = substituted(roots, _large_constants(roots))
-    shared = _shared_of(inputs, roots, on_unused_input or config.on_unused_input)
+    shared = _shared_of(inputs, roots, on_unused_input)
     algebra = algebra or config.algebra
     if algebra not in ("real", "ieee"):
         raise OptionError(f"algebra cannot be {algebra!r}", hint="one of: 'real', 'ieee'")
-    fn = Function((*inputs, *shared), roots, name=name or "main")
-    updated = tuple(s for s, _ in pairs)
-    plan = Plan(
-        fn, inputs, shared, updated, single, outputs is None, algebra, allow_input_downcast
+    fn = Function((*inputs, *shared), roots, name=name)
+    return Plan(
+        fn, inputs, shared, updated, single, nothing, algebra, allow_input_downcast, numbers
     )
-    return compiled_function(plan, _expected_layout(plan))
 
 
 def _expected_layout(plan: Plan) -> Any:
@@ -103,7 +123,7 @@ def _checked_inputs(inputs: Sequence[Variable]) -> tuple[Variable, ...]:
     return tuple(inputs)
 
 
-def _expression(value: Any, role: str) -> Value:
+def expression_of(value: Any, role: str) -> Value:
     if isinstance(value, Value):
         return value
     try:
@@ -173,7 +193,7 @@ def _checked_updates(updates: Pairs | None) -> list[tuple[SharedVariable, Value]
         if target in seen:
             raise UpdateError(f"{target.describe()} is updated twice", location=caller_location())
         seen.add(target)
-        checked.append((target, _fitting_update(target, _expression(new, "an update"))))
+        checked.append((target, _fitting_update(target, expression_of(new, "an update"))))
     return checked
 
 
@@ -199,7 +219,7 @@ def _checked_givens(givens: Pairs | None) -> dict[Value, Value]:
     for old, new in _pairs(givens, "givens"):
         if not isinstance(old, Value):
             raise InputError(f"givens can replace variables and expressions, not {old!r}")
-        replacement = _expression(new, "a replacement")
+        replacement = expression_of(new, "a replacement")
         if replacement.dtype != old.dtype:
             if not np.can_cast(replacement.dtype, old.dtype, "safe"):
                 raise DTypeError(

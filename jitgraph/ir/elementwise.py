@@ -101,7 +101,7 @@ def is_extent(operand: ArrayLike, depth: int = 6) -> bool:
     """Whether a value is an extent, or i64 arithmetic on extents and numbers (such as a size)."""
     op = operand.op if isinstance(operand, Value) and not operand.ndim else None
     if op is None or depth == 0:
-        return False
+        return getattr(operand, "weak", None) is int
     if op.name in ("add", "subtract", "multiply", "floor_divide", "maximum", "minimum"):
         parts = [a for a in op.args if a.literal is None]
         return bool(parts) and all(is_extent(a, depth - 1) for a in parts)
@@ -110,7 +110,7 @@ def is_extent(operand: ArrayLike, depth: int = 6) -> bool:
 
 def _kind(operand: ArrayLike) -> Any:
     if isinstance(operand, Value):
-        return operand.type.dtype
+        return operand.weak or operand.type.dtype
     if type(operand) in (int, float, complex):
         return type(operand)
     return as_dtype(np.asarray(operand).dtype)

@@ -73,10 +73,10 @@ def grad(
     """
     choose("disconnected_inputs", disconnected_inputs, _CHOICES)
     choose("return_disconnected", return_disconnected, _DISCONNECTED)
-    targets = targets_of(wrt)
-    fixed = constants_of(consider_constant)
     if cost is not None or not known_grads:
         _check_cost(cost)
+    targets = targets_of(wrt)
+    fixed = constants_of(consider_constant)
     none = return_disconnected == "none"
     found: list[Variable | None] = []
     for g, w in zip(_adjoints(cost, targets, fixed, known_grads or {}), targets, strict=True):
