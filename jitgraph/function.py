@@ -14,7 +14,7 @@ from jitgraph.driver import default_layout
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
 from jitgraph.ir.elementwise import cast, symbolic
 from jitgraph.ir.function import Function
-from jitgraph.ir.opdef import apply_op
+from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
 from jitgraph.tensor import variable as _variable
@@ -236,23 +236,6 @@ def _checked_givens(givens: Pairs | None) -> dict[Value, Value]:
             )
         checked[old] = replacement
     return checked
-
-
-def substituted(roots: Sequence[Value], replacements: Mapping[Value, Value]) -> list[Value]:
-    """The expressions with some values replaced, all at once; what does not change stays itself."""
-    if not replacements:
-        return list(roots)
-    new: dict[Value, Value] = dict(replacements)
-    for value in topological(roots, stop=set(replacements)):
-        if value in new:
-            continue
-        op = value.op
-        args = tuple(new[a] for a in op.args) if op is not None else ()
-        if op is None or all(a is b for a, b in zip(args, op.args, strict=True)):
-            new[value] = value
-        else:
-            new[value] = apply_op(op.definition, args, op.attrs, op.location)
-    return [new[r] for r in roots]
 
 
 def _large_constants(roots: Sequence[Value]) -> dict[Value, Value]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.compiled import Plan, layout_of, compiled_function
+from jitgraph.compiled import Plan, compiled_function, layout_of
 from jitgraph.driver import default_layout
 from jitgraph.ir.function import Function
 

@@ -188,14 +188,16 @@ class FunctionBuilder:
         self.declaration = f"declare {signature}"
         self._head = f"define {_INTERNAL if internal else ''}{signature}"
         self._attributes = f"{attributes} #0" if attributes else "#0"
-        self._lines: list[str] = ["entry:"]
+        self._reserved: list[str] = []
+        self._lines: list[str] = []
         self._count = 0
         self.current = "entry"
         self.terminated = False
         module.functions.append(self)
 
     def __str__(self) -> str:
-        return "\n".join([f"{self._head} {self._attributes} {{", *self._lines, "}"])
+        head = [f"{self._head} {self._attributes} {{", "entry:", *self._reserved]
+        return "\n".join([*head, *self._lines, "}"])
 
     def fresh(self, prefix: str = "t") -> str:
         """A value name not used before: `%prefix.7`."""
@@ -210,6 +212,12 @@ class FunctionBuilder:
         """Emit an instruction that has a value, and return the value's new name."""
         name = self.fresh(prefix)
         self._lines.append(f"  {name} = {instruction}")
+        return name
+
+    def reserve(self, type_: str, prefix: str) -> str:
+        """Memory on the stack, taken when the function begins."""
+        name = self.fresh(prefix)
+        self._reserved.append(f"  {name} = alloca {type_}, align 16")
         return name
 
     def do(self, instruction: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgraph.codegen import pyobjects as py
+from jitgraph.codegen.control import emit_branch, emit_loop
 from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.nests import Memory
@@ -17,11 +18,13 @@ from jitgraph.codegen.products import emit_product
 from jitgraph.codegen.scalar import Register, ScalarLowering, load
 from jitgraph.codegen.signature import Signature, program_parameters, slot_of_output
 from jitgraph.ir.kernel import (
+    Branch,
     Buffer,
     Check,
     Fetch,
     Kernel,
     Let,
+    Loop,
     Product,
     Program,
     Rows,
@@ -40,6 +43,8 @@ STACK_ARENA = 8192
 LARGEST_SLOT = float(1 << 47)
 #: Below this many elements of work a call keeps the GIL: releasing it costs as much.
 LONG_WORK = 100_000
+#: What a step of work inside a loop counts for, whose size is not known where the loop begins.
+STEP_WORK = 1000
 _ALIGN = 64
 
 
@@ -51,6 +56,9 @@ def emit_program(module: Module, program: Program, signature: Signature, *, cont
 class ProgramEmitter:
     """Writes the body of `@program`, top to bottom."""
 
+    #: What the names of kernels and constants begin with.
+    prefix = ""
+
     def __init__(
         self, module: Module, program: Program, signature: Signature, contract: bool
     ) -> None:
@@ -60,7 +68,7 @@ class ProgramEmitter:
         self.contract = contract
         self.memory = Memory(program.placement, program.inherited)
         # Without kernels the scalars are the work, and with them they are next to nothing.
-        works = any(isinstance(step, Kernel | Rows | Product) for step in program.steps)
+        works = any(not isinstance(step, Zero) for step in program.work())
         self.f = FunctionBuilder(
             module,
             "program",
@@ -76,6 +84,7 @@ class ProgramEmitter:
         self.leave = self.f.label("leave")
         self.gil: str | None = None
         self.owned: list[str] = []
+        self.space: list[str] = []
 
     # --- structure ------------------------------------------------------------------------------
     def emit(self) -> None:
@@ -111,7 +120,7 @@ class ProgramEmitter:
             assert buffer.constant is not None
             data = buffer.constant.array.tobytes()
             text = "".join(f"\\{byte:02X}" for byte in data)
-            name = f"@{self.memory.key(buffer)}"
+            name = f"@{self.prefix}{self.memory.key(buffer)}"
             self.module.declare(
                 f'{name} = internal constant [{len(data)} x i8] c"{text}", align {_ALIGN}'
             )
@@ -122,7 +131,7 @@ class ProgramEmitter:
         for step in self.program.steps:
             if isinstance(step, Fetch):
                 found.add(step.buffer)
-            elif isinstance(step, Kernel | Rows | Product | Zero):
+            elif not isinstance(step, Let | Check):
                 found |= step.reads() | step.writes()
         return found
 
@@ -131,19 +140,30 @@ class ProgramEmitter:
         f = self.f
         rank = max((len(b.extents) for b in self.program.results), default=0)
         self.dims = f.emit(f"alloca [{max(rank, 1)} x i64]", "dims")
+        self._reserve_memory()
+        if any(not isinstance(step, Zero) for step in self.program.work()):
+            self.gil = self._cell("gil")
+
+    def _reserve_memory(self) -> None:
+        """Cells for what the program and its regions allocate, and memory on the stack."""
+        f = self.f
         self.heap = self._cell("heap") if self.program.slots else None
         self.stack = f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", "stack")
-        for k, slot in enumerate(self.program.slots):
-            if slot.late:
-                self.owned.append(self._cell(f"late{k}"))
+        self.late = [self._cell("late") for slot in self.program.slots if slot.late]
         launches = sum(isinstance(s, Kernel | Rows) for s in self.program.steps)
         #: Memory for the copies of locals and of totals of one launch, while they are small.
-        self.space = [f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", name)
-                      for name in ("locals", "totals") if launches]  # fmt: skip
+        if launches and not self.space:
+            self.space = [f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", name)
+                          for name in ("locals", "totals")]  # fmt: skip
         self._free_cells = [self._cell("space") for _ in range(2 * launches)]
-        self.owned += self._free_cells
-        if sum(isinstance(s, Kernel | Rows | Product) for s in self.program.steps):
-            self.gil = self._cell("gil")
+        self.scratch = (*self.late, *self._free_cells)
+        self.owned += self.scratch
+        self.regions: dict[Program, RegionEmitter] = {}
+        for step in self.program.work():
+            if isinstance(step, Loop | Branch):
+                for program in step.regions():
+                    prefix = f"{self.prefix}region{len(self.regions)}."
+                    self.regions[program] = RegionEmitter(self, program, prefix)
 
     def _cell(self, name: str) -> str:
         cell = self.f.emit("alloca ptr", name)
@@ -230,7 +250,7 @@ class ProgramEmitter:
 
     def _checks_before(self, step: Check) -> int:
         checks = [s for s in self.program.steps if isinstance(s, Check)]
-        return checks.index(step)
+        return checks.index(step) if step in checks else len(checks)
 
     def _bind_arguments(self, value: Value) -> None:
         for argument in value.op.args if value.op is not None else ():
@@ -275,8 +295,8 @@ class ProgramEmitter:
             self.require_sane(slot)
             offsets.append(total)
             total = self.plus(total, self.rounded(self.size(slot.size)))
-        if total.isdigit():
-            base = self.stack if int(total) <= STACK_ARENA else self.malloc(total, self.heap)
+        if total.isdigit() and int(total) <= STACK_ARENA:
+            base = self.stack
         else:
             base = self.stack_or_heap(total, self.stack, self.heap)
         for (k, _), offset in zip(early, offsets, strict=True):
@@ -344,7 +364,7 @@ class ProgramEmitter:
                 late = [s for s in self.program.slots if s.late]
                 self.require_sane(slot)
                 self.pointers[key] = self.malloc(
-                    self.rounded(self.size(slot.size)), self.owned[late.index(slot)]
+                    self.rounded(self.size(slot.size)), self.late[late.index(slot)]
                 )
         return self.pointers[key]
 
@@ -356,6 +376,9 @@ class ProgramEmitter:
             for kernel in kernels:
                 if isinstance(kernel, Kernel) and self._is_known(kernel.extents):
                     total = self.plus(total, self.product_of(kernel.extents))
+            if isinstance(step, Loop) and self._is_known([step.steps]):
+                each = STEP_WORK * len(step.body.work())
+                total = self.plus(total, self.product_of([step.steps, each]))
             if isinstance(step, Product):
                 sizes = (*step.batch, step.rows, step.columns, step.inner)
                 if self._is_known(sizes):
@@ -372,7 +395,12 @@ class ProgramEmitter:
     def _work(self, step: Work) -> None:
         match step:
             case Kernel() | Rows():
-                Launcher(self).launch(step, f"kernel{self.program.work().index(step)}")
+                number = self.program.work().index(step)
+                Launcher(self).launch(step, f"{self.prefix}kernel{number}")
+            case Loop():
+                emit_loop(self, step)
+            case Branch():
+                emit_branch(self, step)
             case Product():
                 emit_product(self.f, step, self.size, self.pointer)
             case Zero():
@@ -385,3 +413,114 @@ class ProgramEmitter:
             f"call void @llvm.memset.p0.i64(ptr {self.pointer(step.buffer)}, i8 0, "
             f"i64 {size}, i1 false)"
         )
+
+
+class RegionEmitter(ProgramEmitter):
+    """Writes a region where it runs, into the function of the program around it.
+
+    Its parameters are registers and pointers of that program, its results are written where the
+    program says. Memory lasts as long as the call: a step of a loop that needs as much as the one
+    before allocates nothing.
+    """
+
+    def __init__(self, around: ProgramEmitter, program: Program, prefix: str) -> None:
+        self.prefix = prefix
+        self.around = around
+        self.module, self.f, self.contract = around.module, around.f, around.contract
+        self.program = program
+        self.memory = Memory(program.placement, program.inherited)
+        self.bindings = {}
+        self.scalars = ScalarLowering(self.f, self.bindings, self.contract)
+        self.pointers = {}
+        self.exits, self.leave = around.exits, around.leave
+        self.gil = None
+        self.owned = []
+        self.space = around.space
+        self._reserve_memory()
+        self.capacity = self.f.emit("alloca i64", "capacity")
+        self.f.do(f"store i64 0, ptr {self.capacity}")
+        #: What the arguments are: extents by parameter, scalars by their buffer.
+        self.extents: list[list[str]] = []
+        self.given: dict[Buffer, Register] = {}
+        kept = [] if self.heap is None else [self.heap]
+        around.owned += [*kept, *self.owned]
+
+    def run(
+        self,
+        extents: Sequence[Sequence[str]],
+        arguments: Sequence[Register],
+        results: Sequence[str],
+    ) -> None:
+        """Emit the region: extents of each parameter, its pointer (where it is an array or an
+        element in memory) or register, and a pointer for each result."""
+        self.extents = [list(e) for e in extents]
+        for buffer, param, argument in zip(
+            self.program.param_buffers, self.program.params, arguments, strict=True
+        ):
+            if param in self.in_registers:
+                self.given[buffer] = argument
+            else:
+                assert isinstance(argument, str)
+                self.pointers[self.memory.key(buffer)] = argument
+        for buffer, pointer in zip(self.program.results, results, strict=True):
+            self.pointers[self.memory.key(buffer)] = pointer
+        self._param_index = {param: i for i, param in enumerate(self.program.params)}
+        self._constants()
+        steps = self.program.steps
+        for step in steps[: self.program.prologue]:
+            self._step(step)
+        self._arena()
+        for step in steps[self.program.prologue :]:
+            self._step(step)
+        for cell in self.scratch:
+            self.f.do(f"call void @pool_give(ptr {self.f.emit(f'load ptr, ptr {cell}')})")
+            self.f.do(f"store ptr null, ptr {cell}")
+
+    #: Parameters whose arguments are registers.
+    in_registers: frozenset[Value] = frozenset()
+
+    def _given(self, value: Value) -> str | None:
+        op = value.op
+        if op is None or op.name != "dim":
+            return None
+        axis: int = op.attrs["axis"]
+        return self.extents[self._param_index[op.args[0]]][axis]
+
+    def _step(self, step: Step) -> None:
+        if isinstance(step, Fetch) and step.buffer in self.given:
+            self.bindings[step.value] = self.given[step.buffer]
+        else:
+            super()._step(step)
+
+    def _checks_before(self, step: Check) -> int:
+        return self.around._checks_before(step)
+
+    def _allocate_result(self, buffer: Buffer) -> None:
+        """Results have their places from the start."""
+
+    def stack_or_heap(self, total: str, stack: str, cell: str | None) -> str:
+        if cell is not self.heap:
+            return super().stack_or_heap(total, stack, cell)
+        return self._workspace(total)
+
+    def _workspace(self, total: str) -> str:
+        """The arena: on the stack if small, else kept from step to step and only ever enlarged."""
+        f = self.f
+        assert self.heap is not None
+        before = f.current
+        large, grow, have, done = (f.label(n) for n in ("large", "grow", "have", "arena"))
+        f.branch_if(f.emit(f"icmp sgt i64 {total}, {STACK_ARENA}"), large, done)
+        f.block(large)
+        capacity = f.emit(f"load i64, ptr {self.capacity}")
+        f.branch_if(f.emit(f"icmp sgt i64 {total}, {capacity}"), grow, have)
+        f.block(grow)
+        f.do(f"call void @pool_give(ptr {f.emit(f'load ptr, ptr {self.heap}')})")
+        f.do(f"store ptr null, ptr {self.heap}")
+        f.do(f"store i64 0, ptr {self.capacity}")
+        self.malloc(total, self.heap)
+        f.do(f"store i64 {total}, ptr {self.capacity}")
+        f.block(have)
+        kept = f.emit(f"load ptr, ptr {self.heap}")
+        after = f.current
+        f.block(done)
+        return f.phi("ptr", [(self.stack, before), (kept, after)], "arena")

@@ -26,7 +26,7 @@ from jitgraph.ir.opdef import (
 )
 from jitgraph.ir.ops.arithmetic import equal, where
 from jitgraph.ir.ops.movement import DIM
-from jitgraph.ir.types import I64, Extent
+from jitgraph.ir.types import I64, Bundle, Extent
 from jitgraph.ir.values import Literal, Value
 from jitgraph.location import Location
 
@@ -96,6 +96,7 @@ class Builder:
     _constants: dict[Literal, Value] = field(default_factory=dict)
     #: Extents, and how many had a leader when they were looked up.
     _shapes: dict[Value, tuple[Shape, int]] = field(default_factory=dict)
+    _bundles: dict[Value, tuple[Shape, ...]] = field(default_factory=dict)
     _leaders: dict[Value, Size] = field(default_factory=dict)
     _births: dict[Value, int] = field(default_factory=dict)
     _parts: dict[Size, frozenset[Size]] = field(default_factory=dict)
@@ -172,6 +173,8 @@ class Builder:
         if not literals or None in literals or definition.name in ("broadcast_to", "iota"):
             return None
         type_ = definition.infer([a.type for a in args], attrs)
+        if isinstance(type_, Bundle):
+            return None
         size = 1
         for d in type_.shape:
             size *= d if isinstance(d, int) else 1
@@ -216,11 +219,14 @@ class Builder:
         with building_with(self):
             try:
                 # Also for scalar results: the rule of a product checks the inner extents.
-                ranked = value.type.shape or any(a.type.shape for a in args)
+                bundle = isinstance(value.type, Bundle)
+                ranked = bundle or value.type.shape or any(a.type.shape for a in args)
                 shape = definition.shape(self, args, attrs) if ranked else ()
             except JitgraphError as error:
                 operands = (Operand(a.describe(), str(a.type), a.location) for a in args)
                 raise error.locate(self.location, operands) from None
+        if bundle:
+            self._bundles[value], shape = shape, ()  # type: ignore[assignment]
         self._shapes[value] = shape, -1
         return value
 
@@ -257,6 +263,10 @@ class Builder:
             shape = tuple(map(self.find, shape))
             self._shapes[value] = shape, len(self._leaders)
         return shape
+
+    def item_shapes(self, bundle: Value) -> tuple[Shape, ...]:
+        """The extents of each result of an op that has several."""
+        return tuple(tuple(map(self.find, shape)) for shape in self._bundles[bundle])
 
     def find(self, size: Size) -> Size:
         """The representative of all sizes known to equal this one."""

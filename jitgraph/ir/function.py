@@ -17,7 +17,7 @@ class Function:
     what to tell the user. `ops` lists every value made by an op, arguments first.
     """
 
-    __slots__ = ("_ops", "checks", "name", "params", "results")
+    __slots__ = ("_ops", "_text", "checks", "name", "params", "results")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Function:
         self.checks: Final = tuple(checks)
         self.name: Final = name
         self._ops: tuple[Value, ...] | None = None
+        self._text: str | None = None
 
     @property
     def ops(self) -> tuple[Value, ...]:
@@ -47,7 +48,9 @@ class Function:
         return self._ops
 
     def __str__(self) -> str:
-        return print_function(self)
+        if self._text is None:
+            self._text = print_function(self)
+        return self._text
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Function) and str(self) == str(other)

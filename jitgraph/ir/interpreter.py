@@ -24,7 +24,7 @@ from jitgraph.errors import (
 from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import Array
 from jitgraph.ir.printer import name_values, op_line
-from jitgraph.ir.types import Dim, Extent, type_of
+from jitgraph.ir.types import Bundle, Dim, Extent, type_of
 from jitgraph.ir.values import Op, Value
 
 #: What NumPy raises about operands; anything else is a defect and passes through as it is.
@@ -111,10 +111,14 @@ def _input_error(
 
 
 # --- one op ------------------------------------------------------------------------------------
-def _evaluate(value: Value, operands: list[Array]) -> Array:
+def _evaluate(value: Value, operands: list[Array]) -> Any:
+    """An array, or a tuple of them where the op has several results."""
     op = _op(value)
     try:
-        return np.asarray(op.definition.evaluate(*operands, **op.attrs))
+        found = op.definition.evaluate(*operands, **op.attrs)
+        if isinstance(value.type, Bundle):
+            return tuple(map(np.asarray, found))
+        return np.asarray(found)
     except (JitgraphError, *NUMPY_ERRORS) as error:
         raise explain(op, operands, error) from None
 
@@ -124,7 +128,7 @@ def explain(op: Op, operands: Sequence[Array], error: Exception) -> JitgraphErro
 
     Inference over the types of this call words it as an error at build time would have been.
     """
-    types = [type_of(a) for a in operands]
+    types = [Bundle.of(map(type_of, a)) if isinstance(a, tuple) else type_of(a) for a in operands]
     try:
         op.definition.infer(types, op.attrs)
         found = error if isinstance(error, JitgraphError) else _translated(op, error)
@@ -148,6 +152,10 @@ def _described(op: Op, texts: Iterable[str]) -> Iterator[Operand]:
 
 def _confirm(fn: Function, value: Value, result: Array, extents: _Extents) -> None:
     """Raise InternalError where what was computed is not of the type that was inferred."""
+    if isinstance(value.type, Bundle):
+        if len(result) != len(value.type.items):
+            raise InternalError(f"{len(result)} results, not {value.type}")
+        return  # its items are looked at one by one
     type_ = value.type
     agrees = result.dtype == type_.dtype and result.ndim == type_.rank
     if not agrees or any(

@@ -282,6 +282,99 @@ class Zero:
         return {self.buffer}
 
 
+# --- control flow ------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What a region's parameter is given: elements in C order (with `row` bytes from the row of one
+    step to the next, where it walks along a sequence), or a scalar of the program around it."""
+
+    extents: Shape
+    view: View | None = None
+    scalar: Value | None = None
+    row: Size = 0
+
+    def scalars(self) -> list[Size]:
+        sizes: list[Size] = [*self.extents, self.row]
+        if self.view is not None:
+            sizes += [self.view.offset, *self.view.strides]
+        return sizes if self.scalar is None else [*sizes, self.scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Two buffers that steps write in turn, such that the last one writes `final`."""
+
+    final: Buffer
+    other: Buffer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """A body run `steps` times, or until its condition fails before a step.
+
+    `arguments` are those of the body's parameters, None for the number of the step. The first ones
+    after it are carried: `state` tells where steps write them. Then come `rows` rows of sequences
+    and what is captured; the condition's parameters are the same without the rows. Outputs have a
+    row a step; `done` receives the number of steps, if anybody wants it.
+    """
+
+    steps: Size
+    reverse: bool
+    body: Program
+    condition: Program | None
+    arguments: tuple[Argument | None, ...]
+    state: tuple[State, ...]
+    rows: int
+    outputs: tuple[Buffer, ...]
+    done: Buffer | None
+
+    def regions(self) -> tuple[Program, ...]:
+        return (self.body,) if self.condition is None else (self.condition, self.body)
+
+    def scalars(self) -> list[Value]:
+        sizes: list[Size] = [self.steps]
+        for argument in self.arguments:
+            sizes += [] if argument is None else argument.scalars()
+        for buffer in self.writes():
+            sizes += buffer.extents
+        return list({s: None for s in sizes if isinstance(s, Value)})
+
+    def reads(self) -> set[Buffer]:
+        return {a.view.buffer for a in self.arguments if a is not None and a.view is not None}
+
+    def writes(self) -> set[Buffer]:
+        written = {b for s in self.state for b in (s.final, s.other)} | {*self.outputs}
+        return written if self.done is None else written | {self.done}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """One of two regions, both given the same arguments, writes the results."""
+
+    condition: Value
+    then: Program
+    otherwise: Program
+    arguments: tuple[Argument, ...]
+    results: tuple[Buffer, ...]
+
+    def regions(self) -> tuple[Program, ...]:
+        return self.then, self.otherwise
+
+    def scalars(self) -> list[Value]:
+        sizes: list[Size] = [self.condition]
+        for argument in self.arguments:
+            sizes += argument.scalars()
+        for buffer in self.results:
+            sizes += buffer.extents
+        return list({s: None for s in sizes if isinstance(s, Value)})
+
+    def reads(self) -> set[Buffer]:
+        return {a.view.buffer for a in self.arguments if a.view is not None}
+
+    def writes(self) -> set[Buffer]:
+        return set(self.results)
+
+
 # --- scalar code between kernels ---------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class Let:
@@ -305,7 +398,7 @@ class Check:
     condition: Value
 
 
-Work: TypeAlias = "Kernel | Rows | Product | Zero"
+Work: TypeAlias = "Kernel | Rows | Product | Zero | Loop | Branch"
 Step: TypeAlias = "Work | Let | Fetch | Check"
 
 
@@ -342,7 +435,7 @@ class Program:
     inherited: dict[Buffer, Buffer] = field(default_factory=dict)
 
     def work(self) -> list[Work]:
-        return [s for s in self.steps if isinstance(s, Kernel | Rows | Product | Zero)]
+        return [s for s in self.steps if not isinstance(s, Let | Fetch | Check)]
 
     def with_steps(self, steps: Sequence[Step], **changes: Any) -> Program:
         return replace(self, steps=tuple(steps), **changes)

@@ -78,6 +78,7 @@ class ShapeSource(Protocol):
     """What shape rules ask for: the extents of a value."""
 
     def shape(self, value: Value) -> Shape: ...
+    def item_shapes(self, bundle: Value) -> tuple[Shape, ...]: ...
     def broadcast(self, shapes: Sequence[Shape]) -> Shape: ...
     def same_size(self, a: Size, b: Size) -> Size: ...
 
@@ -92,11 +93,15 @@ Batching: TypeAlias = Callable[..., Value]
 class OpDef:
     """The declaration of an op. `gradient(g, y, *args, **attrs)` gives one adjoint per argument,
     None where nothing flows; an op without one stops with GradientError, one without `batch` with
-    BatchingError."""
+    BatchingError.
+
+    An op with several results infers a `Bundle`; its `evaluate` gives a tuple of arrays, its
+    `shape` a tuple of shapes, and its `gradient` receives a tuple of adjoints in place of g, None
+    for results nobody has used."""
 
     name: str
     infer: Callable[[Sequence[Type], Attrs], Type]
-    evaluate: Callable[..., Array]
+    evaluate: Callable[..., Any]
     shape: Callable[[ShapeSource, Sequence[Value], Attrs], Shape]
     gradient: Gradient | None = None
     requires: Callable[[ShapeSource, Sequence[Value], Attrs], list[Value]] | None = None

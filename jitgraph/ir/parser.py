@@ -10,7 +10,7 @@ line      = %name "=" op [%name {"," %name}] ["{" key "=" attribute {"," ...} "}
 loc       = "loc" "(" string ":" line [":" column ":" column] ")"
 literal   = element | "[" literal {"," literal} "]" | "splat" element | "dense" "<" hex string ">"
 element   = number | "(" number "," number ")" | "true" | "false" | "inf" | "nan" | 0xbits
-attribute = element | string | dtype | "none" | "[" [attribute {"," attribute}] "]"
+attribute = element | string | dtype | "none" | "[" [attribute {"," attribute}] "]" | function
 ```
 Line breaks mean nothing; `//` starts a comment. Every op is inferred anew as it is read.
 """
@@ -31,7 +31,7 @@ from jitgraph.errors import JitgraphError, ParseError
 from jitgraph.ir import ops as _tables  # noqa: F401  (declares every op)
 from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, OpDef, apply_op
-from jitgraph.ir.types import DTYPES, DType, Type, parse_type
+from jitgraph.ir.types import DTYPES, Bundle, DType, Type, parse_type
 from jitgraph.ir.values import Literal, Value
 from jitgraph.ir.verifier import MALFORMED, misfit
 from jitgraph.location import Location
@@ -173,6 +173,13 @@ class _Parser:
             self.fail(f"the function declares ({stated}) but returns ({returned})", declared_at)
         return Function(params, results, checks=checks, name=name)
 
+    def region(self) -> Function:
+        """A function among the attributes of an op; it sees only its own values."""
+        outer = self.values
+        fn = self.function()
+        self.values = outer
+        return fn
+
     def parameter(self) -> Value:
         start = self.start
         name = self.take("value")
@@ -251,6 +258,8 @@ class _Parser:
         return values
 
     def type(self) -> Type:
+        if self.accept("("):
+            return Bundle.of(self.listed(self.type, ")"))
         if self.kind != "type":
             self.expected(_DESCRIBED["type"])
         try:
@@ -291,6 +300,8 @@ class _Parser:
             return json.loads(self.advance())
         if self.accept("["):
             return tuple(self.listed(self.attribute_value, "]"))
+        if self.token == "func" and self.kind == "word":
+            return self.region()
         if self.kind == "word":
             words = {"none": None, "true": True, "false": False, **DTYPES}
             if self.token not in words:

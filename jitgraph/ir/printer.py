@@ -128,6 +128,8 @@ def format_attribute(attribute: Any) -> str:
             return DTYPE_NAMES[attribute]
         case tuple():
             return f"[{', '.join(map(format_attribute, attribute))}]"
+    if hasattr(attribute, "params"):  # a region
+        return str(attribute).replace("\n", "\n  ")
     return f"<{attribute!r}>"
 
 

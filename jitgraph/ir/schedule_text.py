@@ -13,15 +13,18 @@ program @main(%x: f64[n!] contiguous) {
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jitgraph.ir.kernel import (
     Access,
+    Argument,
+    Branch,
     Buffer,
     Check,
     Fetch,
     Kernel,
     Let,
+    Loop,
     Product,
     Program,
     Rows,
@@ -126,8 +129,42 @@ class _Writer:
                 self._rows(step)
             case Product():
                 self._product(step)
+            case Loop():
+                self._loop(step)
+            case Branch():
+                self.lines.append(f"  branch on {self._name(step.condition)} writes "
+                                  f"{', '.join(b.name for b in step.results)}")
+                self._regions({"then": step.then, "otherwise": step.otherwise}, step.arguments)
             case Zero():
                 self.lines.append(f"  zero {step.buffer} : {self._buffer_type(step.buffer)}")
+
+    def _loop(self, loop: Loop) -> None:
+        back = " reverse" if loop.reverse else ""
+        carried = ", ".join(f"{s.final}/{s.other}" for s in loop.state)
+        outputs = ", ".join(b.name for b in loop.outputs)
+        self.lines.append(
+            f"  loop {self._size(loop.steps)} steps{back} carries [{carried}] outputs [{outputs}]"
+        )
+        regions = {} if loop.condition is None else {"while": loop.condition}
+        self._regions({**regions, "body": loop.body}, loop.arguments)
+
+    def _regions(
+        self, regions: Mapping[str, Program], arguments: Sequence[Argument | None]
+    ) -> None:
+        for argument in arguments:
+            if argument is not None:
+                self.lines.append(f"    given {self._argument(argument)}")
+        for name, program in regions.items():
+            first, *rest = print_program(program).splitlines()
+            self.lines.append(f"    {name} {first}")
+            self.lines += [f"    {line}" for line in rest]
+
+    def _argument(self, argument: Argument) -> str:
+        if argument.scalar is not None:
+            return self._name(argument.scalar)
+        assert argument.view is not None
+        rows = "" if argument.row == 0 else f" by rows of {self._size(argument.row)} bytes"
+        return f"{self._view(argument.view)}{rows}"
 
     def _op(self, indent: str, value: Value) -> None:
         assert value.op is not None

@@ -106,6 +106,24 @@ class Type:
         return f"{DTYPE_NAMES[self.dtype]}[{dims}]"
 
 
+@dataclass(frozen=True, slots=True)
+class Bundle(Type):
+    """What an op with several results gives: one type each. Only `item` ops take it apart."""
+
+    items: tuple[Type, ...] = ()
+
+    @staticmethod
+    def of(items: Iterable[Type]) -> Bundle:
+        return Bundle(np.dtype(np.void), (), tuple(items))
+
+    @property
+    def is_continuous(self) -> bool:
+        return any(item.is_continuous for item in self.items)
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.items))})"
+
+
 def type_of(array: np.ndarray[Any, Any] | np.generic) -> Type:
     """The fully known type of an array that exists."""
     return Type(as_dtype(array.dtype), tuple(array.shape))

@@ -117,6 +117,9 @@ def _is_known(attribute: Any) -> bool:
         return all(map(_is_known, attribute))
     if isinstance(attribute, np.dtype):
         return attribute in DTYPE_NAMES
+    if isinstance(attribute, Function):
+        verify(attribute)
+        return True
     return attribute is None or isinstance(attribute, bool | int | float | complex | str | Literal)
 
 

@@ -8,16 +8,21 @@ Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., section 3.2 (in
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
 from jitgraph.errors import GradientError, Operand
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.opdef import constant
+from jitgraph.ir.ops.bundles import ITEM
+from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.indexing import zeros_like
-from jitgraph.ir.ops.marks import DISCONNECTED, alias
+from jitgraph.ir.ops.marks import alias
 from jitgraph.ir.ops.movement import dims, sum_to
+from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Value, topological
+from jitgraph.passes.adjoint_regions import pulled_back_through
 from jitgraph.passes.stabilise import stabilised
 
 
@@ -25,52 +30,53 @@ def gradients(
     cost: Value, wrt: Sequence[Value], consider_constant: Collection[Value] = ()
 ) -> list[Value | None]:
     """The adjoint of each value of `wrt`, of its type; None where the cost does not depend on it.
-    See `pulled_back`."""
+
+    Where it does, but only through steps (floor, a comparison, an integer), the adjoint is zero.
+    Nothing flows through values in `consider_constant`. The cost is stabilised first: the
+    derivative of log(softmax(x)) as written is 0/0 where the softmax underflows.
+    Raises GradientError if an op on the way has no gradient.
+    """
     one = constant(np.ones((), cost.dtype), cls=type(cost))
     return pulled_back([cost], [one], wrt, consider_constant)
 
 
 def pulled_back(
     outputs: Sequence[Value],
-    cotangents: Sequence[Value],
+    seeds: Sequence[Value | None],
     wrt: Sequence[Value],
     consider_constant: Collection[Value] = (),
 ) -> list[Value | None]:
-    """The adjoint of each value of `wrt` for given adjoints of the outputs, each of its type; None
-    where no output depends on it.
-
-    Where one does, but only through steps (floor, a comparison, an integer), the adjoint is zero.
-    Nothing flows through values in `consider_constant`. The outputs are stabilised first: the
-    derivative of log(softmax(x)) as written is 0/0 where the softmax underflows.
-    Raises GradientError if an op on the way has no gradient.
-    """
+    """The adjoint of each value of `wrt` when those of the outputs are the seeds, which have the
+    outputs' types (None stands for zero). Otherwise as `gradients`."""
     stop = frozenset(consider_constant) - frozenset(wrt)
     outputs = stabilised(outputs, set(wrt) | stop)
-    stop |= {v for v in topological(outputs, stop=stop) if v.op is not None
-             and v.op.definition is DISCONNECTED and v not in wrt}  # fmt: skip
-    order = topological(outputs, stop=stop)
-    active = _depending_on(order, wrt, stop)
-    adjoints: dict[Value, Value] = {}
-    for output, cotangent in zip(outputs, cotangents, strict=True):
-        _add(adjoints, output, cotangent)
     targets = set(wrt)
+    order = topological(outputs, stop=stop)
+    if cut := {v for v in order if v.is_op("disconnected") and v not in targets}:
+        stop |= cut
+        order = topological(outputs, stop=stop)
+    active = _depending_on(order, wrt, stop)
+    adjoints = _Adjoints()
+    for output, seed in zip(outputs, seeds, strict=True):
+        adjoints.add(output, seed)
     for value in reversed(order):
-        adjoint = adjoints.get(value)
+        adjoint = adjoints.of(value)
         if adjoint is None or value.op is None or value in stop:
             continue
         if value not in targets:
-            del adjoints[value]  # nobody asks for it: its memory can go
+            adjoints.forget(value)  # nobody asks for it: its memory can go
+        if value.op.definition is ITEM:
+            adjoints.add_item(value.op.args[0], value.op.attrs["index"], adjoint)
+            continue
         pulled = _pull_back(value, adjoint, active)
         for argument, flowing in zip(value.op.args, pulled, strict=True):
-            if flowing is not None and argument in active:
-                _add(adjoints, argument, flowing)
+            if argument in active:
+                adjoints.add(argument, flowing)
     reached = set(order)
-    return [adjoints.get(w, zeros_like(w)) if w in reached else None for w in wrt]
-
-
-def _add(adjoints: dict[Value, Value], value: Value, flowing: Value) -> None:
-    before = adjoints.get(value)
-    adjoints[value] = flowing if before is None else before + flowing
+    return [
+        (adjoints.of(w) if adjoints.of(w) is not None else zeros_like(w)) if w in reached else None
+        for w in wrt
+    ]
 
 
 def pushed_forward(
@@ -90,6 +96,30 @@ def pushed_forward(
     return pulled_back([a for a, _ in linear], [t for _, t in linear], seeds)
 
 
+class _Adjoints:
+    """What has flowed back so far: a value, or for a bundle a tuple of values and None."""
+
+    def __init__(self) -> None:
+        self._known: dict[Value, Any] = {}
+
+    def of(self, value: Value) -> Any:
+        return self._known.get(value)
+
+    def add(self, value: Value, flowing: Value | None) -> None:
+        if flowing is not None:
+            before = self._known.get(value)
+            self._known[value] = flowing if before is None else before + flowing
+
+    def add_item(self, bundle: Value, index: int, flowing: Value) -> None:
+        assert isinstance(bundle.type, Bundle)
+        items = list(self._known.get(bundle) or (None,) * len(bundle.type.items))
+        items[index] = flowing if items[index] is None else items[index] + flowing
+        self._known[bundle] = tuple(items)
+
+    def forget(self, value: Value) -> None:
+        del self._known[value]
+
+
 def _depending_on(
     order: Sequence[Value], wrt: Sequence[Value], stop: frozenset[Value]
 ) -> set[Value]:
@@ -104,12 +134,15 @@ def _depending_on(
     return active
 
 
-def _pull_back(value: Value, adjoint: Value, active: set[Value]) -> list[Value | None]:
+def _pull_back(value: Value, adjoint: Any, active: set[Value]) -> list[Value | None]:
     op = value.op
     assert op is not None
     if not any(a in active for a in op.args):
         return [None] * len(op.args)
     definition = op.definition
+    if isinstance(definition, Control):
+        wanted = [a in active for a in op.args]
+        return pulled_back_through(value, adjoint, wanted, pulled_back)
     if definition.gradient is None:
         operands = (Operand(a.describe(), str(a.type), a.location) for a in op.args)
         raise GradientError(

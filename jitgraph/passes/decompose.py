@@ -13,16 +13,20 @@ from jitgraph.ir.builder import Builder, rebuild
 from jitgraph.ir.function import Function
 from jitgraph.ir.values import Value
 from jitgraph.passes.base import Options
+from jitgraph.passes.regions import inside
 from jitgraph.passes.rules.registry import rules_for
 
 
 def decompose(fn: Function, options: Options) -> Function:
     """`fn` without ops that say themselves how they are made of others."""
 
+    rules = rules_for(options.algebra, "primitive")
+    builder = Builder(fn.params, rules=rules, log=options.log)
+    regions = inside(builder, lambda region: decompose(region, options))
+
     def taken_apart(old: Value, args: tuple[Value, ...]) -> Value | None:
         assert old.op is not None
         parts = old.op.definition.decompose
-        return None if parts is None else parts(*args, **old.op.attrs)
+        return regions(old, args) if parts is None else parts(*args, **old.op.attrs)
 
-    rules = rules_for(options.algebra, "primitive")
-    return rebuild(fn, Builder(fn.params, rules=rules, log=options.log), taken_apart)
+    return rebuild(fn, builder, taken_apart)

@@ -15,6 +15,7 @@ from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import same_size
 from jitgraph.ir.opdef import Expand
+from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.values import Op, Value
 
@@ -164,6 +165,8 @@ def _needed_as_arrays(value: Value, builder: Builder) -> set[Value]:
         needed = set() if _is_smaller(value, op.args[0], builder) else {_array_under(op.args[0])}
     elif op.name == "reshape":
         needed = {op.args[0]}
+    elif isinstance(op.definition, Control):
+        needed = {a for a in op.args if a.ndim}
     else:
         return set()
     return {v for v in needed if v.op is not None}

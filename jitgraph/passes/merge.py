@@ -20,12 +20,10 @@ from jitgraph.ir.kernel import (
     Kernel,
     Let,
     Load,
-    Product,
     Source,
     Step,
     Store,
     View,
-    Zero,
     same_size,
 )
 from jitgraph.ir.opdef import OpDef, apply_op
@@ -306,7 +304,7 @@ def _without_dead_stores(steps: list[Step], results: set[Buffer]) -> list[Step]:
                 continue
             step = _with_live_loads(replace(step, stores=stores))
             needed |= step.reads()
-        elif isinstance(step, Product | Zero):
+        elif not isinstance(step, Let | Check):
             if not step.writes() & needed:
                 continue
             needed |= step.reads()

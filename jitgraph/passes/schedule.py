@@ -32,11 +32,13 @@ from jitgraph.ir.kernel import (
 )
 from jitgraph.ir.opdef import Shape, Size, apply_op, constant
 from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
+from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
+from jitgraph.passes.control import control_step
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
     collapse,
@@ -56,10 +58,10 @@ CHANGES = ("set_slice", "add_slice", "scatter_add")
 def schedule(fn: Function, orders: Sequence[Order]) -> Program:
     """The program for `fn` whose parameters lie in memory like this."""
     builder = Builder(fn.params, rules=rules_for("ieee"))
-    return _Scheduler(rebuild(fn, builder), builder, tuple(orders)).run()
+    return Scheduler(rebuild(fn, builder), builder, tuple(orders)).run()
 
 
-class _Scheduler:
+class Scheduler:
     def __init__(self, fn: Function, builder: Builder, orders: tuple[Order, ...]) -> None:
         self.fn = fn
         self.builder = builder
@@ -104,19 +106,32 @@ class _Scheduler:
         return plan_memory(place_scalars(program), self.sizes)
 
     # --- parameters, results, checks ------------------------------------------------------------
-    def _buffer(self, value: Value, kind: BufferKind, name: str | None = None) -> Buffer:
+    @staticmethod
+    def inner(fn: Function, orders: Sequence[Order]) -> Program:
+        """The program of a region."""
+        return schedule(fn, orders)
+
+    def buffer(
+        self,
+        value: Value,
+        kind: BufferKind,
+        name: str | None = None,
+        *,
+        extents: Shape | None = None,
+    ) -> Buffer:
+        """A new buffer for a value (or for others of its dtype, with other extents)."""
         self._buffers += 1
         return Buffer(
             self._buffers,
             name or f"{kind[0]}{self._buffers}",
             value.dtype,
             kind,
-            self.builder.shape(value),
+            self.builder.shape(value) if extents is None else extents,
             value.literal if kind == "constant" else None,
         )
 
     def _param(self, param: Value, order: Order) -> Buffer:
-        buffer = self._buffer(param, "param", param.name)
+        buffer = self.buffer(param, "param", param.name)
         if param.ndim:
             self.views[param] = View(buffer, 0, self._strides(param, order))
         else:
@@ -140,7 +155,7 @@ class _Scheduler:
         """A fresh buffer per result. The first result of a stored value is computed in place."""
         plan: list[tuple[Value, Buffer]] = []
         for value in self.fn.results:
-            buffer = self._buffer(value, "result")
+            buffer = self.buffer(value, "result")
             op = value.op
             computed = op is not None and op.name not in ("constant", "reshape")
             if computed and value.ndim and value not in self._result_buffers:
@@ -151,7 +166,7 @@ class _Scheduler:
     def _copy_result(self, value: Value, buffer: Buffer) -> None:
         """Results that are parameters, constants, scalars or given twice are copies."""
         if self._result_buffers.get(value) is not buffer:
-            self._pointwise(value, self._whole(buffer))
+            self._pointwise(value, self.whole(buffer))
 
     def _emit_checks(self) -> None:
         """Every check, as soon as what it looks at is there: kernels take the equality of two
@@ -174,7 +189,9 @@ class _Scheduler:
             self._constant(value)
         elif op.name == "reshape":
             self._reshape(value)
-        else:
+        elif isinstance(op.definition, Control):
+            self.steps.append(control_step(value, self))
+        elif op.name != "item":  # items have their views from the op that made them
             self._compute(value)
         if value.ndim == 0 and value in self.views:
             view = self.views.pop(value)
@@ -183,9 +200,18 @@ class _Scheduler:
             self._emit_checks()
 
     def _constant(self, value: Value) -> None:
-        self.views[value] = self._whole(self._buffer(value, "constant"))
+        self.views[value] = self.whole(self.buffer(value, "constant"))
 
-    def _whole(self, buffer: Buffer) -> View:
+    def dense(self, value: Value) -> View:
+        """Where the elements of an array lie in C order: as they are, or in a copy."""
+        view = self.views[value]
+        if self._is_whole(view, self.builder.shape(value)):
+            return view
+        copy = self.whole(self.buffer(value, "temporary"))
+        self._pointwise(value, copy)
+        return copy
+
+    def whole(self, buffer: Buffer) -> View:
         return View(buffer, 0, self.sizes.row_major(buffer.extents, buffer.dtype.itemsize))
 
     def _is_whole(self, view: View, shape: Shape) -> bool:
@@ -197,21 +223,18 @@ class _Scheduler:
         assert value.op is not None
         source = value.op.args[0]
         if source.ndim == 0:
-            view = self._whole(self._buffer(source, "temporary"))
+            view = self.whole(self.buffer(source, "temporary"))
             self._pointwise(source, view)
         else:
-            view = self.views[source]
-            if not self._is_whole(view, self.builder.shape(source)):
-                view = self._whole(self._buffer(source, "temporary"))
-                self._pointwise(source, view)
+            view = self.dense(source)
         strides = self.sizes.row_major(self.builder.shape(value), value.dtype.itemsize)
         self.views[value] = View(view.buffer, 0, strides)
 
     def _compute(self, value: Value) -> None:
-        buffer = self._home(value)
+        buffer = self.home(value)
         op = value.op
         assert op is not None
-        out = self._turned(buffer) if self._is_read_turned(value) else self._whole(buffer)
+        out = self._turned(buffer) if self._is_read_turned(value) else self.whole(buffer)
         if is_pointwise(value, self.builder):
             self._pointwise(value, out)
         elif isinstance(op.definition, Reduction):
@@ -232,7 +255,7 @@ class _Scheduler:
             self._pointwise(value, out)
         self.views[value] = out
 
-    def _home(self, value: Value) -> Buffer:
+    def home(self, value: Value) -> Buffer:
         """The buffer to compute a value in: where one op goes on to change a part of it, and nobody
         else wants it as it was, that op's."""
         last = value
@@ -240,7 +263,7 @@ class _Scheduler:
             last = changed
         home = self._result_buffers.get(last) or self._homes.get(last)
         if home is None:
-            home = self._homes[last] = self._buffer(last, "temporary")
+            home = self._homes[last] = self.buffer(last, "temporary")
         return home
 
     def _changed(self, value: Value) -> Value | None:
@@ -323,7 +346,7 @@ class _Scheduler:
         self._buffers += 1
         home = Buffer(self._buffers, f"t{self._buffers}", best.dtype, "temporary",
                       self.builder.shape(value))  # fmt: skip
-        self.views[best] = self._whole(home)
+        self.views[best] = self.whole(home)
         for second in (False, True):
             nest = self._nest(self.builder.shape(source), value)
             combine, element = store.combine, nest.element(source, nest.identity())

@@ -15,10 +15,19 @@ from __future__ import annotations
 from jitgraph.ir.builder import Builder, rebuild
 from jitgraph.ir.function import Function
 from jitgraph.passes.base import Options
+from jitgraph.passes.regions import has_regions, inside, trimmed, unify
 from jitgraph.passes.rules.registry import rules_for
 
 
 def simplify(fn: Function, options: Options) -> Function:
-    """`fn` by simpler ops, with composite ops such as softmax recognised and kept."""
-    rules = rules_for(options.algebra)
-    return rebuild(fn, Builder(fn.params, rules=rules, log=options.log))
+    """`fn` by simpler ops, with composite ops such as softmax recognised and kept; also inside
+    regions, whose loops are then made one where they do the same."""
+    fn = _swept(fn, options)
+    if has_regions(fn):
+        fn = _swept(trimmed(unify(fn)), options)
+    return fn
+
+
+def _swept(fn: Function, options: Options) -> Function:
+    builder = Builder(fn.params, rules=rules_for(options.algebra), log=options.log)
+    return rebuild(fn, builder, inside(builder, lambda region: simplify(region, options)))

@@ -13,7 +13,7 @@ from jitgraph.config import config
 from jitgraph.driver import Compilation, Interface, Layout
 from jitgraph.errors import InternalError
 from jitgraph.ir.function import Function
-from jitgraph.ir.kernel import Kernel, Product, Program, Rows, Work, Zero
+from jitgraph.ir.kernel import Branch, Kernel, Loop, Product, Program, Rows, Work, Zero
 from jitgraph.ir.opdef import Array
 from jitgraph.location import Location
 from jitgraph.profiling.report import Profile, Step
@@ -154,3 +154,5 @@ def _locations(work: Work) -> Sequence[Location]:
             return [work.location] if work.location is not None else []
         case Zero():
             return []
+        case Loop() | Branch():
+            return [x for r in work.regions() for w in r.work() for x in _locations(w)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from jitgraph.codegen.flops import flops, flops_of_combining
 from jitgraph.codegen.innermost import is_zero
-from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Product, Rows, Work, Zero
+from jitgraph.ir.kernel import ELEMENT, Branch, Buffer, Kernel, Loop, Product, Rows, Work, Zero
 from jitgraph.ir.opdef import Size
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
@@ -43,6 +43,8 @@ def amount(step: Work, sizes: Mapping[Value, int]) -> Amount:
             return sized.product(step)
         case Zero():
             return Amount(0, sized.bytes_of(step.buffer), 0, 0)
+        case Loop() | Branch():
+            return sized.control(step)
 
 
 def loops(step: Work, sizes: Mapping[Value, int]) -> tuple[int, ...]:
@@ -57,6 +59,10 @@ def loops(step: Work, sizes: Mapping[Value, int]) -> tuple[int, ...]:
             found = (*step.batch, step.rows, step.columns, step.inner)
         case Zero():
             found = step.buffer.extents
+        case Loop():
+            found = (step.steps,)
+        case Branch():
+            found = ()
     return tuple(s if isinstance(s, int) else sizes[s] for s in found)
 
 
@@ -88,6 +94,14 @@ class _Sized:
         for buffer, count in touched.scattered.items():
             total += min(count * buffer.dtype.itemsize, self.bytes_of(buffer))
         return total
+
+    def control(self, step: Loop | Branch) -> Amount:
+        """What goes in and out, once; how much a region computes only its steps could tell."""
+        read = sum(
+            math.prod(self.all(a.extents)) * a.view.buffer.dtype.itemsize
+            for a in step.arguments if a is not None and a.view is not None
+        )  # fmt: skip
+        return Amount(read, sum(map(self.bytes_of, step.writes())), 0, 0)
 
     # --- kernels --------------------------------------------------------------------------------
     def kernels(self, kernels: Sequence[Kernel], depth: int, known: set[Buffer]) -> Amount:

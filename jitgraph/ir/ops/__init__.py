@@ -3,6 +3,8 @@
 from jitgraph.ir.ops import (
     arithmetic,
     bits,
+    bundles,
+    control,
     exponential,
     indexing,
     joining,
@@ -17,6 +19,8 @@ from jitgraph.ir.ops import (
 __all__ = [
     "arithmetic",
     "bits",
+    "bundles",
+    "control",
     "exponential",
     "indexing",
     "joining",

@@ -59,28 +59,28 @@ ZERO_GRADIENT = _declare(
 
 
 # --- gradients changed on their way --------------------------------------------------------------
-def _infer_bounded(types: Sequence[Type], attrs: Attrs) -> Type:
-    x, *scalars = types
-    if any(s != Type(x.dtype) for s in scalars):
-        raise DTypeError(f"what changes the gradient of {x} must be scalars of its dtype")
+def _infer_changed(types: Sequence[Type], attrs: Attrs) -> Type:
+    x, *others = types
+    if any(o.dtype != x.dtype or o.rank > x.rank for o in others):
+        raise DTypeError(f"what changes the gradient of {x} must be numbers of its dtype")
     return x
 
 
-def _batch_bounded(batch: Batch, x: Value, *scalars: Value) -> Value:
-    batch.demand_common(1)
-    return emit(batch.definition, (x, *scalars))
+def _batch_changed(batch: Batch, *args: Value) -> Value:
+    others = batch.aligned(args, batch.rank(0, args))[1:]
+    return emit(batch.definition, (batch.spread(0, args), *others))
 
 
 CLIPPED_GRADIENT = _declare(
     "clipped_gradient",
     lambda g, y, x, low, high: [maximum(minimum(g, high), low), None, None],
     "x, whose gradient is brought between two bounds.",
-    infer=_infer_bounded, evaluate=lambda x, low, high: x, batch=_batch_bounded,
+    infer=_infer_changed, evaluate=lambda x, low, high: x, batch=_batch_changed,
 )  # fmt: skip
 SCALED_GRADIENT = _declare(
     "scaled_gradient", lambda g, y, x, factor: [g * factor, None],
     "x, whose gradient is multiplied by a factor.",
-    infer=_infer_bounded, evaluate=lambda x, factor: x, batch=_batch_bounded,
+    infer=_infer_changed, evaluate=lambda x, factor: x, batch=_batch_changed,
 )  # fmt: skip
 
 
