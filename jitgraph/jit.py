@@ -148,19 +148,20 @@ def _parameters(
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for name in names:
         if name not in known and not takes_any:
-            raise InputError(f"{_name_of(function)} has no argument {name!r} to be static",
+            raise InputError(f"{name_of(function)} has no argument {name!r} to be static",
                              hint=f"its arguments: {', '.join(known)}",
                              location=caller_location())  # fmt: skip
     static = set(names)
     for number in numbers:
         if not -len(positional) <= number < len(positional):
-            raise InputError(f"{_name_of(function)} has no positional argument {number}",
+            raise InputError(f"{name_of(function)} has no positional argument {number}",
                              location=caller_location())  # fmt: skip
         static.add(positional[number])
     return _Parameters(tuple(positional), frozenset(static))
 
 
-def _name_of(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
+    """What a function is called in messages."""
     inner = function.func if isinstance(function, functools.partial) else function
     return getattr(inner, "__name__", type(inner).__name__)
 
@@ -425,7 +426,7 @@ class _Method:
 
     @property
     def __name__(self) -> str:
-        return _name_of(self.function)
+        return name_of(self.function)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -479,7 +480,7 @@ def jit(
     made._options = {"static_argnames": names, "algebra": algebra, "name": name}
     made._parameters = _parameters(f, names, numbers)
     made._algebra = algebra
-    made._label = name or _name_of(f)
+    made._label = name or name_of(f)
     made._lock = threading.RLock()
     made._programs = {}
     made._chain = _Chain()

@@ -151,7 +151,7 @@ def resolve(definition: Elementwise, kinds: Operands) -> tuple[DType, ...]:
 
 #: Ops with a meaning for complex operands.
 COMPLEX = {
-    "add", "subtract", "multiply", "divide", "negative", "positive", "conjugate",
+    "add", "subtract", "multiply", "divide", "negative", "positive", "barrier", "conjugate",
     "equal", "not_equal", "where", "cast", "square", "reciprocal", "absolute",
     "isnan", "isinf", "isfinite", "logical_not", "logical_and", "logical_or", "logical_xor",
 }  # fmt: skip

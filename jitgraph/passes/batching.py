@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from jitgraph.errors import BatchingError, JitgraphError, Operand
 from jitgraph.ir.batching import Batch
 from jitgraph.ir.opdef import Size, apply_op, building_with
+from jitgraph.ir.ops.movement import broadcast_to, dims, expand_dims
+from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Op, Value, topological
 from jitgraph.passes.stabilise import AsWritten
 
@@ -30,6 +32,13 @@ def batched(
                 emitter.location = value.location
                 new[value] = _for_all(value, new, size)
     return [new[r] for r in roots]
+
+
+def for_all_elements(made: Value, differs: bool, size: Size) -> Value:
+    """A result of `batched` with the axis of the elements, which repeats what is the same."""
+    if differs:
+        return made
+    return broadcast_to(expand_dims(made, (0,)), (size, *dims(made)))
 
 
 def _for_all(
@@ -61,4 +70,4 @@ def _applied(
         made = rule(batch, *(a for a, _ in args), **op.attrs)
     except JitgraphError as error:
         raise error.locate(op.location, operands) from None
-    return made, made.ndim != value.ndim
+    return made, isinstance(made.type, Bundle) or made.ndim != value.ndim

@@ -16,7 +16,7 @@ from jitgraph.ir.ops.indexing import zeros_like
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.passes.autodiff import gradients, pulled_back, pushed_forward
-from jitgraph.passes.batching import batched
+from jitgraph.passes.batching import batched, for_all_elements
 from jitgraph.tensor import creation
 from jitgraph.tensor.gradient import (
     Constants,
@@ -193,9 +193,7 @@ def _columns(y: Value, w: Value) -> Value | None:
 def _for_all(value: Value, inputs: Mapping[Value, Value]) -> Value:
     (size, *_) = (movement.dim(many, 0) for many in inputs.values())
     ((made, differs),) = batched([value], inputs, size)
-    if differs:
-        return made
-    return movement.broadcast_to(movement.expand_dims(made, (0,)), (size, *movement.dims(made)))
+    return for_all_elements(made, differs, size)
 
 
 # --- one element => many -------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from jitgraph.ir.ops.exponential import exp, power
 from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_axis
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
-from jitgraph.ir.ops.marks import CustomRule
 from jitgraph.ir.ops.movement import broadcast_to, reshape, squeeze, transpose
 from jitgraph.ir.ops.normalisation import softmax
 from jitgraph.ir.ops.reduction import Reduction, max_, sum_
@@ -81,7 +80,6 @@ def with_operands(cases: list[Case], *more: np.ndarray) -> list[Case]:
 
 
 SLICE = {"axes": (0, 1), "starts": (None, 2), "sizes": (2, None), "steps": (2, -1)}
-CUSTOM = CustomRule.of("of the user's", 0, lambda g: [None], lambda batch: CUSTOM)
 OTHER_CASES: dict[str, list[Case]] = {
     "constant": [([], {"value": Literal(example((2, 3), d))}) for d in DTYPES],
     "cast": [case for to in DTYPES.values() for case in over_dtypes((2, 3), dtype=to)],
@@ -115,7 +113,6 @@ OTHER_CASES: dict[str, list[Case]] = {
     **{name: over_dtypes((2, 3)) for name in ("alias", "disconnected", "zero_gradient")},
     "scaled_gradient": over_dtypes((2, 3), ()),
     "clipped_gradient": over_dtypes((2, 3), (), ()),
-    "custom_gradient": over_dtypes((2, 3), (2,), rule=CUSTOM),
     "softmax": along_axes((2, 3)),
     "log_softmax": along_axes((2, 3)),
     "logsumexp": along_axes((2, 3)),
@@ -124,8 +121,10 @@ OTHER_CASES: dict[str, list[Case]] = {
 
 #: Ops that exist only inside kernels are the scheduler's to test; those with regions and bundles
 #: have tests of their own (`test_control`).
-GRAPH_OPS = [d for d in OPS.values() if d.name not in ("stride", "element", "item")
-             and not isinstance(d, Control)]  # fmt: skip
+GRAPH_OPS = [
+    d for d in OPS.values()
+    if d.name not in ("stride", "element", "item", "custom_gradient") and not isinstance(d, Control)
+]  # fmt: skip
 
 
 def cases(definition: OpDef) -> list[Case]:

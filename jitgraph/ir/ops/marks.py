@@ -14,11 +14,12 @@ from jitgraph.ir.batching import Batch
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import Array, Attrs, Gradient, OpDef, Shape, ShapeSource, emit, register
 from jitgraph.ir.ops.arithmetic import maximum, minimum
+from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.indexing import zeros_like
-from jitgraph.ir.types import Type
+from jitgraph.ir.types import Bundle, Type
 from jitgraph.ir.values import Value
 
-#: The marks by name.
+#: The marks whose one result is their first operand, by name.
 MARKS: dict[str, OpDef] = {}
 
 
@@ -85,28 +86,27 @@ SCALED_GRADIENT = _declare(
 
 
 # --- gradients of the user's own -----------------------------------------------------------------
-class CustomRule(str):
-    """A gradient written by the user, as an attribute, which prints as its name.
+Adjoints = Callable[[Sequence[Value], Sequence[Value]], Sequence["Value | None"]]
 
-    `adjoints(g, *residuals)` gives one adjoint (or None) per input of the function; `batched` makes
-    the rule for many elements.
+
+class CustomRule(str):
+    """A gradient that is a Python function, as an attribute, which prints as its name.
+
+    `adjoints(gs, operands)` gives one adjoint (or None) per input of the function, from those of
+    its outputs and the op's other operands: residuals, then inputs. `batched()` is the rule for
+    many elements.
     """
 
-    __slots__ = ("adjoints", "batched", "residuals")
-    adjoints: Callable[..., Sequence[Value | None]]
-    batched: Callable[[Batch], CustomRule]
-    residuals: int
+    __slots__ = ("adjoints", "batched")
+    adjoints: Adjoints
+    batched: Callable[[], CustomRule]
 
     @classmethod
     def of(
-        cls,
-        name: str,
-        residuals: int,
-        adjoints: Callable[..., Sequence[Value | None]],
-        batched: Callable[[Batch], CustomRule],
+        cls, name: str, adjoints: Adjoints, batched: Callable[[], CustomRule]
     ) -> CustomRule:
         made = cls(name)
-        made.residuals, made.adjoints, made.batched = residuals, adjoints, batched
+        made.adjoints, made.batched = adjoints, batched
         return made
 
     def __eq__(self, other: object) -> bool:
@@ -116,31 +116,52 @@ class CustomRule(str):
 
 
 def _custom_gradient(
-    g: Value, y: Value, value: Value, *rest: Value, rule: CustomRule
-) -> list[Value | None]:
-    residuals, inputs = rest[: rule.residuals], rest[rule.residuals :]
-    found = rule.adjoints(g, *residuals)
+    gs: Sequence[Value | None], y: Value, *args: Value, rule: CustomRule, outputs: int,
+    residuals: int,
+) -> list[Value | None]:  # fmt: skip
+    seeds = [zeros_like(a) if g is None else g for g, a in zip(gs, args, strict=False)]
+    inputs = args[outputs + residuals :]
+    found = rule.adjoints(seeds, args[outputs:])
     adjoints = [None if a is None else cast(a, x.dtype) for a, x in zip(found, inputs, strict=True)]
-    return [None, *([None] * len(residuals)), *adjoints]
+    return [*([None] * (outputs + residuals)), *adjoints]
 
 
-def _batch_custom(batch: Batch, value: Value, *rest: Value, rule: CustomRule) -> Value:
-    args = (value, *rest)
+def _batch_custom(batch: Batch, *args: Value, rule: CustomRule, **counts: int) -> Value:
     spread = [batch.spread(k, args) for k in range(len(args))]
-    return emit(CUSTOM_GRADIENT, spread, rule=rule.batched(batch))
+    return emit(CUSTOM_GRADIENT, spread, rule=rule.batched(), **counts)
 
 
-def _evaluate_custom(value: Array, *rest: Array, rule: Any) -> Array:
-    return value
+def _shapes_of_outputs(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> Any:
+    return tuple(source.shape(a) for a in args[: attrs["outputs"]])
 
 
-CUSTOM_GRADIENT = _declare(
-    "custom_gradient", _custom_gradient,
-    "A value whose gradient is the user's: further operands are what that needs, and the inputs.",
-    evaluate=_evaluate_custom, batch=_batch_custom,
-)  # fmt: skip
+def _evaluate_custom(*args: Array, rule: Any, outputs: int, residuals: int) -> Any:
+    return args[:outputs]
+
+
+CUSTOM_GRADIENT: OpDef = OpDef(
+    name="custom_gradient",
+    infer=lambda types, attrs: Bundle.of(types[: attrs["outputs"]]),
+    evaluate=_evaluate_custom,
+    shape=_shapes_of_outputs,
+    gradient=_custom_gradient,
+    batch=_batch_custom,
+    doc="Its first operands, with a gradient that is a Python function: the others are what that "
+    "needs, and then the inputs it gives adjoints of.",
+)
+register(CUSTOM_GRADIENT)
 
 
 def alias(x: Value) -> Value:
     """x as another value, which is not a part of anything made of x before."""
     return emit(ALIAS, (x,))
+
+
+def with_gradient(
+    outputs: Sequence[Value], residuals: Sequence[Value], inputs: Sequence[Value], rule: CustomRule
+) -> tuple[Value, ...]:
+    """The outputs of a function, with a gradient of their own."""
+    return items(emit(
+        CUSTOM_GRADIENT, (*outputs, *residuals, *inputs),
+        rule=rule, outputs=len(outputs), residuals=len(residuals),
+    ))  # fmt: skip

@@ -227,6 +227,16 @@ def mark(
     return args[0]
 
 
+@recipe("item-of-mark", "item", over=("custom_gradient",), dtypes="V")
+def item_of_mark(
+    builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
+) -> Value | None:
+    """item(custom_gradient(x, y), 1) => y"""
+    assert args[0].op is not None
+    return args[0].op.args[attrs["index"]]
+
+
 RULES: tuple[Rule, ...] = (
     *ARITHMETIC, *SIGNS, *ROUNDING, *EXTREMA, *COMPARISONS, *LOGIC, *SELECTION, cast_of_cast, mark,
+    item_of_mark,
 )  # fmt: skip
