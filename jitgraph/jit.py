@@ -38,7 +38,7 @@ from jitgraph.driver import Compilation
 from jitgraph.errors import InputError, InternalError, JitgraphError
 from jitgraph.function import expression_of, planned
 from jitgraph.ir.function import Function
-from jitgraph.ir.types import BOOL, DTYPE_NAMES, Type
+from jitgraph.ir.types import DTYPE_NAMES, Type
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import make_callable_type, set_entry
@@ -48,7 +48,7 @@ from jitgraph.trees import LEAF, Node, Structure, flatten, leaf_names, unflatten
 
 #: What a leaf is: one of Python's numbers, or dtype and rank.
 Kind = Any
-PYTHON_NUMBERS = (float, int, complex)
+PYTHON_NUMBERS = (float, int, complex, bool)
 
 
 class _Tracing(threading.local):
@@ -173,8 +173,6 @@ def _kind(leaf: Any) -> Kind:
         return leaf.dtype, leaf.ndim
     if kind in PYTHON_NUMBERS:
         return kind
-    if kind is bool:
-        return BOOL, 0
     if isinstance(leaf, np.ndarray | np.generic):
         return leaf.dtype, leaf.ndim
     if hasattr(leaf, "__array__"):

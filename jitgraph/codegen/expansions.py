@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -52,6 +52,16 @@ class _Sharing:
 @cache
 def expansion(name: str, dtypes: tuple[DType, ...]) -> Template:
     """The expansion of an op for operands of `dtypes`. Complex operands come as their parts."""
+    table = COMPLEX if any(d.kind == "c" for d in dtypes) else EXPANSIONS
+    if name not in table:
+        names = ", ".join(DTYPE_NAMES[d] for d in dtypes)
+        raise InternalError(f"{name} has no scalar code for {names}")
+    return template(table[name], dtypes)
+
+
+@cache
+def template(function: Callable[..., Any], dtypes: tuple[DType, ...]) -> Template:
+    """What a function of values does with operands of `dtypes`."""
     sharing = _Sharing()
     params: list[Value] = []
     operands: list[Any] = []
@@ -60,11 +70,7 @@ def expansion(name: str, dtypes: tuple[DType, ...]) -> Template:
         params += parts
         operands.append(parts[0] if len(parts) == 1 else tuple(parts))
     with building_with(sharing):
-        table = COMPLEX if any(d.kind == "c" for d in dtypes) else EXPANSIONS
-        if name not in table:
-            names = ", ".join(DTYPE_NAMES[d] for d in dtypes)
-            raise InternalError(f"{name} has no scalar code for {names}")
-        result = table[name](*operands)
+        result = function(*operands)
     results = result if isinstance(result, tuple) else (result,)
     used = _reachable(results, sharing.steps)
     return Template(tuple(params), used, results)

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.innermost import Innermost, Write, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
@@ -38,9 +40,12 @@ from jitgraph.ir.values import Value
 
 #: Functions with loops stay functions: inlining them costs compile time and loses `noalias`.
 _ATTRIBUTES = "noinline"
-#: Ops whose vector code is a call or a division for each lane.
-_LANE_BY_LANE = frozenset({"floor_divide", "remainder", "fmod", "power"})
+#: Ops whose vector code is a call or a division for each lane, and the kinds of dtypes of which.
+_LANE_BY_LANE = {"floor_divide": "iuf", "remainder": "iuf", "fmod": "iuf", "power": "iu"}
 _FEW_LANES = 8
+#: An op whose steps depend on each other for longer than a processor looks ahead: two vectors at
+#: once, step by step, for it to overlap.
+_DEEP = ("power", np.dtype("f4"))
 #: Locals of a row nest up to this many bytes live on its stack.
 _STACK = 16384
 _ALIGN = 64
@@ -272,8 +277,11 @@ class Nest:
         sizes += [4 if s.places is not None else part_dtype(s.access.buffer.dtype).itemsize
                   for s in kernel.stores]
         lanes = self.f.module.target.vector_bytes // max(sizes)
-        if any(v.op is not None and v.op.name in _LANE_BY_LANE for v in self.body):
+        if any(v.op is not None and v.dtype.kind in _LANE_BY_LANE.get(v.op.name, "")
+               for v in self.body):  # fmt: skip
             lanes = min(lanes, _FEW_LANES)
+        elif any(v.op is not None and (v.op.name, v.dtype) == _DEEP for v in self.body):
+            lanes *= 2
         extent = kernel.extents[inner]
         while isinstance(extent, int) and lanes // 2 >= extent and lanes > 1:
             lanes //= 2

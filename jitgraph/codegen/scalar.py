@@ -22,9 +22,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jitgraph.codegen.expansions import expansion, part_dtype
+from jitgraph.codegen.expansions import Template, expansion, part_dtype, template
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.mathlib.native import Native
+from jitgraph.codegen.lookup import look_up
+from jitgraph.codegen.mathlib.native import Lookup, Native, Rarely
 from jitgraph.errors import InternalError
 from jitgraph.ir.opdef import (
     Compare,
@@ -217,7 +218,7 @@ class ScalarLowering:
     ) -> Register:
         """The op for operands of `dtypes`, by its declared lowering."""
         if any(d.kind == "c" for d in dtypes):
-            return self._expand(definition.name, dtypes, operands, contract)
+            return self._expand(expansion(definition.name, dtypes), operands, contract)
         if F16 in dtypes:
             return self._widened(definition, dtypes, result, operands)
         lowering: Any = definition.lower
@@ -230,9 +231,13 @@ class ScalarLowering:
             case Intrinsic(name):
                 return self._intrinsic(name, result, plain)
             case Expand():
-                return self._expand(definition.name, dtypes, operands, False)
+                return self._expand(expansion(definition.name, dtypes), operands, False)
             case Native():
                 return self._native(lowering, dtypes[0], result, plain)
+            case Lookup(values):
+                return look_up(self._emitter, plain[0], np.array(values, result), self.lanes)
+            case Rarely(function):
+                return self._rarely(template(function, dtypes[2:]), result, plain)
         raise InternalError(f"{definition.name} is no scalar op")
 
     def _widened(
@@ -331,9 +336,7 @@ class ScalarLowering:
         bound, infinity = (self._number(dtype.type(n)) for n in (instruction.beyond, np.inf))
         far = self._emit(f"fcmp ogt {vector} {size}, {bound}")
         finite = self._emit(f"fcmp olt {vector} {size}, {infinity}")
-        any_ = f"@llvm.vector.reduce.or.v{self.lanes}i1"
-        f.module.declare(f"declare i1 {any_}({bits})")
-        huge = f.emit(f"call i1 {any_}({bits} {self._emit(f'and {bits} {far}, {finite}')})")
+        huge = self._any(self._emit(f"and {bits} {far}, {finite}"))
         before, reduce, done = f.current, f.label("huge"), f.label("reduced")
         f.branch_if(huge, reduce, done)
         f.block(reduce)
@@ -354,6 +357,27 @@ class ScalarLowering:
         half = f.emit(f"insertvalue {type_} poison, {vector} {first}, 0")
         return f.emit(f"insertvalue {type_} {half}, {vector} {second}, 1")
 
+    def _any(self, mask: str) -> str:
+        if self.lanes == 1:
+            return mask
+        function = f"@llvm.vector.reduce.or.v{self.lanes}i1"
+        self._emitter.module.declare(f"declare i1 {function}({self._of('i1')})")
+        return self._emit(f"call i1 {function}({self._of('i1')} {mask})")
+
+    def _rarely(self, careful: Template, dtype: DType, operands: Sequence[str]) -> str:
+        """The second operand, or by a branch the expansion of the others if the first one holds."""
+        f, (unusual, usual, *others) = self._emitter, operands
+        any_, before, rare, done = self._any(unusual), f.current, f.label("rare"), f.label("usual")
+        f.branch_if(any_, rare, done)
+        f.block(rare)
+        inside = ScalarLowering(f, {}, contract=False, lanes=self.lanes)
+        mended = inside._expand(careful, others, False)
+        assert isinstance(mended, str)
+        after = f.current
+        f.branch(done)
+        f.block(done)
+        return f.phi(self._type(dtype), [(usual, before), (mended, after)])
+
     def _lane_by_lane(
         self, instruction: Native, types: Mapping[str, str], operands: Sequence[str]
     ) -> str:
@@ -369,18 +393,17 @@ class ScalarLowering:
         return result
 
     def _expand(
-        self, name: str, dtypes: tuple[DType, ...], operands: Sequence[Register], contract: bool
+        self, made: Template, operands: Sequence[Register], contract: bool
     ) -> Register:
         """The registers of an expansion with its parameters bound to `operands`."""
-        template = expansion(name, dtypes)
         flat = [part for r in operands for part in ([r] if isinstance(r, str) else r)]
-        known: dict[Value, Register] = dict(zip(template.params, flat, strict=True))
-        for value, op in template.steps:
+        known: dict[Value, Register] = dict(zip(made.params, flat, strict=True))
+        for value, op in made.steps:
             for argument in op.args:
                 if argument.literal is not None:
                     known[argument] = self._constant(argument.literal.array)
             known[value] = self._apply(op, known, contract)
-        parts = [self._known_part(known, value) for value in template.results]
+        parts = [self._known_part(known, value) for value in made.results]
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
     def _known_part(self, known: Mapping[Value, Register], value: Value) -> str:

@@ -94,6 +94,8 @@ def _kinds(operands: Sequence[ArrayLike]) -> Operands:
     kinds = tuple(map(_kind, operands))
     if any(isinstance(k, np.dtype) and k.kind in "fc" for k in kinds):
         return tuple(int if is_extent(o) else k for o, k in zip(operands, kinds, strict=True))
+    if all(isinstance(k, type) for k in kinds):  # nothing to adapt to
+        return tuple(map(np.dtype, kinds))
     return kinds
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jitgraph.errors import ShapeError
+from jitgraph.errors import GradientError, ShapeError
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import Size, constant
@@ -54,7 +54,14 @@ def pulled_back_through(
     """One adjoint per operand of a loop or a branch, None where none is wanted."""
     assert value.op is not None
     if value.op.definition is LOOP:
-        return _LoopAdjoint(value, adjoint, wanted, pulled_back).run()
+        # All adjoints at once, also where only some are wanted: gradients that are asked for one by
+        # one then come from one loop, and what nobody needs is trimmed.
+        every = [a.type.is_continuous for a in value.op.args]
+        try:
+            found = _LoopAdjoint(value, adjoint, every, pulled_back).run()
+        except GradientError:
+            found = _LoopAdjoint(value, adjoint, wanted, pulled_back).run()
+        return [f if w else None for f, w in zip(found, wanted, strict=True)]
     return _through_branch(value, adjoint, wanted, pulled_back)
 
 

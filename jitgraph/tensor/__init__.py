@@ -1,3 +1,4 @@
+# ruff: noqa: F401  (everything imported here is exported)
 """The symbolic API: `import jitgraph.tensor as T`.
 
 Variables stand for arrays that do not exist yet; NumPy's operators, methods and functions build
@@ -13,6 +14,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `shaping` | `reshape`, `concatenate`, `split`, ... |
 | `indexing` | `x[...]` |
 | `linear` | `dot`, `matmul`, `outer` |
+| `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
 | `nnet` | `softmax`, cross-entropies |
 | `shared` | `shared`: variables with a value of their own |
 | `gradient` | `grad` |
@@ -24,10 +26,12 @@ The functions that follow from tables are spelled out for type checkers and edit
 `__init__.pyi`, which `python -m jitgraph.tensor.stub` writes.
 """
 
+import inspect as _inspect
 import math as _math
 
 from jitgraph.tensor import nnet
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
+from jitgraph.tensor.control import cond, fori_loop, ifelse, loop_rows, while_loop
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
 from jitgraph.tensor.derivatives import (
     Lop,
@@ -78,6 +82,7 @@ from jitgraph.tensor.reductions import (
     sum,
     var,
 )
+from jitgraph.tensor.scan import foldl, foldr, map, reduce, scan, until
 from jitgraph.tensor.shaping import (
     atleast_1d,
     atleast_2d,
@@ -117,17 +122,9 @@ newaxis = None
 globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 
-__all__ = [
-    "SharedVariable", "Variable", "all", "allclose", "any", "arange", "argmax", "argmin",
-    "as_tensor", "as_tensor_variable", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_to",
-    "cast", "clip", "concatenate", "constant", "cumsum", "dimshuffle", "dot", "expand_dims", "eye",
-    "flatten", "full", "full_like", "grad", "hstack", "inf", "isclose", "log_softmax",
-    "logsumexp", "matmul", "max", "max_and_argmax", "mean", "min", "moveaxis", "nan", "newaxis",
-    "nnet", "ones", "ones_like", "outer", "pi", "prod", "ravel", "relu", "reshape", "round",
-    "shape", "shape_padleft", "shape_padright", "shared", "softmax", "split", "squeeze", "stack",
-    "std", "sum", "swapaxes", "switch", "take", "tensor", "transpose", "var", "vstack", "where",
-    "zeros", "zeros_like",
-    "Lop", "Rop", "consider_constant", "disconnected_grad", "grad_clip", "grad_scale", "hessian",
-    "hvp", "jacobian", "jvp", "stop_gradient", "vectorize_graph", "vjp", "zero_grad",
-    *FUNCTIONS, *CONSTRUCTORS,
-]  # fmt: skip
+_OWN_ROOMS = ("nnet",)
+__all__ = sorted(
+    name for name, value in globals().items()
+    if not name.startswith("_") and name not in ("FUNCTIONS", "CONSTRUCTORS")
+    and (name in _OWN_ROOMS or not _inspect.ismodule(value))
+)  # fmt: skip

@@ -5,6 +5,11 @@ from typing import Any, TypeAlias
 
 from jitgraph.tensor import nnet as nnet
 from jitgraph.tensor.constructors import tensor as tensor
+from jitgraph.tensor.control import cond as cond
+from jitgraph.tensor.control import fori_loop as fori_loop
+from jitgraph.tensor.control import ifelse as ifelse
+from jitgraph.tensor.control import loop_rows as loop_rows
+from jitgraph.tensor.control import while_loop as while_loop
 from jitgraph.tensor.creation import arange as arange
 from jitgraph.tensor.creation import eye as eye
 from jitgraph.tensor.creation import full as full
@@ -52,6 +57,12 @@ from jitgraph.tensor.reductions import prod as prod
 from jitgraph.tensor.reductions import std as std
 from jitgraph.tensor.reductions import sum as sum
 from jitgraph.tensor.reductions import var as var
+from jitgraph.tensor.scan import foldl as foldl
+from jitgraph.tensor.scan import foldr as foldr
+from jitgraph.tensor.scan import map as map
+from jitgraph.tensor.scan import reduce as reduce
+from jitgraph.tensor.scan import scan as scan
+from jitgraph.tensor.scan import until as until
 from jitgraph.tensor.shaping import atleast_1d as atleast_1d
 from jitgraph.tensor.shaping import atleast_2d as atleast_2d
 from jitgraph.tensor.shaping import atleast_3d as atleast_3d

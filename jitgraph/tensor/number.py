@@ -12,36 +12,45 @@ from typing import Any
 
 import numpy as np
 
+from jitgraph.ir.elementwise import cast
 from jitgraph.ir.operators import TABLE
-from jitgraph.ir.types import Type
+from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.tensor.operands import WEAK
 from jitgraph.tensor.variable import Variable
 
-#: Python's kinds of numbers, by the kind of dtype that holds them.
-KINDS: dict[str, type] = {"i": int, "f": float, "c": complex}
+#: Python's kinds of numbers that adapt, by the kind of dtype that holds them.
+KINDS: dict[str, type | None] = {"b": None, "i": int, "f": float, "c": complex}
 
 
 def _is_number(operand: Any) -> bool:
     return type(operand) in WEAK or isinstance(operand, Number | bool)
 
 
+def _counted(number: Any) -> Any:
+    """A number as arithmetic takes it: True is 1."""
+    if isinstance(number, Number) and number.dtype.kind == "b":
+        return Number.of(cast(number, I64))
+    return int(number) if isinstance(number, bool) else number
+
+
 def _binary(name: str, *, reflected: bool = False) -> Callable[[Any, Any], Any]:
     def method(self: Number, other: Any) -> Any:
-        other = int(other) if isinstance(other, bool) else other
-        made = TABLE[name](other, self) if reflected else TABLE[name](self, other)
-        return Number.of(made) if _is_number(other) else made
+        if not _is_number(other):
+            return TABLE[name](other, self) if reflected else TABLE[name](self, other)
+        a, b = _counted(self), _counted(other)
+        return Number.of(TABLE[name](b, a) if reflected else TABLE[name](a, b))
 
     return method
 
 
 def _unary(name: str) -> Callable[[Any], Any]:
-    return lambda self: Number.of(TABLE[name](self))
+    return lambda self: Number.of(TABLE[name](_counted(self)))
 
 
 class Number(Variable):
-    """A Python int, float or complex without its value."""
+    """A Python int, float, complex or bool without its value."""
 
     __slots__ = ()
     expression_class = Variable
@@ -58,7 +67,7 @@ class Number(Variable):
         return cls(value.type, value.op)
 
     @property
-    def weak(self) -> type:
+    def weak(self) -> type | None:
         return KINDS[self.dtype.kind]
 
     __add__, __radd__ = _binary("add"), _binary("add", reflected=True)

@@ -128,7 +128,8 @@ class Variable(Value):
         refuse(
             TruthValueError(
                 f"{self.describe()} ({self.type}) is symbolic: it is neither true nor false yet",
-                hint="choose between values with T.where(condition, a, b)",
+                hint="choose between values with T.where(condition, a, b), or run one of two "
+                "functions with T.cond(condition, f, g)",
             ),
             self,
         )
@@ -137,7 +138,8 @@ class Variable(Value):
         refuse(
             DTypeError(
                 f"{self.describe()} ({self.type}) is symbolic: {what}",
-                hint="compute it with .eval({variable: value}) or jitgraph.function",
+                hint="compute it with .eval({variable: value}) or jitgraph.function; under jit, name"
+                " an argument in static_argnames to have its value, and loop with T.scan",
             ),
             self,
         )
@@ -167,7 +169,8 @@ class Variable(Value):
             refuse(
                 DTypeError(
                     f"cannot iterate over {self.describe()} ({self.type}): its length is not known",
-                    hint="give the shape when the variable is made, such as shape=(3, None)",
+                    hint="give the shape when the variable is made, such as shape=(3, None), or "
+                    "compute all rows at once with jitgraph.vmap",
                 ),
                 self,
             )
@@ -197,6 +200,15 @@ class Variable(Value):
 
     def __getitem__(self, key: Any) -> Variable:
         return indexing.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: ArrayLike) -> NoReturn:
+        refuse(
+            DTypeError(
+                f"{self.describe()} ({self.type}) cannot be written to: symbolic arrays are values",
+                hint="make another: x = x.at[i].set(v), or T.set_subtensor(x[i], v)",
+            ),
+            self,
+        )
 
     def take(self, indices: ArrayLike, axis: int | None = None) -> Variable:
         """Elements at integer indices along an axis, or of the flattened array."""

@@ -17,6 +17,7 @@ from jitgraph.ir.opdef import constant, emit
 from jitgraph.ir.ops.arithmetic import equal, less, less_equal, maximum, minimum
 from jitgraph.ir.ops.exponential import exp, log
 from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_, slice_axis, zeros_like
+from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.marks import CustomRule, alias, with_gradient
 from jitgraph.ir.ops.movement import (
     BROADCAST_TO,
@@ -90,6 +91,9 @@ CASES: dict[str, Case] = {
         ["x:f64[n, m]"], lambda x: expand_dims(expand_dims(x, (1,)), (0, 2)), "expand_dims"),
     "squeeze-of-view": (
         ["x:f64[n, m]"], lambda x: squeeze(expand_dims(x, (0, 2)), (0,)), "expand_dims"),
+    "concatenate-nothing": (
+        ["x:f64[n, m]", "y:f64[n, m]"],
+        lambda x, y: concatenate([x, slice_axis(y, 1, 0, 0)], 1), ""),
     "slice-of-whole": (["x:f64[n, m]"], lambda x: slice_axis(x, 0, 0, dim(x, 0)), ""),
     "slice-of-slice": (
         ["x:f64[20]"],

@@ -30,6 +30,7 @@ from jitgraph.codegen.mathlib.floats import (
     two_sum,
 )
 from jitgraph.codegen.mathlib.native import fabs
+from jitgraph.codegen.mathlib.pieces import TANH, odd_function
 from jitgraph.ir.ops.arithmetic import copysign, where
 from jitgraph.ir.values import Value
 
@@ -53,16 +54,10 @@ _EXP2: Table = {
         1.0177656444522163e-07, 7.075616037510215e-09, 4.5192508106392266e-10,
     ),
 }
-#: (tanh(x) / x - 1) / x² by x², up to _TANH_SMALL: a polynomial for f32, a quotient for f64;
-#: relative error of tanh 2^-27.7 and 2^-57.
-_TANH: Table = {
-    F32: (-0.3333328, 0.13331406, -0.053736515, 0.020628167, -0.005692296),
-    F64: (-0.33333333333333154, -0.020486644692438688, -0.0001986404315417219),
-}
-_TANH_BELOW: Table = {
-    F64: (1.0, 0.46145993407714453, 0.023275133022558674, 0.00020595805293113797),
-}
-_TANH_SMALL = {F32: 0.625, F64: 0.75}
+#: (tanh(x) / x - 1) / x² by x², up to _TANH_SMALL, as a quotient; relative error of tanh 2^-57.
+_TANH_OVER = (-0.33333333333333154, -0.020486644692438688, -0.0001986404315417219)
+_TANH_BELOW = (1.0, 0.46145993407714453, 0.023275133022558674, 0.00020595805293113797)
+_TANH_SMALL = 0.75
 
 
 # --- the core ----------------------------------------------------------------------------------
@@ -75,7 +70,7 @@ def reduce(x: Value, offset: int = 0) -> tuple[Value, Pair]:
     return bits, (r, fma(n, -low, near - r))
 
 
-def _tail(r: Pair) -> Value:
+def tail_of_exponential(r: Pair) -> Value:
     """exp(r) - 1 - r of the pair, less than a fifth of r."""
     high, low = r
     return fma(high * high, polynomial(high, _EXP), low)
@@ -83,7 +78,7 @@ def _tail(r: Pair) -> Value:
 
 def reduced_exponential(r: Pair) -> Pair:
     """exp(r) for reduced r as a pair."""
-    return fast_two_sum(literal(r[0], 1), r[0] + _tail(r))
+    return fast_two_sum(literal(r[0], 1), r[0] + tail_of_exponential(r))
 
 
 def exponential_minus_one(x: Value, *, down: int) -> Pair:
@@ -94,7 +89,7 @@ def exponential_minus_one(x: Value, *, down: int) -> Pair:
     less_one = scale - 2.0**-down
     high = fma(scale, r[0], less_one)
     lost = fma(scale, r[0], less_one - high)
-    return high, fma(scale, _tail(r), lost)
+    return high, fma(scale, tail_of_exponential(r), lost)
 
 
 def scale_by(y: Value, biased: Value, tiny: Value) -> Value:
@@ -176,23 +171,19 @@ def cosh(x: Value) -> Value:
 
 
 def tanh(x: Value) -> Value:
-    """x + x³·R(x²) for small x, else 1 - 2 / (1 + e) with e = exp(2|x|), which need not be very
-    exact. One division serves both."""
+    """By pieces in f32; in f64 x + x³·R(x²) for small x, else 1 - 2 / (1 + e) with e = exp(2|x|),
+    which need not be very exact. One division serves both."""
+    if x.dtype == F32:
+        return odd_function(x, TANH[F32])
     a = fabs(x)
-    small = a < _TANH_SMALL[x.dtype]
-    most = pick(x, 10.0, 22.0)
-    within = where(a > most, most, a)
+    small = a < _TANH_SMALL
+    within = where(a > 22.0, 22.0, a)
     n, bits = round_to_integer(within, 2 / LN2, format_of(x).bias)
     r = fma(n, -0.5 * float(LN2), within)
-    power = fma(r * r, estrin(r, [4.0 * c * 2.0**k for k, c in enumerate(_EXP[x.dtype])]), r + r)
+    power = fma(r * r, estrin(r, [4.0 * c * 2.0**k for k, c in enumerate(_EXP[F64])]), r + r)
     scale = power_of_two(bits, x)
     below = fma(scale, power, scale + 1.0)
     z = x * x
-    cubic = a * z
-    if x.dtype == F64:
-        over = where(small, cubic * polynomial(z, _TANH), -2.0)
-        below = where(small, polynomial(z, _TANH_BELOW), below)
-        y = where(small, a, 1.0) + over / below
-    else:
-        y = where(small, fma(cubic, polynomial(z, _TANH), a), 1.0 - 2.0 / below)
-    return copysign(y, x)
+    over = where(small, a * z * estrin(z, _TANH_OVER), -2.0)
+    below = where(small, estrin(z, _TANH_BELOW), below)
+    return copysign(where(small, a, 1.0) + over / below, x)

@@ -98,6 +98,15 @@ def polynomial(x: Value, table: Table) -> Value:
     return estrin(x, table[x.dtype])
 
 
+def horner(x: Value, coefficients: Sequence[float]) -> Value:
+    """A polynomial in the fewest operations."""
+    *lower, last = coefficients
+    total = literal(x, last)
+    for coefficient in reversed(lower):
+        total = fma(total, x, coefficient)
+    return total
+
+
 def estrin(x: Value, coefficients: Sequence[float]) -> Value:
     """A polynomial in log2(n) steps: latency is what limits a loop over long ones."""
     terms: list[Any] = list(coefficients)
@@ -114,13 +123,7 @@ def even_and_odd(x: Value, coefficients: Sequence[float]) -> Value:
     """A polynomial as even(x²) + x·odd(x²), each by Horner's rule: slower than `estrin`, and more
     exact where large terms cancel."""
     square = x * x
-    halves = []
-    for half in (coefficients[::2], coefficients[1::2]):
-        sum_ = literal(x, half[-1])
-        for c in reversed(half[:-1]):
-            sum_ = fma(sum_, square, c)
-        halves.append(sum_)
-    return fma(x, halves[1], halves[0])
+    return fma(x, horner(square, coefficients[1::2]), horner(square, coefficients[::2]))
 
 
 # --- error-free transformations ----------------------------------------------------------------

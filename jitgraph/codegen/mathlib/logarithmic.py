@@ -53,7 +53,7 @@ _LOG: Table = {
 
 
 # --- the core ----------------------------------------------------------------------------------
-def _split(x: Value) -> tuple[Value, Value, Value]:
+def split(x: Value) -> tuple[Value, Value, Value]:
     """m and k with x = 2^k·m for a normal positive x, and k where the exponent's bits are."""
     digits = format_of(x).digits
     lowest = int(x.dtype.type(math.sqrt(0.5)).view(format_of(x).integer))
@@ -66,7 +66,7 @@ def _split(x: Value) -> tuple[Value, Value, Value]:
 def decompose(x: Value) -> Pair:
     """m and k with x = 2^k·m, for positive finite x."""
     subnormal, up = x < format_of(x).smallest_normal, format_of(x).digits + 2
-    m, k, _ = _split(where(subnormal, x * 2.0**up, x))
+    m, k, _ = split(where(subnormal, x * 2.0**up, x))
     return m, where(subnormal, k - float(up), k)
 
 
@@ -129,7 +129,7 @@ def log1p_pair(x: Value, low: Value | None) -> Value:
     scale of m, and joins f."""
     total = 1.0 + x
     lost = x - (total - 1.0)
-    m, k, exponent = _split(total)
+    m, k, exponent = split(total)
     inverse = bits_of(literal(x, 1)) - exponent
     near = m - 1.0
     small = (lost if low is None else lost + low) * bitcast(where(inverse < 0, 0, inverse), x.dtype)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from jitgraph.errors import InternalError
@@ -32,6 +33,21 @@ class Native:
     functions: Mapping[str, str] = field(default_factory=dict)
     library: tuple[str, str] | None = None
     beyond: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The element of a short table that the low bits of the operand, an integer, tell."""
+
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rarely:
+    """The second operand, or, if the first (a bool) holds in any lane, what the function makes of
+    the others, in all lanes."""
+
+    function: Callable[..., Value]
 
 
 def _no_evaluation(*operands: Any, **attrs: Any) -> Any:
@@ -65,6 +81,41 @@ def native(
         return emit(op, operands, dtype=operands[0].dtype if dtype is None else dtype)
 
     return build
+
+
+@cache
+def _lookup_op(values: tuple[float, ...]) -> OpDef:
+    return OpDef(
+        name="lookup",
+        infer=lambda types, attrs: types[0].with_dtype(attrs["dtype"]),
+        evaluate=_no_evaluation,
+        shape=_no_evaluation,
+        lower=Lookup(values),  # type: ignore[arg-type]
+    )
+
+
+def lookup(index: Value, values: tuple[float, ...], dtype: Any) -> Value:
+    """`values[index % len(values)]` in `dtype`, as wide as the index; for powers of two of them."""
+    return emit(_lookup_op(values), (index,), dtype=dtype)
+
+
+@cache
+def _rarely_op(function: Callable[..., Value]) -> OpDef:
+    return OpDef(
+        name=f"rarely_{function.__name__}",
+        infer=lambda types, attrs: types[1],
+        evaluate=_no_evaluation,
+        shape=_no_evaluation,
+        lower=Rarely(function),  # type: ignore[arg-type]
+    )
+
+
+def rarely(
+    unusual: Value, usual: Value, function: Callable[..., Value], *operands: Value
+) -> Value:
+    """`usual`, or `function(*operands)` in all lanes of a vector if one of them is `unusual`: for
+    what costs more than a branch."""
+    return emit(_rarely_op(function), (unusual, usual, *operands))
 
 
 def _float_intrinsic(name: str) -> Callable[..., Value]:

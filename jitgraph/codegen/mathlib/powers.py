@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numpy as np
+
 from jitgraph.codegen.mathlib.exponential import scale_by, twice_exp2
 from jitgraph.codegen.mathlib.floats import (
     F32,
@@ -16,6 +18,7 @@ from jitgraph.codegen.mathlib.floats import (
     Table,
     bits_of,
     clamp,
+    estrin,
     fast_two_sum,
     flip_sign,
     fma,
@@ -29,20 +32,36 @@ from jitgraph.codegen.mathlib.floats import (
     two_product,
 )
 from jitgraph.codegen.mathlib.logarithmic import decompose
-from jitgraph.codegen.mathlib.native import fabs, floor, native, trunc
+from jitgraph.codegen.mathlib.native import ashr, fabs, floor, lookup, native, rarely, trunc
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.ops.arithmetic import copysign, equal, not_equal, sqrt, where
 from jitgraph.ir.ops.bits import bitcast
 from jitgraph.ir.values import Value
 
-#: (3·atanh(s) / s - 3 - z) / z² by z = s² <= 0.0295; relative error of log 2^-36.8 and 2^-66.3.
-_LOG_TAIL: Table = {
-    F32: (0.6000023, 0.42820635, 0.3512945),
-    F64: (
-        0.600000000000034, 0.4285714285514387, 0.33333333780900826, 0.27272676458763173,
-        0.23080140360389642, 0.19885122170619215, 0.1979548743572417,
-    ),
-}
+#: For f64, (3·atanh(s) / s - 3 - z) / z² by z = s² <= 0.0295; relative error of log 2^-66.3.
+_LOG_TAIL = (
+    0.600000000000034, 0.4285714285514387, 0.33333333780900826, 0.27272676458763173,
+    0.23080140360389642, 0.19885122170619215, 0.1979548743572417,
+)
+#: For f32, in f64: [_LEAST, 2·_LEAST) in 16 pieces, 1/c in the middle of each (1 in the one around
+#: it) and log2(1/c); log2(1 + f) / f for |f| = |m·c - 1| <= 0.0298, relative error 2^-38.2.
+_LEAST = 0x3FE6555500000000
+_MIDDLES = (
+    1.401460166198322, 1.3426576291934202, 1.288590867950822, 1.2387099213059793,
+    1.1925468098983878, 1.1497008088987082, 1.1098267853712465, 1.0726258811952185,
+    1.037838009039473, 1.0, 0.9504953367011455, 0.8971965175725684, 0.8495577515614606,
+    0.8067228959599075, 0.7680001875000457, 0.732824598198717,
+)
+_LOGS = (
+    -0.48693073912970625, -0.4250914718278249, -0.36579427574599543, -0.3088383794957119,
+    -0.2540458960696621, -0.2012584718852037, -0.15033452757901258, -0.10114696942093526,
+    -0.053581278191666894, 0.0, 0.0732485461141507, 0.15650407420742168, 0.2352160720695664,
+    0.3098548926072558, 0.380821431720419, 0.44846016472802114,
+)
+_LOG2 = (
+    1.442695040893391, -0.721347520448356, 0.48089825663347374, -0.3606736811816769,
+    0.2888119707912858, -0.24068802103875664,
+)
 #: The cube root on [sqrt(1/2), sqrt(2)], relative error 2^-16.7.
 _CBRT: Table = {
     F32: (0.45167032, 0.9047945, -0.53558034, 0.21689597, -0.037776224),
@@ -60,7 +79,7 @@ def _cut(x: Value, bits: int) -> Value:
 
 
 def _log2_pair(x: Value) -> Pair:
-    """log2(x) for positive finite x as a pair, to about 11 bits more than the precision.
+    """log2(x) for positive finite x of f64 as a pair, to about 11 bits more than the precision.
 
     With s = (m - 1) / (m + 1) cut in two, log2(m) = s·(3 + s² + s⁴·Q(s²))·2/(3·ln 2): the constant
     and the coefficient of s² are exact, as in fdlibm's e_pow.c.
@@ -74,7 +93,7 @@ def _log2_pair(x: Value) -> Pair:
     high = _cut(s, half)
     low = fma(-high, below_low, fma(-high, below, f)) * inverse
     z, square = high * high, s * s
-    rest = fma(square * square, polynomial(square, _LOG_TAIL), low * (s + high))
+    rest = fma(square * square, estrin(square, _LOG_TAIL), low * (s + high))
     factor = _cut(3.0 + (z + rest), half)
     factor_low = rest - ((factor - 3.0) - z)
     product = high * factor  # exact
@@ -86,12 +105,34 @@ def _log2_pair(x: Value) -> Pair:
     return total, more + lost
 
 
-def _power_of_magnitude(a: Value, y: Value) -> Value:
-    """a^y as 2^(y·log2(a)), with the limits for infinite and zero operands."""
+def _wide_log2(x: Value) -> Value:
+    """log2(x) for positive finite x of f32, in f64, where none is subnormal."""
+    bits = bits_of(cast(x, F64))
+    above = bits - _LEAST
+    exponent = above & (-1 << 52)
+    piece = ashr(above, literal(above, 48))
+    f = fma(bitcast(bits - exponent, F64), lookup(piece, _MIDDLES, F64), -1.0)
+    start = fma(cast(exponent, F64), 2.0**-52, lookup(piece, _LOGS, F64))
+    return fma(f, estrin(f, _LOG2), start)
+
+
+def _exponent(a: Value, y: Value) -> Pair:
+    """y·log2(a) as a pair, with the limits for infinite and zero operands."""
+    if a.dtype == F32:
+        log = _wide_log2(a)
+        log = where(a < math.inf, where(equal(a, 0.0), -math.inf, log), cast(a, F64))
+        product = cast(y, F64) * log
+        high = cast(product, F32)
+        return high, cast(product - cast(high, F64), F32)
     high, low = _log2_pair(a)
     high = where(a < math.inf, where(equal(a, 0.0), -math.inf, high), a)
     product = y * high
-    lost = fma(y, low, fma(y, high, -product))
+    return product, fma(y, low, fma(y, high, -product))
+
+
+def _power_of_magnitude(a: Value, y: Value) -> Value:
+    """a^y as 2^(y·log2(a))."""
+    product, lost = _exponent(a, y)
     bounded = clamp(product, *pick(a, (-151.0, 129.0), (-1080.0, 1025.0)))
     lost = where(equal(bounded, product), lost, 0.0)
     n, bits = round_to_integer(bounded, offset=format_of(a).bias - 1)
@@ -99,8 +140,8 @@ def _power_of_magnitude(a: Value, y: Value) -> Value:
     return scale_by(twice_exp2(r), bits, bounded < pick(a, -125.0, -1021.0))
 
 
-def float_power(x: Value, y: Value) -> Value:
-    """2^(y·log2|x|) in pairs, with the sign and the special cases of C's pow."""
+def _careful_power(x: Value, y: Value) -> Value:
+    """|x|^y with the sign and the special cases of C's pow."""
     a = fabs(x)
     power = _power_of_magnitude(a, y)
     power = where(equal(y, 0.0) | (equal(a, 1.0) & equal(y, y)), 1.0, power)
@@ -112,6 +153,23 @@ def float_power(x: Value, y: Value) -> Value:
     undefined = (x < 0.0) & (a < math.inf) & broken
     power = where(undefined, math.nan, power)
     return where(equal(x, 1.0), 1.0, power)
+
+
+def _single_power(x: Value, y: Value) -> Value:
+    """In f64 up to the exponent's fraction, for positive x, where the result is a normal number;
+    else with care."""
+    product = cast(y, F64) * _wide_log2(x)
+    n, wide = round_to_integer(product, offset=format_of(x).bias - 1)
+    bits = cast(wide, np.int32)
+    power = twice_exp2(cast(product - n, F32)) * power_of_two(bits, x)
+    largest = int(np.float32(np.finfo(np.float32).max).view(np.int32))
+    usual = (cast(bits_of(x) - 1, np.uint32) < largest) & (fabs(y) < 2.0**20)
+    usual = usual & (cast(bits - 1, np.uint32) < 2 * format_of(x).bias - 1)
+    return rarely(usual ^ True, power, _careful_power, x, y)
+
+
+def float_power(x: Value, y: Value) -> Value:
+    return _single_power(x, y) if x.dtype == F32 else _careful_power(x, y)
 
 
 # Squaring and multiplying, wrapping around. A negative exponent, which is rejected before this

@@ -1,6 +1,4 @@
-"""Products past the caches: operands packed block by block, tasks over a grid of C."""
-
-from dataclasses import dataclass
+"""Products past the caches: operands packed into panels, tasks over a grid of C."""
 
 from jitgraph.codegen.llvm import Module
 from jitgraph.codegen.matmul.memory import ACQUIRE, RELEASE, emit_aligned
@@ -12,56 +10,55 @@ from jitgraph.codegen.matmul.parallel import (
     emit_run,
     unpacked,
 )
-from jitgraph.codegen.matmul.tiling import DIRECT_USES, PRODUCT, ROLLED, Emitter, Tiling
+from jitgraph.codegen.matmul.tiling import (
+    DIRECT_USES,
+    PRODUCT,
+    ROLLED,
+    Emitter,
+    Tiling,
+)
 
 #: Multiplications that are worth a task of their own, as a power of two, and the most tasks that
 #: a product is cut into for the sake of threads.
-_TASK_BITS = 18
+_TASK_BITS = 19
 _MOST_TASKS = 16
+#: Columns are cut into a multiple of so many tasks: as many for each of a few threads.
+_EVENLY = 4
+#: Panels of a task that are so many that none is cut to make tasks equal.
+_MANY = 3
+#: Elements that a task packs, as a power of two, and from how many on other threads help.
+_PACK_BITS = 14
+_PACKING = 1 << 15
 
-_PACK = (
+#: What the tasks know of a step, a part of the product whose packed operands fit the memory.
+#: Without `a_packed` or `b_packed` the operand is read in place. One that is packed in so many
+#: `parts` by others than its readers lies there block after block, `a_block` elements apart; one
+#: without parts is packed by the only task that reads it, block by block to the same place.
+_STEP = (
     "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, ptr %b, i64 %b_rs, i64 %b_cs, "
-    "ptr %to_a, ptr %to_b, i64 %padded, i64 %mc, i64 %nc, i64 %a_tasks"
+    "ptr %c, i64 %c_rs, i64 %c_cs, i64 %depth, i64 %row_tasks, i64 %col_tasks, i64 %col_unit, "
+    "ptr %a_packed, i64 %a_block, i64 %a_parts, ptr %b_packed, i64 %b_block, i64 %b_parts, "
+    "i64 %add, i64 %row0, i64 %col0, ptr %epilogue, ptr %context, i64 %swapped"
 )
-_TILE = (
-    "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_line, i64 %a_rs, i64 %a_cs, "
-    "ptr %b, i64 %b_line, i64 %b_rs, i64 %packed, ptr %c, i64 %c_rs, i64 %c_cs, i64 %add, "
-    "i64 %mc, i64 %nc, i64 %row_tasks, i64 %row0, i64 %col0, "
-    "ptr %epilogue, ptr %context, i64 %swapped, "
-    "ptr %unpacked, i64 %steps, i64 %padded, i64 %unpacked_rs, i64 %unpacked_cs"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the loops over blocks know: registers."""
-
-    depth: str  # steps along k at a time
-    work: str  # multiplications of the whole product
-    a_in_place: str
-    b_in_place: str
-    a_packed: str  # where packed panels of A and B go
-    b_packed: str
-    pack_record: str
-    tile_record: str
+_PACK = "ptr %record, i64 %block, i64 %start, i64 %count"
 
 
 def emit_blocks(module: Module, name: str, tiling: Tiling) -> None:
     """The product by blocks of packed operands.
 
-    For each block along k, tasks pack what is not read in place, then tasks over a grid of C
-    multiply. Tasks depend on the sizes only, and none adds to what another computes.
+    A step is what the memory for packed operands has room for. Tasks pack what several others
+    are going to read; then tasks over a grid of C multiply, block by block along k, and pack what
+    only they read. Tasks depend on the sizes only, and none adds to what another computes.
     """
+    _emit_pack_lines(module, name, tiling, "a")
+    _emit_pack_lines(module, name, tiling, "b")
     _emit_pack_task(module, name, tiling)
     _emit_tile_task(module, name, tiling)
     f = Emitter(module, f"{name}.blocks", f"{PRODUCT}, {EPILOGUE}", tiling)
-    blocks = f.maximum(f.parts("%k", tiling.kc), 1)  # of equal depth
-    a_in_place = emit_a_in_place(f)
-    b_in_place = emit_b_in_place(f)
-    in_place = f.both(a_in_place, b_in_place)
-    pack_record, tile_record = emit_record(f, _PACK), emit_record(f, _TILE)
+    in_place = {"a": emit_a_in_place(f), "b": emit_b_in_place(f)}
+    record = emit_record(f, _STEP)
     packing, going, before = f.label("packing"), f.label("going"), f.current
-    f.branch_if(in_place, going, packing)
+    f.branch_if(f.both(in_place["a"], in_place["b"]), going, packing)
     f.block(packing)
     made = f.emit(f"call ptr {ACQUIRE}()")
     with f.if_then(f.emit(f"icmp eq ptr {made}, null")):
@@ -71,24 +68,15 @@ def emit_blocks(module: Module, name: str, tiling: Tiling) -> None:
     after = f.current
     f.block(going)
     memory = f.phi("ptr", [("null", before), (made, after)])
-    a_packed = emit_aligned(f, memory)
-    b_packed = f.offset(a_packed, tiling.most_rows * tiling.kc * tiling.item)
-    plan = _Plan(
-        depth=f.maximum(f.parts("%k", blocks), 1),
-        work=f.product("%m", "%n", "%k"),
-        a_in_place=a_in_place,
-        b_in_place=b_in_place,
-        a_packed=a_packed,
-        b_packed=b_packed,
-        pack_record=pack_record,
-        tile_record=tile_record,
-    )
+    rows = _emit_extent(f, "%m", in_place["a"], tiling.most_rows, tiling.rows)
+    cols = _emit_extent(f, "%n", in_place["b"], tiling.most_cols, tiling.cols)
+    plan, deep = _emit_plan(f, rows, cols, memory, in_place)
     with (
-        f.loop(0, "%n", tiling.most_cols, "jc", properties=ROLLED) as jc,
-        f.loop(0, "%m", tiling.most_rows, "ic", properties=ROLLED) as ic,
-        f.loop(0, "%k", plan.depth, "pc", properties=ROLLED) as pc,
+        f.loop(0, "%n", cols, "jc", properties=ROLLED) as jc,
+        f.loop(0, "%m", rows, "ic", properties=ROLLED) as ic,
+        f.loop(0, "%k", deep, "pc", properties=ROLLED) as pc,
     ):
-        _emit_step(f, name, plan, ic.index, jc.index, pc.index)
+        _emit_step(f, name, record, plan, (rows, cols, deep), (ic.index, jc.index, pc.index))
     with f.if_then(f.emit(f"icmp ne ptr {memory}, null")):
         f.do(f"call void {RELEASE}(ptr {memory})")
     f.do("ret void")
@@ -101,8 +89,7 @@ def emit_a_in_place(f: Emitter) -> str:
 
 def emit_b_in_place(f: Emitter) -> str:
     """Whether B is read where it lies, for a product of some size."""
-    tiling = f.tiling
-    few = f.emit(f"icmp sle i64 %m, {DIRECT_USES * tiling.rows}")
+    few = f.emit(f"icmp sle i64 %m, {DIRECT_USES * f.tiling.rows}")
     return f.both(few, emit_b_readable(f))
 
 
@@ -115,135 +102,218 @@ def emit_b_readable(f: Emitter) -> str:
     return f.both(readable, f.emit(f"icmp eq i64 {ragged}, 0"))
 
 
-def _emit_step(f: Emitter, name: str, plan: _Plan, ic: str, jc: str, pc: str) -> None:
-    """One block of A times one block of B, added to what earlier blocks along k gave."""
-    tiling, item = f.tiling, f.tiling.item
-    m, n = f.rest("%m", ic, tiling.most_rows), f.rest("%n", jc, tiling.most_cols)
-    k = f.rest("%k", pc, plan.depth)
-    padded = f.round_up(k, tiling.unroll)
-    mc, nc = _emit_grid(f, m, n, plan.work)
-    row_tasks, col_tasks = f.parts(m, mc), f.parts(n, nc)
-    a = f.at(f.at("%a", ic, "%a_rs"), pc, "%a_cs")
-    b = f.at(f.at("%b", pc, "%b_rs"), jc, "%b_cs")
-    a_tasks = f.select(plan.a_in_place, "i64", 0, row_tasks)
-    # Columns of B that only one task multiplies are packed by it, and are in its cache then.
-    alone = f.emit(f"icmp eq i64 {row_tasks}, 1")
-    b_tasks = f.select(f.either(plan.b_in_place, alone), "i64", 0, col_tasks)
-    pack_late = f.both(alone, f.emit(f"xor i1 {plan.b_in_place}, true"))
-    unpacked_b = f.select(pack_late, "ptr", b, "null")
-    fields = (
-        f"i64 {m}, i64 {n}, i64 {k}, ptr {a}, i64 %a_rs, i64 %a_cs, ptr {b}, i64 %b_rs, "
-        f"i64 %b_cs, ptr {plan.a_packed}, ptr {plan.b_packed}, "
-        f"i64 {padded}, i64 {mc}, i64 {nc}, i64 {a_tasks}"
-    )
-    tasks = f.emit(f"add i64 {a_tasks}, {b_tasks}")
-    large = f.emit(f"icmp ugt i64 {plan.work}, {1 << _TASK_BITS}")
-    emit_run(f, f"{name}.pack_task", plan.pack_record, fields, tasks, large)
-    packed_line = f.emit(f"mul i64 {padded}, {item}")
-    both_packed = f.emit(f"xor i1 {f.either(plan.a_in_place, plan.b_in_place)}, true")
-    depth = f.select(both_packed, "i64", padded, k)
-    packed = f.select(both_packed, "i64", 2, 1)
-    last = f.emit(f"icmp sge i64 {f.emit(f'add i64 {pc}, {k}')}, %k")
-    a_fields = [
-        f"{type_} {f.select(plan.a_in_place, type_, there, packed)}"
-        for type_, there, packed in (
-            ("ptr", a, plan.a_packed),
-            ("i64", "%a_rs", packed_line),
-            ("i64", "%a_rs", str(item)),
-            ("i64", "%a_cs", str(tiling.rows * item)),
-        )
-    ]
-    b_fields = [
-        f"{type_} {f.select(plan.b_in_place, type_, there, packed)}"
-        for type_, there, packed in (
-            ("ptr", b, plan.b_packed),
-            ("i64", str(item), packed_line),
-            ("i64", "%b_rs", "0"),
-            ("i64", "0", packed),
-        )
-    ]
-    c = f.at(f.at("%c", ic, "%c_rs"), jc, "%c_cs")
-    add = f.emit(f"zext i1 {f.emit(f'icmp ne i64 {pc}, 0')} to i64")
-    epilogue = f.select(last, "ptr", "%epilogue", "null")
-    fields = ", ".join(
-        [
-            f"i64 {m}, i64 {n}, i64 {depth}",
-            *a_fields,
-            *b_fields,
-            f"ptr {c}, i64 %c_rs, i64 %c_cs, i64 {add}, i64 {mc}, i64 {nc}, i64 {row_tasks}",
-            f"i64 {ic}, i64 {jc}, ptr {epilogue}, ptr %context, i64 %swapped",
-            f"ptr {unpacked_b}, i64 {k}, i64 {padded}, i64 %b_rs, i64 %b_cs",
-        ]
-    )
-    tasks = f.product(row_tasks, col_tasks)
-    emit_run(f, f"{name}.tile_task", plan.tile_record, fields, tasks, large)
+def _emit_extent(f: Emitter, extent: str, in_place: str, most: int, multiple: int) -> str:
+    """Rows or columns of a step: parts of about equal size, all where nothing is packed."""
+    parts = f.maximum(f.parts(extent, most), 1)
+    part = f.round_up(f.parts(extent, parts), multiple)
+    return f.maximum(f.select(in_place, "i64", extent, part), 1)
 
 
-def _emit_grid(f: Emitter, m: str, n: str, work: str) -> tuple[str, str]:
-    """Rows and columns of a task: no more than the caches like, and about equal; fewer where
-    threads would otherwise have too few tasks. Columns are cut first, to whole panels."""
+def _emit_plan(
+    f: Emitter, rows: str, cols: str, memory: str, in_place: dict[str, str]
+) -> tuple[dict[str, str], str]:
+    """What all steps have in common, by field; and how deep a step is: as many blocks along k as
+    stay in the cache between packing and reading."""
     tiling = f.tiling
-    shifted = f.emit(f"lshr i64 {work}, {_TASK_BITS}")
-    wanted = f.maximum(f.minimum(shifted, _MOST_TASKS), 1)
-    row_tasks, panels = f.parts(m, tiling.mc), f.parts(n, tiling.cols)
-    col_tasks = f.maximum(f.parts(n, tiling.nc), f.parts(wanted, row_tasks))
-    col_tasks = f.minimum(col_tasks, panels)
-    row_tasks = f.maximum(row_tasks, f.parts(wanted, col_tasks))
-    return (
-        f.round_up(f.parts(m, row_tasks), tiling.rows),
-        f.round_up(f.parts(n, col_tasks), tiling.cols),
+    blocks = f.maximum(f.parts("%k", tiling.kc), 1)
+    depth = f.maximum(f.parts("%k", blocks), 1)
+    padded = f.round_up(depth, tiling.unroll)
+    row_tasks, col_tasks, col_unit = _emit_grid(f, rows, cols, depth)
+    plan = {
+        "depth": depth, "row_tasks": row_tasks, "col_tasks": col_tasks, "col_unit": col_unit,
+    }  # fmt: skip
+    aligned = emit_aligned(f, memory)
+    a_parts = f.emit(f"lshr i64 {f.product(rows, depth)}, {_PACK_BITS}")
+    a_parts = f.minimum(f.maximum(a_parts, 1), f.parts(rows, tiling.rows))
+    room = blocks
+    for x, place, lines, parts, readers in (
+        ("a", aligned, f.round_up(rows, tiling.rows), a_parts, col_tasks),
+        (
+            "b",
+            f.offset(aligned, tiling.packed),
+            f.round_up(cols, tiling.lanes),
+            col_tasks,
+            row_tasks,
+        ),
+    ):
+        several = f.emit(f"icmp ugt i64 {readers}, 1")
+        shared = f.both(several, f.emit(f"xor i1 {in_place[x]}, true"))
+        block = f.product(lines, padded)
+        plan[f"{x}_packed"] = f.select(in_place[x], "ptr", "null", place)
+        plan[f"{x}_block"] = f.select(shared, "i64", block, 0)
+        plan[f"{x}_parts"] = f.select(shared, "i64", parts, 0)
+        most = f.emit(f"udiv i64 {tiling.together // tiling.item}, {block}")
+        room = f.select(shared, "i64", f.minimum(room, most), room)
+    return plan, f.product(f.maximum(room, 1), depth)
+
+
+def _emit_grid(f: Emitter, m: str, n: str, depth: str) -> tuple[str, str, str]:
+    """Tasks along the rows and along the columns of C, and of what the columns of a task are
+    multiples: no task is larger than the caches like, and threads find enough of them.
+
+    Columns are cut first: a task streams its rows of A for every panel of B anyway, so they may
+    come from a cache farther away, and columns of B that only one task reads stay with it.
+    """
+    tiling = f.tiling
+    work = f.emit(f"lshr i64 {f.product(m, n, '%k')}, {_TASK_BITS}")
+    wanted = f.minimum(work, _MOST_TASKS)
+    rows = f.emit(f"udiv i64 {tiling.mc * tiling.kc}, {depth}")
+    row_tasks = f.parts(m, rows)
+    panels, vectors = f.parts(n, tiling.cols), f.parts(n, tiling.lanes)
+    share = f.parts(panels, f.maximum(f.parts(wanted, row_tasks), 1))
+    share = f.minimum(share, f.emit(f"udiv i64 {tiling.nc // tiling.cols * tiling.kc}, {depth}"))
+    cuts = f.parts(panels, share)
+    even = f.minimum(f.round_up(cuts, _EVENLY), f.emit(f"lshr i64 {vectors}, 1"))
+    col_tasks = f.select(f.emit(f"icmp eq i64 {cuts}, 1"), "i64", 1, f.maximum(even, 1))
+    many = f.emit(f"icmp uge i64 {share}, {_MANY}")
+    more = f.minimum(f.emit(f"udiv i64 {wanted}, {col_tasks}"), f.parts(m, tiling.rows))
+    unit = f.select(many, "i64", tiling.cols, tiling.lanes)
+    return f.maximum(row_tasks, more), col_tasks, unit
+
+
+def _emit_step(
+    f: Emitter,
+    name: str,
+    record: str,
+    plan: dict[str, str],
+    extents: tuple[str, str, str],
+    starts: tuple[str, str, str],
+) -> None:
+    """One step: shared packing, then the grid."""
+    ic, jc, pc = starts
+    m, n, k = (
+        f.rest(whole, start, extent)
+        for whole, start, extent in zip(("%m", "%n", "%k"), starts, extents, strict=True)
     )
+    last = f.emit(f"icmp sge i64 {f.emit(f'add i64 {pc}, {k}')}, %k")
+    known = plan | {
+        "m": m, "n": n, "k": k, "row0": ic, "col0": jc,
+        "a": f.at(f.at("%a", ic, "%a_rs"), pc, "%a_cs"),
+        "b": f.at(f.at("%b", pc, "%b_rs"), jc, "%b_cs"),
+        "c": f.at(f.at("%c", ic, "%c_rs"), jc, "%c_cs"),
+        "add": f.emit(f"zext i1 {f.emit(f'icmp ne i64 {pc}, 0')} to i64"),
+        "epilogue": f.select(last, "ptr", "%epilogue", "null"),
+    }  # fmt: skip
+    fields = ", ".join(
+        f"{type_} {known.get(register[1:], register)}"
+        for type_, register in (field.split() for field in _STEP.split(", "))
+    )
+    a_parts, b_parts = plan["a_parts"], plan["b_parts"]
+    blocks = f.parts(k, plan["depth"])
+    chunks = f.product(blocks, f.emit(f"add i64 {a_parts}, {b_parts}"))
+    moved = f.emit(f"add i64 {plan['a_block']}, {plan['b_block']}")
+    much = f.emit(f"icmp ugt i64 {f.product(moved, blocks)}, {_PACKING}")
+    emit_run(f, f"{name}.pack_task", record, fields, chunks, much)
+    tasks = f.product(plan["row_tasks"], plan["col_tasks"])
+    emit_run(f, f"{name}.tile_task", record, fields, tasks, "true")
+
+
+def _emit_part(f: Emitter, extent: str, unit: str | int, parts: str, part: str) -> tuple[str, str]:
+    """Where one of equal parts begins and how much it is, in whole units but at the end."""
+    units = f.parts(extent, unit)
+    start, end = (
+        f.product(f.emit(f"udiv i64 {f.product(number, units)}, {parts}"), unit)
+        for number in (part, f.emit(f"add i64 {part}, 1"))
+    )
+    return start, f.emit(f"sub i64 {f.minimum(end, extent)}, {start}")
+
+
+def _emit_columns(f: Emitter, u: dict[str, str], part: str) -> tuple[str, str]:
+    """The columns of one task."""
+    return _emit_part(f, u["n"], u["col_unit"], u["col_tasks"], part)
+
+
+def _emit_depth(f: Emitter, u: dict[str, str], block: str) -> tuple[str, str]:
+    """How many steps along k a block has, and with the padding of packed panels."""
+    depth = f.rest(u["k"], f.product(block, u["depth"]), u["depth"])
+    return depth, f.round_up(depth, f.tiling.unroll)
+
+
+def _emit_packed(
+    f: Emitter, u: dict[str, str], operand: str, block: str, start: str, padded: str
+) -> str:
+    """Where packed lines are."""
+    place = f.item_at(u[f"{operand}_packed"], f.product(block, u[f"{operand}_block"]))
+    return f.item_at(place, f.product(start, padded))
+
+
+def _emit_pack_lines(module: Module, name: str, tiling: Tiling, operand: str) -> None:
+    """Pack some rows of A, or columns of B, of one block along k."""
+    f = Emitter(module, f"{name}.pack_lines_{operand}", _PACK, tiling)
+    u = unpacked(f, _STEP)
+    along, across = ("rs", "cs") if operand == "a" else ("cs", "rs")
+    stride, depth_stride = u[f"{operand}_{along}"], u[f"{operand}_{across}"]
+    depth, padded = _emit_depth(f, u, "%block")
+    source = f.at(f.at(u[operand], "%start", stride), f.product("%block", u["depth"]), depth_stride)
+    f.do(
+        f"call void @{name}.pack_{operand}("
+        f"ptr {_emit_packed(f, u, operand, '%block', '%start', padded)}, ptr {source}, "
+        f"i64 %count, i64 {depth}, i64 {padded}, i64 {stride}, i64 {depth_stride})"
+    )
+    f.do("ret void")
 
 
 def _emit_pack_task(module: Module, name: str, tiling: Tiling) -> None:
-    """Pack the rows of A, or the columns of B, that one task of the grid multiplies."""
+    """Pack one block of the columns of one task of the grid, or of some rows."""
     f = Emitter(module, f"{name}.pack_task", TASK, tiling)
-    u = unpacked(f, _PACK)
-    of_a, of_b = f.label("of_a"), f.label("of_b")
-    f.branch_if(f.emit(f"icmp slt i64 %chunk, {u['a_tasks']}"), of_a, of_b)
-    f.block(of_a)
-    i = f.product("%chunk", u["mc"])
-    to = f.item_at(u["to_a"], f.product(i, u["padded"]))
-    f.do(
-        f"call void @{name}.pack_a(ptr {to}, ptr {f.at(u['a'], i, u['a_rs'])}, "
-        f"i64 {f.rest(u['m'], i, u['mc'])}, i64 {u['k']}, i64 {u['padded']}, "
-        f"i64 {u['a_rs']}, i64 {u['a_cs']})"
-    )
-    f.do("ret void")
-    f.block(of_b)
-    j = f.product(f.emit(f"sub i64 %chunk, {u['a_tasks']}"), u["nc"])
-    to = f.item_at(u["to_b"], f.product(j, u["padded"]))
-    f.do(
-        f"call void @{name}.pack_b(ptr {to}, ptr {f.at(u['b'], j, u['b_cs'])}, "
-        f"i64 {f.rest(u['n'], j, u['nc'])}, i64 {u['k']}, i64 {u['padded']}, "
-        f"i64 {u['b_cs']}, i64 {u['b_rs']})"
-    )
+    u = unpacked(f, _STEP)
+    parts = f.emit(f"add i64 {u['a_parts']}, {u['b_parts']}")
+    block = f.emit(f"udiv i64 %chunk, {parts}")
+    part = f.emit(f"urem i64 %chunk, {parts}")
+    with f.if_then(f.emit(f"icmp slt i64 {part}, {u['b_parts']}")):
+        start, count = _emit_columns(f, u, part)
+        f.do(f"call void @{name}.pack_lines_b(ptr %record, i64 {block}, i64 {start}, i64 {count})")
+        f.do("ret void")
+    part = f.emit(f"sub i64 {part}, {u['b_parts']}")
+    start, count = _emit_part(f, u["m"], tiling.rows, u["a_parts"], part)
+    f.do(f"call void @{name}.pack_lines_a(ptr %record, i64 {block}, i64 {start}, i64 {count})")
     f.do("ret void")
 
 
 def _emit_tile_task(module: Module, name: str, tiling: Tiling) -> None:
-    """One rectangle of the grid of C, row by row so that the columns of B stay in the cache."""
+    """One rectangle of the grid of C, block by block along k so that it stays in the cache."""
     f = Emitter(module, f"{name}.tile_task", TASK, tiling)
-    u = unpacked(f, _TILE)
-    i = f.product(f.emit(f"urem i64 %chunk, {u['row_tasks']}"), u["mc"])
-    j = f.product(f.emit(f"udiv i64 %chunk, {u['row_tasks']}"), u["nc"])
-    m, n = f.rest(u["m"], i, u["mc"]), f.rest(u["n"], j, u["nc"])
-    a, b = f.at(u["a"], i, u["a_line"]), f.at(u["b"], j, u["b_line"])
+    u, item = unpacked(f, _STEP), tiling.item
+    row_part = f.emit(f"urem i64 %chunk, {u['row_tasks']}")
+    i, m = _emit_part(f, u["m"], tiling.rows, u["row_tasks"], row_part)
+    j, n = _emit_columns(f, u, f.emit(f"udiv i64 %chunk, {u['row_tasks']}"))
+    with f.if_then(f.emit(f"icmp eq i64 {f.product(m, n)}, 0")):
+        f.do("ret void")
     c = f.at(f.at(u["c"], i, u["c_rs"]), j, u["c_cs"])
-    with f.if_then(f.emit(f"icmp ne ptr {u['unpacked']}, null")):
-        source = f.at(u["unpacked"], j, u["unpacked_cs"])
-        f.do(
-            f"call void @{name}.pack_b(ptr {b}, ptr {source}, i64 {n}, i64 {u['steps']}, "
-            f"i64 {u['padded']}, i64 {u['unpacked_cs']}, i64 {u['unpacked_rs']})"
-        )
-    a_panel = f.product(u["a_line"], tiling.rows)
-    add = f.emit(f"icmp ne i64 {u['add']}, 0")
-    f.do(
-        f"call void @{name}.sweep(i64 {m}, i64 {n}, i64 {u['k']}, ptr {a}, i64 {u['a_rs']}, "
-        f"i64 {u['a_cs']}, i64 {a_panel}, ptr {b}, i64 {u['b_rs']}, "
-        f"i64 {u['b_line']}, i64 {u['packed']}, "
-        f"ptr {c}, i64 {u['c_rs']}, i64 {u['c_cs']}, i1 {add})"
+    a_packed, b_packed = (f.emit(f"icmp ne ptr {u[f'{x}_packed']}, null") for x in "ab")
+    both_packed = f.both(a_packed, b_packed)
+    kind = f.select(both_packed, "i64", 2, f.emit(f"zext i1 {b_packed} to i64"))
+    a_rs = f.select(a_packed, "i64", item, u["a_rs"])
+    a_cs = f.select(a_packed, "i64", tiling.rows * item, u["a_cs"])
+    a_here, b_here = (
+        f.both(packed, f.emit(f"icmp eq i64 {u[f'{x}_parts']}, 0"))
+        for x, packed in (("a", a_packed), ("b", b_packed))
     )
+    with f.loop(0, f.parts(u["k"], u["depth"]), 1, "block", properties=ROLLED) as blocks:
+        block = blocks.index
+        for x, here, start, count in (("a", a_here, i, m), ("b", b_here, j, n)):
+            with f.if_then(here):
+                f.do(
+                    f"call void @{name}.pack_lines_{x}"
+                    f"(ptr %record, i64 {block}, i64 {start}, i64 {count})"
+                )
+        depth, padded = _emit_depth(f, u, block)
+        done = f.product(block, u["depth"])
+        a_there = f.at(f.at(u["a"], i, u["a_rs"]), done, u["a_cs"])
+        b_there = f.at(f.at(u["b"], j, item), done, u["b_rs"])
+        a = f.select(a_packed, "ptr", _emit_packed(f, u, "a", block, i, padded), a_there)
+        b = f.select(b_packed, "ptr", _emit_packed(f, u, "b", block, j, padded), b_there)
+        line = f.product(padded, item)
+        a_panel = f.product(f.select(a_packed, "i64", line, u["a_rs"]), tiling.rows)
+        b_step = f.select(b_packed, "i64", line, item)
+        steps = f.select(both_packed, "i64", padded, depth)
+        earlier = f.emit(f"or i64 {u['add']}, {block}")
+        add = f.emit(f"icmp ne i64 {earlier}, 0")
+        f.do(
+            f"call void @{name}.sweep(i64 {m}, i64 {n}, i64 {steps}, ptr {a}, i64 {a_rs}, "
+            f"i64 {a_cs}, i64 {a_panel}, ptr {b}, i64 {u['b_rs']}, i64 {b_step}, i64 {kind}, "
+            f"ptr {c}, i64 {u['c_rs']}, i64 {u['c_cs']}, i1 {add})"
+        )
     row, col = f.emit(f"add i64 {u['row0']}, {i}"), f.emit(f"add i64 {u['col0']}, {j}")
     row_end, col_end = f.emit(f"add i64 {row}, {m}"), f.emit(f"add i64 {col}, {n}")
     hook = (u["epilogue"], u["context"], u["swapped"])

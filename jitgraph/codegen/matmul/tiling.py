@@ -28,8 +28,10 @@ TYPES = {"f32": ("float", 4), "f64": ("double", 8)}
 
 #: An operand whose every panel is used at most this many times is read without packing.
 DIRECT_USES = 4
-#: Packed operands take at most this many bytes each.
+#: Packed operands take at most this many bytes each, ...
 _PACKED_BYTES = 4 << 20
+#: ... and no more than this many second-level caches hold.
+_PACKED_CACHES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Tiling:
     kc: int  # steps along k whose operands are packed at once
     mc: int  # rows and ...
     nc: int  # ... columns of C that are one task
+    packed: int  # bytes for each packed operand
+    together: int  # bytes of several blocks along k that are packed at once
 
     @staticmethod
     def of(dtype: str, target: Target) -> "Tiling":
@@ -60,7 +64,9 @@ class Tiling:
         mc = max(rows, target.l2_bytes // 8 // (kc * item) // rows * rows)
         nc = max(1, target.l2_bytes * 3 // 8 // (kc * cols * item)) * cols
         masked = target.vector_bytes == 64
-        return Tiling(type_, item, lanes, rows, vectors, masked, 4, kc, mc, nc)
+        packed = max(min(_PACKED_BYTES, _PACKED_CACHES * target.l2_bytes), 2 * kc * cols * item)
+        together = min(packed, target.l2_bytes // 2)
+        return Tiling(type_, item, lanes, rows, vectors, masked, 4, kc, mc, nc, packed, together)
 
     @property
     def cols(self) -> int:
@@ -74,17 +80,17 @@ class Tiling:
     @property
     def most_rows(self) -> int:
         """Rows of A that are packed at once."""
-        return max(1, _PACKED_BYTES // (self.kc * self.item * self.mc)) * self.mc
+        return self.packed // (self.kc * self.item) // self.rows * self.rows
 
     @property
     def most_cols(self) -> int:
         """Columns of B that are packed at once."""
-        return max(1, _PACKED_BYTES // (self.kc * self.item * self.nc)) * self.nc
+        return self.packed // (self.kc * self.item) // self.cols * self.cols
 
     @property
     def scratch_bytes(self) -> int:
-        """Both packed operands."""
-        return (self.most_rows + self.most_cols) * self.kc * self.item
+        """Memory for both packed operands."""
+        return 2 * self.packed
 
 
 class Emitter(FunctionBuilder):

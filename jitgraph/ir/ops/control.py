@@ -165,6 +165,10 @@ def _evaluate_loop(
             break
         rows = [np.asarray(operands[k][row]) for k in parts.sequences]
         results = run(body, [row, *state, *rows, *captured])
+        for param, before, after in zip(body.params[1:], state, results[:carried], strict=False):
+            if before.shape != after.shape:
+                raise ShapeError(f"{param.describe()} is carried with the shape {before.shape}, "
+                                 f"and a step gives {after.shape}")  # fmt: skip
         state = results[:carried]
         for output, result in zip(outputs, results[carried:], strict=True):
             output[row] = result

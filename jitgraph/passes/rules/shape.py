@@ -279,6 +279,20 @@ def set_whole(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> 
     return broadcast_to(args[1], extents) if whole else None
 
 
+# --- joins -------------------------------------------------------------------------------------
+@recipe("concatenate-nothing", "concatenate")
+def concatenate_nothing(
+    builder: Builder, definition: OpDef, args: Args, attrs: Attrs
+) -> Value | None:
+    """concatenate(x, y) => x for a y without elements along the axis"""
+    axis = attrs["axis"]
+    kept = [a for a in args if not same(builder.shape(a)[axis], 0)] or list(args[:1])
+    if len(kept) == len(args) > 1:
+        return None
+    definition.shape(builder, args, attrs)  # demands that the other extents are equal
+    return kept[0] if len(kept) == 1 else emit(definition, kept, **attrs)
+
+
 # --- sums of what is zero outside a slice: the gradient of overlapping slices -------------------
 def _add_part(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """x + (zeros with zeros[a:b] = v) => x with x[a:b] += v"""
@@ -306,5 +320,5 @@ add_part_floats = recipe(
 RULES: tuple[Rule, ...] = (
     known_sizes, broadcast_to_own_shape, broadcast_of_broadcast, splat_constant, resolve_sum_to,
     reshape_to_own_shape, reshape_of_view, transpose_of_view, expand_of_expand, squeeze_of_view,
-    slice_of_whole, slice_of_slice, set_whole, add_part, add_part_floats,
+    slice_of_whole, slice_of_slice, set_whole, concatenate_nothing, add_part, add_part_floats,
 )  # fmt: skip

@@ -1,0 +1,263 @@
+"""Control flow over trees of arrays: loops and branches, in native code, differentiable.
+
+    while_loop(lambda x: x * x > 2, newton_step, x0)
+    fori_loop(0, n, lambda i, x: x + a[i], 0.0)
+    carry, rows = loop_rows(step, h0, xs)
+    cond(x.sum() > 0, lambda x: x, lambda x: -x, x)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgraph import trees
+from jitgraph.errors import DTypeError, InputError, ShapeError
+from jitgraph.ir.elementwise import cast
+from jitgraph.ir.opdef import Size
+from jitgraph.ir.ops.bundles import items
+from jitgraph.ir.ops.control import branch, loop
+from jitgraph.ir.ops.movement import dim
+from jitgraph.ir.types import BOOL, I64, Type
+from jitgraph.ir.values import Value
+from jitgraph.tensor.operands import WEAK, as_size, as_tensor, refuse
+from jitgraph.tensor.regions import parameter, shared_captures, traced
+
+#: A loop that only its condition ends.
+UNBOUNDED = int(np.iinfo(np.int64).max)
+
+
+# --- what is carried ---------------------------------------------------------------------------
+def _leaves(tree: Any) -> tuple[list[Value], list[bool], trees.Structure]:
+    """The leaves as variables, whether each was a Python number, and the tree's structure."""
+    leaves, structure = trees.flatten(tree)
+    weak = [type(leaf) in WEAK for leaf in leaves]
+    return [as_tensor(leaf) for leaf in leaves], weak, structure
+
+
+def _settled(
+    given: Sequence[Value], weak: Sequence[bool], step: Callable[[list[Value]], list[Value]]
+) -> tuple[list[Value], list[Value], list[Value]]:
+    """Initial values, parameters and next values of what is carried, of equal dtypes: an initial
+    value is converted where that is safe or where it was a Python number.
+
+    Raises DTypeError or ShapeError where a step gives what the next one cannot take.
+    """
+    initial = list(given)
+    for _ in range(3):
+        params: list[Value] = [parameter(v.type, v.name or f"carried{k}")
+                               for k, v in enumerate(initial)]  # fmt: skip
+        following = step(params)
+        changed = False
+        for k, (old, new) in enumerate(zip(initial, following, strict=False)):
+            if old.dtype == new.dtype:
+                continue
+            if np.can_cast(old.dtype, new.dtype, "safe" if not weak[k] else "same_kind") or (
+                weak[k] and new.dtype.kind in "fc"
+            ):
+                initial[k], changed = cast(old, new.dtype), True
+        if not changed:
+            break
+    for k, (old, new) in enumerate(zip(initial, following, strict=False)):
+        following[k] = _next_fits(old, new)
+    return initial, params, following
+
+
+def _next_fits(old: Value, new: Value) -> Value:
+    what = f"{old.describe()} is carried as {old.type}, and a step gives {new.type}"
+    if old.ndim != new.ndim or any(
+        isinstance(a, int) and isinstance(b, int) and a != b
+        for a, b in zip(old.type.shape, new.type.shape, strict=True)
+    ):
+        refuse(ShapeError(what, hint="start with an array of the shape the steps give"), new)
+    if old.dtype != new.dtype:
+        if not np.can_cast(new.dtype, old.dtype, "safe"):
+            refuse(DTypeError(what, hint=f"start with dtype {new.dtype}, or cast the step's "
+                                         "result"), new)  # fmt: skip
+        new = cast(new, old.dtype)
+    return new
+
+
+def _same_structure(expected: trees.Structure, found: trees.Structure, what: str) -> None:
+    if expected != found:
+        refuse(InputError(f"{what} must give what it takes: {expected}, not {found}"))
+
+
+# --- loops -------------------------------------------------------------------------------------
+def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], initial: Any) -> Any:
+    """`x = initial; while condition(x): x = body(x)`, for a tree of arrays x.
+
+    The condition gives a bool scalar, the body a tree of the same structure, dtypes and shapes.
+    Differentiable in reverse mode: the loop is then walked once more, counted, to keep what
+    the way back needs.
+    """
+    leaves, weak, structure = _leaves(initial)
+
+    def step(params: list[Value]) -> list[Value]:
+        made, _, shape = _leaves(body(trees.unflatten(structure, params)))
+        _same_structure(structure, shape, "the body of while_loop")
+        return made
+
+    initial_leaves, params, following = _settled(leaves, weak, step)
+    holds = _truth(condition(trees.unflatten(structure, params)), "the condition of while_loop")
+    found = _loop(initial_leaves, params, following, UNBOUNDED, holds=holds, name="while")
+    return trees.unflatten(structure, found[: len(leaves)])
+
+
+def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], initial: Any) -> Any:
+    """`x = initial; for i in range(lower, upper): x = body(i, x)`, for a tree of arrays x."""
+    leaves, weak, structure = _leaves(initial)
+    first, last = as_size(lower, "lower"), as_size(upper, "upper")
+    count = parameter(Type(I64), "i")
+    number = count if first == 0 and isinstance(first, int) else count + first
+
+    def step(params: list[Value]) -> list[Value]:
+        made, _, shape = _leaves(body(number, trees.unflatten(structure, params)))
+        _same_structure(structure, shape, "the body of fori_loop")
+        return made
+
+    initial_leaves, params, following = _settled(leaves, weak, step)
+    steps: Size = last - first
+    found = _loop(initial_leaves, params, following, steps, count=count, name="fori")
+    return trees.unflatten(structure, found[: len(leaves)])
+
+
+def loop_rows(
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    initial: Any,
+    sequences: Any = None,
+    length: Any = None,
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """`carry, rows = initial, []; for x in sequences: carry, y = step(carry, x)`, with the y joined
+    along a new leading axis: JAX's `lax.scan`.
+
+    sequences: a tree of arrays walked along their leading axes, or None with a length. reverse:
+    from the last row to the first; rows of the outputs stay at their places.
+    """
+    leaves, weak, structure = _leaves(initial)
+    walked, _, walked_structure = _leaves(sequences)
+    if any(not s.ndim for s in walked):
+        refuse(ShapeError("a scalar has no rows to walk along"), *walked)
+    rows: list[Value] = [parameter(s.type.with_shape(s.type.shape[1:]), f"row{k}")
+                         for k, s in enumerate(walked)]  # fmt: skip
+    outputs: list[Value] = []
+    kept: list[trees.Structure] = []
+
+    def one(params: list[Value]) -> list[Value]:
+        made = step(trees.unflatten(structure, params), trees.unflatten(walked_structure, rows))
+        if not isinstance(made, tuple) or len(made) != 2:
+            refuse(InputError("a step must give a pair: what is carried on, and a row of outputs"))
+        following, _, shape = _leaves(made[0])
+        _same_structure(structure, shape, "a step")
+        outputs[:], _, own = _leaves(made[1])
+        kept[:] = [own]
+        return following
+
+    initial_leaves, params, following = _settled(leaves, weak, one)
+    found = _loop(
+        initial_leaves, params, following, _length(walked, length), sequences=walked, rows=rows,
+        outputs=outputs, reverse=reverse, name="scan",
+    )  # fmt: skip
+    split = len(leaves)
+    return (
+        trees.unflatten(structure, found[:split]),
+        trees.unflatten(kept[0], found[split:-1]),
+    )
+
+
+def _length(sequences: Sequence[Value], length: Any) -> Size:
+    if length is not None:
+        return as_size(length, "the length")
+    if not sequences:
+        refuse(InputError("a loop over no sequences needs a length", hint="length=10"))
+    return dim(sequences[0], 0)
+
+
+def _truth(value: Any, what: str) -> Value:
+    made = as_tensor(value)
+    if made.ndim:
+        refuse(ShapeError(f"{what} must be a scalar, not {made.type}", hint="all() or any() of it"),
+               made)  # fmt: skip
+    return made if made.dtype == BOOL else cast(made, BOOL)
+
+
+def _loop(
+    initial: Sequence[Value],
+    params: Sequence[Value],
+    following: Sequence[Value],
+    steps: Size,
+    *,
+    name: str,
+    count: Value | None = None,
+    holds: Value | None = None,
+    sequences: Sequence[Value] = (),
+    rows: Sequence[Value] = (),
+    outputs: Sequence[Value] = (),
+    reverse: bool = False,
+) -> list[Value]:
+    """All results of a loop: what was carried, the outputs, the number of steps."""
+    number = parameter(Type(I64), "i") if count is None else count
+    parts = [traced([*following, *outputs], [number, *params, *rows])]
+    if holds is not None:
+        parts.append(traced([holds], [number, *params]))
+    captured, joined = shared_captures(*parts)
+    body = joined[0].function([number, *params, *rows], f"{name}_step")
+    condition = None
+    if holds is not None:
+        condition = joined[1].function([number, *params], f"{name}_condition")
+    made = loop(body, initial, sequences, captured, steps, condition=condition, reverse=reverse)
+    return list(items(made))
+
+
+# --- branches ----------------------------------------------------------------------------------
+def cond(
+    condition: Any, then: Callable[..., Any], otherwise: Callable[..., Any], *operands: Any
+) -> Any:
+    """`then(*operands) if condition else otherwise(*operands)`: only the one that is chosen runs.
+
+    Both give trees of one structure, with leaves of one dtype (else they are promoted) and rank.
+    """
+    chosen = _truth(condition, "the condition of cond")
+    sides = [_leaves(side(*operands)) for side in (then, otherwise)]
+    (left, _, structure), (right, _, other) = sides
+    if structure != other:
+        refuse(InputError(f"one branch gives {structure}, the other {other}"))
+    return trees.unflatten(structure, _branched(chosen, left, right))
+
+
+def ifelse(condition: Any, then: Any, otherwise: Any, name: str | None = None) -> Any:
+    """The expression `then` where the condition holds, else `otherwise`; lists of them for lists.
+    What only one of the two needs is computed only if that one is chosen."""
+    chosen = _truth(condition, "the condition of ifelse")
+    several = isinstance(then, list | tuple)
+    left, right = ([as_tensor(x) for x in (side if isinstance(side, list | tuple) else [side])]
+                   for side in (then, otherwise))  # fmt: skip
+    if len(left) != len(right):
+        refuse(InputError(f"{len(left)} expressions on one side, {len(right)} on the other"))
+    found = _branched(chosen, left, right)
+    for value in found:
+        value.name = name
+    return type(then)(found) if several else found[0]
+
+
+def _branched(
+    chosen: Value, left: Sequence[Value], right: Sequence[Value]
+) -> list[Value]:
+    pairs = [_alike(a, b) for a, b in zip(left, right, strict=True)]
+    parts = [traced([pair[side] for pair in pairs], [], lazily=True) for side in (0, 1)]
+    captured, joined = shared_captures(*parts)
+    then, otherwise = (part.function([], name)
+                       for part, name in zip(joined, ("then", "otherwise"), strict=True))
+    return list(items(branch(chosen, captured, then, otherwise)))
+
+
+def _alike(a: Value, b: Value) -> tuple[Value, Value]:
+    """Both sides in one dtype; raises ShapeError for different ranks."""
+    if a.ndim != b.ndim:
+        refuse(ShapeError(f"one branch gives {a.type}, the other {b.type}: the ranks differ"), a, b)
+    dtype = np.result_type(a.dtype, b.dtype)
+    return cast(a, dtype), cast(b, dtype)
+
