@@ -10,49 +10,65 @@ from collections.abc import Mapping, Sequence
 from jitgraph.errors import BatchingError, JitgraphError, Operand
 from jitgraph.ir.batching import Batch
 from jitgraph.ir.opdef import Size, apply_op, building_with
-from jitgraph.ir.ops.movement import broadcast_to, dims, expand_dims
+from jitgraph.ir.ops.bundles import ITEM
+from jitgraph.ir.ops.control import Control
 from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Op, Value, topological
+from jitgraph.passes.batched_regions import Many, batched_control, walked
 from jitgraph.passes.stabilise import AsWritten
 
 
 def batched(
-    roots: Sequence[Value], inputs: Mapping[Value, Value], size: Size
-) -> list[tuple[Value, bool]]:
+    roots: Sequence[Value],
+    inputs: Mapping[Value, Value],
+    size: Size,
+    same: Mapping[Value, Value] | None = None,
+) -> list[Many]:
     """The roots for all elements, and whether they differ from element to element.
 
-    `inputs` gives for each value that differs an array of `size` elements along its first axis.
-    What depends on none of them stays itself. Raises BatchingError for ops without a rule.
+    `inputs` gives for each value that differs an array of `size` elements along its first axis, and
+    `same` what stands for values that do not. What depends on none of them stays itself. Raises
+    BatchingError for ops without a rule.
     """
-    new: dict[Value, tuple[Value, bool]] = {v: (many, True) for v, many in inputs.items()}
-    emitter = AsWritten()
-    with building_with(emitter):
-        for value in topological(roots, stop=set(inputs)):
-            if value not in new:
-                emitter.location = value.location
-                new[value] = _for_all(value, new, size)
-    return [new[r] for r in roots]
+    replaced = {v: (many, True) for v, many in inputs.items()}
+    replaced.update((v, (other, False)) for v, other in (same or {}).items())
+    order = topological(roots, stop=set(replaced))
+    elements = _Elements(replaced, size, walked(order, roots))
+    with building_with(elements.emitter):
+        for value in order:
+            if value not in elements.new:
+                elements.emitter.location = value.location
+                elements.new[value] = elements.of(value)
+    return [elements.new[r] for r in roots]
 
 
-def for_all_elements(made: Value, differs: bool, size: Size) -> Value:
-    """A result of `batched` with the axis of the elements, which repeats what is the same."""
-    if differs:
-        return made
-    return broadcast_to(expand_dims(made, (0,)), (size, *dims(made)))
+class _Elements:
+    """The values made so far, for all elements."""
 
+    def __init__(self, new: dict[Value, Many], size: Size, walked: set[Value]) -> None:
+        self.new, self.size, self._walked = new, size, walked
+        self.emitter = AsWritten()
+        #: The results of control flow, whose regions are batched as a whole.
+        self._items: dict[Value, list[Many]] = {}
 
-def _for_all(
-    value: Value, new: Mapping[Value, tuple[Value, bool]], size: Size
-) -> tuple[Value, bool]:
-    op = value.op
-    if op is None:
-        return value, False
-    args = [new[a] for a in op.args]
-    if any(differs for _, differs in args):
-        return _applied(op, value, args, size)
-    if all(a is b for (a, _), b in zip(args, op.args, strict=True)):
-        return value, False
-    return apply_op(op.definition, tuple(a for a, _ in args), op.attrs, op.location), False
+    def of(self, value: Value) -> Many:
+        op = value.op
+        if op is None:
+            return value, False
+        if op.definition is ITEM and op.args[0] in self._items:
+            found: Many = self._items[op.args[0]][op.attrs["index"]]
+            return found
+        args = [self.new[a] for a in op.args]
+        if any(differs for _, differs in args):
+            if value in self._walked and args[-1][1]:
+                return args[0]
+            if isinstance(op.definition, Control):
+                self._items[value] = batched_control(op, args, self.size, batched)
+                return value, False
+            return _applied(op, value, args, self.size)
+        if all(a is b for (a, _), b in zip(args, op.args, strict=True)):
+            return value, False
+        return apply_op(op.definition, tuple(a for a, _ in args), op.attrs, op.location), False
 
 
 def _applied(

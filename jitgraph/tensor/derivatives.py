@@ -16,7 +16,8 @@ from jitgraph.ir.ops.indexing import zeros_like
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.passes.autodiff import gradients, pulled_back, pushed_forward
-from jitgraph.passes.batching import batched, for_all_elements
+from jitgraph.passes.batched_regions import spread
+from jitgraph.passes.batching import batched
 from jitgraph.tensor import creation
 from jitgraph.tensor.gradient import (
     Constants,
@@ -193,7 +194,7 @@ def _columns(y: Value, w: Value) -> Value | None:
 def _for_all(value: Value, inputs: Mapping[Value, Value]) -> Value:
     (size, *_) = (movement.dim(many, 0) for many in inputs.values())
     ((made, differs),) = batched([value], inputs, size)
-    return for_all_elements(made, differs, size)
+    return spread(made, differs, size)
 
 
 # --- one element => many -------------------------------------------------------------------------

@@ -138,8 +138,8 @@ class Variable(Value):
         refuse(
             DTypeError(
                 f"{self.describe()} ({self.type}) is symbolic: {what}",
-                hint="compute it with .eval({variable: value}) or jitgraph.function; under jit, name"
-                " an argument in static_argnames to have its value, and loop with T.scan",
+                hint="compute it with .eval({variable: value}) or jitgraph.function; under jit, "
+                "name an argument in static_argnames to have its value, and loop with T.scan",
             ),
             self,
         )

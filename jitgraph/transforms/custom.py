@@ -17,12 +17,13 @@ from jitgraph.ir.values import Value, topological
 from jitgraph.jit import name_of
 from jitgraph.location import caller_location
 from jitgraph.passes.autodiff import pulled_back
-from jitgraph.passes.batching import batched, for_all_elements
+from jitgraph.passes.batched_regions import spread
+from jitgraph.passes.batching import batched
 from jitgraph.tensor.gradient import same_shape
 from jitgraph.tensor.operands import typed
 from jitgraph.tensor.variable import Variable
 from jitgraph.transforms.functions import Function, checked, results, transformed, variables
-from jitgraph.trees import flatten, unflatten
+from jitgraph.trees import Structure, count, flatten, unflatten
 
 
 # --- gradients of the user's own -----------------------------------------------------------------
@@ -84,35 +85,40 @@ def _with_gradient(
     values, out_structure = results(out, f"a result of {name}")
     kept, kept_structure = variables(residuals)
     leaves, _ = variables(inputs)
+    structures = [flatten(argument)[1] for argument in inputs]
 
     def adjoints(gs: Sequence[Value], operands: Sequence[Value]) -> list[Value | None]:
         own = unflatten(kept_structure, operands[: len(kept)])
         given = backward(own, unflatten(out_structure, gs))
-        return _one_per_leaf(name, given, inputs)
+        return _one_per_leaf(name, given, structures, operands[len(kept) :])
 
     made = with_gradient(values, kept, leaves, _rule(name, adjoints))
     return unflatten(out_structure, map(typed, made))
 
 
-def _one_per_leaf(name: str, given: Any, inputs: tuple[Any, ...]) -> list[Value | None]:
+def _one_per_leaf(
+    name: str, given: Any, structures: Sequence[Structure], leaves: Sequence[Value]
+) -> list[Value | None]:
     """The adjoints that a user's function gave, for each leaf of the inputs."""
-    if not isinstance(given, tuple | list) or len(given) != len(inputs):
+    if not isinstance(given, tuple | list) or len(given) != len(structures):
         raise GradientError(
-            f"the gradient of {name} must give a tuple of {len(inputs)} adjoints, one per argument",
+            f"the gradient of {name} must give a tuple of {len(structures)} adjoints, one per "
+            "argument",
             hint="(g * 2,) is a tuple of one; None stands for zero",
             location=caller_location(),
         )
     found: list[Value | None] = []
-    for adjoint, argument in zip(given, inputs, strict=True):
-        leaves, structure = variables(argument)
+    for adjoint, structure in zip(given, structures, strict=True):
         if adjoint is None:
-            found += [None] * len(leaves)
+            found += [None] * count(structure)
             continue
         own, own_structure = flatten(adjoint)
         if own_structure != structure:
-            raise GradientError(f"the gradient of {name} gave an adjoint of another tree than the "
-                                "argument has", location=caller_location())  # fmt: skip
-        found += [same_shape(a, leaf, "an adjoint") for a, leaf in zip(own, leaves, strict=True)]
+            raise GradientError(
+                f"the gradient of {name} gave an adjoint of another tree than the argument has",
+                location=caller_location(),
+            )
+        found += [same_shape(a, leaves[len(found) + k], "an adjoint") for k, a in enumerate(own)]
     return found
 
 
@@ -130,7 +136,7 @@ def _for_all(adjoints: Adjoints) -> Adjoints:
         present = [a for a in found if a is not None]
         size = dim(everything[0], 0)
         made = iter(batched(present, dict(zip(ones, everything, strict=True)), size))
-        return [None if a is None else for_all_elements(*next(made), size) for a in found]
+        return [None if a is None else spread(*next(made), size) for a in found]
 
     return many
 

@@ -10,11 +10,13 @@ from jitgraph.ir.ops import movement
 from jitgraph.ir.types import Type, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
-from jitgraph.passes.batching import batched, for_all_elements
+from jitgraph.passes.batched_regions import spread
+from jitgraph.passes.batching import batched
 from jitgraph.tensor.operands import as_tensor, typed
 from jitgraph.tensor.variable import Variable
 from jitgraph.transforms.functions import Function, checked, results, transformed
-from jitgraph.trees import flatten, spread, unflatten
+from jitgraph.trees import flatten, unflatten
+from jitgraph.trees import spread as one_per_leaf
 
 
 def vmap(f: Function, in_axes: Any = 0, out_axes: Any = 0) -> Any:
@@ -34,7 +36,7 @@ def vmap(f: Function, in_axes: Any = 0, out_axes: Any = 0) -> Any:
         elements = _Elements(leaves, axes)
         own_args, own_kwargs = unflatten(structure, elements.ones)
         out, out_structure = results(f(*own_args, **own_kwargs), "a result of a function in vmap")
-        places = spread(out_axes, out_structure, "out_axes")
+        places = one_per_leaf(out_axes, out_structure, "out_axes")
         try:
             made = batched(out, elements.inputs, elements.size)
         except BatchingError as error:
@@ -60,7 +62,7 @@ def _axes_of(in_axes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> lis
         given = [in_axes] * len(args)
     found = []
     for axis, arg in zip(given, args, strict=True):
-        found += spread(axis, flatten(arg)[1], "in_axes")
+        found += one_per_leaf(axis, flatten(arg)[1], "in_axes")
     return found + [0] * len(flatten(kwargs)[0])
 
 
@@ -114,7 +116,7 @@ def _placed(value: Value, differs: bool, place: Any, size: Size) -> Variable:
                 location=caller_location(),
             )
         return typed(value)
-    value = for_all_elements(value, differs, size)
+    value = spread(value, differs, size)
     axis = normalise_axis(place, value.ndim)
     order = list(range(1, value.ndim))
     order.insert(axis, 0)
