@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ def function(
     on_unused_input: str | None = None,
     allow_input_downcast: bool | None = None,
     algebra: str | None = None,
+    no_default_updates: bool | Sequence[SharedVariable] = False,
 ) -> Any:
     """Compile expressions into one native function.
 
@@ -45,7 +46,9 @@ def function(
     variable and new value, all computed from the old ones and stored after the outputs are.
     givens: pairs of variable and what to put in its place. on_unused_input: "raise", "warn" or
     "ignore". allow_input_downcast: take arrays of a wider dtype of the same kind.
-    algebra: "real" or "ieee", by default `config.algebra`.
+    algebra: "real" or "ieee", by default `config.algebra`. no_default_updates: shared variables
+    that keep their value although they have a default update (the states of random variables do),
+    or True for all.
 
     Raises InputError for inputs that are missing, unused, given twice or not variables, UpdateError
     for updates of what is not shared or of another type, and at the call InputError, DTypeError,
@@ -56,8 +59,11 @@ def function(
     listed = [outputs] if single else list(outputs or ())
     results = [expression_of(o, "an output") for o in listed]
     pairs = _checked_updates(updates)
-    roots = [*results, *(new for _, new in pairs)]
-    roots = substituted(roots, _checked_givens(givens))
+    replaced = _checked_givens(givens)
+    roots = substituted([*results, *(new for _, new in pairs)], replaced)
+    for target, new in default_updates(roots, replaced, dict(pairs), no_default_updates):
+        pairs.append((target, new))
+        roots.append(new)
     plan = planned(
         inputs, roots, updated=tuple(s for s, _ in pairs), single=single,
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
@@ -212,6 +218,31 @@ def _fitting_update(target: SharedVariable, new: Value) -> Value:
             location=new.location or caller_location(),
         )
     return cast(new, want.dtype)  # type: ignore[no-any-return]
+
+
+def default_updates(
+    roots: Sequence[Value],
+    givens: Mapping[Value, Value],
+    updated: Mapping[SharedVariable, Value],
+    without: bool | Sequence[SharedVariable],
+) -> Iterator[tuple[SharedVariable, Value]]:
+    """Updates of shared variables that the program reads and says nothing of. They may need other
+    such variables."""
+    if isinstance(without, bool):
+        if without:
+            return
+        without = ()
+    known = {*updated, *without}
+    pending = list(roots)
+    while pending:
+        found = [v for v in topological(pending) if isinstance(v, SharedVariable)
+                 and v.default_update is not None and v not in known]  # fmt: skip
+        known.update(found)
+        pending = []
+        for target in found:
+            new = _fitting_update(target, expression_of(target.default_update, "an update"))
+            pending += substituted([new], givens)
+            yield target, pending[-1]
 
 
 def _checked_givens(givens: Pairs | None) -> dict[Value, Value]:

@@ -36,7 +36,7 @@ from jitgraph.compiled import (
 )
 from jitgraph.driver import Compilation
 from jitgraph.errors import InputError, InternalError, JitgraphError
-from jitgraph.function import expression_of, planned
+from jitgraph.function import default_updates, expression_of, planned
 from jitgraph.ir.function import Function
 from jitgraph.ir.types import DTYPE_NAMES, Type
 from jitgraph.ir.values import Value
@@ -348,8 +348,12 @@ class _Methods:
             -1, len(inputs))  # fmt: skip
         numbers = tuple(PYTHON if k in PYTHON_NUMBERS else TYPED for k in kinds) if native else ()
         try:
-            plan = planned(inputs, results, single=native, algebra=self._algebra,
-                           name=self._label, numbers=numbers)  # fmt: skip
+            updates = list(default_updates(results, {}, {}, False))  # random numbers go on
+            plan = planned(
+                inputs, [*results, *(new for _, new in updates)], single=native,
+                updated=tuple(shared for shared, _ in updates),
+                algebra=self._algebra, name=self._label, numbers=numbers,
+            )  # fmt: skip
         except InputError as error:
             error.hint = "variables from outside reach a function under jit as arguments only"
             raise

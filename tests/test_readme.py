@@ -1,4 +1,4 @@
-"""What README.md says in Python is true, and what it links to is there."""
+"""What README.md and the pages say in Python is true, and what README.md links to is there."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 
 
-def test_python_blocks() -> None:
+#: The pages with Python in them, and how many examples at least.
+PAGES = {README: 20, README.parent / "docs" / "random.md": 10}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks(page: Path) -> None:
     """All blocks together are one session, whose output must be what is printed there."""
-    text = README.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     parser = doctest.DocTestParser()
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     session: dict[str, Any] = {}
     reports: list[str] = []
     for block in BLOCK.finditer(text):
         line = text.count("\n", 0, block.start(1))
-        test = parser.get_doctest(block[1], session, README.name, str(README), line)
-        assert test.examples, f"README.md:{line} has no prompts, so nothing checks it"
+        test = parser.get_doctest(block[1], session, page.name, str(page), line)
+        assert test.examples, f"{page.name}:{line} has no prompts, so nothing checks it"
         runner.run(test, out=reports.append, clear_globs=False)
         session = test.globs
-    assert runner.tries > 20
+    assert runner.tries > PAGES[page]
     assert not runner.failures, "".join(reports)
 
 

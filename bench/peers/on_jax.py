@@ -22,6 +22,8 @@ NAMESPACE = Names(
     log_softmax=jax.nn.log_softmax,
     take=lambda x, i: x[jnp.arange(i.shape[0]), i],
     onehot=lambda y, n: jax.nn.one_hot(y, n, dtype=bool),
+    random_uniform=lambda seed, n, dtype: jax.random.uniform(jax.random.key(seed), (n,), dtype),
+    random_normal=lambda seed, n, dtype: jax.random.normal(jax.random.key(seed), (n,), dtype),
 )
 
 

@@ -16,6 +16,8 @@ NAMESPACE = Names(
     sigmoid=T.nnet.sigmoid,
     take=lambda x, i: x[T.arange(i.shape[0]), i],
     onehot=lambda y, n: T.eq(T.expand_dims(y, 1), np.arange(n)),
+    random_uniform=lambda seed, n, dtype: T.random.uniform(T.random.key(seed), n, dtype),
+    random_normal=lambda seed, n, dtype: T.random.normal(T.random.key(seed), n, dtype),
 )
 
 

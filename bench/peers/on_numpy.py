@@ -10,6 +10,7 @@ from scipy import special
 from bench.case import Case, descended, results
 from bench.peers.base import Names, Peer, Prepared, call
 
+_GENERATOR = np.random.default_rng(5)
 #: What NumPy lacks is taken from SciPy.
 NAMESPACE = Names(
     np,
@@ -18,6 +19,8 @@ NAMESPACE = Names(
     power=np.power,
     take=lambda x, i: x[np.arange(len(i)), i],
     onehot=lambda y, n: y[:, None] == np.arange(n),
+    random_uniform=lambda seed, n, dtype: _GENERATOR.random(n, dtype),
+    random_normal=lambda seed, n, dtype: _GENERATOR.standard_normal(n, dtype),
 )
 
 

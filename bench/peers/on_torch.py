@@ -33,6 +33,8 @@ NAMESPACE = Names(
     log_softmax=lambda x, axis: torch.log_softmax(x, axis),
     logsumexp=lambda x, axis: torch.logsumexp(x, axis),
     take=lambda x, i: x[torch.arange(i.shape[0]), i],
+    random_uniform=lambda seed, n, dtype: torch.rand(n, dtype=getattr(torch, dtype)),
+    random_normal=lambda seed, n, dtype: torch.randn(n, dtype=getattr(torch, dtype)),
 )
 #: torch's own functions for a family, tried besides the program.
 OWN: dict[str, Callable[..., Any]] = {

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jitgraph.codegen.scalar import Register, store
+from jitgraph.codegen.scalar import Register, register_type, store
 from jitgraph.ir.kernel import Argument, Branch, Buffer, Loop, Program
 
 if TYPE_CHECKING:
     from jitgraph.codegen.program import ProgramEmitter
-
-#: Room for the largest scalar.
-_CELL = 16
 
 
 @dataclass(slots=True)
@@ -51,13 +48,14 @@ def _copy(emitter: ProgramEmitter, target: str, source: str, size: str) -> None:
 
 
 def _run(
-    emitter: ProgramEmitter, region: Program, fed: Sequence[_Fed], results: Sequence[str]
-) -> None:
+    emitter: ProgramEmitter, region: Program, fed: Sequence[_Fed], results: Sequence[str | None]
+) -> dict[int, Register]:
+    """Emit a region; gives the scalars it yields."""
     inner = emitter.regions[region]
     inner.in_registers = frozenset(
         p for p, a in zip(region.params, fed, strict=True) if not a.in_memory
     )
-    inner.run([a.extents for a in fed], [a.register for a in fed], results)
+    return inner.run([a.extents for a in fed], [a.register for a in fed], results)
 
 
 # --- branch ------------------------------------------------------------------------------------
@@ -73,7 +71,9 @@ def emit_branch(emitter: ProgramEmitter, step: Branch) -> None:
     f.branch_if(condition, then, otherwise)
     for label, region in ((then, step.then), (otherwise, step.otherwise)):
         f.block(label)
-        _run(emitter, region, fed, results)
+        yielded = _run(emitter, region, fed, results)
+        for k, register in yielded.items():
+            store(f, register, results[k], step.results[k].dtype)
         f.branch(done)
     f.block(done)
 
@@ -85,8 +85,9 @@ def emit_loop(emitter: ProgramEmitter, step: Loop) -> None:
 
 
 class _LoopEmitter:
-    """Carried values are read where the step before has written them: `now` and `next` are cells
-    that hold pointers, which every step exchanges. The first step reads the initial values."""
+    """Scalars are carried in registers. Arrays are read where the step before has written them,
+    `now`, and written to `next`: pointers that every step exchanges. The first step reads the
+    initial values where they are."""
 
     def __init__(self, emitter: ProgramEmitter, step: Loop) -> None:
         self.emitter, self.step, self.f = emitter, step, emitter.f
@@ -94,64 +95,79 @@ class _LoopEmitter:
     def emit(self) -> None:
         f, step, emitter = self.f, self.step, self.emitter
         self.bound = emitter.size(step.steps)
+        # What the steps need must be in registers before they begin.
         fed = [None if a is None else _fed(emitter, a) for a in step.arguments]
-        self.fed = [a for a in fed if a is not None]
-        self.carried = self.fed[: len(step.state)]
-        self.rows = self.fed[len(step.state) : len(step.state) + step.rows]
-        self.captured = self.fed[len(step.state) + step.rows :]
+        given = [a for a in fed if a is not None]
+        carried = len(step.state)
+        self.state, self.rows = given[:carried], given[carried : carried + step.rows]
+        self.captured = given[carried + step.rows :]
         self.finals = [emitter.pointer(s.final) for s in step.state]
-        self.others = [emitter.pointer(s.other) for s in step.state]
+        self.others = [None if s.other is None else emitter.pointer(s.other) for s in step.state]
         self.outputs = [emitter.pointer(b) for b in step.outputs]
-        self.lengths = [_bytes(emitter, s.final) for s in step.state]
+        lengths = [_bytes(emitter, s.final) for s in step.state]
         self.strides = [emitter.product_of((*b.extents[1:], b.dtype.itemsize))
                         for b in step.outputs]  # fmt: skip
         done = None if step.done is None else emitter.pointer(step.done)
-        self.count = self._cell("i64", "0", "count")
-        self._start()
-        head, body, end = f.label("step"), f.label("body"), f.label("end")
-        f.block(head)
-        count = f.emit(f"load i64, ptr {self.count}")
+        header = f.begin_loop("step", [("i64", "0"), *self._initial()])
+        count, *values = header.carried
+        self._unpack(values)
+        body, end = f.label("body"), f.label("end")
         f.branch_if(f.emit(f"icmp slt i64 {count}, {self.bound}"), body, end)
         f.block(body)
-        self._step(count, end)
-        f.branch(head)
+        following = self._step(count, end)
+        f.end_loop(header, [f.emit(f"add i64 {count}, 1"), *following])
         f.block(end)
-        for k, (final, length) in enumerate(zip(self.finals, self.lengths, strict=True)):
-            _copy(emitter, final, f.emit(f"load ptr, ptr {self.now[k]}"), length)
+        for k, state in enumerate(step.state):
+            now = self.now[k]
+            if state.other is None:
+                store(f, now, self.finals[k], state.final.dtype)
+            else:
+                assert isinstance(now, str)
+                _copy(emitter, self.finals[k], now, lengths[k])
         if done is not None:
-            f.do(f"store i64 {f.emit(f'load i64, ptr {self.count}')}, ptr {done}")
+            f.do(f"store i64 {count}, ptr {done}")
 
-    def _cell(self, type_: str, value: str, name: str) -> str:
-        cell = self.f.reserve(type_, name)
-        self.f.do(f"store {type_} {value}, ptr {cell}")
-        return cell
-
-    def _start(self) -> None:
-        """The cells: the last of a known number of steps is to write the final buffer."""
+    def _initial(self) -> list[tuple[str, str]]:
+        """What is carried, as LLVM sees it: registers of scalars; the two pointers of an array,
+        such that the last of a known number of steps writes the final buffer."""
         f = self.f
         odd = f.emit(f"trunc i64 {self.bound} to i1")
-        self.now, self.next = [], []
-        for k, (fed, state) in enumerate(zip(self.carried, self.step.state, strict=True)):
-            pointer = fed.register
-            if not fed.in_memory:
-                pointer = self.f.reserve(f"[{_CELL} x i8]", "initial")
-                store(f, fed.register, pointer, state.final.dtype)
-            assert isinstance(pointer, str)
-            self.now.append(self._cell("ptr", pointer, "now"))
-            first = f.select(odd, "ptr", self.finals[k], self.others[k])
-            self.next.append(self._cell("ptr", first, "next"))
+        found: list[tuple[str, str]] = []
+        for k, (fed, other) in enumerate(zip(self.state, self.others, strict=True)):
+            register = fed.register
+            if other is None:
+                type_ = register_type(self.step.state[k].final.dtype)
+                found += [(type_, part) for part in _parts(register)]
+            else:
+                assert isinstance(register, str)
+                first = f.select(odd, "ptr", self.finals[k], other)
+                found += [("ptr", register), ("ptr", first)]
+        return found
 
-    def _step(self, count: str, end: str) -> None:
+    def _unpack(self, values: Sequence[str]) -> None:
+        """The registers of each carried value, from those of the loop's header."""
+        self.now: list[Register] = []
+        self.next: list[str | None] = []
+        left = iter(values)
+        for fed, other in zip(self.state, self.others, strict=True):
+            if other is not None:
+                self.now.append(next(left))
+                self.next.append(next(left))
+            else:
+                parts = [next(left) for _ in _parts(fed.register)]
+                self.now.append(parts[0] if len(parts) == 1 else (parts[0], parts[1]))
+                self.next.append(None)
+
+    def _step(self, count: str, end: str) -> list[str]:
+        """Emit a step; gives what the next one is to carry."""
         f, step, emitter = self.f, self.step, self.emitter
         row = count
         if step.reverse:
             last = f.emit(f"sub i64 {self.bound}, 1")
             row = f.emit(f"sub i64 {last}, {count}")
-        now = [f.emit(f"load ptr, ptr {cell}") for cell in self.now]
-        following = [f.emit(f"load ptr, ptr {cell}") for cell in self.next]
         number = _Fed([], row, in_memory=False)
-        state = [_Fed(a.extents, p, in_memory=True)
-                 for a, p in zip(self.carried, now, strict=True)]  # fmt: skip
+        state = [_Fed(a.extents, now, in_memory=other is not None)
+                 for a, now, other in zip(self.state, self.now, self.others, strict=True)]
         if step.condition is not None:
             self._leave_unless(step.condition, [number, *state, *self.captured], end)
         rows = [
@@ -159,20 +175,26 @@ class _LoopEmitter:
         ]
         outputs = [self._at(p, row, stride)
                    for p, stride in zip(self.outputs, self.strides, strict=True)]  # fmt: skip
-        _run(emitter, step.body, [number, *state, *rows, *self.captured], [*following, *outputs])
-        for k, pointer in enumerate(following):
-            f.do(f"store ptr {pointer}, ptr {self.now[k]}")
-            is_final = f.emit(f"icmp eq ptr {pointer}, {self.finals[k]}")
-            turn = f.select(is_final, "ptr", self.others[k], self.finals[k])
-            f.do(f"store ptr {turn}, ptr {self.next[k]}")
-        f.do(f"store i64 {f.emit(f'add i64 {count}, 1')}, ptr {self.count}")
+        yielded = _run(
+            emitter, step.body, [number, *state, *rows, *self.captured], [*self.next, *outputs]
+        )
+        for k, (place, buffer) in enumerate(zip(outputs, step.outputs, strict=True), len(state)):
+            if k in yielded:
+                store(f, yielded[k], place, buffer.dtype)
+        following: list[str] = []
+        for k, (pointer, other) in enumerate(zip(self.next, self.others, strict=True)):
+            if pointer is None or other is None:
+                following += _parts(yielded[k])
+            else:
+                is_final = f.emit(f"icmp eq ptr {pointer}, {self.finals[k]}")
+                following += [pointer, f.select(is_final, "ptr", other, self.finals[k])]
+        return following
 
     def _leave_unless(self, condition: Program, fed: Sequence[_Fed], end: str) -> None:
         f = self.f
-        cell = self.f.reserve("i8", "condition")
-        _run(self.emitter, condition, fed, [cell])
+        holds = _run(self.emitter, condition, fed, [None])[0]
         going_on = f.label("going_on")
-        holds = f.emit(f"icmp ne i8 {f.emit(f'load i8, ptr {cell}')}, 0")
+        assert isinstance(holds, str)
         f.branch_if(holds, going_on, end)
         f.block(going_on)
 
@@ -181,3 +203,6 @@ class _LoopEmitter:
         return self.f.offset(pointer, self.f.emit(f"mul i64 {row}, {stride}"))
 
 
+def _parts(register: Register) -> tuple[str, ...]:
+    """The LLVM values of a scalar: two for a complex one."""
+    return (register,) if isinstance(register, str) else tuple(register)

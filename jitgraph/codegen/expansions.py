@@ -11,7 +11,7 @@ import numpy as np
 
 from jitgraph.codegen.mathlib import COMPLEX, EXPANSIONS
 from jitgraph.errors import InternalError
-from jitgraph.ir.opdef import Attrs, Expand, OpDef, apply_op, building_with
+from jitgraph.ir.opdef import Attrs, Expand, OpDef, Rejection, apply_op, building_with
 from jitgraph.ir.types import DTYPE_NAMES, DType, Type
 from jitgraph.ir.values import Op, Value
 
@@ -76,6 +76,11 @@ def template(function: Callable[..., Any], dtypes: tuple[DType, ...]) -> Templat
     return Template(tuple(params), used, results)
 
 
+def one_round(how: Rejection, dtypes: tuple[DType, ...]) -> Template:
+    """One round of an op that draws by rejection: its number and states come first."""
+    return template(how.propose, (np.dtype("u8"), *[np.dtype("f8")] * how.states, *dtypes))
+
+
 def _reachable(
     results: Sequence[Value], steps: Sequence[tuple[Value, Op]]
 ) -> tuple[tuple[Value, Op], ...]:
@@ -94,6 +99,8 @@ def op_length(value: Value) -> int:
     op = value.op
     if op is None or op.name == "constant":
         return 0
+    if isinstance(op.definition.lower, Rejection):
+        return len(one_round(op.definition.lower, tuple(a.dtype for a in op.args)).steps)
     if not isinstance(op.definition.lower, Expand) or any(a.dtype.kind == "c" for a in op.args):
         return 1
     dtypes = tuple(F32 if a.dtype == F16 else a.dtype for a in op.args)

@@ -69,7 +69,7 @@ def totals_of(work: Kernel | Rows, split: int) -> dict[Buffer, Store]:
     return dict(sorted(found.items(), key=lambda item: item[0].number))
 
 
-def _unit(work: Kernel | Rows, split: int, memory: Memory) -> int:
+def unit_of(work: Kernel | Rows, split: int, memory: Memory) -> int:
     """Chunks begin at multiples of so many rounds of the split loop."""
     if isinstance(work, Rows) or split < len(work.extents) - 2:
         return 1
@@ -83,6 +83,15 @@ def cost(kernel: Kernel, vector_bytes: int) -> int:
     instructions = sum(map(op_length, kernel.body())) + 2 * len(kernel.accesses())
     widest = max((s.value.dtype.itemsize for s in kernel.stores), default=8)
     return max(8 * instructions * widest // vector_bytes, 1)
+
+
+def bound(f: FunctionBuilder, chunk: str, chunks: str, extent: str, unit: int) -> str:
+    """Where a chunk begins: at a multiple of the unit, the last one's end at the extent."""
+    units = extent
+    if unit > 1:
+        units = f.emit(f"sdiv i64 {f.emit(f'add i64 {extent}, {unit - 1}')}, {unit}")
+    at = f.emit(f"sdiv i64 {f.emit(f'mul i64 {chunk}, {units}')}, {chunks}")
+    return at if unit == 1 else f.minimum(f.emit(f"mul i64 {at}, {unit}"), extent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +119,22 @@ class Launcher:
         streamed = streamed_stores(work, p.memory)
         streams = self._past_caches(work, streamed)
         made = emit_nest(
-            p.module, work, name, p.memory, split=split, streams=bool(streams), contract=p.contract
-        )
+            p.module, work, name, p.memory, split=() if split is None else (split,),
+            streams=bool(streams), contract=p.contract,
+        )  # fmt: skip
         kernels = work.kernels if isinstance(work, Rows) else (work,)
         if split is None:
             copies = self._locals(work, "1")
             self._call(made, {k: c.base for k, c in copies.items()}, streams)
             return
         extent = p.size(kernels[0].extents[split])
-        unit = _unit(work, split, p.memory)
+        unit = unit_of(work, split, p.memory)
         totals = totals_of(work, split)
         copied = {b: self._bytes(b.extents, b.dtype.itemsize) for b in totals}
-        chunks = self._chunks(kernels, extent, unit, copied)
+        chunks = self.chunks(kernels, extent, unit, copied)
         own = work.locals if isinstance(work, Rows) else ()
         # Everything is to be in registers before the paths part.
-        self._arguments(made, {p.memory.key(b): "null" for b in own})
+        self.arguments(made, {p.memory.key(b): "null" for b in own})
         copies = self._locals(work, chunks)
         several, once, done = (self.f.label(n) for n in ("several", "once", "done"))
         # With the position of an extremum comes the extremum, for which results have no room.
@@ -158,7 +168,7 @@ class Launcher:
             total += points * cost(kernel, self.program.module.target.vector_bytes)
         return total < 2 * GRAIN
 
-    def _chunks(
+    def chunks(
         self, kernels: Sequence[Kernel], extent: str, unit: int, copied: dict[Buffer, str]
     ) -> str:
         f, p = self.f, self.program
@@ -232,7 +242,7 @@ class Launcher:
         }
 
     # --- calls ----------------------------------------------------------------------------------
-    def _arguments(self, made: NestFunction, own: dict[str, str]) -> list[str]:
+    def arguments(self, made: NestFunction, own: dict[str, str]) -> list[str]:
         """Typed arguments; `own` are pointers that are not the program's."""
         p = self.program
         keys = [p.memory.key(b) for b in made.buffers]
@@ -247,7 +257,7 @@ class Launcher:
         return arguments
 
     def _call(self, made: NestFunction, own: dict[str, str], bounds: Sequence[str]) -> None:
-        arguments = [*self._arguments(made, own), *bounds]
+        arguments = [*self.arguments(made, own), *bounds]
         self.f.do(f"call void {made.name}({', '.join(arguments)})")
 
     def _parallel(
@@ -261,15 +271,13 @@ class Launcher:
     ) -> None:
         """Put the arguments where the task finds them, and run it for all chunks."""
         f, p = self.f, self.program
-        arguments = self._arguments(made, {key: c.base for key, c in own.items()})
+        arguments = self.arguments(made, {key: c.base for key, c in own.items()})
         keys: list[str] = [p.memory.key(b) for b in made.buffers]
         arguments += streams
         cells = [f"i64 {chunks}", f"i64 {extent}", *arguments]
         strides = {k: own[key].size for k, key in enumerate(keys) if key in own}
         cells += [f"i64 {size}" for size in strides.values()]
-        context = f.emit(f"alloca [{len(cells)} x i64]", "context")
-        for k, cell in enumerate(cells):
-            f.do(f"store {cell}, ptr {f.offset(context, 8 * k)}")
+        context = f.record(cells)
         types = [a.rsplit(" ", 1)[0] for a in arguments]
         task = self._task(made, types, list(strides), len(streams), unit)
         p.module.use("pool", "parallel_for", PARALLEL_FOR)
@@ -290,31 +298,18 @@ class Launcher:
             passes=self.f.passes,
         )  # fmt: skip
 
-        def cell(k: int, type_: str) -> str:
-            return f.emit(f"load {type_}, ptr {f.offset('%context', 8 * k)}")
-
-        chunks, extent = cell(0, "i64"), cell(1, "i64")
-        registers = [cell(k, type_) for k, type_ in enumerate(types, 2)]
-        for k, at in enumerate(copied):
-            by = f.emit(f"mul i64 %chunk, {cell(2 + len(types) + k, 'i64')}")
-            registers[at] = f.offset(registers[at], by)
+        cells = f.unpack("%context", ["i64", "i64", *types, *(["i64"] * len(copied))])
+        (chunks, extent), registers = cells[:2], cells[2 : 2 + len(types)]
+        for at, size in zip(copied, cells[2 + len(types) :], strict=True):
+            registers[at] = f.offset(registers[at], f.emit(f"mul i64 %chunk, {size}"))
         following = f.emit("add i64 %chunk, 1")
-        begin, end = (self._bound(f, chunk, chunks, extent, unit)
+        begin, end = (bound(f, chunk, chunks, extent, unit)
                       for chunk in ("%chunk", following))  # fmt: skip
         arguments = [f"{t} {r}" for t, r in zip(types, registers, strict=True)]
         arguments[len(arguments) - flags : len(arguments) - flags] = [f"i64 {begin}", f"i64 {end}"]
         f.do(f"call void {made.name}({', '.join(arguments)})")
         f.do("ret void")
         return f.name
-
-    @staticmethod
-    def _bound(f: FunctionBuilder, chunk: str, chunks: str, extent: str, unit: int) -> str:
-        """Where a chunk begins: at a multiple of the unit, the last one's end at the extent."""
-        units = extent
-        if unit > 1:
-            units = f.emit(f"sdiv i64 {f.emit(f'add i64 {extent}, {unit - 1}')}, {unit}")
-        at = f.emit(f"sdiv i64 {f.emit(f'mul i64 {chunk}, {units}')}, {chunks}")
-        return at if unit == 1 else f.minimum(f.emit(f"mul i64 {at}, {unit}"), extent)
 
     # --- totals ---------------------------------------------------------------------------------
     def _fill(self, item: Store, copies: _Copies, chunks: str) -> None:

@@ -161,6 +161,18 @@ class Loop:
         return self.index
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The block a loop of any form comes back to, and the values it carries."""
+
+    label: str
+    before: str
+    at: int
+    types: tuple[str, ...]
+    initial: tuple[str, ...]
+    carried: tuple[str, ...]
+
+
 class FunctionBuilder:
     """Emits one function of a module, which it joins at once.
 
@@ -250,6 +262,20 @@ class FunctionBuilder:
         """`pointer` moved by `offset` bytes."""
         return self.emit(f"getelementptr i8, ptr {pointer}, i64 {offset}", "p")
 
+    def record(self, fields: Sequence[str]) -> str:
+        """Memory on the stack that holds typed registers, one every eight bytes."""
+        made = self.reserve(f"[{len(fields)} x i64]", "record")
+        for k, field in enumerate(fields):
+            self.do(f"store {field}, ptr {self.offset(made, 8 * k)}")
+        return made
+
+    def unpack(self, record: str, types: Sequence[str]) -> list[str]:
+        """The fields of a record."""
+        return [
+            self.emit(f"load {type_}, ptr {self.offset(record, 8 * k)}")
+            for k, type_ in enumerate(types)
+        ]
+
     def intrinsic(self, returns: str, function: str, *arguments: str) -> str:
         """Call an intrinsic with typed arguments, as in `"i64 %x"`, and declare it."""
         types = ", ".join(argument.rsplit(" ", 1)[0] for argument in arguments)
@@ -323,6 +349,26 @@ class FunctionBuilder:
             f"  {result} = phi {type_} [ {first}, %{before} ], [ {last}, %{latch} ]"
             for type_, result, first, last in zip(
                 types, loop.results, initial, loop.next, strict=True
+            )
+        ]
+
+    def begin_loop(self, name: str, carried: Sequence[tuple[str, str]]) -> Header:
+        """Start a loop that ends wherever its code leaves it; (type, initial value) pairs are
+        carried, and hold after the loop as well. `end_loop` goes back to the start."""
+        label, before = self.label(name), self.current
+        self.block(label)
+        types, initial = [t for t, _ in carried], [v for _, v in carried]
+        values = [self.fresh(name) for _ in carried]
+        return Header(label, before, len(self._lines), tuple(types), tuple(initial), tuple(values))
+
+    def end_loop(self, header: Header, following: Sequence[str]) -> None:
+        """Go back to the start of the loop with the next values of what it carries."""
+        latch = self.current
+        self.branch(header.label)
+        self._lines[header.at : header.at] = [
+            f"  {value} = phi {type_} [ {first}, %{header.before} ], [ {new}, %{latch} ]"
+            for type_, value, first, new in zip(
+                header.types, header.carried, header.initial, following, strict=True
             )
         ]
 

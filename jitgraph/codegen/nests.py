@@ -43,6 +43,8 @@ _ATTRIBUTES = "noinline"
 #: Ops whose vector code is a call or a division for each lane, and the kinds of dtypes of which.
 _LANE_BY_LANE = {"floor_divide": "iuf", "remainder": "iuf", "fmod": "iuf", "power": "iu"}
 _FEW_LANES = 8
+#: Ops whose vector code works on halves of its operands' words: twice the lanes fill the vectors.
+_HALF_WORDS = frozenset({"threefry"})
 #: An op whose steps depend on each other for longer than a processor looks ahead: two vectors at
 #: once, step by step, for it to overlap.
 _DEEP = ("power", np.dtype("f4"))
@@ -68,7 +70,7 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class NestFunction:
     """The function of a kernel or a row nest, and what to pass: pointers by key, then scalars, then
-    the first and the last (exclusive) round of the split loop, if there is one."""
+    the first and the last (exclusive) round of each split loop."""
 
     name: str
     buffers: tuple[Buffer, ...]
@@ -104,12 +106,12 @@ def emit_nest(
     name: str,
     memory: Memory,
     *,
-    split: int | None,
+    split: tuple[int, ...],
     streams: bool,
     contract: bool,
 ) -> NestFunction:
-    """Add the function of a kernel or a row nest to the module. Where it `streams`, it is told
-    whether to write past the caches."""
+    """Add the function of a kernel or a row nest to the module, which runs a part of each of the
+    loops `split`. Where it `streams`, it is told whether to write past the caches."""
     inside = kept_inside(work) if isinstance(work, Rows) else []
     touched = work.reads() | work.writes()
     if isinstance(work, Rows):
@@ -120,8 +122,8 @@ def emit_nest(
     parameters = [f"ptr noalias %{key}" for key in by_key]
     for k, scalar in enumerate(scalars):
         parameters += scalar_parameters(scalar, f"%v{k}")
-    if split is not None:
-        parameters += ["i64 %begin", "i64 %end"]
+    for loop in split:
+        parameters += [f"i64 %begin{loop}", f"i64 %end{loop}"]
     if streams:
         parameters.append("i1 %streams")
     function = FunctionBuilder(
@@ -179,14 +181,14 @@ class _Context:
     places: Mapping[str, str]
     memory: Memory
     registers: Mapping[Value, Register]
-    split: int | None
+    split: tuple[int, ...]
     contract: bool
     streamed: frozenset[Store]
     streams: str | None
 
     def bounds(self, loop: int, extent: str) -> tuple[str, str]:
         """From where to where a loop runs."""
-        return ("%begin", "%end") if loop == self.split else ("0", extent)
+        return (f"%begin{loop}", f"%end{loop}") if loop in self.split else ("0", extent)
 
 
 def _share(
@@ -280,7 +282,8 @@ class Nest:
         if any(v.op is not None and v.dtype.kind in _LANE_BY_LANE.get(v.op.name, "")
                for v in self.body):  # fmt: skip
             lanes = min(lanes, _FEW_LANES)
-        elif any(v.op is not None and (v.op.name, v.dtype) == _DEEP for v in self.body):
+        elif any(v.op is not None and (v.op.name in _HALF_WORDS or (v.op.name, v.dtype) == _DEEP)
+                 for v in self.body):  # fmt: skip
             lanes *= 2
         extent = kernel.extents[inner]
         while isinstance(extent, int) and lanes // 2 >= extent and lanes > 1:
@@ -477,7 +480,7 @@ class Nest:
         pointer = pointers[len(self.kernel.loads) + self.kernel.stores.index(item)]
         dtype = item.access.buffer.dtype
         accumulator = self.accumulators[item]
-        if isinstance(accumulator, FirstPlace) and self.context.split in item.reduced:
+        if isinstance(accumulator, FirstPlace) and item.reduced & set(self.context.split):
             accumulator.write_both(state, pointer)
             return
         value = accumulator.result(state)

@@ -16,8 +16,10 @@ def emit_product(
     step: Product,
     size: Callable[[Size], str],
     pointer: Callable[[Buffer], str],
+    epilogue: str = "ptr null, ptr null",
 ) -> None:
-    """Call the product of the step's dtype; `size` and `pointer` give registers.
+    """Call the product of the step's dtype; `size` and `pointer` give registers. The `epilogue` is
+    a function and its context.
 
     The innermost batch axis is the routine's own, loops go over the others.
     """
@@ -38,7 +40,7 @@ def emit_product(
                 f"ptr {p}, i64 {stride[-2]}, i64 {stride[-1]}"
                 for p, stride in zip(pointers, strides, strict=True)
             )
-            f.do(f"call void @{name}({sizes}, {operands}, {batch}, ptr null, ptr null)")
+            f.do(f"call void @{name}({sizes}, {operands}, {batch}, {epilogue})")
             return
         with f.loop(0, extents[axis], name="batch") as loop:
             moved = [

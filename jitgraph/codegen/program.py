@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.control import emit_branch, emit_loop
+from jitgraph.codegen.epilogue import emit_with_epilogue
 from jitgraph.codegen.launch import Launcher
-from jitgraph.codegen.llvm import FunctionBuilder, Module
+from jitgraph.codegen.llvm import FunctionBuilder, Module, Passes
 from jitgraph.codegen.nests import Memory
 from jitgraph.codegen.products import emit_product
 from jitgraph.codegen.scalar import Register, ScalarLowering, load
 from jitgraph.codegen.signature import Signature, program_parameters, slot_of_output
+from jitgraph.errors import InternalError
 from jitgraph.ir.kernel import (
     Branch,
     Buffer,
@@ -31,6 +33,7 @@ from jitgraph.ir.kernel import (
     Slot,
     Step,
     Work,
+    Yield,
     Zero,
 )
 from jitgraph.ir.opdef import Size
@@ -53,6 +56,13 @@ def emit_program(module: Module, program: Program, signature: Signature, *, cont
     ProgramEmitter(module, program, signature, contract).emit()
 
 
+def _is_scalar(loop: Loop) -> bool:
+    """Whether steps of a loop, or of loops inside it, do nothing but scalar arithmetic: it is then
+    the program's own function that does the work."""
+    inner = [w for region in loop.regions() for w in region.work()]
+    return all(isinstance(w, Branch) or (isinstance(w, Loop) and _is_scalar(w)) for w in inner)
+
+
 class ProgramEmitter:
     """Writes the body of `@program`, top to bottom."""
 
@@ -69,13 +79,16 @@ class ProgramEmitter:
         self.memory = Memory(program.placement, program.inherited)
         # Without kernels the scalars are the work, and with them they are next to nothing.
         works = any(not isinstance(step, Zero) for step in program.work())
+        passes: Passes = "quick" if works else "vectorise"
+        if any(isinstance(s, Loop) and _is_scalar(s) for s in program.work()):
+            passes = "explicit"
         self.f = FunctionBuilder(
             module,
             "program",
             program_parameters(signature.params),
             returns="i64",
             internal=True,
-            passes="quick" if works else "vectorise",
+            passes=passes,
         )
         self.bindings: dict[Value, Register] = {}
         self.scalars = ScalarLowering(self.f, self.bindings, contract)
@@ -245,6 +258,8 @@ class ProgramEmitter:
                 register = self.register(step.condition)
                 assert isinstance(register, str)
                 self._require(register, 1 + self._checks_before(step))
+            case Yield():  # a region's, see there
+                raise InternalError("only regions give scalars back in registers")
             case _:
                 self._work(step)
 
@@ -380,6 +395,9 @@ class ProgramEmitter:
                 each = STEP_WORK * len(step.body.work())
                 total = self.plus(total, self.product_of([step.steps, each]))
             if isinstance(step, Product):
+                after = step.epilogue.kernel if step.epilogue is not None else None
+                if after is not None and self._is_known(after.extents):
+                    total = self.plus(total, self.product_of(after.extents))
                 sizes = (*step.batch, step.rows, step.columns, step.inner)
                 if self._is_known(sizes):
                     # Eight multiplications by a micro-kernel take about as long as one element.
@@ -395,16 +413,20 @@ class ProgramEmitter:
     def _work(self, step: Work) -> None:
         match step:
             case Kernel() | Rows():
-                number = self.program.work().index(step)
-                Launcher(self).launch(step, f"{self.prefix}kernel{number}")
+                Launcher(self).launch(step, self._name(step))
             case Loop():
                 emit_loop(self, step)
             case Branch():
                 emit_branch(self, step)
-            case Product():
+            case Product(epilogue=None):
                 emit_product(self.f, step, self.size, self.pointer)
+            case Product():
+                emit_with_epilogue(self, step, self._name(step))
             case Zero():
                 self._zero(step)
+
+    def _name(self, step: Work) -> str:
+        return f"{self.prefix}kernel{self.program.work().index(step)}"
 
     def _zero(self, step: Zero) -> None:
         size = self.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
@@ -442,6 +464,7 @@ class RegionEmitter(ProgramEmitter):
         #: What the arguments are: extents by parameter, scalars by their buffer.
         self.extents: list[list[str]] = []
         self.given: dict[Buffer, Register] = {}
+        self.yielded: dict[int, Register] = {}
         kept = [] if self.heap is None else [self.heap]
         around.owned += [*kept, *self.owned]
 
@@ -449,10 +472,11 @@ class RegionEmitter(ProgramEmitter):
         self,
         extents: Sequence[Sequence[str]],
         arguments: Sequence[Register],
-        results: Sequence[str],
-    ) -> None:
+        results: Sequence[str | None],
+    ) -> dict[int, Register]:
         """Emit the region: extents of each parameter, its pointer (where it is an array or an
-        element in memory) or register, and a pointer for each result."""
+        element in memory) or register, and a pointer for each result that is an array. Gives the
+        registers of the others."""
         self.extents = [list(e) for e in extents]
         for buffer, param, argument in zip(
             self.program.param_buffers, self.program.params, arguments, strict=True
@@ -463,7 +487,8 @@ class RegionEmitter(ProgramEmitter):
                 assert isinstance(argument, str)
                 self.pointers[self.memory.key(buffer)] = argument
         for buffer, pointer in zip(self.program.results, results, strict=True):
-            self.pointers[self.memory.key(buffer)] = pointer
+            if pointer is not None:
+                self.pointers[self.memory.key(buffer)] = pointer
         self._param_index = {param: i for i, param in enumerate(self.program.params)}
         self._constants()
         steps = self.program.steps
@@ -475,6 +500,7 @@ class RegionEmitter(ProgramEmitter):
         for cell in self.scratch:
             self.f.do(f"call void @pool_give(ptr {self.f.emit(f'load ptr, ptr {cell}')})")
             self.f.do(f"store ptr null, ptr {cell}")
+        return self.yielded
 
     #: Parameters whose arguments are registers.
     in_registers: frozenset[Value] = frozenset()
@@ -489,6 +515,8 @@ class RegionEmitter(ProgramEmitter):
     def _step(self, step: Step) -> None:
         if isinstance(step, Fetch) and step.buffer in self.given:
             self.bindings[step.value] = self.given[step.buffer]
+        elif isinstance(step, Yield):
+            self.yielded = {k: self.register(value) for k, value in step.values}
         else:
             super()._step(step)
 

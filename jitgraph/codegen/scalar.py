@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jitgraph.codegen.expansions import Template, expansion, part_dtype, template
+from jitgraph.codegen.expansions import Template, expansion, one_round, part_dtype, template
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.lookup import look_up
 from jitgraph.codegen.mathlib.native import Lookup, Native, Rarely
@@ -33,6 +33,7 @@ from jitgraph.ir.opdef import (
     Inst,
     Intrinsic,
     OpDef,
+    Rejection,
 )
 from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType
 from jitgraph.ir.values import Op, Value
@@ -232,6 +233,8 @@ class ScalarLowering:
                 return self._intrinsic(name, result, plain)
             case Expand():
                 return self._expand(expansion(definition.name, dtypes), operands, False)
+            case Rejection():
+                return self._reject(lowering, dtypes, plain)
             case Native():
                 return self._native(lowering, dtypes[0], result, plain)
             case Lookup(values):
@@ -306,6 +309,8 @@ class ScalarLowering:
     def _native(
         self, instruction: Native, dtype: DType, result: DType, operands: Sequence[str]
     ) -> str:
+        if instruction.scalar_only and self.lanes > 1:
+            return operands[0]
         types = {"t": self._type(dtype), "r": self._type(result), "m": self._suffix(dtype)}
         scalar = {"t": register_type(dtype), "r": register_type(result), "m": DTYPE_NAMES[dtype]}
         module = self._emitter.module
@@ -405,6 +410,53 @@ class ScalarLowering:
             known[value] = self._apply(op, known, contract)
         parts = [self._known_part(known, value) for value in made.results]
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+    def _reject(
+        self, how: Rejection, dtypes: tuple[DType, ...], operands: Sequence[str]
+    ) -> str:
+        """Rounds until every lane has accepted a candidate. What is the same in all of them is
+        computed before the loop."""
+        f, number, bits, floats = self._emitter, *map(self._of, ("i64", "i1", "double"))
+        made = one_round(how, dtypes)
+        changing, same = made.params[: 1 + how.states], made.params[1 + how.states :]
+        known: dict[Value, Register] = dict(zip(same, operands, strict=True))
+        known |= {a: self._constant(a.literal.array) for _, op in made.steps
+                  for a in op.args if a.literal is not None}  # fmt: skip
+        varying = set(changing)
+        for value, op in made.steps:
+            if varying.isdisjoint(op.args):
+                known[value] = self._apply(op, known, False)
+            else:
+                varying.add(value)
+        carried = [("i64", "0"), (bits, splat("i1", "true", self.lanes)),
+                   (floats, self._number(F64.type(np.nan))), (number, self._integer(0, 64)),
+                   *[(floats, self._number(F64.type(0)))] * how.states]  # fmt: skip
+        names = [f.fresh("next") for _ in carried]
+        before, propose, retry, done = (f.current, *map(f.label, ("propose", "retry", "accepted")))
+        f.block(propose)
+        count, pending, found, *here = (
+            f.phi(type_, [(start, before), (name, retry)])
+            for (type_, start), name in zip(carried, names, strict=True)
+        )
+        known |= zip(changing, here, strict=True)
+        for value, op in made.steps:
+            if value in varying:
+                known[value] = self._apply(op, known, False)
+        candidate, accepted, *states = (self._known_part(known, r) for r in made.results)
+        f.block(retry)
+        chosen = f.emit(f"and {bits} {pending}, {accepted}")
+        following = [
+            f"add i64 {count}, 1", f"xor {bits} {pending}, {chosen}",
+            f"select {bits} {chosen}, {floats} {candidate}, {floats} {found}",
+            f"add {number} {here[0]}, {self._integer(1, 64)}",
+            *(f"bitcast {floats} {s} to {floats}" for s in states),
+        ]  # fmt: skip
+        for name, instruction in zip(names, following, strict=True):
+            f.do(f"{name} = {instruction}")
+        more = f.emit(f"icmp ult i64 {names[0]}, {how.rounds}")
+        f.branch_if(f.emit(f"and i1 {self._any(names[1])}, {more}"), propose, done)
+        f.block(done)
+        return names[2]
 
     def _known_part(self, known: Mapping[Value, Register], value: Value) -> str:
         found = known[value] if value.literal is None else self._number(value.literal.array)

@@ -240,6 +240,19 @@ class Rows:
         return {b for k in self.kernels for b in k.writes()} - set(self.locals)
 
 
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """A kernel over the rows and columns of a matrix product (`turned`: over columns and rows),
+    which runs on each part of the product when that is final and still in a cache.
+
+    It reads of the product what it computes at the same point, and writes nothing that the product
+    reads. Nobody else reads the product.
+    """
+
+    kernel: Kernel
+    turned: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Product:
     """out[b, i, j] = sum over k of left[b, i, k] * right[b, k, j], for f32 and f64."""
@@ -252,18 +265,27 @@ class Product:
     right: View
     out: View
     location: Location | None = None
+    epilogue: Epilogue | None = None
 
     def scalars(self) -> list[Value]:
         sizes: list[Size] = [*self.batch, self.rows, self.columns, self.inner]
         for view in (self.left, self.right, self.out):
             sizes += [view.offset, *view.strides]
-        return list({s: None for s in sizes if isinstance(s, Value)})
+        named = {s: None for s in sizes if isinstance(s, Value)}
+        after = self.epilogue.kernel.scalars() if self.epilogue is not None else []
+        return list(named | dict.fromkeys(after))
 
-    def reads(self) -> set[Buffer]:
+    def operands(self) -> set[Buffer]:
+        """What must stay as it is until the whole product is there."""
         return {self.left.buffer, self.right.buffer}
 
+    def reads(self) -> set[Buffer]:
+        after = self.epilogue.kernel.reads() if self.epilogue is not None else set()
+        return self.operands() | (after - {self.out.buffer})
+
     def writes(self) -> set[Buffer]:
-        return {self.out.buffer}
+        after = self.epilogue.kernel.writes() if self.epilogue is not None else set()
+        return {self.out.buffer} | after
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -302,10 +324,11 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Two buffers that steps write in turn, such that the last one writes `final`."""
+    """Two buffers that steps write in turn, such that the last one writes `final`; a scalar has
+    one."""
 
     final: Buffer
-    other: Buffer
+    other: Buffer | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -313,7 +336,8 @@ class Loop:
     """A body run `steps` times, or until its condition fails before a step.
 
     `arguments` are those of the body's parameters, None for the number of the step. The first ones
-    after it are carried: `state` tells where steps write them. Then come `rows` rows of sequences
+    after it are carried: `state` tells where steps write them; scalars are carried in registers and
+    reach their buffer at the end. Then come `rows` rows of sequences
     and what is captured; the condition's parameters are the same without the rows. Outputs have a
     row a step; `done` receives the number of steps, if anybody wants it.
     """
@@ -343,7 +367,8 @@ class Loop:
         return {a.view.buffer for a in self.arguments if a is not None and a.view is not None}
 
     def writes(self) -> set[Buffer]:
-        written = {b for s in self.state for b in (s.final, s.other)} | {*self.outputs}
+        written = {b for s in self.state for b in (s.final, s.other) if b is not None}
+        written |= {*self.outputs}
         return written if self.done is None else written | {self.done}
 
 
@@ -392,6 +417,22 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Yield:
+    """The scalars a region gives back in registers, by the position of the result."""
+
+    values: tuple[tuple[int, Value], ...]
+
+    def scalars(self) -> list[Value]:
+        return [value for _, value in self.values]
+
+    def reads(self) -> set[Buffer]:
+        return set()
+
+    def writes(self) -> set[Buffer]:
+        return set()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Check:
     """A condition without which the call fails and the interpreter explains why."""
 
@@ -399,7 +440,7 @@ class Check:
 
 
 Work: TypeAlias = "Kernel | Rows | Product | Zero | Loop | Branch"
-Step: TypeAlias = "Work | Let | Fetch | Check"
+Step: TypeAlias = "Work | Let | Fetch | Check | Yield"
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,7 +476,7 @@ class Program:
     inherited: dict[Buffer, Buffer] = field(default_factory=dict)
 
     def work(self) -> list[Work]:
-        return [s for s in self.steps if not isinstance(s, Let | Fetch | Check)]
+        return [s for s in self.steps if not isinstance(s, Let | Fetch | Check | Yield)]
 
     def with_steps(self, steps: Sequence[Step], **changes: Any) -> Program:
         return replace(self, steps=tuple(steps), **changes)

@@ -67,11 +67,22 @@ class Expand:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejection:
+    """A loop until a candidate is accepted; NaN after so many rounds. `propose` makes of the number
+    of the round, states (f64, at first 0) and the operands a candidate, whether it is accepted, and
+    the next states."""
+
+    propose: Callable[..., tuple[Any, ...]]
+    rounds: int
+    states: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Special:
     """Lowered by a generator of its own, chosen by the op's name: views, reductions, products."""
 
 
-Lowering: TypeAlias = Inst | Compare | Intrinsic | Expand | Special
+Lowering: TypeAlias = Inst | Compare | Intrinsic | Expand | Rejection | Special
 
 
 class ShapeSource(Protocol):

@@ -31,6 +31,7 @@ from jitgraph.ir.kernel import (
     Step,
     Store,
     View,
+    Yield,
     Zero,
 )
 from jitgraph.ir.opdef import Size
@@ -135,6 +136,9 @@ class _Writer:
                 self.lines.append(f"  branch on {self._name(step.condition)} writes "
                                   f"{', '.join(b.name for b in step.results)}")
                 self._regions({"then": step.then, "otherwise": step.otherwise}, step.arguments)
+            case Yield():
+                given = ", ".join(f"{k}: {self._name(v)}" for k, v in step.values)
+                self.lines.append(f"  yield {given}")
             case Zero():
                 self.lines.append(f"  zero {step.buffer} : {self._buffer_type(step.buffer)}")
 
@@ -234,4 +238,9 @@ class _Writer:
         self.lines.append(
             f"  product [{' x '.join(map(self._size, sizes))}] ({self._view(step.out)}) = "
             f"({self._view(step.left)}) @ ({self._view(step.right)})"
+            f"{' then' if step.epilogue is not None else ''}"
         )
+        if step.epilogue is not None:
+            inside = len(self.lines)
+            self._kernel(step.epilogue.kernel)
+            self.lines[inside:] = [f"  {line}" for line in self.lines[inside:]]

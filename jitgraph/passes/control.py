@@ -72,7 +72,9 @@ def _loop(value: Value, op: Op, scheduler: Scheduler) -> Loop:
     state = []
     for k, position in enumerate(parts.carried):
         final = _result(items.get(k), body.results[k], shapes[k], scheduler)
-        other = scheduler.buffer(op.args[position], "temporary", extents=shapes[k])
+        other = None
+        if shapes[k]:
+            other = scheduler.buffer(op.args[position], "temporary", extents=shapes[k])
         state.append(State(final, other))
     outputs = tuple(
         _result(items.get(k), body.results[k], shapes[k], scheduler)

@@ -14,7 +14,7 @@ from jitgraph.ir.builder import Builder
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import same_size
-from jitgraph.ir.opdef import Expand
+from jitgraph.ir.opdef import Expand, Rejection
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.values import Op, Value
@@ -24,6 +24,8 @@ VIEWS = frozenset({"transpose", "expand_dims", "squeeze", "slice", "broadcast_to
 INLINE = VIEWS | {"cast", "iota", "gather"}
 #: Approximate cost of an op in additions. Recomputing is worth it up to RECOMPUTE of them.
 EXPENSIVE = 12
+#: The same of all rounds of an op that draws by rejection.
+REJECTION = 200
 COSTS = {"divide": 5, "sqrt": 5, "gather": 4}
 CHEAP_EXPANSIONS = frozenset({
     "absolute", "positive", "square", "maximum", "minimum", "fmax", "fmin", "floor", "ceil",
@@ -98,6 +100,8 @@ def op_cost(value: Value) -> int:
         return 0
     if op.name in COSTS:
         return COSTS[op.name]
+    if isinstance(op.definition.lower, Rejection):
+        return REJECTION
     expands = isinstance(op.definition.lower, Expand) and op.name not in CHEAP_EXPANSIONS
     return EXPENSIVE if expands else 1
 

@@ -15,10 +15,12 @@ from jitgraph.ir.kernel import (
     Fetch,
     Kernel,
     Let,
+    Product,
     Program,
     Slot,
     Step,
     Work,
+    Yield,
     same_size,
 )
 from jitgraph.ir.opdef import Size
@@ -119,7 +121,7 @@ class _Planner:
                 continue
             if isinstance(step, Let | Fetch):
                 self.scalars.late.add(step.value)
-            elif not isinstance(step, Check):
+            elif not isinstance(step, Check | Yield):
                 self._place(at, step)
             self.steps.append(step)
         return self.program.with_steps(
@@ -136,34 +138,38 @@ class _Planner:
         found: dict[Buffer, Buffer] = {}
         first = _first_uses(self.program)
         for at, step in enumerate(self.program.steps):
-            if not isinstance(step, Kernel) or step.sequential:
-                continue
-            for result in sorted(step.writes(), key=lambda b: b.number):
-                if result.kind != "result" or first[result] != at:
+            kernel, operands = _over_operands(step)
+            for result in sorted(kernel.writes() if kernel else (), key=lambda b: b.number):
+                if kernel is None or result.kind != "result" or first[result] != at:
                     continue
-                for operand in sorted(step.reads() - set(found), key=lambda b: b.number):
-                    temporary = operand.kind == "temporary" and self.last[operand] == at
-                    if temporary and _overwrites(step, result, operand):
+                for operand in operands:
+                    dies = operand.kind == "temporary" and self.last[operand] == at
+                    if dies and operand not in found and _overwrites(kernel, result, operand):
                         found[operand] = result
                         break
         return found
 
     def _place(self, at: int, step: Work) -> None:
-        dying = {b for b in step.reads() if b in self.placement and self.last[b] == at}
-        for buffer in sorted(step.writes() - set(self.placement), key=lambda b: b.number):
-            if buffer.kind != "temporary":
-                continue
-            if buffer in self.inherited:
+        kernel, operands = _over_operands(step)
+        if isinstance(step, Product):
+            self._find_room({step.out.buffer}, None, [])
+        dying = [b for b in operands if b in self.placement and self.last[b] == at]
+        self._find_room(step.writes(), kernel, dying)
+        self._release(at)
+
+    def _find_room(self, written: set[Buffer], kernel: Kernel | None, dying: list[Buffer]) -> None:
+        """Slots for what a step writes, if need be over what dies in its kernel."""
+        for buffer in sorted(written - set(self.placement), key=lambda b: b.number):
+            if buffer.kind != "temporary" or buffer in self.inherited:
                 continue
             factors = (*buffer.extents, buffer.dtype.itemsize)
             size = self.sizes.product(factors)
-            chosen = self._in_place(step, buffer, size, dying)
+            chosen = self._in_place(kernel, buffer, size, dying)
             if chosen is None:
                 chosen = self._from_free(size, factors)
             else:
-                dying = {b for b in dying if self.placement[b] != chosen}
+                dying = [b for b in dying if self.placement[b] != chosen]
             self.placement[buffer] = chosen
-        self._release(at)
 
     def _from_free(self, size: Size, factors: tuple[Size, ...]) -> int:
         for slot in self.free:
@@ -184,15 +190,30 @@ class _Planner:
         ended = {slot for b, slot in self.placement.items() if self.last[b] == at}
         self.free += sorted(ended - live - set(self.free))
 
-    def _in_place(self, step: Work, buffer: Buffer, size: Size, dying: set[Buffer]) -> int | None:
+    def _in_place(
+        self, kernel: Kernel | None, buffer: Buffer, size: Size, dying: list[Buffer]
+    ) -> int | None:
         """The slot of a dying operand that `buffer` can be written over."""
-        if not isinstance(step, Kernel) or step.sequential:
+        if kernel is None:
             return None
-        for operand in sorted(dying, key=lambda b: b.number):
+        for operand in dying:
             slot = self.placement[operand]
-            if same_size(self.slots[slot].size, size) and _overwrites(step, buffer, operand):
+            if same_size(self.slots[slot].size, size) and _overwrites(kernel, buffer, operand):
                 return slot
         return None
+
+
+def _over_operands(step: Step) -> tuple[Kernel | None, list[Buffer]]:
+    """The kernel of a step that may write over what it reads, and what that is, the best first:
+    the product that it is the epilogue of, but nothing that the product reads."""
+    if isinstance(step, Product) and step.epilogue is not None:
+        kernel, out = step.epilogue.kernel, step.out.buffer
+        return kernel, sorted(
+            kernel.reads() - step.operands(), key=lambda b: (b is not out, b.number)
+        )
+    if isinstance(step, Kernel) and not step.sequential:
+        return step, sorted(step.reads(), key=lambda b: b.number)
+    return None, []
 
 
 def _overwrites(kernel: Kernel, buffer: Buffer, operand: Buffer) -> bool:

@@ -24,6 +24,7 @@ from jitgraph.ir.kernel import (
     Step,
     Store,
     View,
+    Yield,
     same_size,
 )
 from jitgraph.ir.opdef import OpDef, apply_op
@@ -304,7 +305,7 @@ def _without_dead_stores(steps: list[Step], results: set[Buffer]) -> list[Step]:
                 continue
             step = _with_live_loads(replace(step, stores=stores))
             needed |= step.reads()
-        elif not isinstance(step, Let | Check):
+        elif not isinstance(step, Let | Check | Yield):
             if not step.writes() & needed:
                 continue
             needed |= step.reads()

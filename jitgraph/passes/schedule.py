@@ -27,6 +27,7 @@ from jitgraph.ir.kernel import (
     Step,
     Store,
     View,
+    Yield,
     Zero,
     same_size,
 )
@@ -39,6 +40,7 @@ from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
 from jitgraph.passes.control import control_step
+from jitgraph.passes.epilogue import fuse_epilogues
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
     collapse,
@@ -55,15 +57,19 @@ from jitgraph.passes.rules.registry import rules_for
 CHANGES = ("set_slice", "add_slice", "scatter_add")
 
 
-def schedule(fn: Function, orders: Sequence[Order]) -> Program:
-    """The program for `fn` whose parameters lie in memory like this."""
+def schedule(fn: Function, orders: Sequence[Order], *, region: bool = False) -> Program:
+    """The program for `fn` whose parameters lie in memory like this. A region gives scalars back
+    in registers where it can."""
     builder = Builder(fn.params, rules=rules_for("ieee"))
-    return Scheduler(rebuild(fn, builder), builder, tuple(orders)).run()
+    return Scheduler(rebuild(fn, builder), builder, tuple(orders), region).run()
 
 
 class Scheduler:
-    def __init__(self, fn: Function, builder: Builder, orders: tuple[Order, ...]) -> None:
+    def __init__(
+        self, fn: Function, builder: Builder, orders: tuple[Order, ...], region: bool
+    ) -> None:
         self.fn = fn
+        self.region = region
         self.builder = builder
         self.orders = orders
         self.sizes = Sizes(builder)
@@ -88,11 +94,11 @@ class Scheduler:
         for value in self.fn.ops:
             self._value(value)
         assert not self._waiting
-        for value, buffer in results:
-            self._copy_result(value, buffer)
+        self._give_results(results)
         last = {buffer for _, buffer in results}
         steps = merge_kernels(self.steps, last)
         steps = group_rows(steps, self.sizes)
+        steps = fuse_epilogues(steps)
         steps = start_accumulators(steps, self.sizes)
         steps = [collapse(s, self.sizes) for s in steps]
         program = Program(
@@ -109,7 +115,7 @@ class Scheduler:
     @staticmethod
     def inner(fn: Function, orders: Sequence[Order]) -> Program:
         """The program of a region."""
-        return schedule(fn, orders)
+        return schedule(fn, orders, region=True)
 
     def buffer(
         self,
@@ -162,6 +168,16 @@ class Scheduler:
                 self._result_buffers[value] = buffer
             plan.append((value, buffer))
         return plan
+
+    def _give_results(self, results: Sequence[tuple[Value, Buffer]]) -> None:
+        yielded: list[tuple[int, Value]] = []
+        for k, (value, buffer) in enumerate(results):
+            if self.region and not value.ndim:
+                yielded.append((k, value))
+            else:
+                self._copy_result(value, buffer)
+        if self.region:
+            self.steps.append(Yield(tuple(yielded)))
 
     def _copy_result(self, value: Value, buffer: Buffer) -> None:
         """Results that are parameters, constants, scalars or given twice are copies."""

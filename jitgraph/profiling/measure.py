@@ -151,7 +151,8 @@ def _locations(work: Work) -> Sequence[Location]:
         case Rows():
             return [x for kernel in work.kernels for x in kernel.locations]
         case Product():
-            return [work.location] if work.location is not None else []
+            after = work.epilogue.kernel.locations if work.epilogue is not None else ()
+            return [*([work.location] if work.location is not None else []), *after]
         case Zero():
             return []
         case Loop() | Branch():

@@ -189,10 +189,19 @@ class _Sized:
             part = region(self.size(view.offset), strides, [*batch, *extents])
             if part is not None:
                 read.regions[view.buffer].append(part)
-        itemsize = step.out.buffer.dtype.itemsize
+        out = step.out.buffer
+        single = out.dtype.itemsize == 4
         count = math.prod((2, *batch, rows, columns, inner))
+        written = math.prod((*batch, rows, columns, out.dtype.itemsize))
+        whole = Amount(
+            self._bytes(read), written, *((count, 0) if single else (0, count))
+        )
+        if step.epilogue is None:
+            return whole
+        after = self.kernels([step.epilogue.kernel], 0, {out})
         return Amount(
-            self._bytes(read),
-            math.prod((*batch, rows, columns, itemsize)),
-            *((count, 0) if itemsize == 4 else (0, count)),
+            whole.read + after.read,
+            after.written,
+            whole.single + after.single,
+            whole.double + after.double,
         )

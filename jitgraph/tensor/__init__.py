@@ -17,6 +17,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
 | `nnet` | `softmax`, cross-entropies |
 | `shared` | `shared`: variables with a value of their own |
+| `random` | random numbers: functions of keys, and `RandomStreams` |
 | `gradient` | `grad` |
 | `derivatives` | `jacobian`, `hessian`, `jvp`, `vjp`, `hvp`, `vectorize_graph` |
 | `marks` | `stop_gradient`, `grad_clip`, ...: what gradients see |
@@ -29,7 +30,7 @@ The functions that follow from tables are spelled out for type checkers and edit
 import inspect as _inspect
 import math as _math
 
-from jitgraph.tensor import nnet
+from jitgraph.tensor import nnet, random
 from jitgraph.tensor.constructors import CONSTRUCTORS, tensor
 from jitgraph.tensor.control import cond, fori_loop, ifelse, loop_rows, while_loop
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
@@ -122,7 +123,7 @@ newaxis = None
 globals().update(FUNCTIONS)
 globals().update(CONSTRUCTORS)
 
-_OWN_ROOMS = ("nnet",)
+_OWN_ROOMS = ("nnet", "random")
 __all__ = sorted(
     name for name, value in globals().items()
     if not name.startswith("_") and name not in ("FUNCTIONS", "CONSTRUCTORS")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from jitgraph.tensor import nnet as nnet
+from jitgraph.tensor import random as random
 from jitgraph.tensor.constructors import tensor as tensor
 from jitgraph.tensor.control import cond as cond
 from jitgraph.tensor.control import fori_loop as fori_loop

@@ -16,7 +16,7 @@ from jitgraph.errors import DTypeError
 from jitgraph.ir import ops
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.elementwise import cast as cast_to
-from jitgraph.ir.opdef import OPS, ArrayLike
+from jitgraph.ir.opdef import OPS, ArrayLike, Rejection
 from jitgraph.ir.ops import arithmetic
 from jitgraph.ir.types import F64
 from jitgraph.ir.values import Value
@@ -38,6 +38,8 @@ ALIASES = {
     "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh",
     "degrees": "rad2deg", "radians": "deg2rad",
 }  # fmt: skip
+#: What users know in another form: `where` below, and what `random` is made of.
+_ELSEWHERE = frozenset({"where", "threefry", "bits_to_normal"})
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 
 
@@ -56,9 +58,10 @@ def _function(op: Elementwise, name: str) -> Callable[..., Variable]:
 
 def _tables() -> dict[str, Callable[..., Variable]]:
     assert ops.__all__, "importing the tables declares the ops"
-    found = {op.name: op for op in OPS.values() if isinstance(op, Elementwise)}
+    found = {op.name: op for op in OPS.values()
+             if isinstance(op, Elementwise) and not isinstance(op.lower, Rejection)}  # fmt: skip
     names = {name: name for name in found} | ALIASES
-    return {name: _function(found[op], name) for name, op in names.items() if op != "where"}
+    return {name: _function(found[op], name) for name, op in names.items() if op not in _ELSEWHERE}
 
 
 #: The functions that follow from the op tables, by name.

@@ -8,6 +8,7 @@ import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype
+from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import Slots
 from jitgraph.tensor.variable import Variable
@@ -17,10 +18,11 @@ class SharedVariable(Variable):
     """A variable with a value of its own, of fixed dtype and rank; its shape may change.
 
     Functions that use it read the value it has when they are called; `updates` give it a new one
-    after all results are computed.
+    after all results are computed. One with a `default_update`, an expression, gets that from every
+    function that uses it and does not say otherwise.
     """
 
-    __slots__ = ("slots",)
+    __slots__ = ("default_update", "slots")
     expression_class = Variable
 
     def __init__(self, value: np.ndarray[Any, Any], name: str | None) -> None:
@@ -28,6 +30,7 @@ class SharedVariable(Variable):
             Type(as_dtype(value.dtype), (None,) * value.ndim), None, name, caller_location()
         )
         self.slots = Slots(value)
+        self.default_update: Value | None = None
 
     def get_value(self, borrow: bool = False) -> np.ndarray[Any, Any]:
         """The present value: a copy, or with `borrow` the array itself (do not write to it)."""

@@ -290,7 +290,19 @@ def test_batches(shape: tuple[int, int, int], still: str, count: int, dtype: str
 @pytest.mark.parametrize("layout", ["rows", "transposed", "sliced"])
 @pytest.mark.parametrize(
     "shape",
-    [(3, 4, 5), (5, 4, 0), (1, 90, 50), (90, 1, 50), (150, 130, 90), (20, 300, 400), (0, 4, 4)],
+    [
+        (3, 4, 5),
+        (5, 4, 0),
+        (1, 90, 50),
+        (90, 1, 50),
+        (150, 130, 90),
+        (20, 300, 400),
+        (0, 4, 4),
+        (128, 1000, 300),
+        (600, 10, 784),
+        (784, 500, 20),
+        (700, 33, 45),
+    ],
 )
 def test_epilogue_sees_each_final_element_once(
     shape: tuple[int, int, int], layout: str, target: str, dtype: str
@@ -328,7 +340,8 @@ def test_without_memory_for_panels(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("shape", "count"),
-    [((300, 310, 290), 1), ((20, 500, 784), 1), ((900, 1, 900), 1), ((1, 900, 900), 1),
+    [((300, 310, 290), 1), ((20, 500, 784), 1), ((600, 10, 784), 1), ((784, 500, 20), 1),
+     ((700, 600, 520), 1), ((900, 1, 900), 1), ((1, 900, 900), 1),
      ((32, 32, 32), 40), ((7, 11, 13), 1)],
 )  # fmt: skip
 def test_threads_do_not_change_results(shape: tuple[int, int, int], count: int, dtype: str) -> None:
@@ -344,6 +357,64 @@ def test_threads_do_not_change_results(shape: tuple[int, int, int], count: int, 
         results.append(c)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+cuts = st.one_of(
+    st.integers(1, 40), st.sampled_from([127, 128, 129, 255, 256, 257, 509]), st.integers(1, 800)
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(cuts, cuts, cuts),
+    dtype=st.sampled_from(list(DTYPES)),
+    target=st.sampled_from(list(TARGETS)),
+    layout=st.sampled_from(["rows", "transposed"]),
+)
+def test_tasks_partition_c(
+    shape: tuple[int, int, int], dtype: str, target: str, layout: str
+) -> None:
+    """However the grid is cut: no task is empty, none overlaps another, all of C is final."""
+    m, n, k = shape
+    rng = np.random.default_rng(m * 10007 + n * 101 + k)
+    a, b = operand(rng, m, k, "rows", dtype), operand(rng, k, n, layout, dtype)
+    c, base = laid_out(m, n, "rows", dtype)
+    seen = np.zeros((m, n), int)
+    areas: list[int] = []
+
+    @EPILOGUE
+    def epilogue(_: int, row0: int, row1: int, col0: int, col1: int) -> None:
+        seen[row0:row1, col0:col1] += 1
+        areas.append((row1 - row0) * (col1 - col0))
+
+    call(compiled(dtype, target), dtype, a, b, c, address_of(epilogue))
+    assert (seen == 1).all()
+    assert all(areas)
+    assert is_product(a, b, c, dtype)
+    c[...] = CANARY
+    assert (base == CANARY).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "shape", [(128, 1000, 784), (600, 10, 784), (784, 500, 20), (20, 500, 784)]
+)
+def test_tasks_are_several_and_nearly_equal(shape: tuple[int, int, int], dtype: str) -> None:
+    m, n, k = shape
+    a, b, c = (np.zeros(s, DTYPES[dtype]) for s in ((m, k), (k, n), (m, n)))
+    areas: list[int] = []
+
+    @EPILOGUE
+    def epilogue(_: int, row0: int, row1: int, col0: int, col1: int) -> None:
+        areas.append((row1 - row0) * (col1 - col0))
+
+    call(compiled(dtype, "host"), dtype, a, b, c, address_of(epilogue))
+    assert 4 <= len(areas) <= 64
+    # By list order on two threads, each next task to the one that is free.
+    free = [0, 0]
+    for area in areas:
+        free[free.index(min(free))] += area
+    assert max(free) <= 0.57 * sum(areas)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -75,6 +75,16 @@ def test_a_product_is_2mnk(dtype: str, m: int, k: int, n: int) -> None:
     assert (step.single, step.double) == ((flops, 0) if size == 4 else (0, flops))
 
 
+def test_a_layer_is_one_step_that_hands_itself_the_product() -> None:
+    x, w, b = T.dmatrix("x"), T.dmatrix("w"), T.dvector("b")
+    f = jg.function([x, w, b], T.maximum(x @ w + b, 0))
+    step = only(f.profile(np.ones((40, 50)), np.ones((50, 60)), np.ones(60)))
+    assert (step.kind, step.loops) == ("product", (40, 60, 50))
+    assert (step.read, step.written) == (8 * (40 * 50 + 50 * 60 + 60), 8 * 40 * 60)
+    assert step.double == 2 * 40 * 50 * 60 + 2 * 40 * 60
+    assert len(step.lines) == 1
+
+
 def test_a_broadcast_operand_counts_once() -> None:
     x, row = T.dmatrix("x"), T.dvector("row")
     step = only(jg.function([x, row], x * row).profile(np.ones((30, 40)), np.ones(40)))

@@ -18,6 +18,7 @@ from jitgraph.codegen.mathlib import (
     exponential,
     logarithmic,
     powers,
+    random,
     special,
     trigonometric,
 )
@@ -46,6 +47,7 @@ EXPANSIONS = _named(
     trigonometric.rad2deg, trigonometric.arcsin, trigonometric.arccos,
     trigonometric.arctan, trigonometric.arctan2,
     special.erf, special.erfc,
+    random.threefry, random.bits_to_normal,
 )  # fmt: skip
 COMPLEX = _named(
     complex.add, complex.subtract, complex.multiply, complex.divide, complex.reciprocal,

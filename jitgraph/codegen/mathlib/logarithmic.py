@@ -110,6 +110,12 @@ def _with_power(k: Value, f: Value, low: Value | None) -> Value:
     return fma(k, ln2, f + _beyond(f, low))
 
 
+def log_of_normal(x: Value) -> Value:
+    """log of what is known to be positive, finite and no subnormal number."""
+    m, k, _ = split(x)
+    return _with_power(k, m - 1.0, None)
+
+
 # --- the functions -----------------------------------------------------------------------------
 def log(x: Value) -> Value:
     m, k = decompose(x)

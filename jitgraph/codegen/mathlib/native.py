@@ -25,7 +25,7 @@ class Native:
     each of which is put into the module once, and vectors call for each lane. `library` names a
     library compiled once and the function of it that is called. With `beyond`, the function is only
     needed where the first operand is finite and larger in size: elsewhere it gives the other two
-    operands, as a pair.
+    operands, as a pair. With `scalar_only`, vectors are their first operand instead.
     """
 
     text: str
@@ -33,6 +33,7 @@ class Native:
     functions: Mapping[str, str] = field(default_factory=dict)
     library: tuple[str, str] | None = None
     beyond: float | None = None
+    scalar_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def native(
     functions: Mapping[str, str] | None = None,
     library: tuple[str, str] | None = None,
     beyond: float | None = None,
+    scalar_only: bool = False,
 ) -> Callable[..., Value]:
     """A function that builds the instruction; its result has the first operand's dtype, or the
     one given as `dtype`."""
@@ -74,7 +76,9 @@ def native(
         infer=infer,
         evaluate=_no_evaluation,
         shape=_no_evaluation,
-        lower=Native(text, declaration, functions or {}, library, beyond),  # type: ignore[arg-type]
+        lower=Native(  # type: ignore[arg-type]
+            text, declaration, functions or {}, library, beyond, scalar_only
+        ),
     )
 
     def build(*operands: Value, dtype: Any = None) -> Value:
@@ -128,6 +132,13 @@ fabs = _float_intrinsic("fabs")
 floor = _float_intrinsic("floor")
 ceil = _float_intrinsic("ceil")
 trunc = _float_intrinsic("trunc")
+
+#: The operand itself, which an optimiser takes for anything. (It looks into scalar code only.)
+unfollowed = native("unfollowed", 'call {t} asm "", "=r,0"({t} {0})', scalar_only=True)
+
+#: Bits shifted out come in at the other end.
+rotate_left = native("rotate_left", "call {t} @llvm.fshl.{m}({t} {0}, {t} {0}, {t} {1})",
+                     declaration="declare {t} @llvm.fshl.{m}({t}, {t}, {t})")  # fmt: skip
 
 #: Shifts by less than the width; a larger count is poison.
 shl = native("shl", "shl {t} {0}, {1}")

@@ -24,6 +24,8 @@ _TASK_BITS = 19
 _MOST_TASKS = 16
 #: Columns are cut into a multiple of so many tasks: as many for each of a few threads.
 _EVENLY = 4
+#: Products of at most this depth write more than they read: whole rows, then.
+_SHALLOW = 64
 #: Panels of a task that are so many that none is cut to make tasks equal.
 _MANY = 3
 #: Elements that a task packs, as a power of two, and from how many on other threads help.
@@ -151,14 +153,18 @@ def _emit_grid(f: Emitter, m: str, n: str, depth: str) -> tuple[str, str, str]:
     """Tasks along the rows and along the columns of C, and of what the columns of a task are
     multiples: no task is larger than the caches like, and threads find enough of them.
 
-    Columns are cut first: a task streams its rows of A for every panel of B anyway, so they may
-    come from a cache farther away, and columns of B that only one task reads stay with it.
+    Columns are cut first, unless C is most of what is moved: a task streams its rows of A for
+    every panel of B anyway, so they may come from a cache farther away, and columns of B that only
+    one task reads stay with it.
     """
     tiling = f.tiling
     work = f.emit(f"lshr i64 {f.product(m, n, '%k')}, {_TASK_BITS}")
     wanted = f.minimum(work, _MOST_TASKS)
     rows = f.emit(f"udiv i64 {tiling.mc * tiling.kc}, {depth}")
-    row_tasks = f.parts(m, rows)
+    tiles = f.parts(m, tiling.rows)
+    shallow = f.emit(f"icmp ule i64 {depth}, {_SHALLOW}")
+    first = f.select(shallow, "i64", f.minimum(wanted, tiles), 1)
+    row_tasks = f.maximum(f.parts(m, rows), first)
     panels, vectors = f.parts(n, tiling.cols), f.parts(n, tiling.lanes)
     share = f.parts(panels, f.maximum(f.parts(wanted, row_tasks), 1))
     share = f.minimum(share, f.emit(f"udiv i64 {tiling.nc // tiling.cols * tiling.kc}, {depth}"))
@@ -166,7 +172,7 @@ def _emit_grid(f: Emitter, m: str, n: str, depth: str) -> tuple[str, str, str]:
     even = f.minimum(f.round_up(cuts, _EVENLY), f.emit(f"lshr i64 {vectors}, 1"))
     col_tasks = f.select(f.emit(f"icmp eq i64 {cuts}, 1"), "i64", 1, f.maximum(even, 1))
     many = f.emit(f"icmp uge i64 {share}, {_MANY}")
-    more = f.minimum(f.emit(f"udiv i64 {wanted}, {col_tasks}"), f.parts(m, tiling.rows))
+    more = f.minimum(f.emit(f"udiv i64 {wanted}, {col_tasks}"), tiles)
     unit = f.select(many, "i64", tiling.cols, tiling.lanes)
     return f.maximum(row_tasks, more), col_tasks, unit
 

@@ -5,8 +5,9 @@ loads one row of B as vectors and multiplies it with broadcast elements of A. Ti
 panels of B that stay in the L1 cache; rows of A stream from the L2 cache.
 
     small products      one sweep over operands where they lie; a strided B is packed on the stack
-    large products      for each block along k: tasks pack A and B into panels, in the order the
-                        micro-kernel reads them, then tasks over a grid of C sweep (`blocks`)
+    large products      tasks over a grid of C sweep, block by block along k, panels that are packed
+                        in the order the micro-kernel reads them: by the task itself, or before
+                        by other tasks where several read them (`blocks`)
     matrix and vector   dot products, or combinations of rows, streaming the matrix (`vectors`)
     batches             items are shared out to tasks
 

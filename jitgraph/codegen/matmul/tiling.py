@@ -47,7 +47,7 @@ class Tiling:
     unroll: int  # steps along k that the micro-kernel does at once on packed operands
     kc: int  # steps along k whose operands are packed at once
     mc: int  # rows and ...
-    nc: int  # ... columns of C that are one task
+    nc: int  # ... columns of C that are one task at most, where blocks are `kc` deep
     packed: int  # bytes for each packed operand
     together: int  # bytes of several blocks along k that are packed at once
 

@@ -13,7 +13,9 @@ from jitgraph.ir.ops import (
     movement,
     normalisation,
     prefix,
+    random,
     reduction,
+    sampling,
 )
 
 __all__ = [
@@ -29,5 +31,7 @@ __all__ = [
     "movement",
     "normalisation",
     "prefix",
+    "random",
     "reduction",
+    "sampling",
 ]
