@@ -67,7 +67,7 @@ _tracing = _Tracing()
 
 
 # --- arguments -----------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
     """A call of a function, its arguments apart: the leaves, and all that a trace depends on."""
 
@@ -175,6 +175,8 @@ def _kind(leaf: Any) -> Kind:
         return kind
     if isinstance(leaf, np.ndarray | np.generic):
         return leaf.dtype, leaf.ndim
+    if isinstance(leaf, Value):
+        return Value
     if hasattr(leaf, "__array__"):
         array = np.asarray(leaf)
         return array.dtype, array.ndim
@@ -232,19 +234,18 @@ class _Methods:
         """Everything the native entry does not take as it is."""
         if _tracing.depth:
             return self.__wrapped__(*args, **kwargs)
-        call = self._parameters.call(args, dict(kwargs))
-        if any(isinstance(leaf, Value) for leaf in call.leaves):
-            return self.__wrapped__(*args, **kwargs)
+        call = self._parameters.call(args, dict(kwargs) if kwargs else kwargs)
         program = self._program(call)
+        if program is None:
+            return self.__wrapped__(*args, **kwargs)
         if program.state is not None:
             return self._on_chain(program, call.leaves)
         if program.packed is None:
             self._pack(program, call.leaves)
-        results = program.packed(*call.leaves)
-        return unflatten(program.out, results)
+        return unflatten(program.out, program.packed(*call.leaves))
 
-    def _program(self, call: _Call) -> _Program:
-        """The program for a call, traced if there is none yet."""
+    def _program(self, call: _Call) -> _Program | None:
+        """The program for a call, traced if there is none yet; None for a call with variables."""
         kinds = tuple([_kind(leaf) for leaf in call.leaves])
         key = (kinds, call.structure, call.static)
         try:
@@ -252,13 +253,26 @@ class _Methods:
         except TypeError:
             raise self._unhashable(call) from None
         if found is None:
+            if any(isinstance(leaf, Value) for leaf in call.leaves):
+                return None
             with self._lock:
                 found = self._programs.get(key)
                 if found is None:
                     found = self._programs[key] = self._traced(call, kinds)
         return found
 
+    def _known(self, call: _Call) -> _Program:
+        program = self._program(call)
+        if program is None:
+            raise InputError(f"{self._label} must be given arrays here, not variables",
+                             location=caller_location())  # fmt: skip
+        return program
+
     def _on_chain(self, program: _Program, leaves: Sequence[Any]) -> Any:
+        if self._chain.native is not None:
+            result = self._chain.native(*leaves)
+            if result is not REFUSED:
+                return result
         arrays = coerced(program.plan, leaves)
         given = [leaf if kind in PYTHON_NUMBERS else array
                  for leaf, kind, array in zip(leaves, program.kinds, arrays, strict=True)]
@@ -293,8 +307,7 @@ class _Methods:
 
     def _fail(self, code: int, *args: Any) -> Any:
         """A native program stopped: the interpreter, given the same inputs, will say why."""
-        program = self._program(self._parameters.call(args, {}))
-        plan = program.plan
+        plan = self._known(self._parameters.call(args, {})).plan
         explain(plan, code, *coerced(plan, args), *(s.slots.get() for s in plan.shared))
         if plan.shared:  # another thread may have set a value that fits in the meantime
             return self._slow(*args)
@@ -389,12 +402,12 @@ class _Methods:
     # --- looking inside -------------------------------------------------------------------------
     def trace(self, *args: Any, **kwargs: Any) -> Function:
         """The graph that the function is for arguments like these."""
-        return self._program(self._parameters.call(args, kwargs)).plan.function
+        return self._known(self._parameters.call(args, kwargs)).plan.function
 
     def lower(self, *args: Any, **kwargs: Any) -> Compilation:
         """All stages of the compilation for arguments like these, each made when asked for."""
         call = self._parameters.call(args, kwargs)
-        plan = self._program(call).plan
+        plan = self._known(call).plan
         layout = layout_of(plan, coerced(plan, call.leaves))
         return Compilation(plan.function, layout, plan.interface(), plan.algebra)
 

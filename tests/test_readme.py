@@ -15,7 +15,10 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 
 
 #: The pages with Python in them, and how many examples at least.
-PAGES = {README: 20, README.parent / "docs" / "random.md": 10}
+PAGES = {
+    README: 20, README.parent / "docs" / "random.md": 10,
+    README.parent / "docs" / "transforms.md": 20,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

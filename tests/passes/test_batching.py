@@ -29,16 +29,14 @@ from tests.ir.test_ops_infer import GRAPH_OPS, cases
 COUNT = 3
 #: Ops that no rule can be made for, and why.
 REFUSED: dict[str, str] = {}
-#: The dtypes tried: the rules do not look at them.
-TRIED = "bif"
+#: The dtypes tried where an op takes them: the rules do not look at them.
+TRIED = "?bdql"
 
 
 def chosen(definition: OpDef) -> list[tuple[list[np.ndarray], dict[str, Any]]]:
-    """A case of each kind: dtypes of one width, and only operands that the op takes as they are."""
+    """A case of each kind, with operands that the op takes as they are."""
     found = []
     for arrays, attrs in cases(definition):
-        if any(a.dtype.itemsize not in (1, 8) or a.dtype.kind not in TRIED for a in arrays):
-            continue
         try:
             definition.infer([type_of(a) for a in arrays], attrs)
             if isinstance(definition, Elementwise):
@@ -46,7 +44,12 @@ def chosen(definition: OpDef) -> list[tuple[list[np.ndarray], dict[str, Any]]]:
         except DTypeError:
             continue
         found.append((arrays, attrs))
-    return found[:: max(1, len(found) // 12)]
+    usual = [case for case in found if all(a.dtype.char in TRIED for a in case[0])] or found
+    if definition.name.startswith("sample_"):  # NumPy takes long for these
+        return usual[:1]
+    most = 24 >> len(usual[0][0]) if isinstance(definition, Elementwise) else 12
+    step = max(1, len(usual) // max(most, 1))
+    return usual[:: step + (step % 3 == 0)]  # cases come by threes: one of each shape
 
 
 def sizes_of(definition: OpDef, arrays: Sequence[np.ndarray], attrs: dict[str, Any]) -> int:
@@ -99,7 +102,7 @@ def test_every_op_against_a_loop(definition: OpDef) -> None:
         for flags in itertools.product((False, True), repeat=len(arrays) - shared):
             if not any(flags):
                 continue
-            for known in (True, False):
+            for known in (True, False)[definition.name.startswith("sample_") :]:
                 found, loop = many(definition, arrays, attrs, [*flags, *[False] * shared], known)
                 told = f"{definition.name} {[a.shape for a in arrays]} {flags} {attrs}"
                 np.testing.assert_array_equal(found, np.stack(loop) if len(loop) > 1 else loop[0],
