@@ -65,10 +65,10 @@ _SIGMOID = _FALLING + """  %negative = fcmp olt x86_fp80 %x0, 0xK000000000000000
   %under = fadd x86_fp80 %one, %e
   %y = fdiv x86_fp80 %over, %under
 """
-_SOFTPLUS = _FALLING + _call("log1pl", "%e", to="%more") + """
+_SOFTPLUS = _FALLING + _call("log1pl", "%e", to="%logarithm") + """
   %negative = fcmp olt x86_fp80 %x0, 0xK00000000000000000000
   %positive = select i1 %negative, x86_fp80 0xK00000000000000000000, x86_fp80 %x0
-  %y = fadd x86_fp80 %positive, %more
+  %y = fadd x86_fp80 %positive, %logarithm
 """
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import Elementwise, cast, resolve
 from jitgraph.ir.function import Function
-from jitgraph.ir.opdef import OPS, constant, emit
+from jitgraph.ir.opdef import OPS, Rejection, constant, emit
 from jitgraph.ir.ops import joining
 from jitgraph.ir.ops import movement as move
 from jitgraph.ir.ops.arithmetic import equal, remainder
@@ -423,7 +423,9 @@ def lookup(g: _Growing) -> Value | None:
     return emit(SCATTER_ADD, (x, found, *indices))
 
 
-ELEMENTWISE = [op for op in OPS.values() if isinstance(op, Elementwise)]
+#: Without those that draw by rejection: parameters at random are seldom ones they take.
+ELEMENTWISE = [op for op in OPS.values()
+               if isinstance(op, Elementwise) and not isinstance(op.lower, Rejection)]  # fmt: skip
 REDUCTIONS = [op for op in OPS.values() if isinstance(op, Reduction)]
 RULES: list[Callable[[_Growing], Any]] = [
     *[elementwise] * 8, *[reduction] * 3, row_step, row_step, normalisation, running_sum,

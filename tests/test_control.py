@@ -343,3 +343,20 @@ def test_a_jacobian_by_scan() -> None:
     values = np.array([1.0, 2.0, 3.0])
     want = np.diag(3 * values**2 * values.sum()) + (values**3)[:, None]
     np.testing.assert_allclose(jg.function([x], rows)(values), want)
+
+
+# --- random numbers ----------------------------------------------------------------------------
+def test_every_step_draws_anew() -> None:
+    streams = T.random.RandomStreams(7)
+    x = T.dvector("x")
+    walk, _ = T.scan(lambda x, s: s + x * streams.normal((3,)), x, T.zeros(3))
+    _, rows = T.loop_rows(lambda s, v: (s, streams.uniform((2,)) + 0 * v), 0.0, x)
+    outside = streams.uniform((2,))
+    fixed = T.fori_loop(0, 3, lambda i, a: a + outside, T.zeros(2))
+    f = jg.function([x], [walk, rows, fixed, outside])
+    first, second = f(np.ones(50)), f(np.ones(50))
+    draws = np.concatenate([np.diff(r[0], axis=0).ravel() for r in (first, second)])
+    assert np.unique(draws).size == draws.size
+    uniform = np.concatenate([first[1].ravel(), second[1].ravel()])
+    assert np.unique(uniform).size == uniform.size
+    np.testing.assert_allclose(first[2], 3 * first[3])

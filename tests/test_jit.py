@@ -326,7 +326,7 @@ UNTRACEABLE = [
     (counts, np.ones(3), DTypeError, "static_argnames"),
     (exports, np.ones(3), DTypeError, "static_argnames"),
     (looks_up, np.arange(3), DTypeError, "static_argnames"),
-    (writes, np.ones(3), DTypeError, r"at\[i\].set"),
+    (writes, np.ones(3), DTypeError, r"at\[key\].set"),
     (iterates, np.ones(3), DTypeError, "vmap"),
 ]
 

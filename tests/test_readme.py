@@ -15,9 +15,9 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 
 
 #: The pages with Python in them, and how many examples at least.
+DOCS = README.parent / "docs"
 PAGES = {
-    README: 20, README.parent / "docs" / "random.md": 10,
-    README.parent / "docs" / "transforms.md": 20,
+    README: 20, DOCS / "random.md": 10, DOCS / "control.md": 12, DOCS / "transforms.md": 20,
 }  # fmt: skip
 
 

@@ -59,11 +59,19 @@ def _angles() -> Compiled:
     return cached_library("angles", library_text, host(), passes="vectorise")
 
 
+def _iterations() -> Compiled:
+    from jitgraph.codegen.iterations import library_text
+
+    target = host()
+    return cached_library("iterations", lambda: library_text(target), target, passes="vectorise")
+
+
 #: What functions are linked with, by the name under which `Module.use` asks for it.
 LIBRARIES: dict[str, Callable[[], Compiled]] = {
     "runtime": _runtime,
     "pool": _pool,
     "angles": cache(_angles),
+    "iterations": cache(_iterations),
     "matmul_f32": lambda: _matmul("f32"),
     "matmul_f64": lambda: _matmul("f64"),
 }

@@ -52,6 +52,8 @@ class Elementwise(OpDef):
     derivatives: tuple[Callable[..., Value | None] | None, ...] | None = None
     #: f(0, ...) == 0 exactly, in every dtype.
     zero_to_zero: bool = False
+    #: Operands by which the derivative is not known; asking for it is an error.
+    unknown: tuple[int, ...] = ()
 
     def __call__(self, *operands: ArrayLike) -> Any:
         """Build the op over broadcast, promoted operands (or compute it, if none is symbolic)."""
@@ -154,7 +156,8 @@ def resolve(definition: Elementwise, kinds: Operands) -> tuple[DType, ...]:
 #: Ops with a meaning for complex operands.
 COMPLEX = {
     "add", "subtract", "multiply", "divide", "negative", "positive", "barrier", "conjugate",
-    "equal", "not_equal", "where", "cast", "square", "reciprocal", "absolute",
+    "equal", "not_equal", "where", "cast", "square", "reciprocal", "absolute", "real", "imag",
+    "complex",
     "isnan", "isinf", "isfinite", "logical_not", "logical_and", "logical_or", "logical_xor",
 }  # fmt: skip
 
@@ -181,6 +184,7 @@ def _declare(
     domain: tuple[Interval, ...] | None = None,
     zero_to_zero: bool = False,
     requires: Any = None,
+    unknown: tuple[int, ...] = (),
     doc: str = "",
 ) -> Elementwise:
     def infer(types: Sequence[Type], attrs: Attrs) -> Type:
@@ -223,6 +227,7 @@ def _declare(
         domain=domain or (REALS,) * arity,
         derivatives=derivatives,
         zero_to_zero=zero_to_zero,
+        unknown=unknown,
     )
     register(declared)
     return declared

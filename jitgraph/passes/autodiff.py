@@ -143,10 +143,13 @@ def _pull_back(value: Value, adjoint: Any, active: set[Value]) -> list[Value | N
     if isinstance(definition, Control):
         wanted = [a in active for a in op.args]
         return pulled_back_through(value, adjoint, wanted, pulled_back)
-    if definition.gradient is None:
+    unknown = definition.unknown if isinstance(definition, Elementwise) else ()
+    refused = [k for k in unknown if op.args[k] in active]
+    if definition.gradient is None or refused:
+        by = f" by operand {refused[0] + 1}" if refused else ""
         operands = (Operand(a.describe(), str(a.type), a.location) for a in op.args)
         raise GradientError(
-            f"{op.name} has no gradient", hint="name the value in consider_constant="
+            f"{op.name} has no gradient{by}", hint="name the value in consider_constant="
         ).locate(op.location, operands)
     flowing = list(definition.gradient(adjoint, value, *op.args, **op.attrs))
     if isinstance(definition, Elementwise):

@@ -16,7 +16,6 @@ from jitgraph.ir.builder import Builder, rebuild
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import (
     STRIDE,
-    Access,
     Buffer,
     BufferKind,
     Check,
@@ -35,6 +34,7 @@ from jitgraph.ir.opdef import Shape, Size, apply_op, constant
 from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
+from jitgraph.ir.ops.prefix import Prefix
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.types import Type
@@ -54,7 +54,7 @@ from jitgraph.passes.rows import group_rows
 from jitgraph.passes.rules.registry import rules_for
 
 #: Ops that copy their first operand and change a part of it.
-CHANGES = ("set_slice", "add_slice", "scatter_add")
+CHANGES = ("set_slice", "add_slice", "scatter_add", "scatter")
 
 
 def schedule(fn: Function, orders: Sequence[Order], *, region: bool = False) -> Program:
@@ -255,8 +255,8 @@ class Scheduler:
             self._pointwise(value, out)
         elif isinstance(op.definition, Reduction):
             self._reduction(value, op.definition, out)
-        elif op.name == "prefix_sum":
-            self._prefix(value, out)
+        elif isinstance(op.definition, Prefix):
+            self._prefix(value, op.definition, out)
         elif op.name == "sum_to":
             self._sum_to(value, out)
         elif op.name == "matmul":
@@ -265,8 +265,8 @@ class Scheduler:
             self._concatenate(value, out)
         elif op.name in ("set_slice", "add_slice"):
             self._change_slice(value, out)
-        elif op.name == "scatter_add":
-            self._scatter_add(value, out)
+        elif op.name in ("scatter_add", "scatter"):
+            self._scatter(value, out)
         else:
             self._pointwise(value, out)
         self.views[value] = out
@@ -378,7 +378,7 @@ class Scheduler:
             nest.stores.append(Store(element, target, combine, store.reduced))
             self._do(nest.kernel())
 
-    def _prefix(self, value: Value, out: View) -> None:
+    def _prefix(self, value: Value, definition: Prefix, out: View) -> None:
         """What is combined so far, along one loop: in a register where that is the innermost."""
         assert value.op is not None
         axis, shape = value.op.attrs["axis"], self.builder.shape(value)
@@ -391,7 +391,7 @@ class Scheduler:
         store = Store(element, nest.access(out, tuple(index)))
         for loop in nest.loops([axis]):
             inner = loop == len(nest.extents) - 1
-            store = replace(store, combine="add", running=loop, in_register=inner)
+            store = replace(store, combine=definition.combine, running=loop, in_register=inner)
         nest.stores.append(store)
         self.steps.append(nest.kernel(sequential=True))
 
@@ -476,9 +476,11 @@ class Scheduler:
         nest.stores.append(Store(element, nest.access(out, target)))
         self._do(nest.kernel(sequential=True))
 
-    def _scatter_add(self, value: Value, out: View) -> None:
+    def _scatter(self, value: Value, out: View) -> None:
         assert value.op is not None
         base, piece, *indices = value.op.args
+        combine = value.op.attrs.get("combine", "add")
+        combine = None if combine == "set" else combine
         self._base(base, out)
         lead = self.builder.broadcast([self.builder.shape(i) for i in indices])
         rest = self.builder.shape(base)[len(indices) :]
@@ -489,6 +491,6 @@ class Scheduler:
         inner = View(out.buffer, out.offset, out.strides[len(indices) :])
         access = nest.access(inner, whole[len(lead) :])
         placed = tuple(zip(found, out.strides, strict=False))
-        nest.stores.append(Store(element, Access(access.buffer, access.offset, access.strides),
-                                 "add", nest.loops(range(len(lead))), indices=placed))  # fmt: skip
+        loops = nest.loops(range(len(lead)))
+        nest.stores.append(Store(element, access, combine, loops, indices=placed))
         self._do(nest.kernel(sequential=True))

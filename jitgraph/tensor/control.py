@@ -20,10 +20,12 @@ from jitgraph.ir.opdef import Size
 from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.control import branch, loop
 from jitgraph.ir.ops.movement import dim
+from jitgraph.ir.substitution import substituted
 from jitgraph.ir.types import BOOL, I64, Type
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import WEAK, as_size, as_tensor, refuse
 from jitgraph.tensor.regions import parameter, shared_captures, traced
+from jitgraph.tensor.shared import latest, made_since
 
 #: A loop that only its condition ends.
 UNBOUNDED = int(np.iinfo(np.int64).max)
@@ -93,6 +95,7 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], init
     Differentiable in reverse mode: the loop is then walked once more, counted, to keep what
     the way back needs.
     """
+    begun = latest()
     leaves, weak, structure = _leaves(initial)
 
     def step(params: list[Value]) -> list[Value]:
@@ -102,12 +105,14 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], init
 
     initial_leaves, params, following = _settled(leaves, weak, step)
     holds = _truth(condition(trees.unflatten(structure, params)), "the condition of while_loop")
-    found = _loop(initial_leaves, params, following, UNBOUNDED, holds=holds, name="while")
+    found = _loop(initial_leaves, params, following, UNBOUNDED, holds=holds, name="while",
+                  begun=begun)  # fmt: skip
     return trees.unflatten(structure, found[: len(leaves)])
 
 
 def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], initial: Any) -> Any:
     """`x = initial; for i in range(lower, upper): x = body(i, x)`, for a tree of arrays x."""
+    begun = latest()
     leaves, weak, structure = _leaves(initial)
     first, last = as_size(lower, "lower"), as_size(upper, "upper")
     count = parameter(Type(I64), "i")
@@ -120,7 +125,8 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], initial: 
 
     initial_leaves, params, following = _settled(leaves, weak, step)
     steps: Size = last - first
-    found = _loop(initial_leaves, params, following, steps, count=count, name="fori")
+    found = _loop(initial_leaves, params, following, steps, count=count, name="fori",
+                  begun=begun)  # fmt: skip
     return trees.unflatten(structure, found[: len(leaves)])
 
 
@@ -137,6 +143,7 @@ def loop_rows(
     sequences: a tree of arrays walked along their leading axes, or None with a length. reverse:
     from the last row to the first; rows of the outputs stay at their places.
     """
+    begun = latest()
     leaves, weak, structure = _leaves(initial)
     walked, _, walked_structure = _leaves(sequences)
     if any(not s.ndim for s in walked):
@@ -159,7 +166,7 @@ def loop_rows(
     initial_leaves, params, following = _settled(leaves, weak, one)
     found = _loop(
         initial_leaves, params, following, _length(walked, length), sequences=walked, rows=rows,
-        outputs=outputs, reverse=reverse, name="scan",
+        outputs=outputs, reverse=reverse, name="scan", begun=begun,
     )  # fmt: skip
     split = len(leaves)
     return (
@@ -191,6 +198,7 @@ def _loop(
     steps: Size,
     *,
     name: str,
+    begun: int,
     count: Value | None = None,
     holds: Value | None = None,
     sequences: Sequence[Value] = (),
@@ -198,9 +206,16 @@ def _loop(
     outputs: Sequence[Value] = (),
     reverse: bool = False,
 ) -> list[Value]:
-    """All results of a loop: what was carried, the outputs, the number of steps."""
+    """All results of a loop: what was carried, the outputs, the number of steps. States of random
+    streams that were made by the step (since `begun`) are carried as well."""
     number = parameter(Type(I64), "i") if count is None else count
-    parts = [traced([*following, *outputs], [number, *params, *rows])]
+    draws = [s for s in made_since(begun, [*following, *outputs]) if s.default_update is not None]
+    held: dict[Value, Value] = {s: parameter(s.type, "state") for s in draws}
+    given = len(params)
+    drawn = [s.default_update for s in draws if s.default_update is not None]
+    inner = substituted([*following, *drawn, *outputs], held)
+    initial, params = [*initial, *draws], [*params, *held.values()]
+    parts = [traced(inner, [number, *params, *rows])]
     if holds is not None:
         parts.append(traced([holds], [number, *params]))
     captured, joined = shared_captures(*parts)
@@ -208,8 +223,12 @@ def _loop(
     condition = None
     if holds is not None:
         condition = joined[1].function([number, *params], f"{name}_condition")
-    made = loop(body, initial, sequences, captured, steps, condition=condition, reverse=reverse)
-    return list(items(made))
+    made = list(items(
+        loop(body, initial, sequences, captured, steps, condition=condition, reverse=reverse)
+    ))  # fmt: skip
+    for k, state in enumerate(draws, given):
+        state.default_update = made[k]
+    return [*made[:given], *made[given + len(draws) :]]
 
 
 # --- branches ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from jitgraph.ir.opdef import OPS, ArrayLike, Rejection
 from jitgraph.ir.ops import arithmetic
 from jitgraph.ir.types import F64
 from jitgraph.ir.values import Value
-from jitgraph.tensor import reductions
+from jitgraph.tensor import complexes, reductions
 from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public
 
 if TYPE_CHECKING:
@@ -36,17 +36,27 @@ ALIASES = {
     "or_": "bitwise_or", "xor": "bitwise_xor", "bitwise_not": "invert",
     "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2",
     "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh",
-    "degrees": "rad2deg", "radians": "deg2rad",
+    "degrees": "rad2deg", "radians": "deg2rad", "bitwise_invert": "invert",
+    "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
+    "expit": "sigmoid", "psi": "digamma", "tri_gamma": "trigamma",
 }  # fmt: skip
-#: What users know in another form: `where` below, and what `random` is made of.
-_ELSEWHERE = frozenset({"where", "threefry", "bits_to_normal"})
+#: What `random` is made of: users draw numbers instead.
+INTERNAL = frozenset({"threefry", "bits_to_normal"})
+#: What users know in another form: also `where` below, and the parts of complex numbers.
+_ELSEWHERE = INTERNAL | {"where", "real", "imag"}
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 
 
 def _function(op: Elementwise, name: str) -> Callable[..., Variable]:
+    of_complex = complexes.FUNCTIONS.get(op.name)
+
     @public
     def call(*given: ArrayLike) -> Value:
-        return op(*operands(given))  # type: ignore[no-any-return]
+        ready = operands(given)
+        parts = complexes.of_common_dtype(ready) if of_complex else None
+        if of_complex is not None and parts is not None and len(parts) == op.arity:
+            return of_complex(*map(as_tensor, parts))
+        return op(*ready)  # type: ignore[no-any-return]
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = op.doc

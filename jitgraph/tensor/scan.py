@@ -24,7 +24,7 @@ from jitgraph.ir.types import BOOL, I64, Type
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import as_size, as_tensor, constant, refuse
 from jitgraph.tensor.regions import parameter, shared_captures, traced
-from jitgraph.tensor.shared import SharedVariable
+from jitgraph.tensor.shared import SharedVariable, latest, made_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +174,7 @@ class _Scan:
         self.steps = self._steps(n_steps)
         self.number = parameter(Type(I64), "i")
         self.updates: dict[SharedVariable, Value] = {}
+        self.begun = latest()
         self.stop: Value | None = None
 
     def _steps(self, given: Any) -> Size:
@@ -196,6 +197,9 @@ class _Scan:
             for k, (w, s, _) in enumerate(rows)
         ]
         results = self._traced(elements)
+        for state in made_since(self.begun, [*results, *self.updates.values(), *self._stopping()]):
+            if state.default_update is not None:  # a random draw of the step
+                self.updates.setdefault(state, state.default_update)
         carried = [o for o in self.outputs if o.taps]
         following = self._following(results)
         initial = [v for o in carried for v in o.starts()]
@@ -297,6 +301,9 @@ class _Scan:
     ) -> tuple[Any, dict[Any, Any]]:
         windows = sum(o.depth for o in self.outputs if o.taps)
         updates = dict(zip(self.updates, made[windows : windows + len(self.updates)], strict=True))
+        for state, last in updates.items():
+            if state.serial > self.begun and state.default_update is not None:
+                state.default_update = last
         rows = list(made[carried:-1])
         if self.stop is not None:
             rows = [slice_axis(row, 0, 0, made[-1]) for row in rows]

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype
-from jitgraph.ir.values import Value
+from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import Slots
 from jitgraph.tensor.variable import Variable
+
+_serials = itertools.count()
+
+
+def made_since(serial: int, values: Sequence[Value]) -> list[SharedVariable]:
+    """The shared variables among what the values are made of that are younger than `serial`."""
+    leaves = (v for v in topological(values) if isinstance(v, SharedVariable))
+    return [v for v in leaves if v.serial > serial]
+
+
+def latest() -> int:
+    """A serial number no shared variable has, greater than all so far."""
+    return next(_serials)
 
 
 class SharedVariable(Variable):
@@ -22,7 +37,7 @@ class SharedVariable(Variable):
     function that uses it and does not say otherwise.
     """
 
-    __slots__ = ("default_update", "slots")
+    __slots__ = ("default_update", "serial", "slots")
     expression_class = Variable
 
     def __init__(self, value: np.ndarray[Any, Any], name: str | None) -> None:
@@ -31,6 +46,8 @@ class SharedVariable(Variable):
         )
         self.slots = Slots(value)
         self.default_update: Value | None = None
+        #: Greater than that of any made before.
+        self.serial = next(_serials)
 
     def get_value(self, borrow: bool = False) -> np.ndarray[Any, Any]:
         """The present value: a copy, or with `borrow` the array itself (do not write to it)."""

@@ -11,6 +11,7 @@ import pytest
 from scalar_kernels import DTYPES, Array, compile_kernels
 
 from jitgraph.codegen.mathlib.angles import BOUNDS
+from jitgraph.codegen.mathlib.pieces import ERF, TANH
 from jitgraph.ir.opdef import OPS
 
 Draw = Callable[[np.random.Generator, int, bool], Array]
@@ -54,35 +55,35 @@ UNARY: list[tuple[str, Callable[..., Any], float, float, list[Draw]]] = [
     ("exp", mpmath.exp, 0.95, 0.95, [SMALL, EXPONENTS]),
     ("exp2", lambda x: mpmath.mpf(2) ** x, 0.95, 0.95,
      [SMALL, either(uniform(-149, 128), uniform(-1074, 1024))]),
-    ("expm1", mpmath.expm1, 1.2, 1.2, [SMALL, EXPONENTS]),
+    ("expm1", mpmath.expm1, 1.2, 1.25, [SMALL, EXPONENTS]),
     ("sigmoid", lambda x: 1 / (1 + mpmath.exp(-x)), 0.95, 0.95, [SMALL, EXPONENTS]),
-    ("softplus", lambda x: mpmath.log1p(mpmath.exp(x)), 1.5, 1.5, [SMALL, EXPONENTS]),
+    ("softplus", lambda x: mpmath.log1p(mpmath.exp(x)), 1.6, 1.6, [SMALL, EXPONENTS]),
     ("sinh", mpmath.sinh, 1.15, 1.15, [SMALL, EXPONENTS]),
     ("cosh", mpmath.cosh, 0.95, 0.95, [SMALL, EXPONENTS]),
-    ("tanh", mpmath.tanh, 1.2, 1.2, [SMALL, magnitudes(-3, 4)]),
-    ("log", mpmath.log, 0.85, 0.85, [absolute(ANY), absolute(magnitudes(-2, 2))]),
-    ("log2", lambda x: mpmath.log(x, 2), 1.1, 1.1, [absolute(ANY), absolute(magnitudes(-2, 2))]),
-    ("log10", mpmath.log10, 1.05, 1.05, [absolute(ANY), absolute(magnitudes(-2, 2))]),
+    ("tanh", mpmath.tanh, 0.85, 1.2, [SMALL, magnitudes(-3, 4)]),
+    ("log", mpmath.log, 0.9, 0.9, [absolute(ANY), absolute(magnitudes(-2, 2))]),
+    ("log2", lambda x: mpmath.log(x, 2), 0.51, 1.05, [absolute(ANY), absolute(magnitudes(-2, 2))]),
+    ("log10", mpmath.log10, 0.51, 0.95, [absolute(ANY), absolute(magnitudes(-2, 2))]),
     ("log1p", mpmath.log1p, 0.95, 0.95,
      [absolute(ANY), uniform(-1, 1), magnitudes(-26, -22), magnitudes(-56, -50)]),
-    ("arcsinh", mpmath.asinh, 1.2, 1.2, [ANY, SMALL]),
-    ("arccosh", mpmath.acosh, 1.6, 1.6, [offset(1, absolute(ANY)), offset(1, uniform(0, 1))]),
-    ("arctanh", mpmath.atanh, 1.05, 1.05, [uniform(-1, 1), magnitudes(-30, 0)]),
-    ("sin", mpmath.sin, 0.95, 0.95, ANGLES),
+    ("arcsinh", mpmath.asinh, 1.25, 1.25, [ANY, SMALL]),
+    ("arccosh", mpmath.acosh, 1.95, 1.7, [offset(1, absolute(ANY)), offset(1, uniform(0, 1))]),
+    ("arctanh", mpmath.atanh, 1.1, 1.1, [uniform(-1, 1), magnitudes(-30, 0)]),
+    ("sin", mpmath.sin, 1.0, 1.0, ANGLES),
     ("cos", mpmath.cos, 1.0, 1.0, ANGLES),
-    ("tan", mpmath.tan, 0.9, 0.9, ANGLES),
+    ("tan", mpmath.tan, 1.0, 1.0, ANGLES),
     ("arcsin", mpmath.asin, 0.7, 0.7, [uniform(-1, 1), magnitudes(-30, 0)]),
     ("arccos", mpmath.acos, 0.8, 0.8, [uniform(-1, 1), magnitudes(-30, 0)]),
-    ("arctan", mpmath.atan, 0.85, 0.85, [ANY, SMALL]),
-    ("erf", mpmath.erf, 1.1, 1.1, [SMALL, uniform(-4, 4), uniform(0.9, 1.4)]),
-    ("erfc", mpmath.erfc, 4.7, 4.7, [SMALL, either(uniform(-5, 10), uniform(-6, 27))]),
+    ("arctan", mpmath.atan, 0.95, 0.95, [ANY, SMALL]),
+    ("erf", mpmath.erf, 0.95, 0.75, [SMALL, uniform(-4, 4), uniform(0.9, 1.4)]),
+    ("erfc", mpmath.erfc, 0.52, 1.3, [SMALL, either(uniform(-5, 10), uniform(-6, 27))]),
     ("cbrt", lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)), 0.6, 0.6, [ANY, SMALL]),
 ]  # fmt: skip
 BINARY: list[tuple[str, Callable[..., Any], float, list[tuple[Draw, Draw]]]] = [
     ("power", lambda a, b: a**b, 1.45,
      [(absolute(ANY), uniform(-1, 1)), (offset(1, uniform(-1e-3, 1e-3)), EXPONENTS)]),
     ("hypot", mpmath.hypot, 1.0, [(SMALL, SMALL), (ANY, ANY)]),
-    ("arctan2", mpmath.atan2, 1.3, [(SMALL, SMALL), (ANY, ANY)]),
+    ("arctan2", mpmath.atan2, 1.45, [(SMALL, SMALL), (ANY, ANY)]),
     ("logaddexp", lambda a, b: mpmath.log(mpmath.exp(a) + mpmath.exp(b)), 1.5,
      [(uniform(0, 20), uniform(0, 20))]),
     ("logaddexp2", lambda a, b: mpmath.log(mpmath.mpf(2) ** a + mpmath.mpf(2) ** b, 2), 1.5,
@@ -176,6 +177,40 @@ def test_powers_of_negative_numbers() -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-15)
     finite = ~np.isnan(expected)
     np.testing.assert_array_equal(np.signbit(actual[finite]), np.signbit(expected[finite]))
+
+
+def test_unusual_powers_among_others() -> None:
+    """f32, where a branch mends what the usual way does not give: in some lanes, in many, in all;
+    results that are subnormal, overflow, or vanish."""
+    rng = np.random.default_rng(5)
+    special = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, -2.5, 3e-42, -3e-42, 3e38], "f4")
+    exponents = np.array([0, -0.0, 1, -1, 2, 3, 0.5, np.inf, -np.inf, np.nan, 1e30, -1e30], "f4")
+    for share in (0.0, 0.02, 0.5, 1.0):
+        n = 2048
+        x, y = rng.uniform(0.1, 9, n).astype("f4"), rng.uniform(-70, 70, n).astype("f4")
+        x = np.where(rng.random(n) < share, rng.choice(special, n), x)
+        y = np.where(rng.random(n) < share, rng.choice(exponents, n), y)
+        with np.errstate(all="ignore"):
+            expected = np.power(x.astype("f8"), y.astype("f8")).astype("f4")
+        actual = compiled()["power.f32"](x, y)
+        np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
+        number = ~np.isnan(expected)
+        np.testing.assert_array_equal(np.signbit(actual[number]), np.signbit(expected[number]))
+        np.testing.assert_array_max_ulp(np.abs(actual[number]), np.abs(expected[number]), 1)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_where_pieces_meet(dtype: str) -> None:
+    """Every number near the edges of the pieces of erf and tanh."""
+    for name, table in (("erf", ERF), ("tanh", TANH)):
+        if DTYPES[dtype] not in table:
+            continue
+        pieces = table[DTYPES[dtype]]
+        edges = (np.arange(len(pieces.centres)) + 0.5) / pieces.per_unit
+        units = np.arange(-8, 9) * np.spacing(edges.astype(DTYPES[dtype]))[:, None]
+        x = (edges.astype(DTYPES[dtype])[:, None] + units).ravel().astype(DTYPES[dtype])
+        error, where = worst_error(compiled()[f"{name}.{dtype}"](x), getattr(mpmath, name), [x])
+        assert error <= 0.95, (name, where)
 
 
 def test_hard_angles() -> None:

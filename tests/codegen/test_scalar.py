@@ -23,6 +23,7 @@ from jitgraph.ir.elementwise import Elementwise, cast, resolve
 from jitgraph.ir.opdef import OPS
 from jitgraph.ir.ops.arithmetic import where
 from jitgraph.ir.ops.bits import bitcast
+from jitgraph.ir.ops.special import FORMULAS
 from jitgraph.ir.types import Type, as_dtype
 from jitgraph.ir.values import Value
 
@@ -32,10 +33,12 @@ APPROXIMATE = {
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "logaddexp", "logaddexp2", "sigmoid",
     "softplus", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh",
     "tanh", "arcsinh", "arccosh", "arctanh", "erf", "erfc", "power", "cbrt", "hypot",
-    "fma",
+    "fma", "bits_to_normal",
 }  # fmt: skip
 ULPS = 5
-OPERATIONS = [op for op in OPS.values() if isinstance(op, Elementwise) and op.name != "where"]
+#: Special functions have a test of their own.
+OPERATIONS = [op for op in OPS.values() if isinstance(op, Elementwise) and op.name != "where"
+              and op.name not in FORMULAS]  # fmt: skip
 
 
 def takes(op: Elementwise, name: str) -> bool:

@@ -18,7 +18,7 @@ from jitgraph.ir.opdef import OPS, OpDef, emit
 from jitgraph.ir.ops.arithmetic import add, equal, invert, where
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.exponential import exp, power
-from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_axis
+from jitgraph.ir.ops.indexing import COMBINES, SET_SLICE, gather, slice_axis
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.movement import broadcast_to, reshape, squeeze, transpose
@@ -105,14 +105,19 @@ OTHER_CASES: dict[str, list[Case]] = {
                *with_operands(over_dtypes((4,)), size(2))],
     "scatter_add": [*with_operands(over_dtypes((4, 5), (3, 5)), index(0, 3, 3)),
                     *with_operands(over_dtypes((4,), ()), size(2))],
+    "scatter": [case for combine in COMBINES
+                for case in (*with_operands(over_dtypes((4, 5), (3, 5), combine=combine),
+                                            index(0, 3, 3)),
+                             *with_operands(over_dtypes((4,), (), combine=combine), size(2)))],
     "matmul": [case for a, b in (((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)),
                                  ((5, 1, 2, 3), (4, 3, 2)), ((2, 0), (0, 3)))
                for case in over_dtypes(a, b)],
-    "prefix_sum": [case for axis, reverse in ((0, False), (1, False), (0, True), (1, True))
-                   for case in over_dtypes((3, 4), axis=axis, reverse=reverse)],
     **{name: over_dtypes((2, 3)) for name in ("alias", "disconnected", "zero_gradient")},
     "scaled_gradient": over_dtypes((2, 3), ()),
     "clipped_gradient": over_dtypes((2, 3), (), ()),
+    **{name: [case for axis, reverse in ((0, False), (1, False), (0, True), (1, True))
+              for case in over_dtypes((3, 4), axis=axis, reverse=reverse)]
+       for name in ("prefix_sum", "prefix_prod", "prefix_max", "prefix_min")},
     "softmax": along_axes((2, 3)),
     "log_softmax": along_axes((2, 3)),
     "logsumexp": along_axes((2, 3)),

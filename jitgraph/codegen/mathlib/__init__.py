@@ -16,6 +16,7 @@ from jitgraph.codegen.mathlib import (
     division,
     elementary,
     exponential,
+    formulas,
     logarithmic,
     powers,
     random,
@@ -35,8 +36,8 @@ EXPANSIONS = _named(
     elementary.trunc, elementary.heaviside, elementary.isnan, elementary.isinf,
     elementary.isfinite, elementary.signbit, elementary.logical_and, elementary.logical_or,
     elementary.logical_xor, elementary.logical_not, elementary.invert, elementary.left_shift,
-    elementary.right_shift, elementary.conjugate,
-    division.floor_divide, division.remainder, division.fmod,
+    elementary.right_shift, elementary.conjugate, elementary.real, elementary.imag,
+    division.floor_divide, division.remainder, division.fmod, division.gcd, division.lcm,
     powers.power, powers.cbrt, powers.hypot, powers.square, powers.reciprocal,
     exponential.exp, exponential.exp2, exponential.expm1, exponential.sigmoid,
     exponential.sinh, exponential.cosh, exponential.tanh,
@@ -48,7 +49,7 @@ EXPANSIONS = _named(
     trigonometric.arctan, trigonometric.arctan2,
     special.erf, special.erfc,
     random.threefry, random.bits_to_normal,
-)  # fmt: skip
+) | formulas.EXPANSIONS  # fmt: skip
 COMPLEX = _named(
     complex.add, complex.subtract, complex.multiply, complex.divide, complex.reciprocal,
     complex.square, complex.negative, complex.positive, complex.barrier, complex.conjugate,

@@ -21,6 +21,7 @@ from jitgraph.codegen.mathlib.floats import (
     Pair,
     Table,
     bits_of,
+    estrin,
     fast_two_sum,
     fma,
     format_of,
@@ -32,7 +33,7 @@ from jitgraph.codegen.mathlib.floats import (
     two_product,
     two_sum,
 )
-from jitgraph.codegen.mathlib.native import ashr, fabs
+from jitgraph.codegen.mathlib.native import ashr, fabs, lookup
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.ops.arithmetic import copysign, equal, sqrt, where
 from jitgraph.ir.ops.bits import bitcast
@@ -50,6 +51,26 @@ _LOG: Table = {
         0.18183563968706218, 0.1531405216414204, 0.1479599704522548,
     ),
 }
+#: For f32, in f64: m from the number with these bits on, in 16 pieces, 1/c in the middle of each (1
+#: in the one around it) and log2(1/c); log2(1 + f) / f for |f| = |m·c - 1| <= 0.0298, relative
+#: error 2^-38.2.
+_PIECES_FROM = 0x3FE6555500000000
+_MIDDLES = (
+    1.401460166198322, 1.3426576291934202, 1.288590867950822, 1.2387099213059793,
+    1.1925468098983878, 1.1497008088987082, 1.1098267853712465, 1.0726258811952185,
+    1.037838009039473, 1.0, 0.9504953367011455, 0.8971965175725684, 0.8495577515614606,
+    0.8067228959599075, 0.7680001875000457, 0.732824598198717,
+)
+_LOGS = (
+    -0.48693073912970625, -0.4250914718278249, -0.36579427574599543, -0.3088383794957119,
+    -0.2540458960696621, -0.2012584718852037, -0.15033452757901258, -0.10114696942093526,
+    -0.053581278191666894, 0.0, 0.0732485461141507, 0.15650407420742168, 0.2352160720695664,
+    0.3098548926072558, 0.380821431720419, 0.44846016472802114,
+)
+_LOG2 = (
+    1.442695040893391, -0.721347520448356, 0.48089825663347374, -0.3606736811816769,
+    0.2888119707912858, -0.24068802103875664,
+)
 
 
 # --- the core ----------------------------------------------------------------------------------
@@ -103,6 +124,17 @@ def _scaled(x: Value, of_two: Fraction, unit: Fraction) -> Value:
     return _checked(x, total + (rest + (fma(k, two_low, power_low) + lost)))
 
 
+def wide_log2(x: Value) -> Value:
+    """log2(x) for positive finite x of f32, in f64, where none is subnormal."""
+    bits = bits_of(cast(x, F64))
+    above = bits - _PIECES_FROM
+    exponent = above & (-1 << 52)
+    piece = ashr(above, literal(above, 48))
+    f = fma(bitcast(bits - exponent, F64), lookup(piece, _MIDDLES, F64), -1.0)
+    start = fma(cast(exponent, F64), 2.0**-52, lookup(piece, _LOGS, F64))
+    return fma(f, estrin(f, _LOG2), start)
+
+
 def _with_power(k: Value, f: Value, low: Value | None) -> Value:
     """k·ln 2 + log(1 + f) + low."""
     ln2, ln2_low = parts(k, LN2)
@@ -123,10 +155,14 @@ def log(x: Value) -> Value:
 
 
 def log2(x: Value) -> Value:
+    if x.dtype == F32:
+        return _checked(x, cast(wide_log2(x), F32))
     return _scaled(x, Fraction(1), 1 / LN2)
 
 
 def log10(x: Value) -> Value:
+    if x.dtype == F32:
+        return _checked(x, cast(wide_log2(x) * float(LN2 / LN10), F32))
     return _scaled(x, LN2 / LN10, 1 / LN10)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from jitgraph.codegen.mathlib.floats import F32, F64, bits_of, fma, format_of
 from jitgraph.codegen.mathlib.native import fabs, lookup
-from jitgraph.ir.ops.arithmetic import copysign, where
+from jitgraph.ir.ops.arithmetic import copysign, equal, where
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
@@ -37,8 +37,9 @@ def odd_function(x: Value, pieces: Pieces) -> Value:
     end = (len(pieces.centres) - 0.51) / pieces.per_unit
     a = where(a > end, end, a)
     piece = bits_of(fma(a, pieces.per_unit, format_of(x).round_shift))
-    t = a - lookup(piece, pieces.centres, x.dtype)
-    start = where(a < 1.5 / pieces.per_unit, a, lookup(piece, pieces.values, x.dtype))
+    centre = lookup(piece, pieces.centres, x.dtype)
+    start = where(equal(centre, 0.0), a, lookup(piece, pieces.values, x.dtype))
+    t = a - centre
     *lower, q = (lookup(piece, row, x.dtype) for row in pieces.coefficients)
     for coefficient in reversed(lower):
         q = fma(t, q, coefficient)

@@ -31,8 +31,8 @@ from jitgraph.codegen.mathlib.floats import (
     round_to_integer,
     two_product,
 )
-from jitgraph.codegen.mathlib.logarithmic import decompose
-from jitgraph.codegen.mathlib.native import ashr, fabs, floor, lookup, native, rarely, trunc
+from jitgraph.codegen.mathlib.logarithmic import decompose, wide_log2
+from jitgraph.codegen.mathlib.native import fabs, floor, native, rarely, trunc
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.ops.arithmetic import copysign, equal, not_equal, sqrt, where
 from jitgraph.ir.ops.bits import bitcast
@@ -42,25 +42,6 @@ from jitgraph.ir.values import Value
 _LOG_TAIL = (
     0.600000000000034, 0.4285714285514387, 0.33333333780900826, 0.27272676458763173,
     0.23080140360389642, 0.19885122170619215, 0.1979548743572417,
-)
-#: For f32, in f64: [_LEAST, 2·_LEAST) in 16 pieces, 1/c in the middle of each (1 in the one around
-#: it) and log2(1/c); log2(1 + f) / f for |f| = |m·c - 1| <= 0.0298, relative error 2^-38.2.
-_LEAST = 0x3FE6555500000000
-_MIDDLES = (
-    1.401460166198322, 1.3426576291934202, 1.288590867950822, 1.2387099213059793,
-    1.1925468098983878, 1.1497008088987082, 1.1098267853712465, 1.0726258811952185,
-    1.037838009039473, 1.0, 0.9504953367011455, 0.8971965175725684, 0.8495577515614606,
-    0.8067228959599075, 0.7680001875000457, 0.732824598198717,
-)
-_LOGS = (
-    -0.48693073912970625, -0.4250914718278249, -0.36579427574599543, -0.3088383794957119,
-    -0.2540458960696621, -0.2012584718852037, -0.15033452757901258, -0.10114696942093526,
-    -0.053581278191666894, 0.0, 0.0732485461141507, 0.15650407420742168, 0.2352160720695664,
-    0.3098548926072558, 0.380821431720419, 0.44846016472802114,
-)
-_LOG2 = (
-    1.442695040893391, -0.721347520448356, 0.48089825663347374, -0.3606736811816769,
-    0.2888119707912858, -0.24068802103875664,
 )
 #: The cube root on [sqrt(1/2), sqrt(2)], relative error 2^-16.7.
 _CBRT: Table = {
@@ -105,21 +86,10 @@ def _log2_pair(x: Value) -> Pair:
     return total, more + lost
 
 
-def _wide_log2(x: Value) -> Value:
-    """log2(x) for positive finite x of f32, in f64, where none is subnormal."""
-    bits = bits_of(cast(x, F64))
-    above = bits - _LEAST
-    exponent = above & (-1 << 52)
-    piece = ashr(above, literal(above, 48))
-    f = fma(bitcast(bits - exponent, F64), lookup(piece, _MIDDLES, F64), -1.0)
-    start = fma(cast(exponent, F64), 2.0**-52, lookup(piece, _LOGS, F64))
-    return fma(f, estrin(f, _LOG2), start)
-
-
 def _exponent(a: Value, y: Value) -> Pair:
     """y·log2(a) as a pair, with the limits for infinite and zero operands."""
     if a.dtype == F32:
-        log = _wide_log2(a)
+        log = wide_log2(a)
         log = where(a < math.inf, where(equal(a, 0.0), -math.inf, log), cast(a, F64))
         product = cast(y, F64) * log
         high = cast(product, F32)
@@ -158,7 +128,7 @@ def _careful_power(x: Value, y: Value) -> Value:
 def _single_power(x: Value, y: Value) -> Value:
     """In f64 up to the exponent's fraction, for positive x, where the result is a normal number;
     else with care."""
-    product = cast(y, F64) * _wide_log2(x)
+    product = cast(y, F64) * wide_log2(x)
     n, wide = round_to_integer(product, offset=format_of(x).bias - 1)
     bits = cast(wide, np.int32)
     power = twice_exp2(cast(product - n, F32)) * power_of_two(bits, x)

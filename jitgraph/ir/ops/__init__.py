@@ -16,6 +16,7 @@ from jitgraph.ir.ops import (
     random,
     reduction,
     sampling,
+    special,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "random",
     "reduction",
     "sampling",
+    "special",
 ]
