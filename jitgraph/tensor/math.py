@@ -41,7 +41,9 @@ ALIASES = {
     "expit": "sigmoid", "psi": "digamma", "tri_gamma": "trigamma",
 }  # fmt: skip
 #: What `random` is made of: users draw numbers instead.
-INTERNAL = frozenset({"threefry", "bits_to_normal"})
+INTERNAL = frozenset({"threefry", "bits_to_normal"}) | frozenset(
+    op.name for op in OPS.values() if isinstance(op.lower, Rejection)
+)
 #: What users know in another form: also `where` below, and the parts of complex numbers.
 _ELSEWHERE = INTERNAL | {"where", "real", "imag"}
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
@@ -68,8 +70,7 @@ def _function(op: Elementwise, name: str) -> Callable[..., Variable]:
 
 def _tables() -> dict[str, Callable[..., Variable]]:
     assert ops.__all__, "importing the tables declares the ops"
-    found = {op.name: op for op in OPS.values()
-             if isinstance(op, Elementwise) and not isinstance(op.lower, Rejection)}  # fmt: skip
+    found = {op.name: op for op in OPS.values() if isinstance(op, Elementwise)}
     names = {name: name for name in found} | ALIASES
     return {name: _function(found[op], name) for name, op in names.items() if op not in _ELSEWHERE}
 
