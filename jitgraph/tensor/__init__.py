@@ -152,7 +152,6 @@ from jitgraph.tensor.functions import (
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.indexing import take
 from jitgraph.tensor.linear import dot, matmul, outer
-from jitgraph.tensor.masks import argwhere, compress, extract, flatnonzero, nonzero
 from jitgraph.tensor.marks import (
     consider_constant,
     disconnected_grad,
@@ -161,6 +160,7 @@ from jitgraph.tensor.marks import (
     stop_gradient,
     zero_grad,
 )
+from jitgraph.tensor.masks import argwhere, compress, extract, flatnonzero, nonzero
 from jitgraph.tensor.math import (
     FUNCTIONS,
     allclose,
