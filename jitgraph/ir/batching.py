@@ -84,3 +84,15 @@ def along_axis(batch: Batch, *args: Value, axis: int, **attrs: Any) -> Value:
     """For ops along one axis whose operands have the same rank."""
     spread = [batch.spread(k, args) for k in range(len(args))]
     return emit(batch.definition, spread, axis=axis + 1, **attrs)
+
+
+def along_rows(batch: Batch, *args: Value, **attrs: Any) -> Value:
+    """For routines that work on the last axes of all their arrays; scalars tell them how."""
+    for k in range(len(args)):
+        if batch.flags[k] and not batch.rank(k, args):
+            raise BatchingError(
+                f"a parameter of {batch.definition.name} differs from element to element of a vmap",
+                hint="it must be the same for all",
+            )
+    whole = [batch.spread(k, args) if batch.rank(k, args) else a for k, a in enumerate(args)]
+    return emit(batch.definition, whole, **attrs)

@@ -6,6 +6,7 @@ must say so.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +18,11 @@ from jitgraph.errors import BatchingError, DTypeError
 from jitgraph.ir import interpreter
 from jitgraph.ir.elementwise import Elementwise, resolve
 from jitgraph.ir.function import Function
-from jitgraph.ir.opdef import OpDef, emit
+from jitgraph.ir.opdef import OpDef, Routine, emit
+from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.indexing import ADD_SLICE, SET_SLICE, SLICE
 from jitgraph.ir.ops.movement import iota
-from jitgraph.ir.types import DTYPES, I64, Type, type_of
+from jitgraph.ir.types import DTYPES, I64, Bundle, Type, type_of
 from jitgraph.ir.values import Value
 from jitgraph.passes.batching import batched
 from tests.ir.test_ops_infer import GRAPH_OPS, cases
@@ -28,7 +30,9 @@ from tests.ir.test_ops_infer import GRAPH_OPS, cases
 #: How many elements.
 COUNT = 3
 #: Ops that no rule can be made for, and why.
-REFUSED: dict[str, str] = {}
+REFUSED: dict[str, str] = dict.fromkeys(
+    ("positions", "compress", "expand"), "how many elements a mask chooses differs"
+)
 #: The dtypes tried where an op takes them: the rules do not look at them.
 TRIED = "?bdql"
 
@@ -64,10 +68,18 @@ def sizes_of(definition: OpDef, arrays: Sequence[np.ndarray], attrs: dict[str, A
     return attrs["sizes"].count(None) if "sizes" in attrs else 0
 
 
-def varied(array: np.ndarray) -> np.ndarray:
+def varied(definition: OpDef, array: np.ndarray) -> np.ndarray:
     """Elements that differ but stay in the domain and inside the bounds of the first."""
-    others = [np.roll(array, k) for k in range(COUNT)]
-    return np.stack(others)
+    if isinstance(definition.lower, Routine) and array.dtype.kind in "fc":
+        return np.stack([array * (k + 1) for k in range(COUNT)])  # still positive definite
+    return np.stack([np.roll(array, k) for k in range(COUNT)])
+
+
+def parameters(definition: OpDef, arrays: Sequence[np.ndarray]) -> int:
+    """How many operands at the end are scalars that tell a routine what to do."""
+    if not isinstance(definition.lower, Routine):
+        return 0
+    return sum(a.ndim == 0 for a in arrays)
 
 
 def many(
@@ -76,23 +88,25 @@ def many(
     attrs: dict[str, Any],
     flags: Sequence[bool],
     known: bool,
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The op for all elements by its rule, and by a loop."""
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The results of the op for all elements by its rule, and by a loop."""
     ones = [Value(type_of(a) if known else Type(a.dtype, (None,) * a.ndim)) for a in arrays]
     alls = [Value(Type(v.dtype, (COUNT if known else None, *v.type.shape))) if flag else v
             for v, flag in zip(ones, flags, strict=True)]  # fmt: skip
     y = emit(definition, ones, **attrs)
+    ys = items(y) if isinstance(y.type, Bundle) else (y,)
     inputs = {one: both for one, both, flag in zip(ones, alls, flags, strict=True) if flag}
-    ((got, differs),) = batched([y], inputs, COUNT)
-    given = [varied(a) if flag else a for a, flag in zip(arrays, flags, strict=True)]
-    (found,) = interpreter.run(Function(alls, [got]), given)
-    loop = [
-        definition.evaluate(
-            *(a[k] if flag else a for a, flag in zip(given, flags, strict=True)), **attrs
-        )
-        for k in range(COUNT)
-    ]
-    return found, loop if differs else loop[:1]
+    made = batched(list(ys), inputs, COUNT)
+    differs = made[0][1]
+    given = [varied(definition, a) if flag else a for a, flag in zip(arrays, flags, strict=True)]
+    found = interpreter.run(Function(alls, [got for got, _ in made]), given)
+    turns = []
+    for k in range(COUNT if differs else 1):
+        own = [a[k] if flag else a for a, flag in zip(given, flags, strict=True)]
+        turn = definition.evaluate(*own, **attrs)
+        turns.append(turn if isinstance(y.type, Bundle) else (turn,))
+    return found, [np.stack(parts) if differs else np.asarray(parts[0])
+                   for parts in zip(*turns, strict=True)]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
@@ -103,15 +117,18 @@ def test_every_op_against_a_loop(definition: OpDef) -> None:
         return
     tried = 0
     for arrays, attrs in chosen(definition):
-        shared = sizes_of(definition, arrays, attrs)
+        shared = sizes_of(definition, arrays, attrs) or parameters(definition, arrays)
         for flags in itertools.product((False, True), repeat=len(arrays) - shared):
             if not any(flags) or (is_slow(definition) and not all(flags)):
                 continue
             for known in (True, False)[is_slow(definition) :]:
                 found, loop = many(definition, arrays, attrs, [*flags, *[False] * shared], known)
                 told = f"{definition.name} {[a.shape for a in arrays]} {flags} {attrs}"
-                np.testing.assert_array_equal(found, np.stack(loop) if len(loop) > 1 else loop[0],
-                                              err_msg=told)  # fmt: skip
+                for got, want in zip(found, loop, strict=True):
+                    check = np.testing.assert_array_equal
+                    if isinstance(definition.lower, Routine) and want.dtype.kind in "fc":
+                        check = functools.partial(np.testing.assert_allclose, atol=1e-9)
+                    check(got, want, err_msg=told)
                 tried += 1
     assert tried or definition.name in ("constant", "iota"), definition.name
 

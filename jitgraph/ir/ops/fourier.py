@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.ir.batching import along_rows
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import (
     Array,
@@ -80,6 +81,7 @@ def _declare(
         evaluate=evaluate,
         shape=shape,
         requires=requires,
+        batch=along_rows,
         gradient=gradient,
         lower=Routine("numpy.fft", symbols, operands, ("m",), choice=2 if halves else None),
         doc=doc,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, GradientError, ShapeError
+from jitgraph.ir.batching import along_rows
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import (
     Array,
@@ -158,7 +159,7 @@ def _declare(
 
     definition = OpDef(
         name=name, infer=infer, evaluate=evaluate, shape=shape, gradient=gradient,
-        requires=requires, decompose=decompose, doc=doc,
+        requires=requires, decompose=decompose, batch=along_rows, doc=doc,
         lower=Routine(library, symbols or (name,), operands, tuple(cores), fails=fails,
                       in_place=in_place, dense=dense),
     )  # fmt: skip
@@ -305,6 +306,9 @@ def _lstsq_gradient(g: Any, y: Value, a: Value, b: Value, rcond: Value) -> list[
 
 
 def _evaluate_lstsq(a: Array, b: Array, rcond: Array) -> tuple[Array, ...]:
+    if a.ndim > 2:
+        parts = [_evaluate_lstsq(x, y, rcond) for x, y in zip(a, b, strict=True)]
+        return tuple(np.stack(part) for part in zip(*parts, strict=True))
     x, _, rank, s = np.linalg.lstsq(a, b, rcond=float(rcond))
     squares = np.linalg._umath_linalg.lstsq(a, b, rcond)[1]
     return x, squares, np.asarray(rank, np.int32), s

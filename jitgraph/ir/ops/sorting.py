@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from jitgraph.errors import ShapeError
+from jitgraph.ir.batching import along_rows
 from jitgraph.ir.opdef import Array, Attrs, OpDef, Routine, Shape, ShapeSource, emit, register
 from jitgraph.ir.ops.indexing import SCATTER_ADD, zeros_like
 from jitgraph.ir.ops.movement import dims, expand_dims, iota
@@ -46,6 +47,7 @@ SORT = OpDef(
     evaluate=lambda x: np.sort(x, axis=-1),
     shape=_same_shape,
     gradient=_sort_gradient,
+    batch=along_rows,
     lower=Routine("numpy.sort", ("sort",), ("n",), ("n",), in_place=True),
     doc="The elements of each row (along the last axis) in order, NaNs last.",
 )
@@ -65,6 +67,7 @@ def _argsort(name: str, kind: Literal["quicksort", "stable"], symbol: str, doc: 
         infer=_infer_argsort,
         evaluate=evaluate,
         shape=_same_shape,
+        batch=along_rows,
         lower=Routine("numpy.sort", (symbol,), ("n",), ("n",), dense=True),
         doc=doc,
     )
