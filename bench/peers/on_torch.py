@@ -14,6 +14,23 @@ from torch.nn import functional
 from bench.case import Case
 from bench.peers.base import Names, NotHere, Peer, Prepared, call, scalar
 
+
+def scan(step: Any, carry: Any, rows: Any) -> tuple[Any, Any]:
+    """Python's loop: unrolled where it is compiled."""
+    found = []
+    for row in rows:
+        carry, result = step(carry, row)
+        found.append(result)
+    return carry, torch.stack(found)
+
+
+def while_loop(condition: Any, body: Any, carry: Any) -> Any:
+    """Python's."""
+    while condition(carry):
+        carry = body(carry)
+    return carry
+
+
 NAMESPACE = Names(
     torch,
     max=lambda x, axis=None, keepdims=False: (
@@ -28,6 +45,9 @@ NAMESPACE = Names(
     var=lambda x, axis=None: torch.var(x, axis, correction=0),
     argmax=lambda x, axis=None: torch.argmax(x, axis),
     cumsum=lambda x, axis: torch.cumsum(x, axis),
+    masked_sum=lambda x, mask: torch.sum(x[mask]),
+    scan=scan,
+    while_loop=while_loop,
     power=torch.pow,
     softmax=lambda x, axis: torch.softmax(x, axis),
     log_softmax=lambda x, axis: torch.log_softmax(x, axis),
