@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jitgraph.codegen.signature import ROUTINE_FAILED
 from jitgraph.driver import Compilation, Interface, Layout
 from jitgraph.errors import (
     DTypeError,
     InputError,
     InternalError,
     JitgraphError,
+    LinAlgError,
     Operand,
     OptionError,
     ShapeError,
@@ -160,6 +162,10 @@ class _Methods:
         plan = self._state.plan
         inputs = _coerced(plan, args)
         _explain(plan, code, *inputs, *(s.slots.get() for s in plan.shared))
+        if code >= ROUTINE_FAILED:  # by rounding alone: the interpreter's operands differ a little
+            raise LinAlgError(
+                f"{self.name}: a matrix is singular, not positive definite, or does not converge"
+            )
         if plan.shared:  # another thread may have set a value that fits in the meantime
             return self._slow(*args)
         raise InternalError(f"{self.name} failed its check {code}, and the interpreter did not")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from jitgraph.location import Location
 
 
@@ -71,6 +73,10 @@ class OutOfBoundsError(JitgraphError, IndexError):
 
 class DomainError(JitgraphError, ValueError):
     """A value for which the operation has no meaning, such as an integer to a negative power."""
+
+
+class LinAlgError(JitgraphError, np.linalg.LinAlgError):
+    """A matrix without what is asked of it: singular, not positive definite, no convergence."""
 
 
 class GradientError(JitgraphError, ValueError):

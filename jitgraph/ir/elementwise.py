@@ -153,7 +153,8 @@ def resolve(definition: Elementwise, kinds: Operands) -> tuple[DType, ...]:
 #: Ops with a meaning for complex operands.
 COMPLEX = {
     "add", "subtract", "multiply", "divide", "negative", "positive", "conjugate",
-    "equal", "not_equal", "where", "cast", "square", "reciprocal", "absolute",
+    "equal", "not_equal", "where", "cast", "square", "reciprocal", "absolute", "real", "imag",
+    "complex",
     "isnan", "isinf", "isfinite", "logical_not", "logical_and", "logical_or", "logical_xor",
 }  # fmt: skip
 

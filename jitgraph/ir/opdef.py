@@ -81,7 +81,29 @@ class Special:
     """Lowered by a generator of its own, chosen by the op's name: views, reductions, products."""
 
 
-Lowering: TypeAlias = Inst | Compare | Intrinsic | Expand | Rejection | Special
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A call of native code with whole arrays, written by `codegen.calls`.
+
+    `library` and `symbols` name the code (see `codegen.libraries`); of several symbols the scalar
+    operand number `choice` chooses one. `operands` and `results` name the sizes of their last axes,
+    as the signature of a gufunc does; the axes before those are a batch that all have. An operand
+    None is a scalar that the routine is not given. `fails` says that it may raise the flag of
+    invalid floating-point operations. With `in_place` the first result starts as the first operand;
+    `dense` routines take arrays in C order only.
+    """
+
+    library: str
+    symbols: tuple[str, ...]
+    operands: tuple[str | None, ...]
+    results: tuple[str, ...]
+    choice: int | None = None
+    fails: bool = False
+    in_place: bool = False
+    dense: bool = False
+
+
+Lowering: TypeAlias = Inst | Compare | Intrinsic | Expand | Rejection | Special | Routine
 
 
 class ShapeSource(Protocol):

@@ -32,7 +32,8 @@ from jitgraph.ir.ops.movement import (
     transpose,
 )
 from jitgraph.ir.ops.normalisation import softmax
-from jitgraph.ir.ops.reduction import all_, any_over, max_, sum_
+from jitgraph.ir.ops.reduction import all_, any_over, max_, prod, sum_
+from jitgraph.ir.ops.selection import compress, expanded, how_many
 from jitgraph.ir.types import DTYPES, parse_type
 from jitgraph.ir.values import Value
 from jitgraph.ir.verifier import verify
@@ -128,6 +129,18 @@ CASES: dict[str, Case] = {
     "sum-of-sum": (["x:f64[n, m]"], lambda x: sum_(sum_(x, (0,)), (0,)), "reduce_sum"),
     "sum-of-negative": (["x:i64[n]"], lambda x: sum_(-x, (0,)), "negative reduce_sum"),
     "sum-of-negative-floats": (["x:f64[n]"], lambda x: sum_(-x, (0,)), "negative reduce_sum"),
+    "sum-of-selection": (
+        ["x:f64[n]", "m:bool[n]"], lambda x, m: sum_(exp(compress(x, m)), (0,)),
+        "constant exp reduce_sum where"),
+    "reduction-of-selection": (
+        ["x:i64[n]", "m:bool[n]"], lambda x, m: sum_(compress(x, m) + compress(x, m), (0,)),
+        "add constant reduce_sum where"),
+    "extremum-of-selection": (
+        ["x:f64[n, m]", "m:bool[n, m]"], lambda x, m: prod(-compress(x, m), (0,)),
+        "constant negative reduce_prod where"),
+    "expand-of-selection": (
+        ["x:f64[n, m]", "m:bool[n, m]"],
+        lambda x, m: expanded(exp(compress(x, m)), m, how_many(m)), "constant exp where"),
     "add-part": (
         ["x:i64[6]", "y:i64[6]"], lambda x, y: x * y + part_of_zeros(x, y),
         "add_slice multiply slice"),

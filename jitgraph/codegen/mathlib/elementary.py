@@ -26,6 +26,14 @@ def conjugate(x: Value) -> Value:
     return x
 
 
+def real(x: Value) -> Value:
+    return x
+
+
+def imag(x: Value) -> Value:
+    return constant(x.dtype.type(0))
+
+
 def absolute(x: Value) -> Value:
     if x.dtype.kind == "f":
         return fabs(x)

@@ -6,8 +6,10 @@ from jitgraph.ir.ops import (
     bundles,
     control,
     exponential,
+    fourier,
     indexing,
     joining,
+    linalg,
     linear,
     movement,
     normalisation,
@@ -15,6 +17,8 @@ from jitgraph.ir.ops import (
     random,
     reduction,
     sampling,
+    selection,
+    sorting,
     special,
 )
 
@@ -24,8 +28,10 @@ __all__ = [
     "bundles",
     "control",
     "exponential",
+    "fourier",
     "indexing",
     "joining",
+    "linalg",
     "linear",
     "movement",
     "normalisation",
@@ -33,5 +39,7 @@ __all__ = [
     "random",
     "reduction",
     "sampling",
+    "selection",
+    "sorting",
     "special",
 ]

@@ -6,13 +6,14 @@ ordinary i64 arithmetic built by `tensor.indexing`, so the compiler sees and fol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgraph.errors import DTypeError, OutOfBoundsError, ShapeError
-from jitgraph.ir.elementwise import symbolic
+from jitgraph.ir.elementwise import cast, symbolic
 from jitgraph.ir.opdef import (
     Array,
     Attrs,
@@ -24,10 +25,19 @@ from jitgraph.ir.opdef import (
     emit,
     join_sizes,
     register,
+    result_class,
     split_sizes,
 )
-from jitgraph.ir.ops.arithmetic import equal, less, less_equal
-from jitgraph.ir.ops.movement import broadcast_to, check_sizes, dims, holes
+from jitgraph.ir.ops.arithmetic import equal, less, less_equal, where
+from jitgraph.ir.ops.movement import (
+    broadcast_to,
+    check_sizes,
+    dims,
+    holes,
+    iota,
+    product,
+    reshape,
+)
 from jitgraph.ir.ops.reduction import all_
 from jitgraph.ir.types import Dim, Type, broadcast_shapes
 from jitgraph.ir.values import Value
@@ -35,7 +45,7 @@ from jitgraph.ir.values import Value
 
 def zeros_like(x: Value, dtype: Any = None) -> Value:
     """Zeros of x's shape."""
-    zero = constant(np.zeros((), dtype or x.dtype), cls=type(x) if x.op is not None else Value)
+    zero = constant(np.zeros((), dtype or x.dtype), cls=result_class((x,)))
     return broadcast_to(zero, dims(x))
 
 
@@ -334,3 +344,111 @@ SCATTER_ADD = OpDef(
     doc="A copy of the first operand with the second added at the indices; repeats accumulate.",
 )
 register(SCATTER_ADD)
+
+
+# --- scatter: x with elements replaced by, or combined with, others ----------------------------
+#: What `combine` may be, with the kinds of dtypes it takes, as NumPy computes it.
+COMBINES: dict[str, tuple[str, Any]] = {
+    "set": ("biufc", None), "multiply": ("iuf", np.multiply), "maximum": ("iuf", np.maximum),
+    "minimum": ("iuf", np.minimum),
+}  # fmt: skip
+
+
+def _infer_scatter(types: Sequence[Type], attrs: Attrs) -> Type:
+    x, value, indices, combine = types[0], types[1], types[2:], attrs["combine"]
+    if x.dtype.kind not in COMBINES[combine][0]:
+        raise DTypeError(f"scatter by {combine} does not take {x}")
+    target = (*_index_shape(indices), *x.shape[len(indices) :])
+    if value.dtype != x.dtype or not _fits(value, target):
+        raise ShapeError(f"cannot write {value} into {x} at {len(indices)} indices")
+    return x
+
+
+def _evaluate_scatter(x: Array, value: Array, *indices: Array, combine: str) -> Array:
+    result, places = x.copy(), checked_indices(x.shape, indices)
+    ufunc = COMBINES[combine][1]
+    if ufunc is not None:
+        with np.errstate(all="ignore"):
+            ufunc.at(result, places, value)
+        return result
+    lead = np.broadcast_shapes(*(i.shape for i in indices))
+    rest = x.shape[len(indices) :]
+    flat = [np.broadcast_to(i, lead).reshape(-1) for i in indices]
+    rows = np.broadcast_to(value, (*lead, *rest)).reshape(math.prod(lead), *rest)
+    for k, place in enumerate(zip(*flat, strict=True)):  # of equal indices the last one counts
+        result[place] = rows[k]
+    return result
+
+
+def _scatter_gradient(
+    g: Value, y: Value, x: Value, value: Value, *indices: Value, combine: str
+) -> list[Value | None]:
+    of_x, of_value = _SCATTER_GRADIENTS[combine](g, y, x, value, indices)
+    return [of_x, of_value, *([None] * len(indices))]
+
+
+def _full(like: Value, number: Any) -> Value:
+    """A number in every element of a value's shape and dtype."""
+    return broadcast_to(constant(np.asarray(number, like.dtype)), dims(like))
+
+
+def _set_gradient(
+    g: Value, y: Value, x: Value, value: Value, indices: Sequence[Value]
+) -> tuple[Value, Value]:
+    """Each element written last gets its adjoint, those written over none."""
+    read = gather(g, indices)
+    order = reshape(iota(product(dims(read))), dims(read))
+    none = broadcast_to(constant(np.int64(-1)), dims(x))
+    last = gather(emit(SCATTER, (none, order, *indices), combine="set"), indices)
+    return (emit(SCATTER, (g, zeros_like(read), *indices), combine="set"),
+            where(equal(last, order), read, 0))  # fmt: skip
+
+
+def _multiply_gradient(
+    g: Value, y: Value, x: Value, value: Value, indices: Sequence[Value]
+) -> tuple[Value, Value]:
+    """Adjoints times all other factors of an element, of which one at most may be 0."""
+    zero = equal(value, 0)
+    ones = where(zero, 1, value)
+    factors = emit(SCATTER, (_full(x, 1), ones, *indices), combine="multiply")
+    count = broadcast_to(constant(np.int64(0)), dims(x))
+    zeros = emit(SCATTER_ADD, (count, cast(zero, np.int64), *indices))
+    left = gather(zeros, indices) - cast(zero, np.int64)
+    others = gather(x * factors, indices) / ones
+    return (g * where(equal(zeros, 0), factors, 0),
+            where(equal(left, 0), gather(g, indices) * others, 0))  # fmt: skip
+
+
+def _extremum_gradient(
+    g: Value, y: Value, x: Value, value: Value, indices: Sequence[Value]
+) -> tuple[Value, Value]:
+    """Ties share."""
+    own, given = cast(equal(x, y), x.dtype), cast(equal(value, gather(y, indices)), x.dtype)
+    share = g / emit(SCATTER_ADD, (own, given, *indices))
+    return share * own, gather(share, indices) * given
+
+
+_SCATTER_GRADIENTS: dict[str, Any] = {
+    "set": _set_gradient, "multiply": _multiply_gradient, "maximum": _extremum_gradient,
+    "minimum": _extremum_gradient,
+}  # fmt: skip
+
+SCATTER = OpDef(
+    name="scatter",
+    infer=_infer_scatter,
+    evaluate=_evaluate_scatter,
+    shape=lambda source, args, attrs: source.shape(args[0]),
+    requires=_scatter_in_bounds,
+    gradient=_scatter_gradient,
+    doc="A copy of the first operand with the second written (`set`: the last of equal indices "
+        "counts), multiplied or compared into the elements at the indices.",
+)  # fmt: skip
+register(SCATTER)
+
+
+def scatter(x: Value, value: Value, indices: Sequence[Value], combine: str) -> Value:
+    """x with `value`, of the shape that gather reads, brought into the elements at the indices:
+    "add", or a name of `COMBINES`."""
+    if combine == "add":
+        return emit(SCATTER_ADD, (x, value, *indices))
+    return emit(SCATTER, (x, value, *indices), combine=combine)

@@ -54,6 +54,8 @@ def is_count(size: Size, depth: int = 8) -> bool:
     known = (is_count(a, depth - 1) for a in op.args if a.dtype.kind in "iu")
     if op.name == "maximum":
         return any(known)
+    if op.name == "reduce_sum":
+        return op.args[0].is_op("cast") and op.args[0].op.args[0].dtype.kind == "b"  # type: ignore[union-attr]
     return op.name == "dim" or (op.name in _KEEP_COUNTS and all(known))
 
 
