@@ -87,6 +87,10 @@ class DisconnectedError(GradientError):
     """The cost does not depend on the variable it is differentiated by."""
 
 
+class BatchingError(JitgraphError, ValueError):
+    """Something that cannot be computed for all elements of a `vmap` at once."""
+
+
 class InputError(JitgraphError, TypeError):
     """Inputs of `function` or of a call: missing, extra, unused, given twice, not symbolic."""
 

@@ -19,6 +19,8 @@ FLOORS = [
     {"tensor"},
     {"compiled"},
     {"function"},
+    {"jit"},
+    {"transforms"},
     {"lax"},
     {"__init__"},
     {"dump", "reference", "coverage", "cache"},

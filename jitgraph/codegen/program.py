@@ -202,7 +202,7 @@ class ProgramEmitter:
 
     def require_success(self, condition: str) -> None:
         """Go on if a routine has not failed; else the interpreter will say what is wrong."""
-        self._require(condition, ROUTINE_FAILED)
+        self.require(condition, ROUTINE_FAILED)
 
     def _leave(self) -> None:
         f = self.f

@@ -9,6 +9,7 @@
 | `requires` | what must hold at run time, as bool scalars |
 | `lower` | how the code generator computes it, as data |
 | `decompose` | the same value by simpler ops |
+| `batch` | the op on many elements at once (`ir.batching`) |
 """
 
 from __future__ import annotations
@@ -117,12 +118,15 @@ class ShapeSource(Protocol):
 
 Attrs: TypeAlias = Mapping[str, Any]
 Gradient: TypeAlias = Callable[..., Sequence[Value | None]]
+#: `(batch, *args, **attrs) -> value`; see `ir.batching.Batch`.
+Batching: TypeAlias = Callable[..., Value]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OpDef:
     """The declaration of an op. `gradient(g, y, *args, **attrs)` gives one adjoint per argument,
-    None where nothing flows; an op without one stops with GradientError.
+    None where nothing flows; an op without one stops with GradientError, one without `batch` with
+    BatchingError.
 
     An op with several results infers a `Bundle`; its `evaluate` gives a tuple of arrays, its
     `shape` a tuple of shapes, and its `gradient` receives a tuple of adjoints in place of g, None
@@ -136,6 +140,7 @@ class OpDef:
     requires: Callable[[ShapeSource, Sequence[Value], Attrs], list[Value]] | None = None
     lower: Lowering = Special()
     decompose: Callable[..., Value] | None = None
+    batch: Batching | None = None
     doc: str = ""
 
     def __repr__(self) -> str:

@@ -31,7 +31,7 @@ CHEAP_EXPANSIONS = frozenset({
     "absolute", "positive", "square", "maximum", "minimum", "fmax", "fmin", "floor", "ceil",
     "trunc", "sign", "isnan", "isinf", "isfinite", "signbit", "logical_and", "logical_or",
     "logical_xor", "logical_not", "invert", "left_shift", "right_shift", "deg2rad", "rad2deg",
-    "conjugate", "real", "imag", "complex",
+    "conjugate", "real", "imag", "complex", "barrier",
 })  # fmt: skip
 RECOMPUTE = 8
 #: Reductions of up to so many elements are computed element by element.

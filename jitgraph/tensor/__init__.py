@@ -30,6 +30,8 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `shared` | `shared`: variables with a value of their own |
 | `random` | random numbers: functions of keys, and `RandomStreams` |
 | `gradient` | `grad` |
+| `derivatives` | `jacobian`, `hessian`, `jvp`, `vjp`, `hvp`, `vectorize_graph` |
+| `marks` | `stop_gradient`, `grad_clip`, ...: what gradients see |
 | `operands` | what may stand where an array is meant |
 | `dispatch`, `refusals` | NumPy's own names: `np.f(x)` is `T.f(x)`; which are refused, and why |
 
@@ -89,6 +91,16 @@ from jitgraph.tensor.counting import (
     unravel_index,
 )
 from jitgraph.tensor.creation import arange, eye, full, ones, zeros
+from jitgraph.tensor.derivatives import (
+    Lop,
+    Rop,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    vectorize_graph,
+    vjp,
+)
 from jitgraph.tensor.diagonals import (
     diag,
     diag_indices,
@@ -140,6 +152,14 @@ from jitgraph.tensor.functions import (
 from jitgraph.tensor.gradient import grad
 from jitgraph.tensor.indexing import take
 from jitgraph.tensor.linear import dot, matmul, outer
+from jitgraph.tensor.marks import (
+    consider_constant,
+    disconnected_grad,
+    grad_clip,
+    grad_scale,
+    stop_gradient,
+    zero_grad,
+)
 from jitgraph.tensor.masks import argwhere, compress, extract, flatnonzero, nonzero
 from jitgraph.tensor.math import (
     FUNCTIONS,

@@ -59,6 +59,14 @@ from jitgraph.tensor.creation import eye as eye
 from jitgraph.tensor.creation import full as full
 from jitgraph.tensor.creation import ones as ones
 from jitgraph.tensor.creation import zeros as zeros
+from jitgraph.tensor.derivatives import Lop as Lop
+from jitgraph.tensor.derivatives import Rop as Rop
+from jitgraph.tensor.derivatives import hessian as hessian
+from jitgraph.tensor.derivatives import hvp as hvp
+from jitgraph.tensor.derivatives import jacobian as jacobian
+from jitgraph.tensor.derivatives import jvp as jvp
+from jitgraph.tensor.derivatives import vectorize_graph as vectorize_graph
+from jitgraph.tensor.derivatives import vjp as vjp
 from jitgraph.tensor.diagonals import diag as diag
 from jitgraph.tensor.diagonals import diag_indices as diag_indices
 from jitgraph.tensor.diagonals import diag_indices_from as diag_indices_from
@@ -108,6 +116,12 @@ from jitgraph.tensor.indexing import take as take
 from jitgraph.tensor.linear import dot as dot
 from jitgraph.tensor.linear import matmul as matmul
 from jitgraph.tensor.linear import outer as outer
+from jitgraph.tensor.marks import consider_constant as consider_constant
+from jitgraph.tensor.marks import disconnected_grad as disconnected_grad
+from jitgraph.tensor.marks import grad_clip as grad_clip
+from jitgraph.tensor.marks import grad_scale as grad_scale
+from jitgraph.tensor.marks import stop_gradient as stop_gradient
+from jitgraph.tensor.marks import zero_grad as zero_grad
 from jitgraph.tensor.masks import argwhere as argwhere
 from jitgraph.tensor.masks import compress as compress
 from jitgraph.tensor.masks import extract as extract
@@ -279,6 +293,7 @@ def gcd(a: Any, b: Any, /) -> Variable: ...
 def lcm(a: Any, b: Any, /) -> Variable: ...
 def negative(x: Any, /) -> Variable: ...
 def positive(x: Any, /) -> Variable: ...
+def barrier(x: Any, /) -> Variable: ...
 def absolute(x: Any, /) -> Variable: ...
 def sign(x: Any, /) -> Variable: ...
 def square(x: Any, /) -> Variable: ...

@@ -131,7 +131,8 @@ class Variable(Value):
         refuse(
             TruthValueError(
                 f"{self.describe()} ({self.type}) is symbolic: it is neither true nor false yet",
-                hint="choose between values with T.where(condition, a, b)",
+                hint="choose between values with T.where(condition, a, b), or run one of two "
+                "functions with T.cond(condition, f, g)",
             ),
             self,
         )
@@ -140,7 +141,8 @@ class Variable(Value):
         refuse(
             DTypeError(
                 f"{self.describe()} ({self.type}) is symbolic: {what}",
-                hint="compute it with .eval({variable: value}) or jitgraph.function",
+                hint="compute it with .eval({variable: value}) or jitgraph.function; under jit, "
+                "name an argument in static_argnames to have its value, and loop with T.scan",
             ),
             self,
         )
@@ -170,7 +172,8 @@ class Variable(Value):
             refuse(
                 DTypeError(
                     f"cannot iterate over {self.describe()} ({self.type}): its length is not known",
-                    hint="give the shape when the variable is made, such as shape=(3, None)",
+                    hint="give the shape when the variable is made, such as shape=(3, None), or "
+                    "compute all rows at once with jitgraph.vmap",
                 ),
                 self,
             )

@@ -159,6 +159,9 @@ OTHER_CASES: dict[str, list[Case]] = {
     "matmul": [case for a, b in (((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)),
                                  ((5, 1, 2, 3), (4, 3, 2)), ((2, 0), (0, 3)))
                for case in over_dtypes(a, b)],
+    **{name: over_dtypes((2, 3)) for name in ("alias", "disconnected", "zero_gradient")},
+    "scaled_gradient": over_dtypes((2, 3), ()),
+    "clipped_gradient": over_dtypes((2, 3), (), ()),
     **{name: [case for axis, reverse in ((0, False), (1, False), (0, True), (1, True))
               for case in over_dtypes((3, 4), axis=axis, reverse=reverse)]
        for name in ("prefix_sum", "prefix_prod", "prefix_max", "prefix_min")},
@@ -189,8 +192,10 @@ OTHER_CASES: dict[str, list[Case]] = {
 
 #: Ops that exist only inside kernels are the scheduler's to test; those with regions and bundles
 #: have tests of their own (`test_control`).
-GRAPH_OPS = [d for d in OPS.values() if d.name not in ("stride", "element", "item")
-             and not isinstance(d, Control)]  # fmt: skip
+GRAPH_OPS = [
+    d for d in OPS.values()
+    if d.name not in ("stride", "element", "item", "custom_gradient") and not isinstance(d, Control)
+]  # fmt: skip
 
 
 def cases(definition: OpDef) -> list[Case]:

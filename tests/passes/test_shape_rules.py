@@ -18,6 +18,7 @@ from jitgraph.ir.ops.arithmetic import equal, less, less_equal, maximum, minimum
 from jitgraph.ir.ops.exponential import exp, log
 from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_, slice_axis, zeros_like
 from jitgraph.ir.ops.joining import concatenate
+from jitgraph.ir.ops.marks import CustomRule, alias, with_gradient
 from jitgraph.ir.ops.movement import (
     BROADCAST_TO,
     SUM_TO,
@@ -64,6 +65,11 @@ Case = tuple[list[str], Callable[..., Any], str]
 #: For each rewrite: parameters, an expression, and the ops that are left of it.
 CASES: dict[str, Case] = {
     "cast-cast": (["x:i8[n]"], lambda x: cast(cast(x, "i64"), "i16"), "cast"),
+    "mark": (["x:f64[n]"], alias, ""),
+    "item-of-mark": (
+        ["x:f64[n]", "y:f64[m]"],
+        lambda x, y: with_gradient([x, y], [], [], CustomRule.of("none", list, lambda: None))[1],
+        ""),
     "softmax-by-hand": (
         ["x:f64[n, m]"], lambda x: exp(x) / expand_dims(sum_(exp(x), (1,)), (1,)), "softmax"),
     "log-softmax": (["x:f64[n, m]"], lambda x: log(softmax(x, (0,))), "log_softmax"),

@@ -22,6 +22,10 @@ def positive(x: Value) -> Value:
     return x
 
 
+def barrier(x: Value) -> Value:
+    return x
+
+
 def conjugate(x: Value) -> Value:
     return x
 

@@ -48,6 +48,10 @@ negative = unary(
     zero_to_zero=False,
 )  # fmt: skip
 positive = unary("positive", np.positive, lower=Expand(), grad=lambda g, y, x: g)
+barrier: Elementwise = unary(
+    "barrier", np.positive, lower=Expand(), grad=lambda g, y, x: g,
+    doc="x itself, computed again: what is made of it is not shared with what is made of x.",
+)  # fmt: skip
 
 
 def _absolute_gradient(g: Value, y: Value, x: Value) -> Any:

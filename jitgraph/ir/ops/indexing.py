@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, OutOfBoundsError, ShapeError
+from jitgraph.ir.batching import Batch
 from jitgraph.ir.elementwise import cast, symbolic
 from jitgraph.ir.opdef import (
     Array,
@@ -33,10 +34,12 @@ from jitgraph.ir.ops.movement import (
     broadcast_to,
     check_sizes,
     dims,
+    expand_dims,
     holes,
     iota,
     product,
     reshape,
+    transpose,
 )
 from jitgraph.ir.ops.reduction import all_
 from jitgraph.ir.types import Dim, Type, broadcast_shapes
@@ -134,6 +137,51 @@ def _slice_gradient(g: Value, y: Value, x: Value, *dynamic: Value, **attrs: Any)
     return [emit(SET_SLICE, (zeros_like(x), g, *dynamic), **attrs), *([None] * len(dynamic))]
 
 
+def _batch_slice(batch: Batch, x: Value, *dynamic: Value, **attrs: Any) -> Value:
+    """Where starts differ from element to element, the slice is read at computed positions."""
+    if not _starts_differ(batch, attrs, 1):
+        return emit(SLICE, (x, *dynamic), **_behind_batch(attrs))
+    order = _sliced_first(x.ndim + (not batch.flags[0]), attrs)
+    lifted = transpose(batch.spread(0, (x, *dynamic)), order)
+    return transpose(gather(lifted, _positions(batch, dynamic, attrs, 1)), _inverse(order))
+
+
+def _starts_differ(batch: Batch, attrs: Attrs, first: int) -> bool:
+    """Whether starts, which are operands from `first` on, are batched; sizes must not be."""
+    sizes = first + holes(attrs["starts"])
+    batch.demand_common(sizes)
+    return batch.among(first, sizes)
+
+
+def _behind_batch(attrs: Attrs) -> dict[str, Any]:
+    return {**attrs, "axes": tuple(a + 1 for a in attrs["axes"])}
+
+
+def _sliced_first(rank: int, attrs: Attrs) -> list[int]:
+    """The axes of a batched operand: that of the elements, those sliced, the others."""
+    lead = [0, *(a + 1 for a in attrs["axes"])]
+    return [*lead, *(a for a in range(rank) if a not in lead)]
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return [order.index(a) for a in range(len(order))]
+
+
+def _positions(
+    batch: Batch, dynamic: Sequence[Value], attrs: Attrs, first: int
+) -> list[Value]:
+    """A slice as index arrays of the axes in front (see `_sliced_first`)."""
+    starts, sizes = slice_bounds(attrs, dynamic)
+    rank, flags = 1 + len(starts), iter(batch.flags[first:])
+    indices = [expand_dims(iota(batch.size), range(1, rank))]
+    for k, (start, size, step) in enumerate(zip(starts, sizes, attrs["steps"], strict=True), 1):
+        differs = attrs["starts"][k - 1] is None and next(flags)
+        begin = expand_dims(start, range(1, rank)) if differs else start
+        offsets = expand_dims(iota(size) * step, [a for a in range(rank) if a != k])
+        indices.append(offsets + begin)
+    return indices
+
+
 SLICE = OpDef(
     name="slice",
     infer=_infer_slice,
@@ -141,6 +189,7 @@ SLICE = OpDef(
     shape=_sliced,
     requires=_slice_fits,
     gradient=_slice_gradient,
+    batch=_batch_slice,
     doc="Every step-th element from start, `size` of them, along the axes given.",
 )
 register(SLICE)
@@ -201,13 +250,30 @@ def _set_slice_gradient(
     return [hole, cut, *([None] * len(dynamic))]
 
 
-SET_SLICE = OpDef(
+def _batch_write(
+    batch: Batch, x: Value, value: Value, *dynamic: Value, **attrs: Any
+) -> Value:
+    x = batch.spread(0, (x, value, *dynamic))
+    value = value if batch.flags[1] else expand_dims(value, (0,))
+    if not _starts_differ(batch, attrs, 2):
+        return emit(batch.definition, (x, value, *dynamic), **_behind_batch(attrs))
+    order = _sliced_first(x.ndim, attrs)
+    x, value = transpose(x, order), transpose(value, order)
+    indices = _positions(batch, dynamic, attrs, 2)
+    size = slice_bounds(attrs, dynamic)[1]
+    value = broadcast_to(value, (batch.size, *size, *dims(x)[len(indices) :]))
+    combine = "set" if batch.definition is SET_SLICE else "add"
+    return transpose(scatter(x, value, indices, combine), _inverse(order))
+
+
+SET_SLICE: OpDef = OpDef(
     name="set_slice",
     infer=_infer_set_slice,
     evaluate=_evaluate_set_slice,
     shape=lambda source, args, attrs: source.shape(args[0]),
     requires=lambda source, args, attrs: _bounds_hold(source.shape(args[0]), attrs, args[2:]),
     gradient=_set_slice_gradient,
+    batch=_batch_write,
     doc="A copy of the first operand with a slice replaced by the second, of the slice's shape.",
 )
 register(SET_SLICE)
@@ -243,6 +309,7 @@ ADD_SLICE = OpDef(
     shape=lambda source, args, attrs: source.shape(args[0]),
     requires=lambda source, args, attrs: _bounds_hold(source.shape(args[0]), attrs, args[2:]),
     gradient=_add_slice_gradient,
+    batch=_batch_write,
     doc="A copy of the first operand with the second, of the slice's shape, added to a slice.",
 )
 register(ADD_SLICE)
@@ -295,6 +362,34 @@ def _gather_gradient(g: Value, y: Value, x: Value, *indices: Value) -> list[Valu
     return [emit(SCATTER_ADD, (zeros_like(x), g, *indices)), *([None] * len(indices))]
 
 
+def _index_rank(batch: Batch, args: Sequence[Value], first: int) -> int:
+    return max(batch.rank(k, args) for k in range(first, len(args)))
+
+
+def _batched_indices(batch: Batch, args: Sequence[Value], first: int) -> list[Value]:
+    """Index arrays, from operand `first` on, behind one for the elements themselves."""
+    rank = _index_rank(batch, args, first)
+    own = Batch(batch.definition, batch.size, batch.flags[first:]).aligned(args[first:], rank)
+    return [expand_dims(iota(batch.size), range(1, 1 + rank)), *own]
+
+
+def _elements_behind(rank: int, indexed: int) -> list[int]:
+    """The axes of a batched operand with that of the elements behind the indexed ones."""
+    return [*range(1, 1 + indexed), 0, *range(1 + indexed, rank)]
+
+
+def _batch_gather(batch: Batch, *args: Value) -> Value:
+    """The same indices for all elements read whole rows of them."""
+    x, indices = args[0], args[1:]
+    if not batch.flags[0]:
+        own = Batch(batch.definition, batch.size, batch.flags[1:])
+        return gather(x, own.aligned(indices))
+    if batch.among(1):
+        return gather(x, _batched_indices(batch, args, 1))
+    read = gather(transpose(x, _elements_behind(x.ndim, len(indices))), indices)
+    return transpose(read, _inverse(_elements_behind(read.ndim, _index_rank(batch, args, 1))))
+
+
 GATHER = OpDef(
     name="gather",
     infer=_infer_gather,
@@ -302,6 +397,7 @@ GATHER = OpDef(
     shape=_gathered,
     requires=_indices_in_bounds,
     gradient=_gather_gradient,
+    batch=_batch_gather,
     doc="Integer-array indexing of the leading axes; the index arrays broadcast together.",
 )
 register(GATHER)
@@ -334,6 +430,18 @@ def _scatter_in_bounds(source: ShapeSource, args: Sequence[Value], attrs: Attrs)
     return _indices_in_bounds(source, (args[0], *args[2:]), attrs)
 
 
+def _batch_scatter(batch: Batch, *args: Value, **attrs: Any) -> Value:
+    """For ops of an array, values, and index arrays that say where the values go."""
+    x, value, indices = batch.spread(0, args), batch.spread(1, args), args[2:]
+    rank = _index_rank(batch, args, 2)
+    if batch.among(2):
+        return emit(batch.definition, (x, value, *_batched_indices(batch, args, 2)), **attrs)
+    order = _elements_behind(x.ndim, len(indices))
+    lifted = transpose(value, _elements_behind(value.ndim, rank))
+    written = emit(batch.definition, (transpose(x, order), lifted, *indices), **attrs)
+    return transpose(written, _inverse(order))
+
+
 SCATTER_ADD = OpDef(
     name="scatter_add",
     infer=_infer_scatter_add,
@@ -341,6 +449,7 @@ SCATTER_ADD = OpDef(
     shape=lambda source, args, attrs: source.shape(args[0]),
     requires=_scatter_in_bounds,
     gradient=lambda g, y, x, value, *indices: [g, gather(g, indices), *([None] * len(indices))],
+    batch=_batch_scatter,
     doc="A copy of the first operand with the second added at the indices; repeats accumulate.",
 )
 register(SCATTER_ADD)
@@ -440,6 +549,7 @@ SCATTER = OpDef(
     shape=lambda source, args, attrs: source.shape(args[0]),
     requires=_scatter_in_bounds,
     gradient=_scatter_gradient,
+    batch=_batch_scatter,
     doc="A copy of the first operand with the second written (`set`: the last of equal indices "
         "counts), multiplied or compared into the elements at the indices.",
 )  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.ir import batching
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import (
     Array,
@@ -60,7 +61,7 @@ def _declare(
 
     declared = Prefix(
         name=name, infer=infer, evaluate=evaluate, shape=shape, gradient=gradient,
-        decompose=decompose, doc=doc, combine=combine,
+        decompose=decompose, batch=batching.along_axis, doc=doc, combine=combine,
     )  # fmt: skip
     register(declared)
     return declared
