@@ -69,6 +69,8 @@ OWN: dict[str, Callable[..., Any]] = {
 }
 #: Nothing to compile: one library call.
 CALLS = ("product", "product in order", "product of slices")
+#: Loops that torch.compile unrolls: hundreds of steps take it minutes.
+UNROLLED = ("recurrent net", "recurrent net gradient")
 
 
 def numpy_of(given: Any) -> list[Any]:
@@ -102,7 +104,7 @@ class Adapter(Peer):
         ways = [(program, "eager")]
         if case.family in OWN:
             ways.append((OWN[case.family], "eager"))
-        if case.family not in CALLS and case.group != "calls":
+        if case.family not in (*CALLS, *UNROLLED) and case.group != "calls":
             torch._dynamo.reset()
             ways.append((torch.compile(program, dynamic=False), "compiled"))
         return ways
