@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench.case import Case
+from bench.cases.jitted import DISPATCH, JITTED
+from bench.cases.masks import MASK, MASKED_SUM
 from bench.peers import PEERS
 from bench.record import Record, against, geometric_mean, ratio
 
@@ -41,6 +43,11 @@ def verdicts(record: Record) -> Iterator[Verdict]:
     yield _never_slower(record, "other products: never slower than any library",
                         lambda c: c.group == "products" and "1024³" not in c.name)  # fmt: skip
     yield _two_threads(record)
+    yield _never_slower(record, "recurrent nets, forward and gradients: ahead of every peer",
+                        lambda c: c.family.startswith("recurrent net"))  # fmt: skip
+    yield _masked_sum(record)
+    yield _dispatch(record)
+    yield _jitted(record)
     yield from _compilation(record)
     yield from _memory(record)
 
@@ -128,8 +135,42 @@ def _two_threads(record: Record) -> Verdict:
 
 
 def _ours(record: Record, name: str) -> float:
-    outcome = record.outcomes.get(name, {}).get("jitgraph")
+    return _of(record, name, "jitgraph")
+
+
+def _of(record: Record, name: str, peer: str) -> float:
+    outcome = record.outcomes.get(name, {}).get(peer)
     return outcome.median if outcome and not outcome.word else math.nan
+
+
+def _masked_sum(record: Record) -> Verdict:
+    goal = "sum of x[x > 0]: at most what NumPy's mask x > 0 takes alone"
+    ours, mask = _ours(record, MASKED_SUM), _of(record, MASK, "numpy")
+    if math.isnan(ours - mask):
+        return Verdict(goal, None, "not measured")
+    return Verdict(goal, ours <= mask / NOISE, f"×{mask / ours:.2f}")
+
+
+def _dispatch(record: Record) -> Verdict:
+    goal = "a call of a jitted function with two vectors of 4: at most 150 ns"
+    ours = _ours(record, DISPATCH)
+    if math.isnan(ours):
+        return Verdict(goal, None, "not measured")
+    return Verdict(goal, ours <= 150e-9, f"{1e9 * ours:.0f} ns")
+
+
+def _jitted(record: Record) -> Verdict:
+    goal = "NumPy functions under jit: as fast as the same programs of symbols"
+    found = {}
+    for case in record.cases:
+        if case.group == "jit":
+            symbolic = _ours(record, case.name.removesuffix(JITTED))
+            found[case.name] = symbolic / _ours(record, case.name)
+    found = {name: r for name, r in found.items() if not math.isnan(r)}
+    if not found:
+        return Verdict(goal, None, "not measured")
+    return Verdict(goal, min(found.values()) >= NOISE,
+                   ", ".join(f"{name} ×{r:.2f}" for name, r in found.items()))  # fmt: skip
 
 
 def _compilation(record: Record) -> Iterator[Verdict]:

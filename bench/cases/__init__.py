@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from bench.case import Case
-from bench.cases import calls, elementwise, products, programs, random, reductions, rows, training
+from bench.cases import (
+    calls,
+    elementwise,
+    jitted,
+    loops,
+    masks,
+    products,
+    programs,
+    random,
+    reductions,
+    rows,
+    training,
+)
 
 CASES: dict[str, Case] = {}
-for _module in (calls, elementwise, rows, reductions, products, programs, random, training):
+for _module in (
+    calls, elementwise, rows, reductions, masks, products, programs, jitted, random, loops,
+    training,
+):  # fmt: skip
     for _case in _module.cases():
         assert _case.name not in CASES, f"two cases {_case.name}"
         CASES[_case.name] = _case

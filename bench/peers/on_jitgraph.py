@@ -15,6 +15,8 @@ NAMESPACE = Names(
     T,
     sigmoid=T.nnet.sigmoid,
     take=lambda x, i: x[T.arange(i.shape[0]), i],
+    masked_sum=lambda x, mask: T.sum(x[mask]),
+    scan=T.loop_rows,
     onehot=lambda y, n: T.eq(T.expand_dims(y, 1), np.arange(n)),
     random_uniform=lambda seed, n, dtype: T.random.uniform(T.random.key(seed), n, dtype),
     random_normal=lambda seed, n, dtype: T.random.normal(T.random.key(seed), n, dtype),
@@ -33,6 +35,8 @@ def variable(value: Any, at: int) -> Any:
 
 def compiled(case: Case, arrays: list[Any]) -> tuple[Any, list[Any]]:
     """The function, and its arguments."""
+    if case.options.get("jit"):
+        return jitted(case), arrays
     inputs = [variable(a, i) for i, a in enumerate(arrays)]
     if case.state:
         return _step(case, arrays, inputs)
@@ -45,6 +49,13 @@ def compiled(case: Case, arrays: list[Any]) -> tuple[Any, list[Any]]:
     several = isinstance(outputs, tuple | list)
     outputs = list(outputs) if several and len(outputs) != 1 else results_of(outputs)
     return jg.function(inputs, outputs), arrays
+
+
+def jitted(case: Case) -> Any:
+    """The program as a function of NumPy, traced at its first call."""
+    if not hasattr(jg, "jit"):
+        raise NotHere("not in jitgraph yet (jit)")
+    return jg.jit(lambda *inputs: case.expression(np, *inputs))
 
 
 def results_of(outputs: Any) -> Any:

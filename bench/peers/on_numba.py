@@ -10,10 +10,10 @@ import numpy as np
 from numba import njit, prange
 
 from bench.case import Case, results
-from bench.peers import numba_loops, numba_programs
+from bench.peers import numba_control, numba_loops, numba_programs
 from bench.peers.base import NotHere, Peer, Prepared, call
 
-LOOPS = {**numba_loops.LOOPS, **numba_programs.LOOPS}
+LOOPS = {**numba_loops.LOOPS, **numba_programs.LOOPS, **numba_control.LOOPS}
 OPTIONS: dict[str, Any] = {
     "fastmath": True, "error_model": "numpy", "cache": "NUMBA_CACHE_DIR" in os.environ,
 }  # fmt: skip
@@ -72,12 +72,14 @@ class Adapter(Peer):
 
     def _function(self, case: Case, arrays: list[Any]) -> Any:
         size = max((a.size for a in arrays if isinstance(a, np.ndarray)), default=1)
-        parallel = size >= PARALLEL_FROM
+        parallel = size >= PARALLEL_FROM and case.group != "loops"
         if case.family in numba_loops.FORMULAS:
             return mapped(numba_loops.FORMULAS[case.family], len(arrays), parallel)
         name = case.family
         if name.startswith("reduce ") or name == "cumsum":
             name = f"{name} {case.options['axis']}"
+        if name.startswith("recurrent net"):
+            name = f"{name} {arrays[-1].ndim}"
         if name == "Black-Scholes":
             name = f"{name} {arrays[0].dtype}"
         if name == "product" and arrays[0].ndim == 3:

@@ -15,6 +15,9 @@ from bench.peers.base import NotHere, Peer, Prepared, call
 EXPRESSIONS = {
     "arithmetic": "a * b + c",
     "fused": "a * exp(-b * b) + sin(c) * tanh(a - b)",
+    "mask": "a > 0",
+    "masked sum": "sum(where(a > 0, a, 0))",
+    "given mask sum": "sum(where(b, a, 0))",
     "call 1": "a * a",
     "call 2": "a + b",
     "call 8": "a + b + c + d + e + f + g + h",

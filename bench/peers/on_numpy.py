@@ -10,6 +10,30 @@ from scipy import special
 from bench.case import Case, descended, results
 from bench.peers.base import Names, Peer, Prepared, call
 
+
+def scan(step: Any, carry: Any, rows: Any) -> tuple[Any, Any]:
+    """What is carried through the steps, and the joined rows of results."""
+    found = []
+    for row in rows:
+        carry, result = step(carry, row)
+        found.append(result)
+    return carry, np.stack(found)
+
+
+def while_loop(condition: Any, body: Any, carry: Any) -> Any:
+    """Python's."""
+    while condition(carry):
+        carry = body(carry)
+    return carry
+
+
+def fori_loop(lower: Any, upper: Any, body: Any, carry: Any) -> Any:
+    """Python's."""
+    for i in range(lower, upper):
+        carry = body(i, carry)
+    return carry
+
+
 _GENERATOR = np.random.default_rng(5)
 #: What NumPy lacks is taken from SciPy.
 NAMESPACE = Names(
@@ -18,6 +42,10 @@ NAMESPACE = Names(
     sigmoid=lambda x: 1 / (1 + np.exp(-x)),
     power=np.power,
     take=lambda x, i: x[np.arange(len(i)), i],
+    masked_sum=lambda x, mask: x[mask].sum(),
+    scan=scan,
+    while_loop=while_loop,
+    fori_loop=fori_loop,
     onehot=lambda y, n: y[:, None] == np.arange(n),
     random_uniform=lambda seed, n, dtype: _GENERATOR.random(n, dtype),
     random_normal=lambda seed, n, dtype: _GENERATOR.standard_normal(n, dtype),

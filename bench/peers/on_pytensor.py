@@ -9,9 +9,40 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.mode import get_mode
+from pytensor.scan.utils import until
 
 from bench.case import Case, results
 from bench.peers.base import Names, Peer, Prepared, call
+
+#: Steps of a loop that ends itself.
+MOST = 10_000
+
+
+def scan(step: Any, carry: Any, rows: Any) -> tuple[Any, Any]:
+    """What is carried, and the joined rows of results."""
+    states, results = pytensor.scan(
+        lambda row, state: step(state, row), sequences=rows, outputs_info=[carry, None],
+        return_updates=False,
+    )  # fmt: skip
+    return states[-1], results
+
+
+def while_loop(condition: Any, body: Any, carry: Any) -> Any:
+    """The loop that `scan` can end: one step at least."""
+
+    def step(state: Any) -> Any:
+        state = body(state)
+        return state, until(~condition(state))
+
+    return pytensor.scan(step, outputs_info=carry, n_steps=MOST, return_updates=False)[-1]
+
+
+def fori_loop(lower: Any, upper: Any, body: Any, carry: Any) -> Any:
+    """Carried along the numbers."""
+    return pytensor.scan(
+        body, sequences=pt.arange(lower, upper), outputs_info=carry, return_updates=False
+    )[-1]  # fmt: skip
+
 
 NAMESPACE = Names(
     pt,
@@ -19,6 +50,10 @@ NAMESPACE = Names(
     softmax=lambda x, axis: pt.special.softmax(x, axis=axis),
     log_softmax=lambda x, axis: pt.special.log_softmax(x, axis=axis),
     take=lambda x, i: x[pt.arange(i.shape[0]), i],
+    masked_sum=lambda x, mask: pt.sum(x[mask]),
+    scan=scan,
+    while_loop=while_loop,
+    fori_loop=fori_loop,
     onehot=lambda y, n: pt.eq(y[:, None], np.arange(n)),
 )
 

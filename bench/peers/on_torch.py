@@ -14,6 +14,23 @@ from torch.nn import functional
 from bench.case import Case
 from bench.peers.base import Names, NotHere, Peer, Prepared, call, scalar
 
+
+def scan(step: Any, carry: Any, rows: Any) -> tuple[Any, Any]:
+    """Python's loop: unrolled where it is compiled."""
+    found = []
+    for row in rows:
+        carry, result = step(carry, row)
+        found.append(result)
+    return carry, torch.stack(found)
+
+
+def while_loop(condition: Any, body: Any, carry: Any) -> Any:
+    """Python's."""
+    while condition(carry):
+        carry = body(carry)
+    return carry
+
+
 NAMESPACE = Names(
     torch,
     max=lambda x, axis=None, keepdims=False: (
@@ -28,6 +45,9 @@ NAMESPACE = Names(
     var=lambda x, axis=None: torch.var(x, axis, correction=0),
     argmax=lambda x, axis=None: torch.argmax(x, axis),
     cumsum=lambda x, axis: torch.cumsum(x, axis),
+    masked_sum=lambda x, mask: torch.sum(x[mask]),
+    scan=scan,
+    while_loop=while_loop,
     power=torch.pow,
     softmax=lambda x, axis: torch.softmax(x, axis),
     log_softmax=lambda x, axis: torch.log_softmax(x, axis),
@@ -49,6 +69,8 @@ OWN: dict[str, Callable[..., Any]] = {
 }
 #: Nothing to compile: one library call.
 CALLS = ("product", "product in order", "product of slices")
+#: Loops that torch.compile unrolls: hundreds of steps take it minutes.
+UNROLLED = ("recurrent net", "recurrent net gradient")
 
 
 def numpy_of(given: Any) -> list[Any]:
@@ -82,7 +104,7 @@ class Adapter(Peer):
         ways = [(program, "eager")]
         if case.family in OWN:
             ways.append((OWN[case.family], "eager"))
-        if case.family not in CALLS and case.group != "calls":
+        if case.family not in (*CALLS, *UNROLLED) and case.group != "calls":
             torch._dynamo.reset()
             ways.append((torch.compile(program, dynamic=False), "compiled"))
         return ways
