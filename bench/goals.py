@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench.case import Case
-from bench.cases.jitted import DISPATCH, JITTED
+from bench.cases.jitted import JITTED
 from bench.cases.masks import MASK, MASKED_SUM
 from bench.peers import PEERS
 from bench.record import Record, against, geometric_mean, ratio
@@ -46,7 +46,6 @@ def verdicts(record: Record) -> Iterator[Verdict]:
     yield _never_slower(record, "recurrent nets, forward and gradients: ahead of every peer",
                         lambda c: c.family.startswith("recurrent net"))  # fmt: skip
     yield _masked_sum(record)
-    yield _dispatch(record)
     yield _jitted(record)
     yield from _compilation(record)
     yield from _memory(record)
@@ -149,14 +148,6 @@ def _masked_sum(record: Record) -> Verdict:
     if math.isnan(ours - mask):
         return Verdict(goal, None, "not measured")
     return Verdict(goal, ours <= mask / NOISE, f"×{mask / ours:.2f}")
-
-
-def _dispatch(record: Record) -> Verdict:
-    goal = "a call of a jitted function with two vectors of 4: at most 150 ns"
-    ours = _ours(record, DISPATCH)
-    if math.isnan(ours):
-        return Verdict(goal, None, "not measured")
-    return Verdict(goal, ours <= 150e-9, f"{1e9 * ours:.0f} ns")
 
 
 def _jitted(record: Record) -> Verdict:

@@ -90,12 +90,7 @@ class Adapter(Peer):
     def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
         if case.options.get("update"):
             return self._update(arrays)
-        if case.options.get("jit"):
-            function = jg.jit(lambda *inputs: case.expression(NAMESPACE, *inputs))
-            function(*arrays)
-            arguments = arrays
-        else:
-            function, arguments = compiled(case, arrays)
+        function, arguments = compiled(case, arrays)
         if isinstance(function, _Stateful):
             step, shared = function.function, function.shared
             step(*arguments)
