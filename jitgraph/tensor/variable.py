@@ -128,7 +128,7 @@ class Variable(Value):
         refuse(
             TruthValueError(
                 f"{self.describe()} ({self.type}) is symbolic: it is neither true nor false yet",
-                hint="choose between values with T.where(condition, a, b)",
+                hint="choose between values with T.where(condition, a, b), or with T.cond",
             ),
             self,
         )

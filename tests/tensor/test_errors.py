@@ -44,7 +44,7 @@ def test_truth_value():
         "greater(...) (bool[?]) is symbolic: it is neither true nor false yet",
         "@   lambda: bool(x > 0), errors.TruthValueError,",
         "greater(...): bool[?]  from @",
-        "choose between values with T.where(condition, a, b)",
+        "choose between values with T.where(condition, a, b), or with T.cond",
     )  # fmt: skip
     with pytest.raises(errors.TruthValueError):
         assert x

@@ -24,6 +24,7 @@ from jitgraph.ir.opdef import (
     emit,
     join_sizes,
     register,
+    result_class,
     split_sizes,
 )
 from jitgraph.ir.ops.arithmetic import equal, less, less_equal
@@ -35,7 +36,7 @@ from jitgraph.ir.values import Value
 
 def zeros_like(x: Value, dtype: Any = None) -> Value:
     """Zeros of x's shape."""
-    zero = constant(np.zeros((), dtype or x.dtype), cls=type(x) if x.op is not None else Value)
+    zero = constant(np.zeros((), dtype or x.dtype), cls=result_class([x]))
     return broadcast_to(zero, dims(x))
 
 
