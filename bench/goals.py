@@ -27,6 +27,7 @@ def verdicts(record: Record) -> Iterator[Verdict]:
     """All goals."""
     yield from _against_peers(record)
     yield _call(record)
+    yield _call_under_jit(record)
     yield _share(record, "arrays past the cache: at least 90 % of the streaming bandwidth", 0.9,
                  lambda c: c.group in ("elementwise", "programs") and record.past_cache(c)
                  and c.family in ("arithmetic", "polynomial"))  # fmt: skip
@@ -75,6 +76,14 @@ def _call(record: Record) -> Verdict:
     ours = row["jitgraph"].median
     return Verdict(goal, ours <= 100e-9 and beside > 1,
                    f"{1e9 * ours:.0f} ns, NumPy {1e9 * row['numpy'].median:.0f} ns")  # fmt: skip
+
+
+def _call_under_jit(record: Record) -> Verdict:
+    goal = "a call under jit with two vectors of 4: at most 150 ns"
+    seconds = _ours(record, "call under jit, 2 vectors of 4")
+    unknown = math.isnan(seconds)
+    return Verdict(goal, None if unknown else seconds <= 150e-9,
+                   "not measured" if unknown else f"{1e9 * seconds:.0f} ns")  # fmt: skip
 
 
 def _share(record: Record, goal: str, least: float, among: Callable[[Case], bool]) -> Verdict:

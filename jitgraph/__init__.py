@@ -9,20 +9,50 @@
 
 from jitgraph.config import config
 from jitgraph.function import function
+from jitgraph.jit import jit
 from jitgraph.runtime import memory
 from jitgraph.runtime.threads import get_num_threads, set_num_threads
-from jitgraph.tensor.gradient import grad
+from jitgraph.tensor.marks import stop_gradient
 from jitgraph.tensor.shared import shared
+from jitgraph.transforms import (
+    checkpoint,
+    custom_vjp,
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    value_and_grad,
+    verify_grad,
+    vjp,
+    vmap,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "checkpoint",
     "config",
+    "custom_vjp",
     "function",
     "get_num_threads",
     "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jit",
+    "jvp",
     "memory",
     "set_num_threads",
     "shared",
+    "stop_gradient",
+    "value_and_grad",
+    "verify_grad",
+    "vjp",
+    "vmap",
 ]

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jitgraph.codegen.signature import ROUTINE_FAILED
 from jitgraph.driver import Compilation, Interface, Layout
 from jitgraph.errors import (
     DTypeError,
     InputError,
     InternalError,
     JitgraphError,
+    LinAlgError,
     Operand,
     OptionError,
     ShapeError,
@@ -45,7 +47,7 @@ STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
 
 
 #: What a variant returns for arguments it was not made for.
-_REFUSED = object()
+REFUSED = object()
 #: How often a call looks for its variant anew while shared variables change their shapes.
 RETRIES = 100
 
@@ -63,6 +65,8 @@ class Plan:
     nothing: bool
     algebra: str
     allow_input_downcast: bool | None
+    #: Which numbers each input takes (`runtime.variant`); any where it does not say.
+    numbers: tuple[str, ...] = ()
 
     def interface(self) -> Interface:
         outputs = len(self.function.results) - len(self.updated)
@@ -75,14 +79,14 @@ class Plan:
 
 
 @dataclass(slots=True)
-class _State:
+class State:
     """What belongs to one compiled function besides its entry point."""
 
     plan: Plan
     compilations: dict[Layout, Compilation] = field(default_factory=dict)
     #: The variants in the order in which a call tries them.
     variants: list[Variant] = field(default_factory=list)
-    #: Calls the variants like the function itself, but returns `_REFUSED` if none of them fits.
+    #: Calls the variants like the function itself, but returns `REFUSED` if none of them fits.
     native: Any = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -91,7 +95,7 @@ class _Methods:
     """A compiled function. Call it with arrays, numbers or lists, by position or by name; look
     inside with `dump()`."""
 
-    _state: _State
+    _state: State
 
     @property
     def name(self) -> str:
@@ -112,10 +116,10 @@ class _Methods:
         from jitgraph.profiling import profile
 
         plan = self._state.plan
-        arrays = _coerced(plan, _by_input(plan, args, kwargs))
-        layout = _layout_of(plan, arrays)
+        arrays = coerced(plan, _by_input(plan, args, kwargs))
+        layout = layout_of(plan, arrays)
         inputs = [*arrays, *map(_intact, plan.shared)]
-        return profile(plan.function, layout, inputs, plan.algebra, partial(_explain, plan))
+        return profile(plan.function, layout, inputs, plan.algebra, partial(explain, plan))
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -145,39 +149,43 @@ class _Methods:
         """Everything the native entry does not take as it is."""
         state = self._state
         given = _by_input(state.plan, args, kwargs)
-        if kwargs and (result := state.native(*given)) is not _REFUSED:
+        if kwargs and (result := state.native(*given)) is not REFUSED:
             return result
-        arrays = _coerced(state.plan, given)
+        arrays = coerced(state.plan, given)
         for _ in range(RETRIES):
-            _compile(state, _layout_of(state.plan, arrays))
+            compile_variant(state, layout_of(state.plan, arrays))
             # Refused: another thread gave a shared variable another shape in between.
-            if (result := state.native(*arrays)) is not _REFUSED:
+            if (result := state.native(*arrays)) is not REFUSED:
                 return result
         raise InternalError(f"{self.name} refuses arguments that were made to fit it")
 
     def _fail(self, code: int, *args: Any) -> Any:
         """The native program stopped: the interpreter, given the same inputs, will say why."""
         plan = self._state.plan
-        inputs = _coerced(plan, args)
-        _explain(plan, code, *inputs, *(s.slots.get() for s in plan.shared))
+        inputs = coerced(plan, args)
+        explain(plan, code, *inputs, *(s.slots.get() for s in plan.shared))
+        if code >= ROUTINE_FAILED:  # by rounding alone: the interpreter's operands differ a little
+            raise LinAlgError(
+                f"{self.name}: a matrix is singular, not positive definite, or does not converge"
+            )
         if plan.shared:  # another thread may have set a value that fits in the meantime
             return self._slow(*args)
         raise InternalError(f"{self.name} failed its check {code}, and the interpreter did not")
 
 
-def _explain(plan: Plan, code: int, *inputs: Any) -> None:
+def explain(plan: Plan, code: int, *inputs: Any) -> None:
     """Raise why a program stopped that was given these arrays, one per parameter."""
     if code == -2:
         raise MemoryError(f"{plan.function.name}: no memory for temporaries")
     interpreter.run(plan.function, inputs)
 
 
-def _refuse(*args: Any, **kwargs: Any) -> object:
+def refuse_all(*args: Any, **kwargs: Any) -> object:
     """What is called with arguments that no variant was made for."""
-    return _REFUSED
+    return REFUSED
 
 
-def _compile(state: _State, layout: Layout) -> None:
+def compile_variant(state: State, layout: Layout) -> None:
     """Make sure that there is a variant for the layout."""
     from jitgraph.runtime.variant import Variant
 
@@ -193,6 +201,7 @@ def _compile(state: _State, layout: Layout) -> None:
             equal_extents=made.equal_extents,
             single=plan.single,
             nothing=plan.nothing,
+            numbers=plan.numbers,
         )
         if state.variants:
             state.variants[-1].append(variant, state.variants)
@@ -207,7 +216,7 @@ class _NativeMethods:
     """The variants of a function, without its slow path."""
 
 
-_Native = make_callable_type("Native", _NativeMethods)
+Native = make_callable_type("Native", _NativeMethods)
 
 
 def compiled_function(plan: Plan, layout: Layout) -> Any:
@@ -215,12 +224,12 @@ def compiled_function(plan: Plan, layout: Layout) -> Any:
     from jitgraph.runtime.variant import ENTRY
 
     made = CompiledFunction()
-    state = made._state = _State(plan)
-    _compile(state, layout)
+    state = made._state = State(plan)
+    compile_variant(state, layout)
     first = state.variants[0].address
-    state.native = _Native()
+    state.native = Native()
     owned = (plan, state.variants)
-    set_entry(state.native, ENTRY, first, _refuse, made._fail, owned)
+    set_entry(state.native, ENTRY, first, refuse_all, made._fail, owned)
     set_entry(made, ENTRY, first, made._slow, made._fail, owned)
     return made
 
@@ -242,7 +251,7 @@ def dump_stage(compilation: Compilation, stage: str) -> str:
 
 
 # --- inputs ------------------------------------------------------------------------------------
-def _coerced(plan: Plan, given: Sequence[Any]) -> list[Any]:
+def coerced(plan: Plan, given: Sequence[Any]) -> list[Any]:
     """One array per input; raises InputError, DTypeError or ShapeError."""
     return [_as_input(p, v, plan.allow_input_downcast) for p, v in
             zip(plan.inputs, given, strict=True)]  # fmt: skip
@@ -337,7 +346,7 @@ def _refused(param: Value, error: JitgraphError) -> JitgraphError:
     return error.locate(caller_location(), [operand])
 
 
-def _layout_of(plan: Plan, arrays: Sequence[Any]) -> Layout:
+def layout_of(plan: Plan, arrays: Sequence[Any]) -> Layout:
     """The variant these inputs, and the shared variables as they are, belong to."""
     everything = [*arrays, *map(_intact, plan.shared)]
     _check_named(plan, everything)

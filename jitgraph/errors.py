@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from jitgraph.location import Location
 
 
@@ -73,12 +75,20 @@ class DomainError(JitgraphError, ValueError):
     """A value for which the operation has no meaning, such as an integer to a negative power."""
 
 
+class LinAlgError(JitgraphError, np.linalg.LinAlgError):
+    """A matrix without what is asked of it: singular, not positive definite, no convergence."""
+
+
 class GradientError(JitgraphError, ValueError):
     """A gradient that does not exist: of a non-scalar, an integer, an unconnected variable."""
 
 
 class DisconnectedError(GradientError):
     """The cost does not depend on the variable it is differentiated by."""
+
+
+class BatchingError(JitgraphError, ValueError):
+    """Something that cannot be computed for all elements of a `vmap` at once."""
 
 
 class InputError(JitgraphError, TypeError):

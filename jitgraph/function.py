@@ -57,22 +57,44 @@ def function(
     inputs = _checked_inputs(inputs)
     single = not isinstance(outputs, list | tuple) and outputs is not None
     listed = [outputs] if single else list(outputs or ())
-    results = [_expression(o, "an output") for o in listed]
+    results = [expression_of(o, "an output") for o in listed]
     pairs = _checked_updates(updates)
     replaced = _checked_givens(givens)
     roots = substituted([*results, *(new for _, new in pairs)], replaced)
-    for target, new in _default_updates(roots, replaced, dict(pairs), no_default_updates):
+    for target, new in default_updates(roots, replaced, dict(pairs), no_default_updates):
         pairs.append((target, new))
         roots.append(new)
+    plan = planned(
+        inputs, roots, updated=tuple(s for s, _ in pairs), single=single,
+        nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
+        algebra=algebra, name=name or "main", allow_input_downcast=allow_input_downcast,
+    )  # fmt: skip
+    return compiled_function(plan, _expected_layout(plan))
+
+
+def planned(
+    inputs: tuple[Value, ...],
+    roots: Sequence[Value],
+    *,
+    updated: tuple[SharedVariable, ...] = (),
+    single: bool = False,
+    nothing: bool = False,
+    on_unused_input: str = "ignore",
+    algebra: str | None = None,
+    name: str = "main",
+    allow_input_downcast: bool | None = None,
+    numbers: tuple[str, ...] = (),
+) -> Plan:
+    """The program of these inputs and results (outputs, then the new values of `updated`)."""
     roots = substituted(roots, _large_constants(roots))
-    shared = _shared_of(inputs, roots, on_unused_input or config.on_unused_input)
+    shared = _shared_of(inputs, roots, on_unused_input)
     algebra = algebra or config.algebra
     if algebra not in ("real", "ieee"):
         raise OptionError(f"algebra cannot be {algebra!r}", hint="one of: 'real', 'ieee'")
-    fn = Function((*inputs, *shared), roots, name=name or "main")
-    updated = tuple(s for s, _ in pairs)
-    plan = Plan(fn, inputs, shared, updated, single, outputs is None, algebra, allow_input_downcast)
-    return compiled_function(plan, _expected_layout(plan))
+    fn = Function((*inputs, *shared), roots, name=name)
+    return Plan(
+        fn, inputs, shared, updated, single, nothing, algebra, allow_input_downcast, numbers
+    )
 
 
 def _expected_layout(plan: Plan) -> Any:
@@ -107,7 +129,7 @@ def _checked_inputs(inputs: Sequence[Variable]) -> tuple[Variable, ...]:
     return tuple(inputs)
 
 
-def _expression(value: Any, role: str) -> Value:
+def expression_of(value: Any, role: str) -> Value:
     if isinstance(value, Value):
         return value
     try:
@@ -177,7 +199,7 @@ def _checked_updates(updates: Pairs | None) -> list[tuple[SharedVariable, Value]
         if target in seen:
             raise UpdateError(f"{target.describe()} is updated twice", location=caller_location())
         seen.add(target)
-        checked.append((target, _fitting_update(target, _expression(new, "an update"))))
+        checked.append((target, _fitting_update(target, expression_of(new, "an update"))))
     return checked
 
 
@@ -198,7 +220,7 @@ def _fitting_update(target: SharedVariable, new: Value) -> Value:
     return cast(new, want.dtype)  # type: ignore[no-any-return]
 
 
-def _default_updates(
+def default_updates(
     roots: Sequence[Value],
     givens: Mapping[Value, Value],
     updated: Mapping[SharedVariable, Value],
@@ -218,7 +240,7 @@ def _default_updates(
         known.update(found)
         pending = []
         for target in found:
-            new = _fitting_update(target, _expression(target.default_update, "an update"))
+            new = _fitting_update(target, expression_of(target.default_update, "an update"))
             pending += substituted([new], givens)
             yield target, pending[-1]
 
@@ -228,7 +250,7 @@ def _checked_givens(givens: Pairs | None) -> dict[Value, Value]:
     for old, new in _pairs(givens, "givens"):
         if not isinstance(old, Value):
             raise InputError(f"givens can replace variables and expressions, not {old!r}")
-        replacement = _expression(new, "a replacement")
+        replacement = expression_of(new, "a replacement")
         if replacement.dtype != old.dtype:
             if not np.can_cast(replacement.dtype, old.dtype, "safe"):
                 raise DTypeError(

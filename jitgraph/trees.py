@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from jitgraph.errors import InputError
@@ -28,6 +29,10 @@ class Node(NamedTuple):
     children: tuple[Structure, ...]
 
 
+#: Makes a node of its three parts, sooner than the class does.
+_node: Callable[[tuple[Any, Any, Any]], Node] = partial(tuple.__new__, Node)
+#: Classes of leaves, which need no second look.
+_leaves: set[type] = set()
 Parts = tuple[Iterable[Any], Any]
 _registered: dict[type, tuple[Callable[[Any], Parts], Callable[[Any, Sequence[Any]], Any]]] = {}
 
@@ -40,6 +45,7 @@ def register(
     """Make nodes of a class: `parts(x)` gives its children and what else tells it (hashable), and
     `build(rest, children)` puts it together again."""
     _registered[kind] = parts, build
+    _leaves.discard(kind)
     return kind
 
 
@@ -54,17 +60,21 @@ def _structure(tree: Any, leaves: list[Any]) -> Structure:
     if tree is None:
         return None
     kind = type(tree)
+    if kind in _leaves:
+        leaves.append(tree)
+        return LEAF
     if kind is tuple or kind is list:
-        return Node(kind, None, tuple([_structure(child, leaves) for child in tree]))
+        return _node((kind, None, tuple([_structure(child, leaves) for child in tree])))
     if kind is dict or kind is OrderedDict:
         children = tuple([_structure(child, leaves) for child in tree.values()])
-        return Node(kind, tuple(tree), children)
+        return _node((kind, tuple(tree), children))
     parts = _parts_of(kind)
     if parts is None:
+        _leaves.add(kind)
         leaves.append(tree)
         return LEAF
     found, keys = parts(tree)
-    return Node(kind, keys, tuple([_structure(child, leaves) for child in found]))
+    return _node((kind, keys, tuple([_structure(child, leaves) for child in found])))
 
 
 def _parts_of(kind: type) -> Callable[[Any], Parts] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.compiled import Plan, _layout_of, compiled_function
+from jitgraph.compiled import Plan, compiled_function, layout_of
 from jitgraph.driver import default_layout
 from jitgraph.ir.function import Function
 
@@ -25,7 +25,7 @@ def compiled(
     """
     plan = Plan(fn, fn.params, (), (), False, False, algebra, None)
     if arrays is not None:
-        return compiled_function(plan, _layout_of(plan, arrays))
+        return compiled_function(plan, layout_of(plan, arrays))
     return compiled_function(plan, default_layout(fn, [[None] * p.ndim for p in fn.params]))
 
 

@@ -175,7 +175,8 @@ def test_truth_of_a_symbol() -> None:
           @   build = lambda: 1 if x > 0 else 2
                                    ^^^^^
           greater(...): bool[?]  from @
-          choose between values with T.where(condition, a, b), or with T.cond""")
+          choose between values with T.where(condition, a, b), or run one of two functions \
+with T.cond(condition, f, g)""")
 
 
 def test_integer_to_a_negative_power() -> None:

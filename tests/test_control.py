@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -412,3 +414,26 @@ def test_gradients_of_inner_loops_whose_steps_nobody_knows() -> None:
 def test_a_gradient_of_zero_is_an_expression_of_the_user() -> None:
     x = T.tensor("float64", (3,))
     assert T.grad(T.dscalar() * 2, x, disconnected_inputs="ignore").sum().ndim == 0
+
+
+# --- Ctrl-C ------------------------------------------------------------------------------------
+ENDLESS = """
+import jitgraph as jg, jitgraph.tensor as T, numpy as np, signal
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+x = T.dvector("x")
+f = jg.function([x], T.while_loop(lambda s: (s > 0).all(), lambda s: s + 1, x))
+g = jg.function([x], T.while_loop(lambda s: s > 0, lambda s: s + 1, x[0]))
+for endless in (f, g):
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        endless(np.ones(3))
+    except KeyboardInterrupt:
+        print("stopped", f(np.zeros(3)))
+"""
+
+
+def test_an_endless_loop_can_be_stopped() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDLESS], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "stopped [0. 0. 0.]\n" * 2

@@ -28,6 +28,11 @@ def cases() -> Iterator[Case]:
             options={"ufunc": {1: "square", 2: "add"}.get(count, "")},
         )  # fmt: skip
     yield Case(
+        name="call under jit, 2 vectors of 4", group="calls", family="call 2",
+        inputs=uniform(np.float64, (4,), (4,)), expression=total, quick=True,
+        options={"ufunc": "add", "jit": True},
+    )  # fmt: skip
+    yield Case(
         name="call, 2 Python floats", group="calls", family="call scalars",
         inputs=lambda random: [1.5, 2.5], expression=lambda xp, a, b: a + b, quick=True,
     )  # fmt: skip

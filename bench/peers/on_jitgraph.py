@@ -71,7 +71,7 @@ class _Stateful:
 
 
 class Adapter(Peer):
-    """Compiles by `jitgraph.function`."""
+    """Compiles by `jitgraph.function`, or `jitgraph.jit`."""
 
     def version(self) -> str:
         return jg.__version__
@@ -79,7 +79,12 @@ class Adapter(Peer):
     def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
         if case.options.get("update"):
             return self._update(arrays)
-        function, arguments = compiled(case, arrays)
+        if case.options.get("jit"):
+            function = jg.jit(lambda *inputs: case.expression(NAMESPACE, *inputs))
+            function(*arrays)
+            arguments = arrays
+        else:
+            function, arguments = compiled(case, arrays)
         if isinstance(function, _Stateful):
             step, shared = function.function, function.shared
             step(*arguments)

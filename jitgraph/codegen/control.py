@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.entry import PYTHON_ERROR
 from jitgraph.codegen.scalar import Register, register_type, store
 from jitgraph.ir.kernel import Argument, Branch, Buffer, Loop, Program
 
 if TYPE_CHECKING:
     from jitgraph.codegen.program import ProgramEmitter
+
+#: A loop of more steps than any counter reaches ends by its condition, or by Ctrl-C.
+UNBOUNDED = 2**63 - 1
+#: How many steps go by between looks for Ctrl-C: where steps are scalar arithmetic, and else.
+SCALAR_STEPS, STEPS = 1 << 20, 1 << 14
 
 
 @dataclass(slots=True)
@@ -114,6 +120,7 @@ class _LoopEmitter:
         body, end = f.label("body"), f.label("end")
         f.branch_if(f.emit(f"icmp slt i64 {count}, {self.bound}"), body, end)
         f.block(body)
+        self._look_for_signals(count)
         following = self._step(count, end)
         f.end_loop(header, [f.emit(f"add i64 {count}, 1"), *following])
         f.block(end)
@@ -126,6 +133,16 @@ class _LoopEmitter:
                 _copy(emitter, self.finals[k], now, lengths[k])
         if done is not None:
             f.do(f"store i64 {count}, ptr {done}")
+
+    def _look_for_signals(self, count: str) -> None:
+        """Let the user stop a loop that may never end."""
+        if self.step.steps != UNBOUNDED:
+            return
+        f, each = self.f, STEPS if self.step.body.work() else SCALAR_STEPS
+        due = f.emit(f"and i64 {count}, {each - 1}")
+        with f.if_then(f.emit(f"icmp eq i64 {due}, {each - 1}")):
+            going_on = f.emit(f"icmp eq i32 {f.emit('call i32 @signals()')}, 0")
+            self.emitter.require(going_on, PYTHON_ERROR)
 
     def _initial(self) -> list[tuple[str, str]]:
         """What is carried, as LLVM sees it: registers of scalars; the two pointers of an array,

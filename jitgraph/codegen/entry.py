@@ -390,8 +390,8 @@ class _Entry:
         mask = ~_OFFSET_BIT & (2**64 - 1)
         self.count = f.emit(f"and i64 %nargsf, {mask}", "count")
         arguments = _field(f, TABLE, first, "arguments", "i64")
-        self._require(f.emit(f"icmp eq i64 {self.count}, {arguments}"), self.slow)
-        self._require(f.emit("icmp eq ptr %kwnames, null"), self.slow)
+        self.require(f.emit(f"icmp eq i64 {self.count}, {arguments}"), self.slow)
+        self.require(f.emit("icmp eq ptr %kwnames, null"), self.slow)
         room = _field(f, TABLE, first, "room", "i64")
         self.outs = f.emit(f"alloca i8, i64 {room}, align 16", "outs")
         start, attempt = f.current, f.label("attempt")
@@ -405,7 +405,7 @@ class _Entry:
         f.branch_if(f.emit(f"icmp eq ptr {following}, null"), self.slow, attempt)
         self._go_slow()
 
-    def _require(self, condition: str, otherwise: str) -> None:
+    def require(self, condition: str, otherwise: str) -> None:
         going_on = self.f.label("ok")
         self.f.branch_if(condition, going_on, otherwise)
         self.f.block(going_on)
@@ -465,7 +465,7 @@ class _Entry:
             f.block(object_)
             object_ = f.phi("ptr", [(argument, given), (current, shared)], "object")
             rank = f.emit(f"call i64 @parameter(ptr {object_}, ptr {record}, ptr {value})", "rank")
-            self._require(f.emit(f"icmp sge i64 {rank}, 0"), self.refused)
+            self.require(f.emit(f"icmp sge i64 {rank}, 0"), self.refused)
             axes = f.emit(f"mul i64 {rank}, 16")
             after = f.offset(f.offset(record, 8 * len(RECORD)), axes)
             f.do(f"store ptr {after}, ptr {self.cursors[0]}")
@@ -480,7 +480,7 @@ class _Entry:
             pair = f.offset(pairs, f.emit(f"mul i64 {i}, 16"))
             a, b = (f.emit(f"load i64, ptr {f.offset(pair, o)}") for o in (0, 8))
             a, b = (f.emit(f"load i64, ptr {f.offset(values, o)}") for o in (a, b))
-            self._require(f.emit(f"icmp eq i64 {a}, {b}"), self.refused)
+            self.require(f.emit(f"icmp eq i64 {a}, {b}"), self.refused)
 
     def _go_slow(self) -> None:
         f = self.f

@@ -8,11 +8,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Protocol
 
 from jitgraph.codegen.llvm import Compiled, load_objects
 from jitgraph.codegen.objects import cached_library, code_key
 from jitgraph.codegen.target import host
 from jitgraph.store import Entry
+
+
+class _Addresses(Protocol):
+    """Compiled code, or other code in this process."""
+
+    def address(self, symbol: str) -> int: ...
+
 
 # Of two threads that make a library at once, one would link with what is thrown away. Re-entrant:
 # libraries are linked with each other.
@@ -59,6 +67,24 @@ def _angles() -> Compiled:
     return cached_library("angles", library_text, host(), passes="vectorise")
 
 
+def _selection() -> Compiled:
+    from jitgraph.codegen.selection import selection_library
+
+    return selection_library(host())
+
+
+def _numpy() -> _Addresses:
+    from jitgraph.codegen.natives import numpy_routines
+
+    return numpy_routines()
+
+
+def _scipy() -> _Addresses:
+    from jitgraph.codegen.natives import scipy_routines
+
+    return scipy_routines()
+
+
 def _iterations() -> Compiled:
     from jitgraph.codegen.iterations import library_text
 
@@ -67,11 +93,14 @@ def _iterations() -> Compiled:
 
 
 #: What functions are linked with, by the name under which `Module.use` asks for it.
-LIBRARIES: dict[str, Callable[[], Compiled]] = {
+LIBRARIES: dict[str, Callable[[], _Addresses]] = {
     "runtime": _runtime,
     "pool": _pool,
     "angles": cache(_angles),
     "iterations": cache(_iterations),
+    "selection": _selection,
+    "numpy": _numpy,
+    "scipy": _scipy,
     "matmul_f32": lambda: _matmul("f32"),
     "matmul_f64": lambda: _matmul("f64"),
 }

@@ -19,6 +19,7 @@ FUNCTIONS = {
     "take_spare": "ptr @take_spare(ptr, i32, i32, ptr)",
     "release_gil": "ptr @release_gil()",
     "acquire_gil": "void @acquire_gil(ptr)",
+    "signals": "i32 @signals()",
     "pool_take": "ptr @pool_take(i64)",
     "pool_give": "void @pool_give(ptr)",
 }

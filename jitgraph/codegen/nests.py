@@ -41,7 +41,8 @@ from jitgraph.ir.values import Value
 #: Functions with loops stay functions: inlining them costs compile time and loses `noalias`.
 _ATTRIBUTES = "noinline"
 #: Ops whose vector code is a call or a division for each lane, and the kinds of dtypes of which.
-_LANE_BY_LANE = {"floor_divide": "iuf", "remainder": "iuf", "fmod": "iuf", "power": "iu"}
+_LANE_BY_LANE = {"floor_divide": "iuf", "remainder": "iuf", "fmod": "iuf", "power": "iu",
+                 "gcd": "iu", "lcm": "iu"}  # fmt: skip
 _FEW_LANES = 8
 #: Ops whose vector code works on halves of its operands' words: twice the lanes fill the vectors.
 _HALF_WORDS = frozenset({"threefry"})

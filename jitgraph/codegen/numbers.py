@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
-#: What a parameter of rank 0 takes besides the NumPy scalar of its dtype.
-KINDS = ("nothing", "float64", "float32", "complex128", "integer", "bool")
+#: What a parameter of rank 0 takes besides the NumPy scalar of its dtype. "float" and "complex" are
+#: Python's, and nothing that converts to them.
+KINDS = (
+    "nothing", "float64", "float32", "complex128", "integer", "bool", "float", "complex",
+)  # fmt: skip
 
 
 def emit_number(module: Module, fields: Sequence[str]) -> None:
@@ -61,6 +64,9 @@ def emit_number(module: Module, fields: Sequence[str]) -> None:
                     f.do(f"store double {f.emit(f'load double, ptr {own}')}, ptr %cell")
                     f.do("ret ptr %cell")
                 _convert(f, is_type("PyLong_Type"), "int_to_f64(ptr %object, ptr %cell)")
+            case "float" | "complex":
+                with f.if_then(is_type(f"Py{kind.capitalize()}_Type")):
+                    f.do(f"ret ptr {own}")
             case "integer":
                 limits = f"i64 {field('low')}, i64 {field('span')}"
                 value = f"int_to_range(ptr %object, {limits}, ptr %cell)"

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.reductions import Accumulator, combined, constant
+from jitgraph.codegen.reductions import Accumulator, combined, combining, constant
 from jitgraph.codegen.scalar import F16, F32, Register, load, register_type, splat, store, vector_of
 from jitgraph.codegen.vectors import Lanes
 from jitgraph.ir.kernel import Store
@@ -166,8 +166,10 @@ class Running(Accumulator):
         return False
 
     def initial(self) -> list[str]:
-        """Nothing at all: not 0.0, to which -0.0 would be lost."""
-        none = -0.0 if self.dtype.kind == "f" else 0
+        """What changes nothing: for sums not 0.0, to which -0.0 would be lost."""
+        none = combining(self.combine).identity(self.dtype)
+        if self.combine == "add" and self.dtype.kind == "f":
+            none = -0.0
         one = splat(register_type(self.dtype), constant(self.dtype, none), self.lanes)
         return [one] * self.parts
 

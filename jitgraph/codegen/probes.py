@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from jitgraph.codegen.llvm import Module
 from jitgraph.codegen.program import ProgramEmitter
 from jitgraph.codegen.signature import Signature
-from jitgraph.ir.kernel import Kernel, Program, Rows, Work
+from jitgraph.ir.kernel import Call, Kernel, Program, Rows, Work
 from jitgraph.ir.types import I64
 from jitgraph.ir.values import Value
 
@@ -47,6 +47,9 @@ def sizes(step: Work) -> list[Value]:
     and the extents of the arrays it reads or writes at computed places."""
     found = [v for v in step.scalars() if v.dtype == I64]
     for kernel in step.kernels if isinstance(step, Rows) else (step,):
+        if isinstance(kernel, Call):
+            found += [e for v in (*kernel.inputs, *kernel.outputs) for e in v.buffer.extents
+                      if isinstance(e, Value)]  # fmt: skip
         if isinstance(kernel, Kernel):
             buffers = [s.view.buffer for s in kernel.sources]
             buffers += [s.access.buffer for s in kernel.stores if s.indices]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgraph.codegen import pyobjects as py
+from jitgraph.codegen.calls import emit_call, words_needed
 from jitgraph.codegen.control import emit_branch, emit_loop
 from jitgraph.codegen.epilogue import emit_with_epilogue
 from jitgraph.codegen.launch import Launcher
@@ -17,11 +18,12 @@ from jitgraph.codegen.llvm import FunctionBuilder, Module, Passes
 from jitgraph.codegen.nests import Memory
 from jitgraph.codegen.products import emit_product
 from jitgraph.codegen.scalar import Register, ScalarLowering, load
-from jitgraph.codegen.signature import Signature, program_parameters, slot_of_output
+from jitgraph.codegen.signature import ROUTINE_FAILED, Signature, program_parameters, slot_of_output
 from jitgraph.errors import InternalError
 from jitgraph.ir.kernel import (
     Branch,
     Buffer,
+    Call,
     Check,
     Fetch,
     Kernel,
@@ -32,6 +34,7 @@ from jitgraph.ir.kernel import (
     Rows,
     Slot,
     Step,
+    View,
     Work,
     Yield,
     Zero,
@@ -163,6 +166,9 @@ class ProgramEmitter:
         self.heap = self._cell("heap") if self.program.slots else None
         self.stack = f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", "stack")
         self.late = [self._cell("late") for slot in self.program.slots if slot.late]
+        words = [words_needed(step) for step in self.program.steps if isinstance(step, Call)]
+        #: Memory for the tables of pointers, extents and strides that a call takes.
+        self.call_words = f.emit(f"alloca [{max(words)} x i64]", "words") if words else ""
         launches = sum(isinstance(s, Kernel | Rows) for s in self.program.steps)
         #: Memory for the copies of locals and of totals of one launch, while they are small.
         if launches and not self.space:
@@ -187,12 +193,16 @@ class ProgramEmitter:
         self.exits.append((status, self.f.current))
         self.f.branch(self.leave)
 
-    def _require(self, condition: str, status: int) -> None:
+    def require(self, condition: str, status: int) -> None:
         """Go on if the i1 condition holds, else leave with the status."""
         going_on = self.f.label("ok")
         self.exits.append((str(status), self.f.current))
         self.f.branch_if(condition, going_on, self.leave)
         self.f.block(going_on)
+
+    def require_success(self, condition: str) -> None:
+        """Go on if a routine has not failed; else the interpreter will say what is wrong."""
+        self.require(condition, ROUTINE_FAILED)
 
     def _leave(self) -> None:
         f = self.f
@@ -257,7 +267,7 @@ class ProgramEmitter:
                 self._bind_arguments(step.condition)
                 register = self.register(step.condition)
                 assert isinstance(register, str)
-                self._require(register, 1 + self._checks_before(step))
+                self.require(register, 1 + self._checks_before(step))
             case Yield():  # a region's, see there
                 raise InternalError("only regions give scalars back in registers")
             case _:
@@ -295,7 +305,7 @@ class ProgramEmitter:
         else:
             made = f.emit(f"call ptr @new_array({arguments})")
         f.do(f"store ptr {made}, ptr {f.offset('%outs', 8 * k)}")
-        self._require(f.emit(f"icmp ne ptr {made}, null"), -1)
+        self.require(f.emit(f"icmp ne ptr {made}, null"), -1)
         self.pointers[key] = f.emit(f"load ptr, ptr {f.offset(made, py.ARRAY_DATA)}")
 
     def _arena(self) -> None:
@@ -322,7 +332,7 @@ class ProgramEmitter:
         it might have wrapped around to a small one."""
         f = self.f
         if isinstance(slot.size, int):  # also where an extent of 0 hides one that is not known yet
-            self._require("true" if slot.size < LARGEST_SLOT else "false", OUT_OF_MEMORY)
+            self.require("true" if slot.size < LARGEST_SLOT else "false", OUT_OF_MEMORY)
             return
         total: str | None = None
         for factor in slot.factors:
@@ -330,7 +340,7 @@ class ProgramEmitter:
                 f"sitofp i64 {self.size(factor)} to double"
             )  # fmt: skip
             total = part if total is None else f.emit(f"fmul double {total}, {part}")
-        self._require(f.emit(f"fcmp olt double {total}, {LARGEST_SLOT!r}"), OUT_OF_MEMORY)
+        self.require(f.emit(f"fcmp olt double {total}, {LARGEST_SLOT!r}"), OUT_OF_MEMORY)
 
     def space_cell(self) -> str:
         """A cell for memory that the exit frees, not used before."""
@@ -364,8 +374,13 @@ class ProgramEmitter:
         f = self.f
         made = f.emit(f"call ptr @pool_take(i64 {size})")
         f.do(f"store ptr {made}, ptr {cell}")
-        self._require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
+        self.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
         return made
+
+    def start(self, view: View) -> str:
+        """Where a view begins."""
+        start, offset = self.pointer(view.buffer), self.size(view.offset)
+        return start if offset == "0" else self.f.offset(start, offset)
 
     def pointer(self, buffer: Buffer) -> str:
         key = self.memory.key(buffer)
@@ -392,8 +407,9 @@ class ProgramEmitter:
                 if isinstance(kernel, Kernel) and self._is_known(kernel.extents):
                     total = self.plus(total, self.product_of(kernel.extents))
             if isinstance(step, Loop) and self._is_known([step.steps]):
-                each = STEP_WORK * len(step.body.work())
-                total = self.plus(total, self.product_of([step.steps, each]))
+                steps = step.steps if isinstance(step.steps, Value) else min(step.steps, LONG_WORK)
+                each = STEP_WORK * len(step.body.work()) + 1
+                total = self.plus(total, self.product_of([steps, each]))
             if isinstance(step, Product):
                 after = step.epilogue.kernel if step.epilogue is not None else None
                 if after is not None and self._is_known(after.extents):
@@ -403,6 +419,10 @@ class ProgramEmitter:
                     # Eight multiplications by a micro-kernel take about as long as one element.
                     size = self.product_of(sizes)
                     total = self.plus(total, self.f.emit(f"lshr i64 {size}, 3"))
+            if isinstance(step, Call) and self._is_known((*step.batch, *step.core)):
+                # A routine does more to an element than a loop.
+                size = self.product_of((16, *step.batch, *step.core))
+                total = self.plus(total, size)
         if self.gil is None or (total.isdigit() and int(total) < LONG_WORK):
             return
         with self.f.if_then(self.f.emit(f"icmp sgt i64 {total}, {LONG_WORK}")):
@@ -422,6 +442,8 @@ class ProgramEmitter:
                 emit_product(self.f, step, self.size, self.pointer)
             case Product():
                 emit_with_epilogue(self, step, self._name(step))
+            case Call():
+                emit_call(self, step)
             case Zero():
                 self._zero(step)
 

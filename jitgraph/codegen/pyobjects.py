@@ -51,6 +51,9 @@ API = (
     "PyLong_FromLongLong",
     "PyErr_Occurred",
     "PyErr_Clear",
+    "PyErr_CheckSignals",
+    "PyGILState_Ensure",
+    "PyGILState_Release",
     "PyEval_SaveThread",
     "PyEval_RestoreThread",
     "PyObject_Vectorcall",
@@ -203,6 +206,15 @@ define void @acquire_gil(ptr %state) nounwind {{
   %restore = load ptr, {link("PyEval_RestoreThread")}
   call void %restore(ptr %state)
   ret void
+}}
+define i32 @signals() nounwind {{
+  %ensure = load ptr, {link("PyGILState_Ensure")}
+  %state = call i32 %ensure()
+  %check = load ptr, {link("PyErr_CheckSignals")}
+  %status = call i32 %check()
+  %release = load ptr, {link("PyGILState_Release")}
+  call void %release(i32 %state)
+  ret i32 %status
 }}"""
 
 
@@ -215,6 +227,8 @@ def helpers() -> str:
         i1   @descr_fits(ptr descr, i32 typenum, i32 alias)
         ptr  @release_gil()
         void @acquire_gil(ptr state)        without the GIL
+        i32  @signals()                     handles Ctrl-C, with or without the GIL: not 0, and a
+                                            Python exception, where the program is to stop
     """
     table = f"@api = global [{API_SIZE} x ptr] zeroinitializer, align 8"
     return table + _REFERENCES + _TABLES + _DESCRIPTORS + _THREADS

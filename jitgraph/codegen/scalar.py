@@ -595,4 +595,5 @@ _SPECIAL: dict[str, _Special] = {
     "cast": ScalarLowering._lower_cast,
     "bitcast": ScalarLowering._lower_bitcast,
     "where": ScalarLowering._lower_where,
+    "complex": lambda self, op, dtypes, parts: (str(parts[0]), str(parts[1])),
 }

@@ -10,6 +10,9 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.order import Order, open_axes
 from jitgraph.ir.types import Extent
 
+#: What a program returns where a native routine failed: beyond the numbers of all its checks.
+ROUTINE_FAILED = 1 << 40
+
 
 @dataclass(frozen=True)
 class ParamSpec:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, JitgraphError, Operand, ShapeError
+from jitgraph.ir import batching
 from jitgraph.ir.opdef import (
     Array,
     ArrayLike,
@@ -95,6 +96,8 @@ def _kinds(operands: Sequence[ArrayLike]) -> Operands:
     kinds = tuple(map(_kind, operands))
     if any(isinstance(k, np.dtype) and k.kind in "fc" for k in kinds):
         return tuple(int if is_extent(o) else k for o, k in zip(operands, kinds, strict=True))
+    if all(isinstance(k, type) for k in kinds):  # nothing to adapt to
+        return tuple(map(np.dtype, kinds))
     return kinds
 
 
@@ -102,7 +105,7 @@ def is_extent(operand: ArrayLike, depth: int = 6) -> bool:
     """Whether a value is an extent, or i64 arithmetic on extents and numbers (such as a size)."""
     op = operand.op if isinstance(operand, Value) and not operand.ndim else None
     if op is None or depth == 0:
-        return False
+        return getattr(operand, "weak", None) is int
     if op.name in ("add", "subtract", "multiply", "floor_divide", "maximum", "minimum"):
         parts = [a for a in op.args if a.literal is None]
         return bool(parts) and all(is_extent(a, depth - 1) for a in parts)
@@ -111,7 +114,7 @@ def is_extent(operand: ArrayLike, depth: int = 6) -> bool:
 
 def _kind(operand: ArrayLike) -> Any:
     if isinstance(operand, Value):
-        return operand.type.dtype
+        return operand.weak or operand.type.dtype
     if type(operand) in (int, float, complex):
         return type(operand)
     return as_dtype(np.asarray(operand).dtype)
@@ -152,8 +155,9 @@ def resolve(definition: Elementwise, kinds: Operands) -> tuple[DType, ...]:
 
 #: Ops with a meaning for complex operands.
 COMPLEX = {
-    "add", "subtract", "multiply", "divide", "negative", "positive", "conjugate",
-    "equal", "not_equal", "where", "cast", "square", "reciprocal", "absolute",
+    "add", "subtract", "multiply", "divide", "negative", "positive", "barrier", "conjugate",
+    "equal", "not_equal", "where", "cast", "square", "reciprocal", "absolute", "real", "imag",
+    "complex",
     "isnan", "isinf", "isfinite", "logical_not", "logical_and", "logical_or", "logical_xor",
 }  # fmt: skip
 
@@ -214,6 +218,7 @@ def _declare(
         gradient=None if derivatives is None else gradient,
         requires=requires,
         lower=lower,
+        batch=batching.elementwise,
         doc=doc or (numpy.__doc__ or "").strip().split("\n\n")[1 if isinstance(numpy, np.ufunc)
                                                              else 0].strip(),
         numpy=numpy,
@@ -290,6 +295,7 @@ CAST = OpDef(
         cast(g, x.dtype) if x.type.is_continuous and y.type.is_continuous else None
     ],
     lower=Special(),
+    batch=batching.elementwise,
     doc="The same numbers in another dtype, converted as `astype` does.",
 )
 register(CAST)

@@ -18,7 +18,9 @@ from jitgraph.errors import (
     InputError,
     InternalError,
     JitgraphError,
+    LinAlgError,
     Operand,
+    OutOfBoundsError,
     ShapeError,
 )
 from jitgraph.ir.function import Function
@@ -142,7 +144,10 @@ def _translated(op: Op, error: Exception) -> JitgraphError:
         return DomainError(
             "an integer to a negative integer power is no integer", hint="cast a base to float"
         )
-    return ShapeError(f"{op.name}: {error}")
+    if isinstance(error, IndexError):
+        return OutOfBoundsError(f"{op.name}: {error}")
+    kind = LinAlgError if isinstance(error, np.linalg.LinAlgError) else ShapeError
+    return kind(f"{op.name}: {error}")
 
 
 def _described(op: Op, texts: Iterable[str]) -> Iterator[Operand]:

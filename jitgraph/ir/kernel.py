@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from jitgraph.ir.opdef import Attrs, OpDef, Shape, Size, register
+from jitgraph.ir.opdef import Attrs, OpDef, Routine, Shape, Size, register
 from jitgraph.ir.order import Order
 from jitgraph.ir.types import I64, DType, Type
 from jitgraph.ir.values import Literal as Constant
@@ -289,6 +289,37 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """A native routine applied to arrays, for each point of a batch.
+
+    `core` are the sizes that the routine's signature names, in the order in which it does; the
+    strides of a view are those of the batch, then of the axes that the routine sees. `choice` is
+    the number of the symbol to call.
+    """
+
+    routine: Routine
+    batch: Shape
+    core: Shape
+    inputs: tuple[View, ...]
+    outputs: tuple[View, ...]
+    choice: Size = 0
+    location: Location | None = None
+
+    def scalars(self) -> list[Value]:
+        sizes: list[Size] = [*self.batch, *self.core, self.choice]
+        for view in (*self.inputs, *self.outputs):
+            sizes += [view.offset, *view.strides]
+        return list({s: None for s in sizes if isinstance(s, Value)})
+
+    def reads(self) -> set[Buffer]:
+        overwritten = self.outputs[:1] if self.routine.in_place else ()
+        return {view.buffer for view in (*self.inputs, *overwritten)}
+
+    def writes(self) -> set[Buffer]:
+        return {view.buffer for view in self.outputs}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Zero:
     """A whole buffer set to zero bytes."""
 
@@ -439,7 +470,7 @@ class Check:
     condition: Value
 
 
-Work: TypeAlias = "Kernel | Rows | Product | Zero | Loop | Branch"
+Work: TypeAlias = "Kernel | Rows | Product | Call | Zero | Loop | Branch"
 Step: TypeAlias = "Work | Let | Fetch | Check | Yield"
 
 

@@ -9,6 +9,7 @@
 | `requires` | what must hold at run time, as bool scalars |
 | `lower` | how the code generator computes it, as data |
 | `decompose` | the same value by simpler ops |
+| `batch` | the op on many elements at once (`ir.batching`) |
 """
 
 from __future__ import annotations
@@ -81,7 +82,29 @@ class Special:
     """Lowered by a generator of its own, chosen by the op's name: views, reductions, products."""
 
 
-Lowering: TypeAlias = Inst | Compare | Intrinsic | Expand | Rejection | Special
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A call of native code with whole arrays, written by `codegen.calls`.
+
+    `library` and `symbols` name the code (see `codegen.libraries`); of several symbols the scalar
+    operand number `choice` chooses one. `operands` and `results` name the sizes of their last axes,
+    as the signature of a gufunc does; the axes before those are a batch that all have. An operand
+    None is a scalar that the routine is not given. `fails` says that it may raise the flag of
+    invalid floating-point operations. With `in_place` the first result starts as the first operand;
+    `dense` routines take arrays in C order only.
+    """
+
+    library: str
+    symbols: tuple[str, ...]
+    operands: tuple[str | None, ...]
+    results: tuple[str, ...]
+    choice: int | None = None
+    fails: bool = False
+    in_place: bool = False
+    dense: bool = False
+
+
+Lowering: TypeAlias = Inst | Compare | Intrinsic | Expand | Rejection | Special | Routine
 
 
 class ShapeSource(Protocol):
@@ -95,12 +118,15 @@ class ShapeSource(Protocol):
 
 Attrs: TypeAlias = Mapping[str, Any]
 Gradient: TypeAlias = Callable[..., Sequence[Value | None]]
+#: `(batch, *args, **attrs) -> value`; see `ir.batching.Batch`.
+Batching: TypeAlias = Callable[..., Value]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OpDef:
     """The declaration of an op. `gradient(g, y, *args, **attrs)` gives one adjoint per argument,
-    None where nothing flows; an op without one stops with GradientError.
+    None where nothing flows; an op without one stops with GradientError, one without `batch` with
+    BatchingError.
 
     An op with several results infers a `Bundle`; its `evaluate` gives a tuple of arrays, its
     `shape` a tuple of shapes, and its `gradient` receives a tuple of adjoints in place of g, None
@@ -114,6 +140,7 @@ class OpDef:
     requires: Callable[[ShapeSource, Sequence[Value], Attrs], list[Value]] | None = None
     lower: Lowering = Special()
     decompose: Callable[..., Value] | None = None
+    batch: Batching | None = None
     doc: str = ""
 
     def __repr__(self) -> str:

@@ -20,6 +20,7 @@ from jitgraph.ir.kernel import (
     Argument,
     Branch,
     Buffer,
+    Call,
     Check,
     Fetch,
     Kernel,
@@ -130,6 +131,8 @@ class _Writer:
                 self._rows(step)
             case Product():
                 self._product(step)
+            case Call():
+                self._call(step)
             case Loop():
                 self._loop(step)
             case Branch():
@@ -244,3 +247,14 @@ class _Writer:
             inside = len(self.lines)
             self._kernel(step.epilogue.kernel)
             self.lines[inside:] = [f"  {line}" for line in self.lines[inside:]]
+
+    def _call(self, step: Call) -> None:
+        outputs, inputs = (
+            ", ".join(f"({self._view(view)})" for view in views)
+            for views in (step.outputs, step.inputs)
+        )
+        name = "|".join(step.routine.symbols)
+        if len(step.routine.symbols) > 1:
+            name += f"[{self._size(step.choice)}]"
+        batch, core = (" x ".join(map(self._size, sizes)) for sizes in (step.batch, step.core))
+        self.lines.append(f"  call {name} [{batch}] [{core}] {outputs} = {inputs}")

@@ -8,7 +8,7 @@ pass is `Function -> Function`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -60,6 +60,8 @@ class Value(Operators):
     """An SSA value. Arithmetic on values builds ops; equality of values is identity."""
 
     __slots__ = ("__weakref__", "location", "name", "op", "type")
+    #: `int`, `float` or `complex` for a Python number, which adapts to the arrays beside it.
+    weak: ClassVar[Any] = None
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from jitgraph.ir.opdef import constant
 from jitgraph.ir.ops.bundles import ITEM
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.indexing import zeros_like
+from jitgraph.ir.ops.marks import alias
 from jitgraph.ir.ops.movement import dims, sum_to
 from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Value, topological
@@ -49,12 +50,15 @@ def pulled_back(
     outputs' types (None stands for zero). Otherwise as `gradients`."""
     stop = frozenset(consider_constant) - frozenset(wrt)
     outputs = stabilised(outputs, set(wrt) | stop)
+    targets = set(wrt)
     order = topological(outputs, stop=stop)
+    if cut := {v for v in order if v.is_op("disconnected") and v not in targets}:
+        stop |= cut
+        order = topological(outputs, stop=stop)
     active = _depending_on(order, wrt, stop)
     adjoints = _Adjoints()
     for output, seed in zip(outputs, seeds, strict=True):
         adjoints.add(output, seed)
-    targets = set(wrt)
     for value in reversed(order):
         adjoint = adjoints.of(value)
         if adjoint is None or value.op is None or value in stop:
@@ -73,6 +77,23 @@ def pulled_back(
         (adjoints.of(w) if adjoints.of(w) is not None else zeros_like(w)) if w in reached else None
         for w in wrt
     ]
+
+
+def pushed_forward(
+    outputs: Sequence[Value], wrt: Sequence[Value], tangents: Sequence[Value]
+) -> list[Value | None]:
+    """How each output changes, to first order, as `wrt` does along the tangents; None for one that
+    depends on none of them.
+
+    By reverse mode alone: the adjoints of `wrt` are linear in those of the outputs, so what pulls
+    the tangents back through them is the derivative itself.
+    """
+    seeds = [alias(zeros_like(y)) for y in outputs]
+    adjoints = pulled_back(outputs, seeds, wrt)
+    linear = [(a, t) for a, t in zip(adjoints, tangents, strict=True) if a is not None]
+    if not linear:
+        return [None] * len(seeds)
+    return pulled_back([a for a, _ in linear], [t for _, t in linear], seeds)
 
 
 class _Adjoints:

@@ -14,7 +14,7 @@ from jitgraph.ir.builder import Builder
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import same_size
-from jitgraph.ir.opdef import Expand, Rejection
+from jitgraph.ir.opdef import Expand, Rejection, Routine
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.values import Op, Value
@@ -31,7 +31,7 @@ CHEAP_EXPANSIONS = frozenset({
     "absolute", "positive", "square", "maximum", "minimum", "fmax", "fmin", "floor", "ceil",
     "trunc", "sign", "isnan", "isinf", "isfinite", "signbit", "logical_and", "logical_or",
     "logical_xor", "logical_not", "invert", "left_shift", "right_shift", "deg2rad", "rad2deg",
-    "conjugate",
+    "conjugate", "real", "imag", "complex", "barrier",
 })  # fmt: skip
 RECOMPUTE = 8
 #: Reductions of up to so many elements are computed element by element.
@@ -169,6 +169,10 @@ def _needed_as_arrays(value: Value, builder: Builder) -> set[Value]:
         needed = set() if _is_smaller(value, op.args[0], builder) else {_array_under(op.args[0])}
     elif op.name == "reshape":
         needed = {op.args[0]}
+    elif isinstance(op.definition.lower, Routine):
+        routine = op.definition.lower
+        passed = list(zip(op.args, routine.operands, strict=False))[routine.in_place :]
+        needed = {_array_under(a) for a, core in passed if core is not None and a.ndim}
     elif isinstance(op.definition, Control):
         needed = {a for a in op.args if a.ndim}
     else:

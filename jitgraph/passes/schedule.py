@@ -16,9 +16,9 @@ from jitgraph.ir.builder import Builder, rebuild
 from jitgraph.ir.function import Function
 from jitgraph.ir.kernel import (
     STRIDE,
-    Access,
     Buffer,
     BufferKind,
+    Call,
     Check,
     Fetch,
     Kernel,
@@ -31,14 +31,16 @@ from jitgraph.ir.kernel import (
     Zero,
     same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, apply_op, constant
+from jitgraph.ir.opdef import Routine, Shape, Size, apply_op, constant
 from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
+from jitgraph.ir.ops.prefix import Prefix
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
-from jitgraph.ir.types import Type
+from jitgraph.ir.types import Bundle, Type
 from jitgraph.ir.values import Value
+from jitgraph.passes.calls import call_step
 from jitgraph.passes.control import control_step
 from jitgraph.passes.epilogue import fuse_epilogues
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
@@ -54,7 +56,7 @@ from jitgraph.passes.rows import group_rows
 from jitgraph.passes.rules.registry import rules_for
 
 #: Ops that copy their first operand and change a part of it.
-CHANGES = ("set_slice", "add_slice", "scatter_add")
+CHANGES = ("set_slice", "add_slice", "scatter_add", "scatter")
 
 
 def schedule(fn: Function, orders: Sequence[Order], *, region: bool = False) -> Program:
@@ -182,7 +184,7 @@ class Scheduler:
     def _copy_result(self, value: Value, buffer: Buffer) -> None:
         """Results that are parameters, constants, scalars or given twice are copies."""
         if self._result_buffers.get(value) is not buffer:
-            self._pointwise(value, self.whole(buffer))
+            self.pointwise(value, self.whole(buffer))
 
     def _emit_checks(self) -> None:
         """Every check, as soon as what it looks at is there: kernels take the equality of two
@@ -192,7 +194,7 @@ class Scheduler:
                 self.steps.append(Check(check))
                 del self._waiting[check]
 
-    def _do(self, step: Kernel | Product | Zero) -> None:
+    def do(self, step: Kernel | Product | Call | Zero) -> None:
         self.steps.append(settle(step) if isinstance(step, Kernel) else step)
 
     # --- values ---------------------------------------------------------------------------------
@@ -207,6 +209,8 @@ class Scheduler:
             self._reshape(value)
         elif isinstance(op.definition, Control):
             self.steps.append(control_step(value, self))
+        elif isinstance(value.type, Bundle):
+            self.do(call_step(value, self))
         elif op.name != "item":  # items have their views from the op that made them
             self._compute(value)
         if value.ndim == 0 and value in self.views:
@@ -221,16 +225,16 @@ class Scheduler:
     def dense(self, value: Value) -> View:
         """Where the elements of an array lie in C order: as they are, or in a copy."""
         view = self.views[value]
-        if self._is_whole(view, self.builder.shape(value)):
+        if self.is_whole(view, self.builder.shape(value)):
             return view
         copy = self.whole(self.buffer(value, "temporary"))
-        self._pointwise(value, copy)
+        self.pointwise(value, copy)
         return copy
 
     def whole(self, buffer: Buffer) -> View:
         return View(buffer, 0, self.sizes.row_major(buffer.extents, buffer.dtype.itemsize))
 
-    def _is_whole(self, view: View, shape: Shape) -> bool:
+    def is_whole(self, view: View, shape: Shape) -> bool:
         strides = self.sizes.row_major(shape, view.buffer.dtype.itemsize)
         return same_size(view.offset, 0) and all(map(same_size, view.strides, strides))
 
@@ -240,7 +244,7 @@ class Scheduler:
         source = value.op.args[0]
         if source.ndim == 0:
             view = self.whole(self.buffer(source, "temporary"))
-            self._pointwise(source, view)
+            self.pointwise(source, view)
         else:
             view = self.dense(source)
         strides = self.sizes.row_major(self.builder.shape(value), value.dtype.itemsize)
@@ -252,23 +256,25 @@ class Scheduler:
         assert op is not None
         out = self._turned(buffer) if self._is_read_turned(value) else self.whole(buffer)
         if is_pointwise(value, self.builder):
-            self._pointwise(value, out)
+            self.pointwise(value, out)
         elif isinstance(op.definition, Reduction):
             self._reduction(value, op.definition, out)
-        elif op.name == "prefix_sum":
-            self._prefix(value, out)
+        elif isinstance(op.definition, Prefix):
+            self._prefix(value, op.definition, out)
         elif op.name == "sum_to":
             self._sum_to(value, out)
         elif op.name == "matmul":
             self._product(value, out)
+        elif isinstance(op.definition.lower, Routine):
+            self.do(call_step(value, self, out))
         elif op.name == "concatenate":
             self._concatenate(value, out)
         elif op.name in ("set_slice", "add_slice"):
             self._change_slice(value, out)
-        elif op.name == "scatter_add":
-            self._scatter_add(value, out)
+        elif op.name in ("scatter_add", "scatter"):
+            self._scatter(value, out)
         else:
-            self._pointwise(value, out)
+            self.pointwise(value, out)
         self.views[value] = out
 
     def home(self, value: Value) -> Buffer:
@@ -309,15 +315,15 @@ class Scheduler:
         nest.comes_from(value.location)
         return nest
 
-    def _pointwise(self, value: Value, out: View, *, sequential: bool = False) -> None:
+    def pointwise(self, value: Value, out: View, *, sequential: bool = False) -> None:
         """Compute every element of `value` into `out`."""
-        if self._is_zero(value) and self._is_whole(out, self.builder.shape(value)):
-            self._do(Zero(out.buffer))
+        if self._is_zero(value) and self.is_whole(out, self.builder.shape(value)):
+            self.do(Zero(out.buffer))
             return
         nest = self._nest(self.builder.shape(value), value)
         element = nest.root(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
-        self._do(nest.kernel(sequential=sequential))
+        self.do(nest.kernel(sequential=sequential))
 
     @staticmethod
     def _is_zero(value: Value) -> bool:
@@ -376,9 +382,9 @@ class Scheduler:
                 combine, element = "minimum", apply_op(where, (found, place, none), {}, None)
             target = nest.access(out if second else self.views[best], index)
             nest.stores.append(Store(element, target, combine, store.reduced))
-            self._do(nest.kernel())
+            self.do(nest.kernel())
 
-    def _prefix(self, value: Value, out: View) -> None:
+    def _prefix(self, value: Value, definition: Prefix, out: View) -> None:
         """What is combined so far, along one loop: in a register where that is the innermost."""
         assert value.op is not None
         axis, shape = value.op.attrs["axis"], self.builder.shape(value)
@@ -391,7 +397,7 @@ class Scheduler:
         store = Store(element, nest.access(out, tuple(index)))
         for loop in nest.loops([axis]):
             inner = loop == len(nest.extents) - 1
-            store = replace(store, combine="add", running=loop, in_register=inner)
+            store = replace(store, combine=definition.combine, running=loop, in_register=inner)
         nest.stores.append(store)
         self.steps.append(nest.kernel(sequential=True))
 
@@ -413,7 +419,7 @@ class Scheduler:
         loops = nest.loops(reduced)
         access = nest.access(out, tuple(index))
         nest.stores.append(Store(element, access, "add" if loops else None, loops))
-        self._do(nest.kernel())
+        self.do(nest.kernel())
 
     # --- products and joins ---------------------------------------------------------------------
     def _product(self, value: Value, out: View) -> None:
@@ -421,7 +427,7 @@ class Scheduler:
         left, right = (view_of(a, self.views, self.sizes) for a in value.op.args)
         a, b = (self.builder.shape(x) for x in value.op.args)
         batch = self.builder.shape(value)[:-2]
-        self._do(Product(
+        self.do(Product(
             batch, a[-2], b[-1], self.builder.same_size(a[-1], b[-2]),
             self._batched(left, a, batch), self._batched(right, b, batch), out, value.location,
         ))  # fmt: skip
@@ -449,12 +455,12 @@ class Scheduler:
         nest = self._nest(self.builder.shape(value), value)
         element = nest.element(value, nest.identity())
         nest.stores.append(Store(element, nest.access(out, nest.identity())))
-        self._do(nest.kernel(sequential=True))
+        self.do(nest.kernel(sequential=True))
 
     def _base(self, base: Value, out: View) -> None:
         """Start from the first operand of an op that changes a part of it."""
         if base not in self.views or self.views[base].buffer is not out.buffer:
-            self._pointwise(base, out, sequential=True)
+            self.pointwise(base, out, sequential=True)
 
     def _change_slice(self, value: Value, out: View) -> None:
         assert value.op is not None
@@ -474,11 +480,13 @@ class Scheduler:
             before = nest.element(value, target)
             element = apply_op(add, (before, element), {}, value.location)
         nest.stores.append(Store(element, nest.access(out, target)))
-        self._do(nest.kernel(sequential=True))
+        self.do(nest.kernel(sequential=True))
 
-    def _scatter_add(self, value: Value, out: View) -> None:
+    def _scatter(self, value: Value, out: View) -> None:
         assert value.op is not None
         base, piece, *indices = value.op.args
+        combine = value.op.attrs.get("combine", "add")
+        combine = None if combine == "set" else combine
         self._base(base, out)
         lead = self.builder.broadcast([self.builder.shape(i) for i in indices])
         rest = self.builder.shape(base)[len(indices) :]
@@ -489,6 +497,6 @@ class Scheduler:
         inner = View(out.buffer, out.offset, out.strides[len(indices) :])
         access = nest.access(inner, whole[len(lead) :])
         placed = tuple(zip(found, out.strides, strict=False))
-        nest.stores.append(Store(element, Access(access.buffer, access.offset, access.strides),
-                                 "add", nest.loops(range(len(lead))), indices=placed))  # fmt: skip
-        self._do(nest.kernel(sequential=True))
+        loops = nest.loops(range(len(lead)))
+        nest.stores.append(Store(element, access, combine, loops, indices=placed))
+        self.do(nest.kernel(sequential=True))

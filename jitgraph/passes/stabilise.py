@@ -22,7 +22,7 @@ from jitgraph.passes.rules.rule import Apply, Equation, Rule
 
 
 @dataclass(slots=True)
-class _AsWritten:
+class AsWritten:
     """An emitter that changes nothing; the ops get the location of the one they replace."""
 
     location: Location | None = None
@@ -37,7 +37,7 @@ def stabilised(values: Sequence[Value], stop: set[Value]) -> list[Value]:
     What holds no such formula stays the same object, and values in `stop` are not looked into.
     """
     new: dict[Value, Value] = {}
-    emitter = _AsWritten()
+    emitter = AsWritten()
     with building_with(emitter):
         for value in topological(values, stop=stop):
             op = value.op

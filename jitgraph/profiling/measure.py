@@ -13,7 +13,7 @@ from jitgraph.config import config
 from jitgraph.driver import Compilation, Interface, Layout
 from jitgraph.errors import InternalError
 from jitgraph.ir.function import Function
-from jitgraph.ir.kernel import Branch, Kernel, Loop, Product, Program, Rows, Work, Zero
+from jitgraph.ir.kernel import Branch, Call, Kernel, Loop, Product, Program, Rows, Work, Zero
 from jitgraph.ir.opdef import Array
 from jitgraph.location import Location
 from jitgraph.profiling.report import Profile, Step
@@ -27,7 +27,7 @@ from jitgraph.runtime.variant import ENTRY, Variant
 _ENOUGH = 0.3
 _LEAST, _MOST = 3, 1000
 
-_KINDS = {Kernel: "kernel", Rows: "rows", Product: "product", Zero: "zero"}
+_KINDS = {Kernel: "kernel", Rows: "rows", Product: "product", Call: "call", Zero: "zero"}
 
 
 def profile(
@@ -153,6 +153,8 @@ def _locations(work: Work) -> Sequence[Location]:
         case Product():
             after = work.epilogue.kernel.locations if work.epilogue is not None else ()
             return [*([work.location] if work.location is not None else []), *after]
+        case Call():
+            return [work.location] if work.location is not None else []
         case Zero():
             return []
         case Loop() | Branch():

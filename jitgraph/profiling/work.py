@@ -14,7 +14,18 @@ from dataclasses import dataclass
 
 from jitgraph.codegen.flops import flops, flops_of_combining
 from jitgraph.codegen.innermost import is_zero
-from jitgraph.ir.kernel import ELEMENT, Branch, Buffer, Kernel, Loop, Product, Rows, Work, Zero
+from jitgraph.ir.kernel import (
+    ELEMENT,
+    Branch,
+    Buffer,
+    Call,
+    Kernel,
+    Loop,
+    Product,
+    Rows,
+    Work,
+    Zero,
+)
 from jitgraph.ir.opdef import Size
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
@@ -41,6 +52,8 @@ def amount(step: Work, sizes: Mapping[Value, int]) -> Amount:
             return sized.kernels(step.kernels, step.depth, set(step.locals))
         case Product():
             return sized.product(step)
+        case Call():
+            return sized.call(step)
         case Zero():
             return Amount(0, sized.bytes_of(step.buffer), 0, 0)
         case Loop() | Branch():
@@ -57,6 +70,8 @@ def loops(step: Work, sizes: Mapping[Value, int]) -> tuple[int, ...]:
             found = step.shared
         case Product():
             found = (*step.batch, step.rows, step.columns, step.inner)
+        case Call():
+            found = (*step.batch, *step.core)
         case Zero():
             found = step.buffer.extents
         case Loop():
@@ -205,3 +220,10 @@ class _Sized:
             whole.single + after.single,
             whole.double + after.double,
         )
+
+    # --- routines -------------------------------------------------------------------------------
+    def call(self, step: Call) -> Amount:
+        """Bytes only: what a routine computes is its own affair."""
+        read, written = (sum(map(self.bytes_of, buffers))
+                         for buffers in (step.reads(), step.writes()))  # fmt: skip
+        return Amount(read, written, 0, 0)

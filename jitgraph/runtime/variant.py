@@ -25,6 +25,10 @@ _ANY = 2**64 - 1
 _POINTER = 8
 
 Axis = tuple[int, int]
+#: What a parameter takes that is for an array of rank 0: numbers of any type that convert, those
+#: with a dtype only (NumPy's), or those without one only (Python's, of one type).
+ANY_NUMBER, TYPED, PYTHON = "any", "typed", "python"
+_NEVER = 2**32 - 1
 
 
 class Variant:
@@ -42,8 +46,10 @@ class Variant:
         equal_extents: Sequence[tuple[Axis, Axis]] = (),
         single: bool,
         nothing: bool = True,
+        numbers: Sequence[str] = (),
     ) -> None:
-        """`equal_extents` are pairs of (parameter, axis). With `single` a call returns its one
+        """`equal_extents` are pairs of (parameter, axis); `numbers` says for each argument which
+        numbers it takes (any by default). With `single` a call returns its one
         result; otherwise the list of results, or None where there are none and `nothing` says
         that none were asked for."""
         results = [k for k, output in enumerate(outputs) if output.kind == "result"]
@@ -60,7 +66,8 @@ class Variant:
         offsets = [
             extent_offset(params, *axis) for pair in equal_extents for axis in pair
         ]
-        records = [word for param in params for word in _record(param)]
+        takes = [*numbers, *[ANY_NUMBER] * (len(params) - len(numbers))]
+        records = [w for p, n in zip(params, takes, strict=True) for w in _record(p, n)]
         fields = {
             "next": 0,
             "arguments": len(params) - shared,
@@ -92,7 +99,7 @@ class Variant:
         self._words[TABLE.index("next")] = following.address
 
 
-def _record(param: ParamSpec) -> list[int]:
+def _record(param: ParamSpec, numbers: str) -> list[int]:
     """The words of one parameter; see `codegen.entry.RECORD`."""
     dtype = singleton(param.dtype)
     flags = py.ALIGNED | (py.C_CONTIGUOUS if param.order == C else 0)
@@ -103,6 +110,11 @@ def _record(param: ParamSpec) -> list[int]:
             limits = np.iinfo(dtype)
             # What is beyond an int64 is converted by the slow path.
             low, span = int(limits.min), min(int(limits.max), 2**63 - 1) - int(limits.min)
+        if numbers == PYTHON:  # no array and no NumPy scalar fits
+            flags, scalar = _NEVER, id(Variant)
+            kind = {"f": "float", "c": "complex"}.get(dtype.kind, kind)
+        elif numbers == TYPED and dtype.kind != "b":
+            kind = "nothing"
     words = [
         param.shared_slot or 0,
         id(dtype),

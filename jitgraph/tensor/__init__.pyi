@@ -3,25 +3,130 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from jitgraph.tensor import calculus as calculus
+from jitgraph.tensor import fft as fft
+from jitgraph.tensor import linalg as linalg
 from jitgraph.tensor import nnet as nnet
 from jitgraph.tensor import random as random
 from jitgraph.tensor import special as special
+from jitgraph.tensor.arranging import append as append
+from jitgraph.tensor.arranging import block as block
+from jitgraph.tensor.arranging import broadcast_arrays as broadcast_arrays
+from jitgraph.tensor.arranging import column_stack as column_stack
+from jitgraph.tensor.arranging import delete as delete
+from jitgraph.tensor.arranging import flip as flip
+from jitgraph.tensor.arranging import fliplr as fliplr
+from jitgraph.tensor.arranging import flipud as flipud
+from jitgraph.tensor.arranging import insert as insert
+from jitgraph.tensor.arranging import matrix_transpose as matrix_transpose
+from jitgraph.tensor.arranging import pad as pad
+from jitgraph.tensor.arranging import repeat as repeat
+from jitgraph.tensor.arranging import resize as resize
+from jitgraph.tensor.arranging import roll as roll
+from jitgraph.tensor.arranging import rollaxis as rollaxis
+from jitgraph.tensor.arranging import rot90 as rot90
+from jitgraph.tensor.arranging import tile as tile
+from jitgraph.tensor.arranging import unstack as unstack
+from jitgraph.tensor.calculus import diff as diff
+from jitgraph.tensor.calculus import ediff1d as ediff1d
+from jitgraph.tensor.calculus import interp as interp
+from jitgraph.tensor.calculus import polyadd as polyadd
+from jitgraph.tensor.calculus import polyder as polyder
+from jitgraph.tensor.calculus import polyint as polyint
+from jitgraph.tensor.calculus import polymul as polymul
+from jitgraph.tensor.calculus import polysub as polysub
+from jitgraph.tensor.calculus import polyval as polyval
+from jitgraph.tensor.calculus import trapezoid as trapezoid
+from jitgraph.tensor.calculus import unwrap as unwrap
 from jitgraph.tensor.constructors import tensor as tensor
+from jitgraph.tensor.contraction import einsum as einsum
+from jitgraph.tensor.contraction import tensordot as tensordot
 from jitgraph.tensor.control import cond as cond
 from jitgraph.tensor.control import fori_loop as fori_loop
 from jitgraph.tensor.control import ifelse as ifelse
 from jitgraph.tensor.control import loop_rows as loop_rows
 from jitgraph.tensor.control import while_loop as while_loop
+from jitgraph.tensor.counting import bincount as bincount
+from jitgraph.tensor.counting import digitize as digitize
+from jitgraph.tensor.counting import histogram as histogram
+from jitgraph.tensor.counting import histogram2d as histogram2d
+from jitgraph.tensor.counting import histogram_bin_edges as histogram_bin_edges
+from jitgraph.tensor.counting import ravel_multi_index as ravel_multi_index
+from jitgraph.tensor.counting import searchsorted as searchsorted
+from jitgraph.tensor.counting import unravel_index as unravel_index
 from jitgraph.tensor.creation import arange as arange
 from jitgraph.tensor.creation import eye as eye
 from jitgraph.tensor.creation import full as full
 from jitgraph.tensor.creation import ones as ones
 from jitgraph.tensor.creation import zeros as zeros
+from jitgraph.tensor.derivatives import Lop as Lop
+from jitgraph.tensor.derivatives import Rop as Rop
+from jitgraph.tensor.derivatives import hessian as hessian
+from jitgraph.tensor.derivatives import hvp as hvp
+from jitgraph.tensor.derivatives import jacobian as jacobian
+from jitgraph.tensor.derivatives import jvp as jvp
+from jitgraph.tensor.derivatives import vectorize_graph as vectorize_graph
+from jitgraph.tensor.derivatives import vjp as vjp
+from jitgraph.tensor.diagonals import diag as diag
+from jitgraph.tensor.diagonals import diag_indices as diag_indices
+from jitgraph.tensor.diagonals import diag_indices_from as diag_indices_from
+from jitgraph.tensor.diagonals import diagflat as diagflat
+from jitgraph.tensor.diagonals import diagonal as diagonal
+from jitgraph.tensor.diagonals import trace as trace
+from jitgraph.tensor.diagonals import tri as tri
+from jitgraph.tensor.diagonals import tril as tril
+from jitgraph.tensor.diagonals import tril_indices as tril_indices
+from jitgraph.tensor.diagonals import tril_indices_from as tril_indices_from
+from jitgraph.tensor.diagonals import triu as triu
+from jitgraph.tensor.diagonals import triu_indices as triu_indices
+from jitgraph.tensor.diagonals import triu_indices_from as triu_indices_from
+from jitgraph.tensor.diagonals import vander as vander
+from jitgraph.tensor.functions import angle as angle
+from jitgraph.tensor.functions import array_equal as array_equal
+from jitgraph.tensor.functions import array_equiv as array_equiv
+from jitgraph.tensor.functions import bitwise_count as bitwise_count
+from jitgraph.tensor.functions import can_cast as can_cast
+from jitgraph.tensor.functions import choose as choose
+from jitgraph.tensor.functions import common_type as common_type
+from jitgraph.tensor.functions import divmod as divmod
+from jitgraph.tensor.functions import fabs as fabs
+from jitgraph.tensor.functions import fix as fix
+from jitgraph.tensor.functions import float_power as float_power
+from jitgraph.tensor.functions import frexp as frexp
+from jitgraph.tensor.functions import fromfunction as fromfunction
+from jitgraph.tensor.functions import imag as imag
+from jitgraph.tensor.functions import iscomplex as iscomplex
+from jitgraph.tensor.functions import iscomplexobj as iscomplexobj
+from jitgraph.tensor.functions import isin as isin
+from jitgraph.tensor.functions import isneginf as isneginf
+from jitgraph.tensor.functions import isposinf as isposinf
+from jitgraph.tensor.functions import isreal as isreal
+from jitgraph.tensor.functions import isrealobj as isrealobj
+from jitgraph.tensor.functions import ldexp as ldexp
+from jitgraph.tensor.functions import modf as modf
+from jitgraph.tensor.functions import nan_to_num as nan_to_num
+from jitgraph.tensor.functions import nextafter as nextafter
+from jitgraph.tensor.functions import piecewise as piecewise
+from jitgraph.tensor.functions import real as real
+from jitgraph.tensor.functions import result_type as result_type
+from jitgraph.tensor.functions import select as select
+from jitgraph.tensor.functions import spacing as spacing
 from jitgraph.tensor.gradient import grad as grad
 from jitgraph.tensor.indexing import take as take
 from jitgraph.tensor.linear import dot as dot
 from jitgraph.tensor.linear import matmul as matmul
 from jitgraph.tensor.linear import outer as outer
+from jitgraph.tensor.marks import consider_constant as consider_constant
+from jitgraph.tensor.marks import disconnected_grad as disconnected_grad
+from jitgraph.tensor.marks import grad_clip as grad_clip
+from jitgraph.tensor.marks import grad_scale as grad_scale
+from jitgraph.tensor.marks import stop_gradient as stop_gradient
+from jitgraph.tensor.marks import zero_grad as zero_grad
+from jitgraph.tensor.masks import argwhere as argwhere
+from jitgraph.tensor.masks import compress as compress
+from jitgraph.tensor.masks import extract as extract
+from jitgraph.tensor.masks import flatnonzero as flatnonzero
+from jitgraph.tensor.masks import nonzero as nonzero
 from jitgraph.tensor.math import allclose as allclose
 from jitgraph.tensor.math import cast as cast
 from jitgraph.tensor.math import clip as clip
@@ -31,11 +136,26 @@ from jitgraph.tensor.math import round as round
 from jitgraph.tensor.math import switch as switch
 from jitgraph.tensor.math import where as where
 from jitgraph.tensor.operands import as_tensor as as_tensor
+from jitgraph.tensor.products import batched_dot as batched_dot
+from jitgraph.tensor.products import convolve as convolve
+from jitgraph.tensor.products import correlate as correlate
+from jitgraph.tensor.products import cross as cross
+from jitgraph.tensor.products import inner as inner
+from jitgraph.tensor.products import kron as kron
+from jitgraph.tensor.products import matvec as matvec
+from jitgraph.tensor.products import vdot as vdot
+from jitgraph.tensor.products import vecdot as vecdot
+from jitgraph.tensor.products import vecmat as vecmat
 from jitgraph.tensor.reductions import all as all
 from jitgraph.tensor.reductions import any as any
 from jitgraph.tensor.reductions import argmax as argmax
 from jitgraph.tensor.reductions import argmin as argmin
+from jitgraph.tensor.reductions import cummax as cummax
+from jitgraph.tensor.reductions import cummin as cummin
+from jitgraph.tensor.reductions import cumprod as cumprod
 from jitgraph.tensor.reductions import cumsum as cumsum
+from jitgraph.tensor.reductions import cumulative_prod as cumulative_prod
+from jitgraph.tensor.reductions import cumulative_sum as cumulative_sum
 from jitgraph.tensor.reductions import logsumexp as logsumexp
 from jitgraph.tensor.reductions import max as max
 from jitgraph.tensor.reductions import max_and_argmax as max_and_argmax
@@ -51,40 +171,110 @@ from jitgraph.tensor.scan import map as map
 from jitgraph.tensor.scan import reduce as reduce
 from jitgraph.tensor.scan import scan as scan
 from jitgraph.tensor.scan import until as until
+from jitgraph.tensor.sequences import bartlett as bartlett
+from jitgraph.tensor.sequences import blackman as blackman
+from jitgraph.tensor.sequences import empty as empty
+from jitgraph.tensor.sequences import empty_like as empty_like
+from jitgraph.tensor.sequences import geomspace as geomspace
+from jitgraph.tensor.sequences import hamming as hamming
+from jitgraph.tensor.sequences import hanning as hanning
+from jitgraph.tensor.sequences import identity as identity
+from jitgraph.tensor.sequences import indices as indices
+from jitgraph.tensor.sequences import ix_ as ix_
+from jitgraph.tensor.sequences import kaiser as kaiser
+from jitgraph.tensor.sequences import linspace as linspace
+from jitgraph.tensor.sequences import logspace as logspace
+from jitgraph.tensor.sequences import meshgrid as meshgrid
+from jitgraph.tensor.sequences import mgrid as mgrid
+from jitgraph.tensor.sequences import ogrid as ogrid
+from jitgraph.tensor.shaping import array_split as array_split
 from jitgraph.tensor.shaping import atleast_1d as atleast_1d
 from jitgraph.tensor.shaping import atleast_2d as atleast_2d
 from jitgraph.tensor.shaping import atleast_3d as atleast_3d
 from jitgraph.tensor.shaping import broadcast_to as broadcast_to
 from jitgraph.tensor.shaping import concatenate as concatenate
 from jitgraph.tensor.shaping import dimshuffle as dimshuffle
+from jitgraph.tensor.shaping import dsplit as dsplit
+from jitgraph.tensor.shaping import dstack as dstack
 from jitgraph.tensor.shaping import expand_dims as expand_dims
 from jitgraph.tensor.shaping import flatten as flatten
 from jitgraph.tensor.shaping import full_like as full_like
+from jitgraph.tensor.shaping import hsplit as hsplit
 from jitgraph.tensor.shaping import hstack as hstack
 from jitgraph.tensor.shaping import moveaxis as moveaxis
+from jitgraph.tensor.shaping import ndim as ndim
 from jitgraph.tensor.shaping import ones_like as ones_like
 from jitgraph.tensor.shaping import ravel as ravel
 from jitgraph.tensor.shaping import reshape as reshape
 from jitgraph.tensor.shaping import shape as shape
 from jitgraph.tensor.shaping import shape_padleft as shape_padleft
 from jitgraph.tensor.shaping import shape_padright as shape_padright
+from jitgraph.tensor.shaping import size as size
 from jitgraph.tensor.shaping import split as split
 from jitgraph.tensor.shaping import squeeze as squeeze
 from jitgraph.tensor.shaping import stack as stack
 from jitgraph.tensor.shaping import swapaxes as swapaxes
 from jitgraph.tensor.shaping import transpose as transpose
+from jitgraph.tensor.shaping import vsplit as vsplit
 from jitgraph.tensor.shaping import vstack as vstack
 from jitgraph.tensor.shaping import zeros_like as zeros_like
 from jitgraph.tensor.shared import SharedVariable as SharedVariable
 from jitgraph.tensor.shared import shared as shared
+from jitgraph.tensor.sorting import argpartition as argpartition
+from jitgraph.tensor.sorting import argsort as argsort
+from jitgraph.tensor.sorting import lexsort as lexsort
+from jitgraph.tensor.sorting import median as median
+from jitgraph.tensor.sorting import nanmedian as nanmedian
+from jitgraph.tensor.sorting import nanpercentile as nanpercentile
+from jitgraph.tensor.sorting import nanquantile as nanquantile
+from jitgraph.tensor.sorting import partition as partition
+from jitgraph.tensor.sorting import percentile as percentile
+from jitgraph.tensor.sorting import quantile as quantile
+from jitgraph.tensor.sorting import sort as sort
+from jitgraph.tensor.sorting import top_k as top_k
+from jitgraph.tensor.sorting import unique as unique
 from jitgraph.tensor.special import polygamma as polygamma
 from jitgraph.tensor.special import zeta as zeta
+from jitgraph.tensor.statistics import average as average
+from jitgraph.tensor.statistics import corrcoef as corrcoef
+from jitgraph.tensor.statistics import count_nonzero as count_nonzero
+from jitgraph.tensor.statistics import cov as cov
+from jitgraph.tensor.statistics import nanargmax as nanargmax
+from jitgraph.tensor.statistics import nanargmin as nanargmin
+from jitgraph.tensor.statistics import nancumprod as nancumprod
+from jitgraph.tensor.statistics import nancumsum as nancumsum
+from jitgraph.tensor.statistics import nanmax as nanmax
+from jitgraph.tensor.statistics import nanmean as nanmean
+from jitgraph.tensor.statistics import nanmin as nanmin
+from jitgraph.tensor.statistics import nanprod as nanprod
+from jitgraph.tensor.statistics import nanstd as nanstd
+from jitgraph.tensor.statistics import nansum as nansum
+from jitgraph.tensor.statistics import nanvar as nanvar
+from jitgraph.tensor.statistics import ptp as ptp
 from jitgraph.tensor.variable import Variable as Variable
+from jitgraph.tensor.writing import inc_subtensor as inc_subtensor
+from jitgraph.tensor.writing import put_along_axis as put_along_axis
+from jitgraph.tensor.writing import set_subtensor as set_subtensor
+from jitgraph.tensor.writing import take_along_axis as take_along_axis
 
 as_tensor_variable = as_tensor
 constant = as_tensor
 log_softmax = nnet.log_softmax
 softmax = nnet.softmax
+gradient = calculus.gradient
+array = as_tensor
+asanyarray = as_tensor
+asarray = as_tensor
+ascontiguousarray = as_tensor
+asfortranarray = as_tensor
+copy = as_tensor
+amax = max
+amin = min
+around = round
+astype = cast
+concat = concatenate
+permute_dims = transpose
+row_stack = vstack
 inf: float
 nan: float
 pi: float
@@ -99,8 +289,11 @@ def divide(a: Any, b: Any, /) -> Variable: ...
 def floor_divide(a: Any, b: Any, /) -> Variable: ...
 def remainder(a: Any, b: Any, /) -> Variable: ...
 def fmod(a: Any, b: Any, /) -> Variable: ...
+def gcd(a: Any, b: Any, /) -> Variable: ...
+def lcm(a: Any, b: Any, /) -> Variable: ...
 def negative(x: Any, /) -> Variable: ...
 def positive(x: Any, /) -> Variable: ...
+def barrier(x: Any, /) -> Variable: ...
 def absolute(x: Any, /) -> Variable: ...
 def sign(x: Any, /) -> Variable: ...
 def square(x: Any, /) -> Variable: ...
@@ -140,6 +333,7 @@ def invert(x: Any, /) -> Variable: ...
 def left_shift(a: Any, b: Any, /) -> Variable: ...
 def right_shift(a: Any, b: Any, /) -> Variable: ...
 def conjugate(x: Any, /) -> Variable: ...
+def complex(a: Any, b: Any, /) -> Variable: ...
 def exp(x: Any, /) -> Variable: ...
 def exp2(x: Any, /) -> Variable: ...
 def expm1(x: Any, /) -> Variable: ...
@@ -237,6 +431,9 @@ def asinh(x: Any, /) -> Variable: ...
 def atanh(x: Any, /) -> Variable: ...
 def degrees(x: Any, /) -> Variable: ...
 def radians(x: Any, /) -> Variable: ...
+def bitwise_invert(x: Any, /) -> Variable: ...
+def bitwise_left_shift(a: Any, b: Any, /) -> Variable: ...
+def bitwise_right_shift(a: Any, b: Any, /) -> Variable: ...
 def expit(x: Any, /) -> Variable: ...
 def psi(x: Any, /) -> Variable: ...
 def tri_gamma(x: Any, /) -> Variable: ...

@@ -21,6 +21,7 @@ from jitgraph.ir.ops.arithmetic import equal, maximum, minimum, where
 from jitgraph.ir.ops.indexing import gather, slice_
 from jitgraph.ir.types import I64, normalise_axis
 from jitgraph.ir.values import Value
+from jitgraph.tensor import masks
 from jitgraph.tensor.operands import as_size, as_tensor, constant, public
 
 #: Ops whose results are never negative.
@@ -57,19 +58,36 @@ Item: TypeAlias = "Span | Position | Positions | None"
 
 @public
 def getitem(x: ArrayLike, key: Any) -> Value:
-    """x[key] with NumPy's meaning: integers, slices, None, Ellipsis, integer arrays and constant
-    boolean masks; integers, slice bounds and arrays may be symbolic.
+    """x[key] with NumPy's meaning: integers, slices, None, Ellipsis, integer arrays and
+    boolean masks, all of which may be symbolic.
 
     Raises OutOfBoundsError for an index known to be outside or too many indices, DTypeError for
     what is no index, ShapeError for a slice step of 0.
     """
     x = as_tensor(x)
-    entries = [_entry(e) for e in (key if isinstance(key, tuple) else (key,))]
-    x, entries = _without_masks(x, _spread(x, entries))
+    if isinstance(key, Value) and key.dtype.kind == "b" and 0 < key.ndim <= x.ndim:
+        return masks.read(x, key)
+    x, entries = _entries(x, key)
     x, entries = _without_symbolic_steps(x, entries)
+    return _read(x, _items(x, entries))
+
+
+def parsed(x: Value, key: Any) -> tuple[Value, list[Item]]:
+    """What a key selects, axis by axis, of x, which gets an axis for every `True` or `False`."""
+    x, entries = _entries(x, key)
+    if any(isinstance(e, slice) and isinstance(_step(e), Value) for e in entries):
+        raise DTypeError("what is written to cannot have a symbolic step", hint="write at indices")
+    return x, _items(x, entries)
+
+
+def _entries(x: Value, key: Any) -> tuple[Value, list[Any]]:
+    entries = [_entry(e) for e in (key if isinstance(key, tuple) else (key,))]
+    return _without_masks(x, _spread(x, entries))
+
+
+def _items(x: Value, entries: Sequence[Any]) -> list[Item]:
     axes = iter(range(x.ndim))
-    items: list[Item] = [None if e is None else _item(e, x, next(axes)) for e in entries]
-    return _read(x, items)
+    return [None if e is None else _item(e, x, next(axes)) for e in entries]
 
 
 # --- entries of the key ------------------------------------------------------------------------
@@ -78,9 +96,7 @@ def _entry(given: Any) -> Any:
     if given is None or given is Ellipsis or isinstance(given, slice):
         return given
     if isinstance(given, bool | np.bool_):
-        raise DTypeError(
-            f"an index cannot be {given}", hint="an integer, a slice, None or an array"
-        )
+        return np.asarray(given)
     if hasattr(given, "__index__") and not isinstance(given, Value | np.ndarray):
         return int(given.__index__())
     if isinstance(given, list | tuple) and not len(given):
@@ -90,13 +106,10 @@ def _entry(given: Any) -> Any:
         array = value.literal.array
         if array.dtype.kind in "iu":
             return int(array) if not array.ndim else array.astype(np.int64)
-        if array.dtype.kind == "b" and array.ndim:
+        if array.dtype.kind == "b":
             return array
-    if value.dtype.kind == "b":
-        raise DTypeError(
-            f"a symbolic mask ({value.type}) cannot be an index in this release",
-            hint="use T.where(mask, x, 0), or a NumPy array as the mask",
-        )
+    if value.dtype.kind == "b" and value.ndim:
+        return value
     if value.dtype.kind not in "iu":
         raise DTypeError(f"an index must be an integer, not {value.type}")
     return value
@@ -110,7 +123,7 @@ def _consumed(entry: Any) -> int:
 
 
 def _is_mask(entry: Any) -> bool:
-    return isinstance(entry, np.ndarray) and entry.dtype.kind == "b"
+    return isinstance(entry, np.ndarray | Value) and entry.dtype.kind == "b"
 
 
 def _spread(x: Value, entries: Sequence[Any]) -> list[Any]:
@@ -126,23 +139,28 @@ def _spread(x: Value, entries: Sequence[Any]) -> list[Any]:
 
 
 def _without_masks(x: Value, entries: list[Any]) -> tuple[Value, list[Any]]:
-    """Constant masks => the positions where they are true, one index array per axis."""
+    """Masks => the positions where they are true, one index array per axis. One that is a single
+    `True` or `False` has a new axis, of which it takes all or nothing."""
     plain: list[Any] = []
     for entry in entries:
-        if _is_mask(entry):
-            axis = sum(e is not None for e in plain)
-            for i, size in enumerate(entry.shape):
+        axis = sum(e is not None for e in plain)
+        if _is_mask(entry) and not entry.ndim:
+            x = movement.expand_dims(x, (axis,))
+            plain.append(np.zeros(int(entry), np.int64))
+        elif _is_mask(entry):
+            symbolic = isinstance(entry, Value)
+            for i, size in enumerate(movement.dims(entry) if symbolic else entry.shape):
                 x = _with_extent(x, axis + i, size)
-            plain += entry.nonzero()
+            plain += masks.places(entry) if symbolic else entry.nonzero()
         else:
             plain.append(entry)
     return x, plain
 
 
-def _with_extent(x: Value, axis: int, size: int) -> Value:
+def _with_extent(x: Value, axis: int, size: Size) -> Value:
     """x, whose extent along an axis must be `size`: a reshape is checked by the call."""
     known = x.type.shape[axis]
-    if isinstance(known, int) and known != size:
+    if isinstance(known, int) and isinstance(size, int) and known != size:
         raise OutOfBoundsError(f"a mask of extent {size} does not fit axis {axis} of {x.type}")
     sizes = movement.dims(x)
     return movement.reshape(x, (*sizes[:axis], size, *sizes[axis + 1 :]))
@@ -159,8 +177,8 @@ def _item(entry: Any, x: Value, axis: int) -> Span | Position | Positions:
     if isinstance(entry, np.ndarray):
         if isinstance(extent, int):
             return Positions(constant(_inside(entry, extent, axis)))
-        return Positions(_resolved(constant(entry), extent))
-    return Positions(_resolved(entry, extent))
+        return Positions(resolved(constant(entry), extent))
+    return Positions(resolved(entry, extent))
 
 
 def _inside(index: np.ndarray[Any, Any], extent: int, axis: int) -> np.ndarray[Any, Any]:
@@ -173,7 +191,7 @@ def _inside(index: np.ndarray[Any, Any], extent: int, axis: int) -> np.ndarray[A
     return np.where(index < 0, index + extent, index)
 
 
-def _resolved(index: Value, extent: Size) -> Value:
+def resolved(index: Value, extent: Size) -> Value:
     """Indices counted from the front: negative ones get the extent added."""
     counted = index.dtype.kind == "u" or (index.op is not None and index.op.name in _COUNTING)
     literal = index.literal
@@ -275,38 +293,64 @@ def _largest(a: Size, b: Size) -> Size:
 
 
 # --- reading -----------------------------------------------------------------------------------
-def _read(x: Value, items: Sequence[Item]) -> Value:
-    """Slices first, which are views; then what is gathered; then new axes."""
-    cuts = [
+def cuts_of(items: Sequence[Item]) -> list[tuple[int, Size, Size, int]]:
+    """Axis, start, size and step of every slice that is not the whole axis."""
+    return [
         (axis, item.start, item.size, item.step) if isinstance(item, Span)
         else (axis, item.index, 1, 1)
         for axis, item in enumerate(i for i in items if i is not None)
         if isinstance(item, Position) or (isinstance(item, Span) and not item.whole)
     ]  # fmt: skip
+
+
+def fixed_axes(items: Sequence[Item]) -> list[int]:
+    """The axes at one known position."""
+    return [a for a, i in enumerate(i for i in items if i is not None) if isinstance(i, Position)]
+
+
+def new_axes(items: Sequence[Item]) -> list[int]:
+    """Where basic indexing puts new axes."""
+    left = [i for i in items if not isinstance(i, Position)]
+    return [place for place, item in enumerate(left) if item is None]
+
+
+def _read(x: Value, items: Sequence[Item]) -> Value:
+    """Slices first, which are views; then what is gathered; then new axes."""
+    cuts = cuts_of(items)
     if cuts:
         x = slice_(x, *zip(*cuts, strict=True))
-    fixed = [a for a, i in enumerate(i for i in items if i is not None) if isinstance(i, Position)]
-    x = movement.squeeze(x, fixed)
+    x = movement.squeeze(x, fixed_axes(items))
     if any(isinstance(i, Positions) for i in items):
-        return _gathered(x, items)
-    left = [i for i in items if not isinstance(i, Position)]
-    return movement.expand_dims(x, [place for place, item in enumerate(left) if item is None])
+        way = gathering(items)
+        y = gather(movement.transpose(x, way.turned), way.indices)
+        return movement.expand_dims(movement.transpose(y, way.order), way.new)
+    return movement.expand_dims(x, new_axes(items))
 
 
-def _gathered(x: Value, items: Sequence[Item]) -> Value:
-    """Index arrays (x now lacks the axes of fixed positions), with the dimensions they give where
-    NumPy puts them: in place of the indices if those stand together, else in front."""
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """How index arrays are read: of x with its axes `turned`, so that those with indices lead; what
+    this gives is put in `order`, and gets `new` axes."""
+
+    turned: list[int]
+    indices: list[Value]
+    order: list[int]
+    new: list[int]
+
+
+def gathering(items: Sequence[Item]) -> Gathering:
+    """For index arrays into x without the axes of fixed positions. The dimensions they give come
+    where NumPy puts them: in place of the indices if those stand together, else in front."""
     axes = [i for i in items if isinstance(i, Span | Positions)]
     read = [a for a, item in enumerate(axes) if isinstance(item, Positions)]
     kept = [a for a, item in enumerate(axes) if isinstance(item, Span)]
     indices = [item.indices for item in axes if isinstance(item, Positions)]
     rank = max(i.ndim for i in indices)
-    y = gather(movement.transpose(x, read + kept), indices)
     front = _kept_in_front(items)
-    lead, rest = list(range(rank)), list(range(rank, y.ndim))
+    lead, rest = list(range(rank)), list(range(rank, rank + len(kept)))
     ahead = sum(isinstance(i, Span) for i in items[:front])
-    y = movement.transpose(y, rest[:ahead] + lead + rest[ahead:])
-    return movement.expand_dims(y, list(_new_axes(items, front, rank)))
+    order = rest[:ahead] + lead + rest[ahead:]
+    return Gathering(read + kept, indices, order, list(_new_axes(items, front, rank)))
 
 
 def _kept_in_front(items: Sequence[Item]) -> int:

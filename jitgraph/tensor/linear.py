@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from jitgraph.errors import ShapeError
 from jitgraph.ir.opdef import ArrayLike
 from jitgraph.ir.ops import linear
 from jitgraph.ir.ops.arithmetic import multiply
 from jitgraph.ir.ops.movement import expand_dims, reshape
 from jitgraph.ir.values import Value
+from jitgraph.tensor import contraction
 from jitgraph.tensor.operands import WEAK, as_tensor, promoted, public
 
 
@@ -15,8 +15,8 @@ from jitgraph.tensor.operands import WEAK, as_tensor, promoted, public
 def dot(a: ArrayLike, b: ArrayLike) -> Value:
     """NumPy's dot: the product of scalars, the inner product of vectors, the matrix product.
 
-    a may have any number of dimensions, b at most 2. dtypes promote as NumPy's do. Raises
-    ShapeError where the inner dimensions are known to differ, or b has more than 2 dimensions.
+    Of more dimensions it sums over the last axis of a and the last but one of b. dtypes promote as
+    NumPy's do. Raises ShapeError where the inner dimensions are known to differ.
     """
     for one, other in ((a, b), (b, a)):
         if type(one) in WEAK:
@@ -25,10 +25,7 @@ def dot(a: ArrayLike, b: ArrayLike) -> Value:
     if not left.ndim or not right.ndim:
         return multiply(left, right)  # type: ignore[no-any-return]
     if right.ndim > 2:
-        raise ShapeError(
-            f"dot takes a second operand of at most 2 dimensions, not {right.type}",
-            hint="use `a @ b` for a batch of matrix products",
-        )
+        return contraction.tensordot(left, right, (-1, -2))
     return linear.matmul(*promoted((left, right)))
 
 

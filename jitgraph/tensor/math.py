@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from jitgraph.errors import DTypeError
+from jitgraph.errors import DTypeError, InputError
 from jitgraph.ir import ops
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.elementwise import cast as cast_to
@@ -20,8 +20,8 @@ from jitgraph.ir.opdef import OPS, ArrayLike, Rejection
 from jitgraph.ir.ops import arithmetic
 from jitgraph.ir.types import F64
 from jitgraph.ir.values import Value
-from jitgraph.tensor import reductions
-from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public
+from jitgraph.tensor import complexes, masks, reductions
+from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public, refuse
 
 if TYPE_CHECKING:
     from jitgraph.tensor.variable import Variable
@@ -36,18 +36,29 @@ ALIASES = {
     "or_": "bitwise_or", "xor": "bitwise_xor", "bitwise_not": "invert",
     "acos": "arccos", "asin": "arcsin", "atan": "arctan", "atan2": "arctan2",
     "acosh": "arccosh", "asinh": "arcsinh", "atanh": "arctanh",
-    "degrees": "rad2deg", "radians": "deg2rad", "expit": "sigmoid", "psi": "digamma",
-    "tri_gamma": "trigamma",
+    "degrees": "rad2deg", "radians": "deg2rad", "bitwise_invert": "invert",
+    "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
+    "expit": "sigmoid", "psi": "digamma", "tri_gamma": "trigamma",
 }  # fmt: skip
-#: What users know in another form: `where` below, and what `random` is made of.
-_ELSEWHERE = frozenset({"where", "threefry", "bits_to_normal"})
+#: What `random` is made of: users draw numbers instead.
+INTERNAL = frozenset({"threefry", "bits_to_normal"}) | frozenset(
+    op.name for op in OPS.values() if isinstance(op.lower, Rejection)
+)
+#: What users know in another form: also `where` below, and the parts of complex numbers.
+_ELSEWHERE = INTERNAL | {"where", "real", "imag"}
 _PARAMETERS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
 
 
 def _function(op: Elementwise, name: str) -> Callable[..., Variable]:
+    of_complex = complexes.FUNCTIONS.get(op.name)
+
     @public
     def call(*given: ArrayLike) -> Value:
-        return op(*operands(given))  # type: ignore[no-any-return]
+        ready = operands(given)
+        parts = complexes.of_common_dtype(ready) if of_complex else None
+        if of_complex is not None and parts is not None and len(parts) == op.arity:
+            return of_complex(*map(as_tensor, parts))
+        return op(*ready)  # type: ignore[no-any-return]
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = op.doc
@@ -59,8 +70,7 @@ def _function(op: Elementwise, name: str) -> Callable[..., Variable]:
 
 def _tables() -> dict[str, Callable[..., Variable]]:
     assert ops.__all__, "importing the tables declares the ops"
-    found = {op.name: op for op in OPS.values()
-             if isinstance(op, Elementwise) and not isinstance(op.lower, Rejection)}  # fmt: skip
+    found = {op.name: op for op in OPS.values() if isinstance(op, Elementwise)}
     names = {name: name for name in found} | ALIASES
     return {name: _function(found[op], name) for name, op in names.items() if op not in _ELSEWHERE}
 
@@ -69,9 +79,27 @@ def _tables() -> dict[str, Callable[..., Variable]]:
 FUNCTIONS = _tables()
 
 
+_NOTHING: Any = object()
+
+
+@overload
+def where(condition: ArrayLike) -> tuple[Variable, ...]: ...
+@overload
+def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Variable: ...
+
+
+def where(condition: ArrayLike, a: Any = _NOTHING, b: Any = _NOTHING) -> Any:
+    """a where condition is true (not 0), b elsewhere; all three broadcast together. Without a and
+    b, the indices where it is: `nonzero(condition)`."""
+    if a is not _NOTHING and b is not _NOTHING:
+        return _choice(condition, a, b)
+    if a is not b:
+        refuse(InputError("where takes either both a and b, or neither"))
+    return masks.nonzero(condition)
+
+
 @public
-def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Value:
-    """a where condition is true (not 0), b elsewhere; all three broadcast together."""
+def _choice(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Value:
     a, b = (as_tensor(v) if isinstance(v, list | tuple) else v for v in (a, b))
     return arithmetic.where(reductions.truth(as_tensor(condition)), a, b)  # type: ignore[no-any-return]
 

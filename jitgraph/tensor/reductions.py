@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.errors import DTypeError
+from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike
-from jitgraph.ir.ops import normalisation, reduction
+from jitgraph.ir.ops import arithmetic, normalisation, reduction
 from jitgraph.ir.ops.arithmetic import absolute, maximum, not_equal, sqrt, square
-from jitgraph.ir.ops.movement import dim, expand_dims, product, reshape
-from jitgraph.ir.ops.prefix import prefix_sum
+from jitgraph.ir.ops.joining import concatenate
+from jitgraph.ir.ops.movement import broadcast_to, dim, dims, expand_dims, product, reshape
+from jitgraph.ir.ops.prefix import prefix_max, prefix_min, prefix_prod, prefix_sum
 from jitgraph.ir.types import BOOL, F64, DType, as_dtype, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import Axis, as_tensor, public
@@ -26,7 +27,8 @@ from jitgraph.tensor.operands import Axis, as_tensor, public
 _F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
 
 
-def _axes(x: Value, axis: Axis) -> tuple[int, ...]:
+def axes_of(x: Value, axis: Axis) -> tuple[int, ...]:
+    """The axes that `axis` names, counted from the front."""
     return normalise_axes(tuple(axis) if isinstance(axis, list) else axis, x.ndim)
 
 
@@ -72,43 +74,136 @@ def _as_divisor(count: Any, dtype: DType) -> Any:
 
 # --- sums and products -------------------------------------------------------------------------
 @public
-def sum(x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Value:
+def sum(
+    x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
+    *, initial: ArrayLike = None, where: ArrayLike = True,
+) -> Value:  # fmt: skip
     """The sum of elements. bool and small integers sum in 64 bits, float16 in float32 (the result
-    is float16 again); dtype chooses another."""
+    is float16 again); dtype chooses another. `initial` is added; only elements `where` count."""
     x = as_tensor(x)
-    axes = _axes(x, axis)
-    return _kept(_sum(x, axes, _total_dtype(x, dtype)), axes, keepdims)
+    total = _total_dtype(x, dtype)
+    x = _chosen(x, where, 0)
+    axes = axes_of(x, axis)
+    return _kept(_from(arithmetic.add, _sum(x, axes, total), initial), axes, keepdims)
 
 
 @public
-def prod(x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Value:
-    """The product of elements, in the dtypes of `sum`. Complex operands raise DTypeError."""
+def prod(
+    x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
+    *, initial: ArrayLike = None, where: ArrayLike = True,
+) -> Value:  # fmt: skip
+    """The product of elements, in the dtypes of `sum`. Complex operands raise DTypeError.
+    The result is multiplied by `initial`; only elements `where` count."""
     x = as_tensor(x)
-    axes, total = _axes(x, axis), _total_dtype(x, dtype)
+    total = _total_dtype(x, dtype)
+    x = _chosen(x, where, 1)
+    axes = axes_of(x, axis)
     if total == BOOL:
         return _kept(reduction.all_over(cast(x, BOOL), axes), axes, keepdims)
     y = cast(reduction.prod(cast(x, _wide(total)), axes), total)
-    return _kept(y, axes, keepdims)
+    return _kept(_from(arithmetic.multiply, y, initial), axes, keepdims)
+
+
+def _chosen(x: Value, condition: ArrayLike, otherwise: Any) -> Value:
+    """x where the condition holds, elsewhere what changes nothing."""
+    if condition is True:
+        return x
+    return arithmetic.where(truth(as_tensor(condition)), x, x.dtype.type(otherwise))  # type: ignore[no-any-return]
+
+
+def _from(combine: Any, y: Value, initial: ArrayLike) -> Value:
+    """A reduction with the element it starts from, in its own dtype."""
+    return y if initial is None else cast(combine(y, as_tensor(initial)), y.dtype)
+
+
+def _running(x: ArrayLike, axis: int | None, dtype: Any, name: str) -> tuple[Value, int]:
+    """What a running total is made of: without an axis the elements in C order, as a vector."""
+    x = as_tensor(x)
+    total = _total_dtype(x, dtype)
+    if total == BOOL:
+        raise DTypeError(f"{name} does not compute in bool", hint="give an integer dtype")
+    if axis is None or x.ndim == 0:
+        x, axis = reshape(x, (-1,)), normalise_axis(0 if axis is None else axis, 1)
+    return cast(x, total), normalise_axis(axis, x.ndim)
 
 
 @public
 def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
     """The sum of all elements up to each along an axis, in the dtypes of `sum`; without an axis,
     of the elements in C order, as a vector."""
-    x = as_tensor(x)
-    total = _total_dtype(x, dtype)
-    if total == BOOL:
-        raise DTypeError("cumsum does not add in bool", hint="sum in an integer dtype")
-    if axis is None or x.ndim == 0:
-        x, axis = reshape(x, (-1,)), normalise_axis(0 if axis is None else axis, 1)
-    return prefix_sum(cast(x, total), normalise_axis(axis, x.ndim))
+    return prefix_sum(*_running(x, axis, dtype, "cumsum"))
 
 
 @public
-def mean(x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Value:
-    """The arithmetic mean; float64 for integers and bool. NaN over no elements at all."""
+def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
+    """The product of all elements up to each along an axis, in the dtypes of `sum`; without an
+    axis, of the elements in C order, as a vector."""
+    return prefix_prod(*_running(x, axis, dtype, "cumprod"))
+
+
+@public
+def cummax(x: ArrayLike, axis: int = 0) -> Value:
+    """The largest of all elements up to each along an axis: `np.maximum.accumulate`."""
     x = as_tensor(x)
-    axes, result = _axes(x, axis), _mean_dtype(x, dtype, "mean")
+    return prefix_max(x, normalise_axis(axis, x.ndim))
+
+
+@public
+def cummin(x: ArrayLike, axis: int = 0) -> Value:
+    """The smallest of all elements up to each along an axis: `np.minimum.accumulate`."""
+    x = as_tensor(x)
+    return prefix_min(x, normalise_axis(axis, x.ndim))
+
+
+def _cumulative(
+    x: ArrayLike, axis: int | None, dtype: Any, include_initial: bool, name: str
+) -> Value:
+    x = as_tensor(x)
+    if axis is None and x.ndim > 1:
+        raise ShapeError(f"{name} needs an axis for {x.type}")
+    prefix, first = _CUMULATIVE[name]
+    y = prefix(*_running(x, 0 if axis is None else axis, dtype, name))
+    if not include_initial:
+        return y
+    axis = normalise_axis(0 if axis is None else axis, y.ndim)
+    sizes = [1 if k == axis else dim(y, k) for k in range(y.ndim)]
+    return concatenate([broadcast_to(as_tensor(first, y.dtype), sizes), y], axis)
+
+
+_CUMULATIVE = {"cumulative_sum": (prefix_sum, 0), "cumulative_prod": (prefix_prod, 1)}
+
+
+@public
+def cumulative_sum(
+    x: ArrayLike, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Value:
+    """`cumsum` along an axis, which only vectors may leave out; from 0 with include_initial."""
+    return _cumulative(x, axis, dtype, include_initial, "cumulative_sum")
+
+
+@public
+def cumulative_prod(
+    x: ArrayLike, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Value:
+    """`cumprod` along an axis, which only vectors may leave out; from 1 with include_initial."""
+    return _cumulative(x, axis, dtype, include_initial, "cumulative_prod")
+
+
+@public
+def mean(
+    x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
+    *, where: ArrayLike = True,
+) -> Value:  # fmt: skip
+    """The arithmetic mean (of elements `where`); float64 for integers and bool. NaN over no
+    elements at all."""
+    x = as_tensor(x)
+    axes, result = axes_of(x, axis), _mean_dtype(x, dtype, "mean")
+    if where is not True:
+        chosen = arithmetic.where(truth(as_tensor(where)), cast(x, _wide(result)), 0)
+        hits = broadcast_to(truth(as_tensor(where)), dims(chosen))
+        count = reduction.sum_(cast(hits, np.int64), axes)
+        y = reduction.sum_(chosen, axes) / cast(count, _real(chosen.dtype))
+        return _kept(cast(y, result), axes, keepdims)
     return _kept(cast(_mean(x, axes, _wide(result)), result), axes, keepdims)
 
 
@@ -123,7 +218,7 @@ def var(
 ) -> Value:
     """The variance: mean of |x - mean(x)|², divided by the count less ddof. Real for complex x."""
     x = as_tensor(x)
-    axes, result = _axes(x, axis), _mean_dtype(x, dtype, "var")
+    axes, result = axes_of(x, axis), _mean_dtype(x, dtype, "var")
     y = _variance(x, axes, _wide(result), ddof)
     return _kept(y if y.dtype == _real(result) else cast(y, _real(result)), axes, keepdims)
 
@@ -153,26 +248,40 @@ def _variance(x: Value, axes: tuple[int, ...], dtype: DType, ddof: int) -> Value
 
 # --- extrema -----------------------------------------------------------------------------------
 @public
-def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
-    """The largest element, NaN if there is one. An axis without elements raises ShapeError."""
+def max(
+    x: ArrayLike, axis: Axis = None, keepdims: bool = False,
+    *, initial: ArrayLike = None, where: ArrayLike = True,
+) -> Value:  # fmt: skip
+    """The largest element, NaN if there is one; `initial` counts as an element, and only elements
+    `where` do, if that is given as well. An axis without elements raises ShapeError."""
     x = as_tensor(x)
-    axes = _axes(x, axis)
-    return _kept(reduction.max_(x, axes), axes, keepdims)
+    if where is not True and initial is None:
+        raise DTypeError("max with where= needs initial=, as nothing may be left")
+    x = _chosen(x, where, initial)
+    axes = axes_of(x, axis)
+    return _kept(_from(arithmetic.maximum, reduction.max_(x, axes), initial), axes, keepdims)
 
 
 @public
-def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
-    """The smallest element, NaN if there is one. An axis without elements raises ShapeError."""
+def min(
+    x: ArrayLike, axis: Axis = None, keepdims: bool = False,
+    *, initial: ArrayLike = None, where: ArrayLike = True,
+) -> Value:  # fmt: skip
+    """The smallest element, NaN if there is one; `initial` counts as an element, and only elements
+    `where` do, if that is given as well. An axis without elements raises ShapeError."""
     x = as_tensor(x)
-    axes = _axes(x, axis)
-    return _kept(reduction.min_(x, axes), axes, keepdims)
+    if where is not True and initial is None:
+        raise DTypeError("min with where= needs initial=, as nothing may be left")
+    x = _chosen(x, where, initial)
+    axes = axes_of(x, axis)
+    return _kept(_from(arithmetic.minimum, reduction.min_(x, axes), initial), axes, keepdims)
 
 
 @public
 def argmax(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
     """Position (int64) of the first largest element; over several axes it counts in C order."""
     x = as_tensor(x)
-    axes = _axes(x, axis)
+    axes = axes_of(x, axis)
     return _kept(reduction.argmax(x, axes), axes, keepdims)
 
 
@@ -180,7 +289,7 @@ def argmax(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
 def argmin(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
     """Position (int64) of the first smallest element; over several axes it counts in C order."""
     x = as_tensor(x)
-    axes = _axes(x, axis)
+    axes = axes_of(x, axis)
     return _kept(reduction.argmin(x, axes), axes, keepdims)
 
 
@@ -200,19 +309,23 @@ def truth(x: Value) -> Value:
 
 
 @public
-def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
-    """Whether an element is true (not 0)."""
-    x = as_tensor(x)
-    axes = _axes(x, axis)
-    return _kept(reduction.any_over(truth(x), axes), axes, keepdims)
+def any(
+    x: ArrayLike, axis: Axis = None, keepdims: bool = False, *, where: ArrayLike = True
+) -> Value:
+    """Whether an element (`where` asked) is true, which is not 0."""
+    x = _chosen(truth(as_tensor(x)), where, False)
+    axes = axes_of(x, axis)
+    return _kept(reduction.any_over(x, axes), axes, keepdims)
 
 
 @public
-def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
-    """Whether every element is true (not 0)."""
-    x = as_tensor(x)
-    axes = _axes(x, axis)
-    return _kept(reduction.all_over(truth(x), axes), axes, keepdims)
+def all(
+    x: ArrayLike, axis: Axis = None, keepdims: bool = False, *, where: ArrayLike = True
+) -> Value:
+    """Whether every element (`where` asked) is true, which is not 0."""
+    x = _chosen(truth(as_tensor(x)), where, True)
+    axes = axes_of(x, axis)
+    return _kept(reduction.all_over(x, axes), axes, keepdims)
 
 
 # --- composite ---------------------------------------------------------------------------------
@@ -220,7 +333,7 @@ def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) without overflow; -inf over no elements. Integers become float64."""
     x = as_float(as_tensor(x))
-    axes = _axes(x, axis)
+    axes = axes_of(x, axis)
     return _kept(normalisation.logsumexp(x, axes), axes, keepdims)
 
 

@@ -6,7 +6,7 @@ negative; one that does not exist raises ShapeError.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,7 @@ from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import joining, movement
+from jitgraph.ir.ops.arithmetic import minimum
 from jitgraph.ir.ops.indexing import slice_axis
 from jitgraph.ir.types import I64, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
@@ -146,21 +147,30 @@ def _at_least(x: ArrayLike, rank: int) -> Value:
     return shape_padleft(value, max(rank - value.ndim, 0))
 
 
-@public
-def atleast_1d(x: ArrayLike) -> Value:
-    """x, or x as a vector if it is a scalar."""
-    return _at_least(x, 1)
+def _each(make: Callable[[ArrayLike], Value], arrays: Sequence[ArrayLike]) -> Any:
+    return make(arrays[0]) if len(arrays) == 1 else tuple(map(make, arrays))
 
 
 @public
-def atleast_2d(x: ArrayLike) -> Value:
-    """x with new leading axes of extent 1 up to 2 dimensions."""
-    return _at_least(x, 2)
+def atleast_1d(*arrays: ArrayLike) -> Any:
+    """The array, a scalar as a vector; a tuple for several arrays."""
+    return _each(lambda x: _at_least(x, 1), arrays)
 
 
 @public
-def atleast_3d(x: ArrayLike) -> Value:
-    """x with 3 dimensions as NumPy makes them: v[n] becomes [1, n, 1], m[m, n] [m, n, 1]."""
+def atleast_2d(*arrays: ArrayLike) -> Any:
+    """The array with new leading axes of extent 1 up to 2 dimensions; a tuple for several."""
+    return _each(lambda x: _at_least(x, 2), arrays)
+
+
+@public
+def atleast_3d(*arrays: ArrayLike) -> Any:
+    """The array with 3 dimensions as NumPy makes them: v[n] becomes [1, n, 1], m[m, n] [m, n, 1];
+    a tuple for several."""
+    return _each(_of_rank_3, arrays)
+
+
+def _of_rank_3(x: ArrayLike) -> Value:
     value = as_tensor(x)
     if value.ndim == 2:
         return shape_padright(value)
@@ -194,6 +204,19 @@ def shape(x: ArrayLike) -> Value:
     if all(isinstance(s, int) for s in sizes):
         return constant(sizes, I64)
     return as_tensor(list(sizes), dtype=I64)
+
+
+@public
+def size(x: ArrayLike, axis: Axis = None) -> Any:
+    """The number of elements, or those along axes: an integer, or a scalar variable."""
+    x = as_tensor(x)
+    axes = normalise_axes(axis, x.ndim)
+    return movement.product([movement.dim(x, k) for k in axes])
+
+
+def ndim(x: ArrayLike) -> int:
+    """The number of dimensions."""
+    return as_tensor(x).ndim
 
 
 # --- joining and cutting -----------------------------------------------------------------------
@@ -236,14 +259,20 @@ def stack(arrays: Sequence[ArrayLike], axis: int = 0) -> Value:
 @public
 def vstack(arrays: Sequence[ArrayLike]) -> Value:
     """Arrays one below the other; vectors are rows."""
-    return concatenate([atleast_2d(a) for a in _sequence(arrays, "vstack")], 0)
+    return concatenate([_at_least(a, 2) for a in _sequence(arrays, "vstack")], 0)
 
 
 @public
 def hstack(arrays: Sequence[ArrayLike]) -> Value:
     """Arrays side by side; vectors are joined end to end."""
-    values = [atleast_1d(a) for a in _sequence(arrays, "hstack")]
+    values = [_at_least(a, 1) for a in _sequence(arrays, "hstack")]
     return concatenate(values, 0 if values[0].ndim == 1 else 1)
+
+
+@public
+def dstack(arrays: Sequence[ArrayLike]) -> Value:
+    """Arrays one behind the other, along the third axis."""
+    return concatenate([_of_rank_3(a) for a in _sequence(arrays, "dstack")], 2)
 
 
 @public
@@ -282,6 +311,53 @@ def _split_evenly(x: Value, sections: int, axis: int) -> list[Value]:
     return [
         movement.squeeze(slice_axis(folded, axis, i, 1), (axis,)) for i in range(sections)
     ]
+
+
+@public
+def array_split(
+    x: ArrayLike, indices_or_sections: int | Sequence[Any], axis: int = 0
+) -> list[Value]:
+    """Like `split`, but parts of an axis of known extent may differ by one element."""
+    x = as_tensor(x)
+    axis = normalise_axis(axis, x.ndim)
+    given: Any = indices_or_sections
+    if isinstance(given, list | tuple) or getattr(given, "ndim", 0) > 0:
+        return _split_before(x, list(given), axis)
+    extent, sections = movement.dim(x, axis), int(given)
+    if sections < 1:
+        raise ShapeError(f"cannot split into {sections} parts")
+    if isinstance(extent, Value):
+        each, more = extent // sections, extent % sections
+        bounds = [k * each + minimum(more, k) for k in range(1, sections)]
+    else:
+        short, more = divmod(extent, sections)
+        bounds = [k * short + min(k, more) for k in range(1, sections)]
+    return _split_before(x, bounds, axis)
+
+
+@public
+def hsplit(x: ArrayLike, indices_or_sections: int | Sequence[Any]) -> list[Value]:
+    """`split` along the columns; a vector along its one axis."""
+    x = as_tensor(x)
+    return [*split(x, indices_or_sections, 1 if x.ndim > 1 else 0)]
+
+
+@public
+def vsplit(x: ArrayLike, indices_or_sections: int | Sequence[Any]) -> list[Value]:
+    """`split` along the rows."""
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(f"vsplit takes two dimensions at least, not {x.type}")
+    return [*split(x, indices_or_sections, 0)]
+
+
+@public
+def dsplit(x: ArrayLike, indices_or_sections: int | Sequence[Any]) -> list[Value]:
+    """`split` along the third axis."""
+    x = as_tensor(x)
+    if x.ndim < 3:
+        raise ShapeError(f"dsplit takes three dimensions at least, not {x.type}")
+    return [*split(x, indices_or_sections, 2)]
 
 
 # --- repeated values ---------------------------------------------------------------------------

@@ -22,7 +22,11 @@ from typing import Any, TypeAlias
 '''
 _ALIASES = {
     "as_tensor_variable": "as_tensor", "constant": "as_tensor", "log_softmax": "nnet.log_softmax",
-    "softmax": "nnet.softmax",
+    "softmax": "nnet.softmax", "gradient": "calculus.gradient",
+    **dict.fromkeys(("array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray",
+                     "copy"), "as_tensor"),
+    "amax": "max", "amin": "min", "around": "round", "astype": "cast", "concat": "concatenate",
+    "permute_dims": "transpose", "row_stack": "vstack",
 }  # fmt: skip
 
 
@@ -43,7 +47,8 @@ def _imports() -> Iterator[str]:
     tree = ast.parse((_PACKAGE / "__init__.py").read_text())
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
-            for name in (a.name for a in node.names if a.name not in ("FUNCTIONS", "CONSTRUCTORS")):
+            given = [a.name for a in node.names if a.asname is None]  # `as _name` is for ourselves
+            for name in (n for n in given if n not in ("FUNCTIONS", "CONSTRUCTORS")):
                 yield f"from {node.module} import {name} as {name}\n"
 
 

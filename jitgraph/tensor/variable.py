@@ -14,7 +14,21 @@ from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import arithmetic, movement
 from jitgraph.ir.types import DTYPE_NAMES
 from jitgraph.ir.values import Value
-from jitgraph.tensor import indexing, linear, math, reductions, shaping
+from jitgraph.tensor import (
+    arranging,
+    counting,
+    diagonals,
+    dispatch,
+    functions,
+    indexing,
+    linear,
+    masks,
+    math,
+    reductions,
+    shaping,
+    sorting,
+    writing,
+)
 from jitgraph.tensor.operands import Axis, refuse, typed, user_class
 
 #: What `Variable.eval` calls: `(variable, givens) -> array`. Compiling lies above this package, and
@@ -22,6 +36,7 @@ from jitgraph.tensor.operands import Axis, refuse, typed, user_class
 EVALUATOR: Callable[[Variable, Mapping[Any, Any]], Any] | None = None
 
 _equal, _not_equal = math.FUNCTIONS["equal"], math.FUNCTIONS["not_equal"]
+_power = math.FUNCTIONS["power"]
 
 
 @user_class
@@ -33,11 +48,13 @@ class Variable(Value):
     the line of the user's program.
     """
 
-    __slots__ = ("evaluators",)
+    __slots__ = ("evaluators", "indexed")
     #: Results of ops over this class and its subclasses are of this class.
     expression_class: ClassVar[type[Variable]]
     #: What `eval` has compiled for this expression, by the variables given; unset until it has.
     evaluators: dict[Any, Any]
+    #: What was indexed, and by what, to make this; unset for other expressions.
+    indexed: tuple[Variable, Any]
     __hash__ = Value.__hash__
 
     if TYPE_CHECKING:  # the operators of `ir.operators`, as type checkers should see them
@@ -53,8 +70,6 @@ class Variable(Value):
         def __rfloordiv__(self, other: ArrayLike) -> Variable: ...
         def __mod__(self, other: ArrayLike) -> Variable: ...
         def __rmod__(self, other: ArrayLike) -> Variable: ...
-        def __pow__(self, other: ArrayLike) -> Variable: ...
-        def __rpow__(self, other: ArrayLike) -> Variable: ...
         def __and__(self, other: ArrayLike) -> Variable: ...
         def __rand__(self, other: ArrayLike) -> Variable: ...
         def __or__(self, other: ArrayLike) -> Variable: ...
@@ -74,25 +89,13 @@ class Variable(Value):
         def __abs__(self) -> Variable: ...
         def __invert__(self) -> Variable: ...
 
-    # --- NumPy's functions -----------------------------------------------------------------------
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Variable:
+    # --- NumPy's functions: see `tensor.dispatch` ------------------------------------------------
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """`np.exp(x)` and `array + x` build what `T.exp(x)` and `x + array` do."""
-        name = ufunc.__name__
-        if name == "matmul" and method == "__call__" and not options:
-            return linear.matmul(*inputs)
-        if name not in math.FUNCTIONS or method != "__call__" or options:
-            what = f"np.{name}" + (f".{method}" if method != "__call__" else "")
-            refuse(DTypeError(
-                f"{what} cannot take {self.describe()}, which is symbolic, like this",
-                hint=f"use T.{name}" if name in math.FUNCTIONS else "see what T has to offer",
-            ), self)  # fmt: skip
-        return math.FUNCTIONS[name](*inputs)
+        return dispatch.call_ufunc(self, ufunc, method, inputs, options)
 
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
-        name = function.__name__
-        refuse(DTypeError(
-            f"np.{name} cannot take {self.describe()}, which is symbolic", hint=f"use T.{name}"
-        ), self)  # fmt: skip
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return dispatch.call_function(self, function, args, kwargs)
 
     # --- what it is -----------------------------------------------------------------------------
     @property
@@ -128,7 +131,8 @@ class Variable(Value):
         refuse(
             TruthValueError(
                 f"{self.describe()} ({self.type}) is symbolic: it is neither true nor false yet",
-                hint="choose between values with T.where(condition, a, b), or with T.cond",
+                hint="choose between values with T.where(condition, a, b), or run one of two "
+                "functions with T.cond(condition, f, g)",
             ),
             self,
         )
@@ -137,7 +141,8 @@ class Variable(Value):
         refuse(
             DTypeError(
                 f"{self.describe()} ({self.type}) is symbolic: {what}",
-                hint="compute it with .eval({variable: value}) or jitgraph.function",
+                hint="compute it with .eval({variable: value}) or jitgraph.function; under jit, "
+                "name an argument in static_argnames to have its value, and loop with T.scan",
             ),
             self,
         )
@@ -167,7 +172,8 @@ class Variable(Value):
             refuse(
                 DTypeError(
                     f"cannot iterate over {self.describe()} ({self.type}): its length is not known",
-                    hint="give the shape when the variable is made, such as shape=(3, None)",
+                    hint="give the shape when the variable is made, such as shape=(3, None), or "
+                    "compute all rows at once with jitgraph.vmap",
                 ),
                 self,
             )
@@ -185,6 +191,12 @@ class Variable(Value):
     def __rmatmul__(self, other: ArrayLike) -> Variable:
         return linear.matmul(other, self)
 
+    def __pow__(self, other: ArrayLike) -> Variable:
+        return _power(self, other)
+
+    def __rpow__(self, other: ArrayLike) -> Variable:
+        return _power(other, self)
+
     def __divmod__(self, other: ArrayLike) -> tuple[Variable, Variable]:
         return self // other, self % other
 
@@ -196,24 +208,53 @@ class Variable(Value):
         return linear.dot(self, other)
 
     def __getitem__(self, key: Any) -> Variable:
-        return indexing.getitem(self, key)
+        made = indexing.getitem(self, key)
+        if made is not self:
+            made.indexed = (self, key)
+        return made
+
+    @property
+    def at(self) -> writing.At:
+        """`x.at[key].set(v)` is x with `x[key]` replaced; also `add`, `multiply`, `min`, `max`."""
+        return writing.At(self)
 
     def take(self, indices: ArrayLike, axis: int | None = None) -> Variable:
         """Elements at integer indices along an axis, or of the flattened array."""
         return indexing.take(self, indices, axis)
 
+    def argsort(self, axis: int | None = -1, kind: str | None = None) -> Variable:
+        """The indices that sort along an axis."""
+        return sorting.argsort(self, axis, kind)
+
+    def nonzero(self) -> tuple[Variable, ...]:
+        """The indices of the elements that are not zero, one vector for each axis."""
+        return masks.nonzero(self)
+
+    def compress(self, condition: ArrayLike, axis: int | None = None) -> Variable:
+        """The parts along an axis where the condition is true."""
+        return masks.compress(condition, self, axis)
+
     # --- reductions: see `tensor.reductions` ----------------------------------------------------
-    def sum(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
+    def sum(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
+        *, initial: ArrayLike = None, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The sum of elements over axes."""
-        return reductions.sum(self, axis, dtype, keepdims)
+        return reductions.sum(self, axis, dtype, keepdims, initial=initial, where=where)
 
-    def prod(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
+    def prod(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
+        *, initial: ArrayLike = None, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The product of elements over axes."""
-        return reductions.prod(self, axis, dtype, keepdims)
+        return reductions.prod(self, axis, dtype, keepdims, initial=initial, where=where)
 
-    def mean(self, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Variable:
+    def mean(
+        self, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
+        *, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The arithmetic mean over axes."""
-        return reductions.mean(self, axis, dtype, keepdims)
+        return reductions.mean(self, axis, dtype, keepdims, where=where)
 
     def var(
         self, axis: Axis = None, dtype: Any = None, keepdims: bool = False, ddof: int = 0
@@ -227,17 +268,27 @@ class Variable(Value):
         """The standard deviation over axes."""
         return reductions.std(self, axis, dtype, keepdims, ddof)
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+    def min(
+        self, axis: Axis = None, keepdims: bool = False,
+        *, initial: ArrayLike = None, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The smallest element over axes."""
-        return reductions.min(self, axis, keepdims)
+        return reductions.min(self, axis, keepdims, initial=initial, where=where)
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+    def max(
+        self, axis: Axis = None, keepdims: bool = False,
+        *, initial: ArrayLike = None, where: ArrayLike = True,
+    ) -> Variable:  # fmt: skip
         """The largest element over axes."""
-        return reductions.max(self, axis, keepdims)
+        return reductions.max(self, axis, keepdims, initial=initial, where=where)
 
     def cumsum(self, axis: int | None = None, dtype: Any = None) -> Variable:
         """The sum of all elements up to each along an axis."""
         return reductions.cumsum(self, axis, dtype)
+
+    def cumprod(self, axis: int | None = None, dtype: Any = None) -> Variable:
+        """The product of all elements up to each along an axis."""
+        return reductions.cumprod(self, axis, dtype)
 
     def argmin(self, axis: Axis = None, keepdims: bool = False) -> Variable:
         """Position of the smallest element."""
@@ -247,13 +298,17 @@ class Variable(Value):
         """Position of the largest element."""
         return reductions.argmax(self, axis, keepdims)
 
-    def any(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+    def any(
+        self, axis: Axis = None, keepdims: bool = False, *, where: ArrayLike = True
+    ) -> Variable:
         """Whether an element is true."""
-        return reductions.any(self, axis, keepdims)
+        return reductions.any(self, axis, keepdims, where=where)
 
-    def all(self, axis: Axis = None, keepdims: bool = False) -> Variable:
+    def all(
+        self, axis: Axis = None, keepdims: bool = False, *, where: ArrayLike = True
+    ) -> Variable:
         """Whether every element is true."""
-        return reductions.all(self, axis, keepdims)
+        return reductions.all(self, axis, keepdims, where=where)
 
     # --- shape: see `tensor.shaping` ------------------------------------------------------------
     def reshape(self, *shape: Any) -> Variable:
@@ -284,6 +339,29 @@ class Variable(Value):
         """Without axes of extent 1."""
         return shaping.squeeze(self, axis)
 
+    def repeat(self, repeats: ArrayLike, axis: int | None = None) -> Variable:
+        """`T.repeat(self, repeats, axis)`."""
+        return arranging.repeat(self, repeats, axis)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Variable:
+        """The elements on a diagonal of two axes, as the last axis."""
+        return diagonals.diagonal(self, offset, axis1, axis2)
+
+    def trace(
+        self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
+    ) -> Variable:
+        """The sum along a diagonal."""
+        return diagonals.trace(self, offset, axis1, axis2, dtype)
+
+    def searchsorted(self, v: ArrayLike, side: str = "left", sorter: Any = None) -> Variable:
+        """`T.searchsorted(self, v)`."""
+        return counting.searchsorted(self, v, side, sorter)
+
+    @property
+    def mT(self) -> Variable:  # noqa: N802  (NumPy's name)
+        """The last two axes exchanged."""
+        return arranging.matrix_transpose(self)
+
     # --- elementwise ----------------------------------------------------------------------------
     def astype(self, dtype: Any) -> Variable:
         """The same numbers in another dtype."""
@@ -303,9 +381,42 @@ class Variable(Value):
 
     conjugate = conj
 
+    @property
+    def real(self) -> Variable:
+        """The real part."""
+        return functions.real(self)
+
+    @property
+    def imag(self) -> Variable:
+        """The imaginary part, 0 for real numbers."""
+        return functions.imag(self)
+
     def copy(self) -> Variable:
         """Itself: a variable never changes."""
         return self
+
+    def choose(self, choices: Any, mode: str = "raise") -> Variable:
+        """`T.choose(self, choices)`."""
+        return functions.choose(self, choices, mode)
+
+    def item(self, *position: Any) -> NoReturn:
+        """Refused: the number is not there yet."""
+        self._refuse("it has no number yet")
+
+    def tolist(self) -> NoReturn:
+        """Refused: the numbers are not there yet."""
+        self._refuse("it has no numbers yet")
+
+    def fill(self, value: Any) -> NoReturn:
+        """Refused: `T.full_like` makes a new array."""
+        self._refuse("it cannot change (T.full_like(x, value) is new)")
+
+    def put(self, indices: Any, values: Any) -> NoReturn:
+        """Refused: `x.at[indices].set(values)` makes a new array."""
+        self._refuse("it cannot change (x.at[indices].set(values) is new)")
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        self._refuse("it cannot change (x.at[key].set(value) is new)")
 
     # --- display --------------------------------------------------------------------------------
     def __repr__(self) -> str:

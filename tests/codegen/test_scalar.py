@@ -33,7 +33,7 @@ APPROXIMATE = {
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "logaddexp", "logaddexp2", "sigmoid",
     "softplus", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "arctan2", "sinh", "cosh",
     "tanh", "arcsinh", "arccosh", "arctanh", "erf", "erfc", "power", "cbrt", "hypot",
-    "fma",
+    "fma", "bits_to_normal",
 }  # fmt: skip
 ULPS = 5
 #: Special functions have a test of their own.

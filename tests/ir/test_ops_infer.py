@@ -18,13 +18,13 @@ from jitgraph.ir.opdef import OPS, OpDef, emit
 from jitgraph.ir.ops.arithmetic import add, equal, invert, where
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.exponential import exp, power
-from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_axis
+from jitgraph.ir.ops.indexing import COMBINES, SET_SLICE, gather, slice_axis
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.movement import broadcast_to, reshape, squeeze, transpose
 from jitgraph.ir.ops.normalisation import softmax
 from jitgraph.ir.ops.reduction import Reduction, max_, sum_
-from jitgraph.ir.types import DTYPE_NAMES, DTYPES, Extent, Type, parse_type, type_of
+from jitgraph.ir.types import DTYPE_NAMES, DTYPES, Bundle, Extent, Type, parse_type, type_of
 from jitgraph.ir.values import Literal, Value
 
 Case = tuple[list[np.ndarray], dict[str, Any]]
@@ -79,6 +79,53 @@ def with_operands(cases: list[Case], *more: np.ndarray) -> list[Case]:
     return [([*arrays, *more], attrs) for arrays, attrs in cases]
 
 
+def mask(*shape: int) -> np.ndarray:
+    return example(shape, "i64") > 0
+
+
+def counted(mask: np.ndarray) -> list[np.ndarray]:
+    return [mask, size(np.count_nonzero(mask))]
+
+
+def chosen(shape: tuple[int, ...]) -> list[Case]:
+    return with_operands(over_dtypes(shape), *counted(mask(*shape)))
+
+
+def transforms(kind: str, n: int) -> list[Case]:
+    """Of rows shorter and longer than the transform, of an extent known and given."""
+    names = {"f": ("f32", "f64"), "c": ("c64", "c128")}[kind]
+    cases: list[Case] = []
+    for name, real in zip(names, ("f32", "f64"), strict=True):
+        for shape in ((4,), (2, 3, 7), (0, 4)):
+            factor = np.array(0.5, DTYPES[real])
+            cases += [([example(shape, name), factor], {"n": n}),
+                      ([example(shape, name), factor, size(n)], {"n": None})]  # fmt: skip
+    return cases
+
+
+def matrices(*shapes: tuple[int, ...]) -> list[Case]:
+    """Well-conditioned operands: symmetric positive definite where they are square."""
+    rng = np.random.default_rng(2)
+    cases: list[Case] = []
+    for dtype in (DTYPES["f64"], DTYPES["c128"]):
+        arrays = []
+        for shape in shapes:
+            x = rng.normal(size=shape).astype(dtype)
+            if dtype.kind == "c":
+                x = x + 1j * rng.normal(size=shape)
+            if shape[-2] == shape[-1]:
+                x = x @ np.conj(np.swapaxes(x, -1, -2)) + np.eye(shape[-1])
+            arrays.append(x)
+        cases.append((arrays, {}))
+    return cases
+
+
+SQUARES = [case for shape in ((3, 3), (2, 1, 4, 4), (0, 2, 2), (1, 1))
+           for case in matrices(shape)]  # fmt: skip
+SYSTEMS = [*matrices((3, 3), (3, 2)), *matrices((2, 4, 4), (2, 4, 1))]
+TRIANGULAR = [(arrays[::-1], attrs) for arrays, attrs in SYSTEMS]
+TALL = [*matrices((4, 2)), *matrices((2, 3, 1))]
+OBLONG = [*TALL, *matrices((2, 5)), *matrices((2, 3, 3))]
 SLICE = {"axes": (0, 1), "starts": (None, 2), "sizes": (2, None), "steps": (2, -1)}
 OTHER_CASES: dict[str, list[Case]] = {
     "constant": [([], {"value": Literal(example((2, 3), d))}) for d in DTYPES],
@@ -105,11 +152,38 @@ OTHER_CASES: dict[str, list[Case]] = {
                *with_operands(over_dtypes((4,)), size(2))],
     "scatter_add": [*with_operands(over_dtypes((4, 5), (3, 5)), index(0, 3, 3)),
                     *with_operands(over_dtypes((4,), ()), size(2))],
+    "scatter": [case for combine in COMBINES
+                for case in (*with_operands(over_dtypes((4, 5), (3, 5), combine=combine),
+                                            index(0, 3, 3)),
+                             *with_operands(over_dtypes((4,), (), combine=combine), size(2)))],
     "matmul": [case for a, b in (((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)),
                                  ((5, 1, 2, 3), (4, 3, 2)), ((2, 0), (0, 3)))
                for case in over_dtypes(a, b)],
-    "prefix_sum": [case for axis, reverse in ((0, False), (1, False), (0, True), (1, True))
-                   for case in over_dtypes((3, 4), axis=axis, reverse=reverse)],
+    **{name: over_dtypes((2, 3)) for name in ("alias", "disconnected", "zero_gradient")},
+    "scaled_gradient": over_dtypes((2, 3), ()),
+    "clipped_gradient": over_dtypes((2, 3), (), ()),
+    **{name: [case for axis, reverse in ((0, False), (1, False), (0, True), (1, True))
+              for case in over_dtypes((3, 4), axis=axis, reverse=reverse)]
+       for name in ("prefix_sum", "prefix_prod", "prefix_max", "prefix_min")},
+    "sort": [*over_dtypes((3, 5)), *over_dtypes((0, 2)), *over_dtypes((4, 0))],
+    "argsort": over_dtypes((2, 3, 1)),  # the order of equal elements is open
+    "argsort_stable": [*over_dtypes((3, 5)), *over_dtypes((0, 2))],
+    "positions": [(counted(mask(*shape)), {}) for shape in ((2, 3), (7,), (0, 3))],
+    "compress": [case for shape in ((2, 5), (19,), (0,)) for case in chosen(shape)],
+    "expand": [([x[m], m, n], {}) for shape in ((2, 5), (19,), (0,))
+               for (x, m, n), _ in chosen(shape)],
+    "fft": transforms("c", n=5), "ifft": transforms("c", n=3),
+    "rfft": [([x, f, size(k), *rest], attrs)
+             for ([x, f, *rest], attrs) in transforms("f", n=3) for k in (0, 1)],
+    "irfft": transforms("c", n=6),
+    **dict.fromkeys(("inverse", "inverse_or_nan", "det", "slogdet", "cholesky", "eigh", "eigvalsh",
+                     "eig", "eigvals"), SQUARES),
+    **dict.fromkeys(("solve_lower", "solve_upper", "solve_unit_lower", "solve_unit_upper"),
+                    TRIANGULAR),
+    **dict.fromkeys(("svd", "svd_full", "svdvals", "qr"), OBLONG),
+    "solve": SYSTEMS, "qr_complete": TALL,
+    "lstsq": [([*arrays, np.array(1e-15)], {}) for shapes in (((4, 2), (4, 3)), ((2, 3), (2, 1)))
+              for arrays, _ in matrices(*shapes)],
     "softmax": along_axes((2, 3)),
     "log_softmax": along_axes((2, 3)),
     "logsumexp": along_axes((2, 3)),
@@ -118,8 +192,10 @@ OTHER_CASES: dict[str, list[Case]] = {
 
 #: Ops that exist only inside kernels are the scheduler's to test; those with regions and bundles
 #: have tests of their own (`test_control`).
-GRAPH_OPS = [d for d in OPS.values() if d.name not in ("stride", "element", "item")
-             and not isinstance(d, Control)]  # fmt: skip
+GRAPH_OPS = [
+    d for d in OPS.values()
+    if d.name not in ("stride", "element", "item", "custom_gradient") and not isinstance(d, Control)
+]  # fmt: skip
 
 
 def cases(definition: OpDef) -> list[Case]:
@@ -149,16 +225,23 @@ def test_evaluation_is_of_the_inferred_type(definition: OpDef) -> None:
         accepted += 1
         result = definition.evaluate(*arrays, **attrs)
         told = f"{definition.name}({', '.join(map(str, types))}) {attrs}"
-        assert isinstance(result, np.ndarray), f"{told} gives a {type(result).__name__}"
-        assert result.dtype == inferred.dtype, told
-        assert result.ndim == inferred.rank, told
         for known in (inferred, *knowing_less(definition, types, attrs)):
-            for have, want in zip(result.shape, known.shape, strict=True):
-                fits = have == want if isinstance(want, int) else (
-                    want is None or (want.name == f"n{have}" and not (want.not_one and have == 1))
-                )
-                assert fits, f"{told} has shape {result.shape}, inferred {known}"
+            several = isinstance(known, Bundle)
+            for array, type_ in zip(result if several else (result,),
+                                    known.items if several else (known,), strict=True):  # fmt: skip
+                check_type(array, type_, told)
     assert accepted, f"{definition.name} accepted no example at all"
+
+
+def check_type(array: Any, known: Type, told: str) -> None:
+    assert isinstance(array, np.ndarray), f"{told} gives a {type(array).__name__}"
+    assert array.dtype == known.dtype, told
+    assert array.ndim == known.rank, told
+    for have, want in zip(array.shape, known.shape, strict=True):
+        fits = have == want if isinstance(want, int) else (
+            want is None or (want.name == f"n{have}" and not (want.not_one and have == 1))
+        )
+        assert fits, f"{told} has shape {array.shape}, inferred {known}"
 
 
 def knowing_less(definition: OpDef, types: list[Type], attrs: dict[str, Any]) -> list[Type]:

@@ -18,6 +18,7 @@ from jitgraph.ir.ops.arithmetic import equal, less, less_equal, maximum, minimum
 from jitgraph.ir.ops.exponential import exp, log
 from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_, slice_axis, zeros_like
 from jitgraph.ir.ops.joining import concatenate
+from jitgraph.ir.ops.marks import CustomRule, alias, with_gradient
 from jitgraph.ir.ops.movement import (
     BROADCAST_TO,
     SUM_TO,
@@ -32,7 +33,8 @@ from jitgraph.ir.ops.movement import (
     transpose,
 )
 from jitgraph.ir.ops.normalisation import softmax
-from jitgraph.ir.ops.reduction import all_, any_over, max_, sum_
+from jitgraph.ir.ops.reduction import all_, any_over, max_, prod, sum_
+from jitgraph.ir.ops.selection import compress, expanded, how_many
 from jitgraph.ir.types import DTYPES, parse_type
 from jitgraph.ir.values import Value
 from jitgraph.ir.verifier import verify
@@ -63,6 +65,11 @@ Case = tuple[list[str], Callable[..., Any], str]
 #: For each rewrite: parameters, an expression, and the ops that are left of it.
 CASES: dict[str, Case] = {
     "cast-cast": (["x:i8[n]"], lambda x: cast(cast(x, "i64"), "i16"), "cast"),
+    "mark": (["x:f64[n]"], alias, ""),
+    "item-of-mark": (
+        ["x:f64[n]", "y:f64[m]"],
+        lambda x, y: with_gradient([x, y], [], [], CustomRule.of("none", list, lambda: None))[1],
+        ""),
     "softmax-by-hand": (
         ["x:f64[n, m]"], lambda x: exp(x) / expand_dims(sum_(exp(x), (1,)), (1,)), "softmax"),
     "log-softmax": (["x:f64[n, m]"], lambda x: log(softmax(x, (0,))), "log_softmax"),
@@ -128,6 +135,18 @@ CASES: dict[str, Case] = {
     "sum-of-sum": (["x:f64[n, m]"], lambda x: sum_(sum_(x, (0,)), (0,)), "reduce_sum"),
     "sum-of-negative": (["x:i64[n]"], lambda x: sum_(-x, (0,)), "negative reduce_sum"),
     "sum-of-negative-floats": (["x:f64[n]"], lambda x: sum_(-x, (0,)), "negative reduce_sum"),
+    "sum-of-selection": (
+        ["x:f64[n]", "m:bool[n]"], lambda x, m: sum_(exp(compress(x, m)), (0,)),
+        "constant exp reduce_sum where"),
+    "reduction-of-selection": (
+        ["x:i64[n]", "m:bool[n]"], lambda x, m: sum_(compress(x, m) + compress(x, m), (0,)),
+        "add constant reduce_sum where"),
+    "extremum-of-selection": (
+        ["x:f64[n, m]", "m:bool[n, m]"], lambda x, m: prod(-compress(x, m), (0,)),
+        "constant negative reduce_prod where"),
+    "expand-of-selection": (
+        ["x:f64[n, m]", "m:bool[n, m]"],
+        lambda x, m: expanded(exp(compress(x, m)), m, how_many(m)), "constant exp where"),
     "add-part": (
         ["x:i64[6]", "y:i64[6]"], lambda x, y: x * y + part_of_zeros(x, y),
         "add_slice multiply slice"),

@@ -44,7 +44,8 @@ def test_truth_value():
         "greater(...) (bool[?]) is symbolic: it is neither true nor false yet",
         "@   lambda: bool(x > 0), errors.TruthValueError,",
         "greater(...): bool[?]  from @",
-        "choose between values with T.where(condition, a, b), or with T.cond",
+        "choose between values with T.where(condition, a, b), or run one of two functions with "
+        "T.cond(condition, f, g)",
     )  # fmt: skip
     with pytest.raises(errors.TruthValueError):
         assert x
@@ -74,7 +75,8 @@ def test_iteration_over_an_unknown_length():
         "cannot iterate over x (f64[?, ?]): its length is not known",
         "@   lambda: list(x), errors.DTypeError,",
         f"x: f64[?, ?]  from {x.location.short}",
-        "give the shape when the variable is made, such as shape=(3, None)",
+        "give the shape when the variable is made, such as shape=(3, None), or compute all rows at "
+        "once with jitgraph.vmap",
     )  # fmt: skip
     _, text = message(lambda: len(x))
     assert "its length is not known yet" in text

@@ -5,10 +5,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.errors import DTypeError, JitgraphError, OutOfBoundsError, ShapeError
 from tests.tensor.helpers import assert_same, evaluate
 
+KINDS = ("slice", "slice", "int", "new", "bool", "array", "mask", "end")
 SHAPES = st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple)
 
 
@@ -19,9 +21,9 @@ def keys(draw, shape):
     arrays = draw(st.sampled_from([(), (3,), (2, 3), (1,), (2, 1)]))
     while axis < len(shape):
         n = shape[axis]
-        kind = draw(st.sampled_from(["slice", "slice", "int", "new", "array", "mask", "end"]))
-        if kind == "new":
-            entries.append(None)
+        kind = draw(st.sampled_from(KINDS))
+        if kind in ("new", "bool"):
+            entries.append(None if kind == "new" else draw(st.booleans()))
             continue
         if kind == "end":
             if draw(st.booleans()):
@@ -56,7 +58,7 @@ def symbolic_key(key, givens, dtype):
     def replaced(entry):
         if isinstance(entry, slice):
             return slice(replaced(entry.start), replaced(entry.stop), entry.step)
-        if isinstance(entry, int) or (isinstance(entry, np.ndarray) and entry.dtype != bool):
+        if type(entry) is int or (isinstance(entry, np.ndarray) and entry.dtype != bool):
             array = np.asarray(entry)
             variable = T.tensor(dtype, (None,) * array.ndim)
             givens[variable] = array
@@ -83,6 +85,79 @@ def test_any_key_of_known_and_unknown_shapes(data):
             continue
         made = x[symbolic_key(key, givens, "int64") if symbolic else key]
         assert_same(evaluate(made, givens), want)
+
+
+WRITES = {"set": None, "add": np.add, "multiply": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.sampled_from(list(WRITES)))
+def test_writing_at_any_key(data, how):
+    """`x.at[key].set(v)` is what `x[key] = v` makes of a copy, the others what `ufunc.at` does."""
+    shape = data.draw(SHAPES)
+    key = data.draw(keys(shape))
+    array = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
+    part = numpy_result(array, key)
+    if part is None:
+        return
+    value = -1.5 - np.arange(part.size).reshape(part.shape) if data.draw(st.booleans()) else 2.5
+    want = array.copy()
+    if how == "set":
+        want[key] = value
+    else:
+        WRITES[how].at(want, key, value)
+    x = T.tensor("float64", shape if data.draw(st.booleans()) else (None,) * len(shape), "x")
+    givens = {x: array}
+    made = x.at[symbolic_key(key, givens, "int64") if data.draw(st.booleans()) else key]
+    assert_same(evaluate(getattr(made, how)(value), givens), want)
+    if how == "set":
+        assert_same(evaluate(T.set_subtensor(x[key], value), {x: array}), want)
+
+
+def test_more_ways_to_write():
+    x, v, mask = T.dmatrix("x"), T.dvector("v"), T.tensor("bool", (None, None), "mask")
+    array, row = np.arange(6.0).reshape(2, 3), np.array([4.0, 5, 6])
+    truth = array > 2
+    for made, want in (
+        (x.at[0].subtract(v), array - [row, 0 * row]), (x.at[1].divide(2), array / [[1], [2]]),
+        (x.at[:, 0].power(2), array ** [2, 1, 1]), (x.at[...].mul(2), array * 2),
+        (x.at[0].apply(T.exp), np.where([[True], [False]], np.exp(array), array)),
+        (x.at[1].get(), array[1]), (x.at[mask].set(7), np.where(truth, 7, array)),
+        (x.at[(mask,)].add(1), array + truth), (x.at[v > 4.5].max(3), None),
+        (T.inc_subtensor(x[:, 1:], v[1:]), array + row * [0, 1, 1]),
+        (T.set_subtensor(x[:], 1), np.ones((2, 3))),
+        (T.inc_subtensor(x[[0, 0]], 1), array + np.array([[2], [0]])),
+        (T.put_along_axis(x, [[1], [0]], -1, 1), [[0, -1, 2], [-1, 4, 5]]),
+        (T.put_along_axis(x, [5, 0], 9, None), [[9, 1, 2], [3, 4, 9]]),
+        (x.at[0].set(np.ones((1, 3), np.int8)), [[1, 1, 1], [3, 4, 5]]),
+    ):  # fmt: skip
+        if want is not None:
+            assert_same(evaluate(made, {x: array, v: row, mask: truth}), np.asarray(want, float),
+                        1e-15)  # fmt: skip
+
+
+def test_writes_that_are_refused():
+    x, z = T.tensor("float64", (3, 4), "x"), T.tensor("complex128", (), "z")
+    for write, error, words in (
+        (lambda: x.at[3].set(1), OutOfBoundsError, "index 3 is out of bounds"),
+        (lambda: x.at[0].set(np.ones(3)), ShapeError, "cannot broadcast"),
+        (lambda: x.at[0].set(z), DTypeError, "cannot be written"),
+        (lambda: x.__setitem__(0, 1), DTypeError, "cannot change"),
+    ):
+        with pytest.raises(error, match=words) as caught:
+            write()
+        assert "test_indexing.py" in str(caught.value)
+
+
+def test_writes_are_checked_and_done_natively():
+    x, i = T.dvector("x"), T.lvector("i")
+    f = jg.function([x, i], [x.at[i].set(0), x.at[i].multiply(3), x.at[1:-1].set(x[::-1][1:-1])])
+    array = np.arange(1.0, 6)
+    for got, want in zip(f(array, [0, -1, 0]), ([0, 2, 3, 4, 0], [9, 2, 3, 4, 15], [1, 4, 3, 2, 5]),
+                         strict=True):  # fmt: skip
+        assert_same(got, np.array(want, float))
+    with pytest.raises(OutOfBoundsError, match="index 5 is out of bounds"):
+        f(array, [0, 5])
 
 
 @settings(max_examples=200, deadline=None)
@@ -182,9 +257,7 @@ def test_mask_of_the_wrong_length_at_the_call():
     (np.array([True, False]), OutOfBoundsError, "mask of extent 2"),
     (1.5, DTypeError, "must be an integer, not f64"),
     ("a", DTypeError, "'a' is not an array"),
-    (True, DTypeError, "an index cannot be True"),
     (T.scalar("s"), DTypeError, "must be an integer, not f64"),
-    (T.tensor("bool", (None,)), DTypeError, "a symbolic mask"),
     (slice(None, None, 0), ShapeError, "step cannot be 0"),
     (slice(0.5, None), DTypeError, "a slice bound must be an integer"),
     (slice(T.vector(), None), DTypeError, "a slice bound must be an integer scalar"),

@@ -30,13 +30,14 @@ def _named(*functions: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
 
 
 EXPANSIONS = _named(
-    elementary.positive, elementary.absolute, elementary.sign, elementary.maximum,
+    elementary.positive, elementary.barrier,
+    elementary.absolute, elementary.sign, elementary.maximum,
     elementary.minimum, elementary.fmax, elementary.fmin, elementary.floor, elementary.ceil,
     elementary.trunc, elementary.heaviside, elementary.isnan, elementary.isinf,
     elementary.isfinite, elementary.signbit, elementary.logical_and, elementary.logical_or,
     elementary.logical_xor, elementary.logical_not, elementary.invert, elementary.left_shift,
-    elementary.right_shift, elementary.conjugate,
-    division.floor_divide, division.remainder, division.fmod,
+    elementary.right_shift, elementary.conjugate, elementary.real, elementary.imag,
+    division.floor_divide, division.remainder, division.fmod, division.gcd, division.lcm,
     powers.power, powers.cbrt, powers.hypot, powers.square, powers.reciprocal,
     exponential.exp, exponential.exp2, exponential.expm1, exponential.sigmoid,
     exponential.sinh, exponential.cosh, exponential.tanh,
@@ -51,7 +52,8 @@ EXPANSIONS = _named(
 ) | formulas.EXPANSIONS  # fmt: skip
 COMPLEX = _named(
     complex.add, complex.subtract, complex.multiply, complex.divide, complex.reciprocal,
-    complex.square, complex.negative, complex.positive, complex.conjugate, complex.real,
+    complex.square, complex.negative, complex.positive, complex.barrier, complex.conjugate,
+    complex.real,
     complex.imag, complex.absolute, complex.equal, complex.not_equal, complex.isnan,
     complex.isinf, complex.isfinite, complex.logical_and, complex.logical_or,
     complex.logical_xor, complex.logical_not,

@@ -67,6 +67,10 @@ def positive(x: Complex) -> Complex:
     return x
 
 
+def barrier(x: Complex) -> Complex:
+    return x
+
+
 def conjugate(x: Complex) -> Complex:
     return x[0], -x[1]
 

@@ -140,3 +140,39 @@ def _float_floor_divide(x: Value, y: Value) -> Value:
     direct = x / y
     rounded = where(equal(quotient, 0.0), copysign(literal(x, 0), direct), rounded)
     return where(equal(y, 0.0), direct, rounded)
+
+
+# --- common divisors ---------------------------------------------------------------------------
+_EUCLID = """define internal {t} @euclid.{m}({t} %a, {t} %b) memory(none) #0 {{
+entry:
+  br label %test
+test:
+  %x = phi {t} [ %a, %entry ], [ %y, %step ]
+  %y = phi {t} [ %b, %entry ], [ %rest, %step ]
+  %last = icmp eq {t} %y, 0
+  br i1 %last, label %done, label %step
+step:
+  %rest = urem {t} %x, %y
+  br label %test
+done:
+  ret {t} %x
+}}"""
+_euclid = native("euclid", "call {t} @euclid.{m}({t} {0}, {t} {1})",
+                 functions={"euclid.{m}": _EUCLID})  # fmt: skip
+
+
+def _size(x: Value) -> Value:
+    """|x|, which as an unsigned number is right for the most negative one too."""
+    return where(x < 0, -x, x) if x.dtype.kind == "i" else x
+
+
+def gcd(x: Value, y: Value) -> Value:
+    """The greatest common divisor of |x| and |y|; that of 0 and 0 is 0."""
+    return _euclid(_size(x), _size(y))
+
+
+def lcm(x: Value, y: Value) -> Value:
+    """The least common multiple of |x| and |y|, 0 if one of them is 0; it wraps around."""
+    a, b = _size(x), _size(y)
+    common = _euclid(a, b)
+    return where(equal(common, 0), 0, udiv(a, where(equal(common, 0), 1, common)) * b)

@@ -22,8 +22,20 @@ def positive(x: Value) -> Value:
     return x
 
 
+def barrier(x: Value) -> Value:
+    return x
+
+
 def conjugate(x: Value) -> Value:
     return x
+
+
+def real(x: Value) -> Value:
+    return x
+
+
+def imag(x: Value) -> Value:
+    return constant(x.dtype.type(0))
 
 
 def absolute(x: Value) -> Value:

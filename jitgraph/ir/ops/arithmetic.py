@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.ir.elementwise import Elementwise, binary, ternary, unary
+from jitgraph.ir.elementwise import Elementwise, binary, cast, ternary, unary
 from jitgraph.ir.opdef import Compare, Expand, Inst, Intrinsic, Special
 from jitgraph.ir.operators import TABLE
 from jitgraph.ir.types import DType
@@ -39,12 +39,19 @@ fmod = binary(
     grad=(lambda g, y, a, b: g, lambda g, y, a, b: -g * trunc(a / b)),
 )  # fmt: skip
 
+gcd = binary("gcd", np.gcd, lower=Expand())
+lcm = binary("lcm", np.lcm, lower=Expand())
+
 
 negative = unary(
     "negative", np.negative, lower=Inst("fneg", "neg", "neg"), grad=lambda g, y, x: -g,
     zero_to_zero=False,
 )  # fmt: skip
 positive = unary("positive", np.positive, lower=Expand(), grad=lambda g, y, x: g)
+barrier: Elementwise = unary(
+    "barrier", np.positive, lower=Expand(), grad=lambda g, y, x: g,
+    doc="x itself, computed again: what is made of it is not shared with what is made of x.",
+)  # fmt: skip
 
 
 def _absolute_gradient(g: Value, y: Value, x: Value) -> Any:
@@ -153,6 +160,47 @@ right_shift = binary("right_shift", np.right_shift, lower=Expand())
 conjugate: Elementwise = unary(
     "conjugate", np.conjugate, lower=Expand(), grad=lambda g, y, x: conjugate(g)
 )
+
+
+def _parts_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
+    (kind,) = kinds
+    dtype = np.dtype(kind)
+    if dtype.kind not in "fc":
+        raise TypeError
+    return dtype, np.empty(0, dtype).real.dtype
+
+
+def _complex_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
+    if any(k is complex or (isinstance(k, np.dtype) and k.kind == "c") for k in kinds):
+        raise TypeError
+    weak = [k(0) if isinstance(k, type) else k for k in kinds]
+    dtype = np.result_type(*weak, np.float32)
+    return dtype, dtype, np.result_type(dtype, np.complex64)
+
+
+def _complex_reference(re: Any, im: Any) -> Any:
+    re, im = np.broadcast_arrays(re, im)
+    made = np.empty(re.shape, np.result_type(re, np.complex64))
+    made.real, made.imag = re, im
+    return made
+
+
+# The gradient of a real cost by a complex z = x + iy is dL/dx + i·dL/dy, the direction in which the
+# cost rises most.
+real: Elementwise = unary(
+    "real", np.real, signature=_parts_signature, lower=Expand(),
+    grad=lambda g, y, x: cast(g, x.dtype), doc="The real part.",
+)  # fmt: skip
+imag: Elementwise = unary(
+    "imag", np.imag, signature=_parts_signature, lower=Expand(),
+    grad=lambda g, y, x: complex_(0, g) if x.dtype.kind == "c" else None,
+    doc="The imaginary part; 0 for real numbers.",
+)  # fmt: skip
+complex_: Elementwise = binary(
+    "complex", _complex_reference, signature=_complex_signature, lower=Special(),
+    grad=(lambda g, y, a, b: real(g), lambda g, y, a, b: imag(g)),
+    doc="The complex numbers with these real and imaginary parts.",
+)  # fmt: skip
 
 
 # --- selection ---------------------------------------------------------------------------------

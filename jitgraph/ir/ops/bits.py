@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgraph.errors import DTypeError
+from jitgraph.ir import batching
 from jitgraph.ir.opdef import Array, ArrayLike, Attrs, OpDef, Special, emit, register
 from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype
 from jitgraph.ir.values import Value
@@ -29,6 +30,7 @@ BITCAST = OpDef(
     shape=lambda source, args, attrs: source.shape(args[0]),
     gradient=lambda g, y, x, *, dtype: [None],
     lower=Special(),
+    batch=batching.elementwise,
     doc="The same bits read as another dtype of the same width, as `ndarray.view` does.",
 )
 register(BITCAST)

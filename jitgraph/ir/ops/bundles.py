@@ -17,11 +17,12 @@ def _infer_item(types: Sequence[Type], attrs: Attrs) -> Type:
     return bundle.items[index]
 
 
-ITEM = OpDef(
+ITEM: OpDef = OpDef(
     name="item",
     infer=_infer_item,
     evaluate=lambda bundle, *, index: bundle[index],
     shape=lambda source, args, attrs: source.item_shapes(args[0])[attrs["index"]],
+    batch=lambda batch, bundle, *, index: emit(ITEM, (bundle,), index=index),
     doc="One of the results of an op that has several. Adjoints are gathered item by item.",
 )
 register(ITEM)

@@ -6,13 +6,15 @@ ordinary i64 arithmetic built by `tensor.indexing`, so the compiler sees and fol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgraph.errors import DTypeError, OutOfBoundsError, ShapeError
-from jitgraph.ir.elementwise import symbolic
+from jitgraph.ir.batching import Batch
+from jitgraph.ir.elementwise import cast, symbolic
 from jitgraph.ir.opdef import (
     Array,
     Attrs,
@@ -27,8 +29,18 @@ from jitgraph.ir.opdef import (
     result_class,
     split_sizes,
 )
-from jitgraph.ir.ops.arithmetic import equal, less, less_equal
-from jitgraph.ir.ops.movement import broadcast_to, check_sizes, dims, holes
+from jitgraph.ir.ops.arithmetic import equal, less, less_equal, where
+from jitgraph.ir.ops.movement import (
+    broadcast_to,
+    check_sizes,
+    dims,
+    expand_dims,
+    holes,
+    iota,
+    product,
+    reshape,
+    transpose,
+)
 from jitgraph.ir.ops.reduction import all_
 from jitgraph.ir.types import Dim, Type, broadcast_shapes
 from jitgraph.ir.values import Value
@@ -36,7 +48,7 @@ from jitgraph.ir.values import Value
 
 def zeros_like(x: Value, dtype: Any = None) -> Value:
     """Zeros of x's shape."""
-    zero = constant(np.zeros((), dtype or x.dtype), cls=result_class([x]))
+    zero = constant(np.zeros((), dtype or x.dtype), cls=result_class((x,)))
     return broadcast_to(zero, dims(x))
 
 
@@ -125,6 +137,51 @@ def _slice_gradient(g: Value, y: Value, x: Value, *dynamic: Value, **attrs: Any)
     return [emit(SET_SLICE, (zeros_like(x), g, *dynamic), **attrs), *([None] * len(dynamic))]
 
 
+def _batch_slice(batch: Batch, x: Value, *dynamic: Value, **attrs: Any) -> Value:
+    """Where starts differ from element to element, the slice is read at computed positions."""
+    if not _starts_differ(batch, attrs, 1):
+        return emit(SLICE, (x, *dynamic), **_behind_batch(attrs))
+    order = _sliced_first(x.ndim + (not batch.flags[0]), attrs)
+    lifted = transpose(batch.spread(0, (x, *dynamic)), order)
+    return transpose(gather(lifted, _positions(batch, dynamic, attrs, 1)), _inverse(order))
+
+
+def _starts_differ(batch: Batch, attrs: Attrs, first: int) -> bool:
+    """Whether starts, which are operands from `first` on, are batched; sizes must not be."""
+    sizes = first + holes(attrs["starts"])
+    batch.demand_common(sizes)
+    return batch.among(first, sizes)
+
+
+def _behind_batch(attrs: Attrs) -> dict[str, Any]:
+    return {**attrs, "axes": tuple(a + 1 for a in attrs["axes"])}
+
+
+def _sliced_first(rank: int, attrs: Attrs) -> list[int]:
+    """The axes of a batched operand: that of the elements, those sliced, the others."""
+    lead = [0, *(a + 1 for a in attrs["axes"])]
+    return [*lead, *(a for a in range(rank) if a not in lead)]
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return [order.index(a) for a in range(len(order))]
+
+
+def _positions(
+    batch: Batch, dynamic: Sequence[Value], attrs: Attrs, first: int
+) -> list[Value]:
+    """A slice as index arrays of the axes in front (see `_sliced_first`)."""
+    starts, sizes = slice_bounds(attrs, dynamic)
+    rank, flags = 1 + len(starts), iter(batch.flags[first:])
+    indices = [expand_dims(iota(batch.size), range(1, rank))]
+    for k, (start, size, step) in enumerate(zip(starts, sizes, attrs["steps"], strict=True), 1):
+        differs = attrs["starts"][k - 1] is None and next(flags)
+        begin = expand_dims(start, range(1, rank)) if differs else start
+        offsets = expand_dims(iota(size) * step, [a for a in range(rank) if a != k])
+        indices.append(offsets + begin)
+    return indices
+
+
 SLICE = OpDef(
     name="slice",
     infer=_infer_slice,
@@ -132,6 +189,7 @@ SLICE = OpDef(
     shape=_sliced,
     requires=_slice_fits,
     gradient=_slice_gradient,
+    batch=_batch_slice,
     doc="Every step-th element from start, `size` of them, along the axes given.",
 )
 register(SLICE)
@@ -192,13 +250,30 @@ def _set_slice_gradient(
     return [hole, cut, *([None] * len(dynamic))]
 
 
-SET_SLICE = OpDef(
+def _batch_write(
+    batch: Batch, x: Value, value: Value, *dynamic: Value, **attrs: Any
+) -> Value:
+    x = batch.spread(0, (x, value, *dynamic))
+    value = value if batch.flags[1] else expand_dims(value, (0,))
+    if not _starts_differ(batch, attrs, 2):
+        return emit(batch.definition, (x, value, *dynamic), **_behind_batch(attrs))
+    order = _sliced_first(x.ndim, attrs)
+    x, value = transpose(x, order), transpose(value, order)
+    indices = _positions(batch, dynamic, attrs, 2)
+    size = slice_bounds(attrs, dynamic)[1]
+    value = broadcast_to(value, (batch.size, *size, *dims(x)[len(indices) :]))
+    combine = "set" if batch.definition is SET_SLICE else "add"
+    return transpose(scatter(x, value, indices, combine), _inverse(order))
+
+
+SET_SLICE: OpDef = OpDef(
     name="set_slice",
     infer=_infer_set_slice,
     evaluate=_evaluate_set_slice,
     shape=lambda source, args, attrs: source.shape(args[0]),
     requires=lambda source, args, attrs: _bounds_hold(source.shape(args[0]), attrs, args[2:]),
     gradient=_set_slice_gradient,
+    batch=_batch_write,
     doc="A copy of the first operand with a slice replaced by the second, of the slice's shape.",
 )
 register(SET_SLICE)
@@ -234,6 +309,7 @@ ADD_SLICE = OpDef(
     shape=lambda source, args, attrs: source.shape(args[0]),
     requires=lambda source, args, attrs: _bounds_hold(source.shape(args[0]), attrs, args[2:]),
     gradient=_add_slice_gradient,
+    batch=_batch_write,
     doc="A copy of the first operand with the second, of the slice's shape, added to a slice.",
 )
 register(ADD_SLICE)
@@ -286,6 +362,34 @@ def _gather_gradient(g: Value, y: Value, x: Value, *indices: Value) -> list[Valu
     return [emit(SCATTER_ADD, (zeros_like(x), g, *indices)), *([None] * len(indices))]
 
 
+def _index_rank(batch: Batch, args: Sequence[Value], first: int) -> int:
+    return max(batch.rank(k, args) for k in range(first, len(args)))
+
+
+def _batched_indices(batch: Batch, args: Sequence[Value], first: int) -> list[Value]:
+    """Index arrays, from operand `first` on, behind one for the elements themselves."""
+    rank = _index_rank(batch, args, first)
+    own = Batch(batch.definition, batch.size, batch.flags[first:]).aligned(args[first:], rank)
+    return [expand_dims(iota(batch.size), range(1, 1 + rank)), *own]
+
+
+def _elements_behind(rank: int, indexed: int) -> list[int]:
+    """The axes of a batched operand with that of the elements behind the indexed ones."""
+    return [*range(1, 1 + indexed), 0, *range(1 + indexed, rank)]
+
+
+def _batch_gather(batch: Batch, *args: Value) -> Value:
+    """The same indices for all elements read whole rows of them."""
+    x, indices = args[0], args[1:]
+    if not batch.flags[0]:
+        own = Batch(batch.definition, batch.size, batch.flags[1:])
+        return gather(x, own.aligned(indices))
+    if batch.among(1):
+        return gather(x, _batched_indices(batch, args, 1))
+    read = gather(transpose(x, _elements_behind(x.ndim, len(indices))), indices)
+    return transpose(read, _inverse(_elements_behind(read.ndim, _index_rank(batch, args, 1))))
+
+
 GATHER = OpDef(
     name="gather",
     infer=_infer_gather,
@@ -293,6 +397,7 @@ GATHER = OpDef(
     shape=_gathered,
     requires=_indices_in_bounds,
     gradient=_gather_gradient,
+    batch=_batch_gather,
     doc="Integer-array indexing of the leading axes; the index arrays broadcast together.",
 )
 register(GATHER)
@@ -325,6 +430,18 @@ def _scatter_in_bounds(source: ShapeSource, args: Sequence[Value], attrs: Attrs)
     return _indices_in_bounds(source, (args[0], *args[2:]), attrs)
 
 
+def _batch_scatter(batch: Batch, *args: Value, **attrs: Any) -> Value:
+    """For ops of an array, values, and index arrays that say where the values go."""
+    x, value, indices = batch.spread(0, args), batch.spread(1, args), args[2:]
+    rank = _index_rank(batch, args, 2)
+    if batch.among(2):
+        return emit(batch.definition, (x, value, *_batched_indices(batch, args, 2)), **attrs)
+    order = _elements_behind(x.ndim, len(indices))
+    lifted = transpose(value, _elements_behind(value.ndim, rank))
+    written = emit(batch.definition, (transpose(x, order), lifted, *indices), **attrs)
+    return transpose(written, _inverse(order))
+
+
 SCATTER_ADD = OpDef(
     name="scatter_add",
     infer=_infer_scatter_add,
@@ -332,6 +449,116 @@ SCATTER_ADD = OpDef(
     shape=lambda source, args, attrs: source.shape(args[0]),
     requires=_scatter_in_bounds,
     gradient=lambda g, y, x, value, *indices: [g, gather(g, indices), *([None] * len(indices))],
+    batch=_batch_scatter,
     doc="A copy of the first operand with the second added at the indices; repeats accumulate.",
 )
 register(SCATTER_ADD)
+
+
+# --- scatter: x with elements replaced by, or combined with, others ----------------------------
+#: What `combine` may be, with the kinds of dtypes it takes, as NumPy computes it.
+COMBINES: dict[str, tuple[str, Any]] = {
+    "set": ("biufc", None), "multiply": ("iuf", np.multiply), "maximum": ("iuf", np.maximum),
+    "minimum": ("iuf", np.minimum),
+}  # fmt: skip
+
+
+def _infer_scatter(types: Sequence[Type], attrs: Attrs) -> Type:
+    x, value, indices, combine = types[0], types[1], types[2:], attrs["combine"]
+    if x.dtype.kind not in COMBINES[combine][0]:
+        raise DTypeError(f"scatter by {combine} does not take {x}")
+    target = (*_index_shape(indices), *x.shape[len(indices) :])
+    if value.dtype != x.dtype or not _fits(value, target):
+        raise ShapeError(f"cannot write {value} into {x} at {len(indices)} indices")
+    return x
+
+
+def _evaluate_scatter(x: Array, value: Array, *indices: Array, combine: str) -> Array:
+    result, places = x.copy(), checked_indices(x.shape, indices)
+    ufunc = COMBINES[combine][1]
+    if ufunc is not None:
+        with np.errstate(all="ignore"):
+            ufunc.at(result, places, value)
+        return result
+    lead = np.broadcast_shapes(*(i.shape for i in indices))
+    rest = x.shape[len(indices) :]
+    flat = [np.broadcast_to(i, lead).reshape(-1) for i in indices]
+    rows = np.broadcast_to(value, (*lead, *rest)).reshape(math.prod(lead), *rest)
+    for k, place in enumerate(zip(*flat, strict=True)):  # of equal indices the last one counts
+        result[place] = rows[k]
+    return result
+
+
+def _scatter_gradient(
+    g: Value, y: Value, x: Value, value: Value, *indices: Value, combine: str
+) -> list[Value | None]:
+    of_x, of_value = _SCATTER_GRADIENTS[combine](g, y, x, value, indices)
+    return [of_x, of_value, *([None] * len(indices))]
+
+
+def _full(like: Value, number: Any) -> Value:
+    """A number in every element of a value's shape and dtype."""
+    return broadcast_to(constant(np.asarray(number, like.dtype)), dims(like))
+
+
+def _set_gradient(
+    g: Value, y: Value, x: Value, value: Value, indices: Sequence[Value]
+) -> tuple[Value, Value]:
+    """Each element written last gets its adjoint, those written over none."""
+    read = gather(g, indices)
+    order = reshape(iota(product(dims(read))), dims(read))
+    none = broadcast_to(constant(np.int64(-1)), dims(x))
+    last = gather(emit(SCATTER, (none, order, *indices), combine="set"), indices)
+    return (emit(SCATTER, (g, zeros_like(read), *indices), combine="set"),
+            where(equal(last, order), read, 0))  # fmt: skip
+
+
+def _multiply_gradient(
+    g: Value, y: Value, x: Value, value: Value, indices: Sequence[Value]
+) -> tuple[Value, Value]:
+    """Adjoints times all other factors of an element, of which one at most may be 0."""
+    zero = equal(value, 0)
+    ones = where(zero, 1, value)
+    factors = emit(SCATTER, (_full(x, 1), ones, *indices), combine="multiply")
+    count = broadcast_to(constant(np.int64(0)), dims(x))
+    zeros = emit(SCATTER_ADD, (count, cast(zero, np.int64), *indices))
+    left = gather(zeros, indices) - cast(zero, np.int64)
+    others = gather(x * factors, indices) / ones
+    return (g * where(equal(zeros, 0), factors, 0),
+            where(equal(left, 0), gather(g, indices) * others, 0))  # fmt: skip
+
+
+def _extremum_gradient(
+    g: Value, y: Value, x: Value, value: Value, indices: Sequence[Value]
+) -> tuple[Value, Value]:
+    """Ties share."""
+    own, given = cast(equal(x, y), x.dtype), cast(equal(value, gather(y, indices)), x.dtype)
+    share = g / emit(SCATTER_ADD, (own, given, *indices))
+    return share * own, gather(share, indices) * given
+
+
+_SCATTER_GRADIENTS: dict[str, Any] = {
+    "set": _set_gradient, "multiply": _multiply_gradient, "maximum": _extremum_gradient,
+    "minimum": _extremum_gradient,
+}  # fmt: skip
+
+SCATTER = OpDef(
+    name="scatter",
+    infer=_infer_scatter,
+    evaluate=_evaluate_scatter,
+    shape=lambda source, args, attrs: source.shape(args[0]),
+    requires=_scatter_in_bounds,
+    gradient=_scatter_gradient,
+    batch=_batch_scatter,
+    doc="A copy of the first operand with the second written (`set`: the last of equal indices "
+        "counts), multiplied or compared into the elements at the indices.",
+)  # fmt: skip
+register(SCATTER)
+
+
+def scatter(x: Value, value: Value, indices: Sequence[Value], combine: str) -> Value:
+    """x with `value`, of the shape that gather reads, brought into the elements at the indices:
+    "add", or a name of `COMBINES`."""
+    if combine == "add":
+        return emit(SCATTER_ADD, (x, value, *indices))
+    return emit(SCATTER, (x, value, *indices), combine=combine)

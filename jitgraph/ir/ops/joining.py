@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jitgraph.errors import ShapeError
+from jitgraph.ir import batching
 from jitgraph.ir.opdef import Array, Attrs, OpDef, Shape, ShapeSource, Size, emit, register
 from jitgraph.ir.ops.indexing import slice_axis
 from jitgraph.ir.ops.movement import dim
@@ -69,6 +70,7 @@ CONCATENATE = OpDef(
     evaluate=_evaluate_concatenate,
     shape=_joined,
     gradient=_concatenate_gradient,
+    batch=batching.along_axis,
     doc="Arrays joined along an axis.",
 )
 register(CONCATENATE)

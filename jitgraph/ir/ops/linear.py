@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.ir.batching import Batch
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import Array, Attrs, OpDef, Shape, ShapeSource, emit, register
 from jitgraph.ir.ops.arithmetic import conjugate, multiply
@@ -101,6 +102,21 @@ def _sum_product(a: Value, b: Value, axis: int) -> Value:
     return any_over(product, (axis,)) if product.dtype.kind == "b" else sum_(product, (axis,))
 
 
+def _batch_matmul(batch: Batch, a: Value, b: Value) -> Value:
+    """Many vectors by one matrix are one product; otherwise vectors become matrices, and the
+    elements are the first of the leading axes."""
+    (of_a, of_b), (rank_a, rank_b) = batch.flags, (batch.rank(k, (a, b)) for k in range(2))
+    if rank_a == 1 and not of_b and rank_b < 3:
+        return matmul(a, b)
+    if rank_b == 1 and not of_a and rank_a < 3:
+        return matmul(b, transpose(a, (1, 0)) if rank_a == 2 else a)
+    rows = expand_dims(a, (a.ndim - 1,)) if rank_a == 1 else a
+    columns = expand_dims(b, (b.ndim,)) if rank_b == 1 else b
+    y = matmul(*batch.aligned((rows, columns)))
+    y = squeeze(y, (y.ndim - 1,)) if rank_b == 1 else y
+    return squeeze(y, (y.ndim - 1 - (rank_b > 1),)) if rank_a == 1 else y
+
+
 MATMUL = OpDef(
     name="matmul",
     infer=_infer_matmul,
@@ -108,6 +124,7 @@ MATMUL = OpDef(
     shape=_multiplied,
     gradient=_matmul_gradient,
     decompose=_decompose_matmul,
+    batch=_batch_matmul,
     doc="NumPy's matmul: matrices in the last two axes, leading axes broadcast, vectors allowed.",
 )
 register(MATMUL)

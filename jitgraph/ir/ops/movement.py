@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.ir import batching
+from jitgraph.ir.batching import Batch
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import (
     Array,
@@ -54,6 +56,8 @@ def is_count(size: Size, depth: int = 8) -> bool:
     known = (is_count(a, depth - 1) for a in op.args if a.dtype.kind in "iu")
     if op.name == "maximum":
         return any(known)
+    if op.name == "reduce_sum":
+        return op.args[0].is_op("cast") and op.args[0].op.args[0].dtype.kind == "b"  # type: ignore[union-attr]
     return op.name == "dim" or (op.name in _KEEP_COUNTS and all(known))
 
 
@@ -73,12 +77,13 @@ def _infer_dim(types: Sequence[Type], attrs: Attrs) -> Type:
     return Type(I64)
 
 
-DIM = OpDef(
+DIM: OpDef = OpDef(
     name="dim",
     infer=_infer_dim,
     evaluate=lambda x, *, axis: np.asarray(x.shape[axis], np.int64),
     shape=lambda source, args, attrs: (),
     gradient=lambda g, y, x, *, axis: [None],
+    batch=lambda batch, x, *, axis: emit(DIM, (x,), axis=axis + 1),
     doc="The number of elements along an axis.",
 )
 register(DIM)
@@ -130,6 +135,14 @@ def _broadcast_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) ->
     return checks + _counts(args[1:])
 
 
+def _batch_broadcast_to(
+    batch: Batch, x: Value, *sizes: Value, shape: Sequence[int | None]
+) -> Value:
+    batch.demand_common(1)
+    (lifted,) = Batch(batch.definition, batch.size, (True,)).aligned([x], len(shape))
+    return broadcast_to(lifted, (batch.size, *join_sizes(shape, sizes)))
+
+
 BROADCAST_TO = OpDef(
     name="broadcast_to",
     infer=_infer_broadcast_to,
@@ -137,6 +150,7 @@ BROADCAST_TO = OpDef(
     shape=lambda source, args, attrs: join_sizes(attrs["shape"], args[1:]),
     requires=_broadcast_fits,
     gradient=lambda g, y, x, *sizes, shape: [sum_to(g, dims(x)), *([None] * len(sizes))],
+    batch=_batch_broadcast_to,
     doc="x repeated along axes of extent 1 and along new leading axes.",
 )
 register(BROADCAST_TO)
@@ -194,6 +208,16 @@ def _decompose_sum_to(x: Value, *sizes: Value, shape: Sequence[int | None]) -> V
     return cast(wide, np.float16)  # type: ignore[no-any-return]
 
 
+def _batch_sum_to(
+    batch: Batch, x: Value, *sizes: Value, shape: Sequence[int | None]
+) -> Value:
+    """The axes in front, which the result lacks, stay as axes of extent 1 until the sum is done."""
+    batch.demand_common(1)
+    lead = x.ndim - 1 - len(shape)
+    summed = sum_to(x, (batch.size, *([1] * lead), *join_sizes(shape, sizes)))
+    return squeeze(summed, range(1, 1 + lead))
+
+
 SUM_TO = OpDef(
     name="sum_to",
     infer=_infer_sum_to,
@@ -202,6 +226,7 @@ SUM_TO = OpDef(
     requires=_sum_fits,
     gradient=lambda g, y, x, *sizes, shape: [broadcast_to(g, dims(x)), *([None] * len(sizes))],
     decompose=_decompose_sum_to,
+    batch=_batch_sum_to,
     doc="The adjoint of broadcast_to: sums the axes along which the given shape was broadcast.",
 )
 register(SUM_TO)
@@ -269,6 +294,13 @@ def _does_not_wrap(sizes: Shape) -> list[Value]:
     return [less(rough * float(known), 2.0**62)]
 
 
+def _batch_reshape(
+    batch: Batch, x: Value, *sizes: Value, shape: Sequence[int | None]
+) -> Value:
+    batch.demand_common(1)
+    return reshape(x, (batch.size, *join_sizes(shape, sizes)))
+
+
 RESHAPE = OpDef(
     name="reshape",
     infer=_infer_reshape,
@@ -276,6 +308,7 @@ RESHAPE = OpDef(
     shape=lambda source, args, attrs: join_sizes(attrs["shape"], args[1:]),
     requires=_reshape_fits,
     gradient=lambda g, y, x, *sizes, shape: [reshape(g, dims(x)), *([None] * len(sizes))],
+    batch=_batch_reshape,
     doc="The same elements in C order under another shape.",
 )
 register(RESHAPE)
@@ -323,6 +356,7 @@ TRANSPOSE = OpDef(
     evaluate=lambda x, *, perm: x.transpose(perm),
     shape=_transposed,
     gradient=lambda g, y, x, *, perm: [transpose(g, [perm.index(i) for i in range(len(perm))])],
+    batch=lambda batch, x, *, perm: transpose(x, (0, *(p + 1 for p in perm))),
     doc="The axes of x in another order.",
 )
 register(TRANSPOSE)
@@ -354,6 +388,7 @@ EXPAND_DIMS = OpDef(
     evaluate=lambda x, *, axes: np.expand_dims(x, axes),
     shape=_expanded,
     gradient=lambda g, y, x, *, axes: [squeeze(g, axes)],
+    batch=batching.along_axes,
     doc="New axes of extent 1, at these positions of the result.",
 )
 register(EXPAND_DIMS)
@@ -396,6 +431,7 @@ SQUEEZE = OpDef(
     shape=_squeezed,
     requires=_squeeze_fits,
     gradient=lambda g, y, x, *, axes: [expand_dims(g, axes)],
+    batch=batching.along_axes,
     doc="x without these axes, whose extent must be 1.",
 )
 register(SQUEEZE)
@@ -419,6 +455,11 @@ def _evaluate_iota(*sizes: Array, shape: Sequence[int | None]) -> Array:
     return np.arange(size, dtype=np.int64)
 
 
+def _batch_iota(batch: Batch, *sizes: Value, shape: Sequence[int | None]) -> Value:
+    batch.demand_common(0)
+    return emit(IOTA, sizes, shape=shape)
+
+
 IOTA = OpDef(
     name="iota",
     infer=_infer_iota,
@@ -426,6 +467,7 @@ IOTA = OpDef(
     shape=lambda source, args, attrs: join_sizes(attrs["shape"], args),
     requires=lambda source, args, attrs: _counts(args),
     gradient=lambda g, y, *sizes, shape: [None] * len(sizes),
+    batch=_batch_iota,
     doc="0, 1, 2, ... as i64.",
 )
 register(IOTA)

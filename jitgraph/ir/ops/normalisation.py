@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.ir import batching
 from jitgraph.ir.opdef import Array, Attrs, OpDef, emit, register
 from jitgraph.ir.ops.arithmetic import isfinite, where
 from jitgraph.ir.ops.exponential import exp, log
@@ -95,6 +96,7 @@ SOFTMAX = OpDef(
     shape=lambda source, args, attrs: source.shape(args[0]),
     gradient=_softmax_gradient,
     decompose=_decompose_softmax,
+    batch=batching.along_axes,
     doc="exp(x) / sum(exp(x)) along axes, shifted by the maximum.",
 )
 LOG_SOFTMAX = OpDef(
@@ -104,6 +106,7 @@ LOG_SOFTMAX = OpDef(
     shape=lambda source, args, attrs: source.shape(args[0]),
     gradient=_log_softmax_gradient,
     decompose=_decompose_log_softmax,
+    batch=batching.along_axes,
     doc="log(softmax(x)) without underflow.",
 )
 LOGSUMEXP = OpDef(
@@ -115,6 +118,7 @@ LOGSUMEXP = OpDef(
     ),
     gradient=_logsumexp_gradient,
     decompose=_decompose_logsumexp,
+    batch=batching.along_axes,
     doc="log(sum(exp(x))) along axes, without overflow.",
 )
 for _definition in (SOFTMAX, LOG_SOFTMAX, LOGSUMEXP):

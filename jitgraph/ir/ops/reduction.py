@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.ir import batching
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import (
     OPS,
@@ -107,6 +108,7 @@ def _declare(
         requires=None if of_nothing else requires,
         gradient=gradient,
         decompose=decompose,
+        batch=batching.along_axes,
         doc=doc,
         numpy=numpy,
         accepts=accepts,

@@ -10,6 +10,7 @@ from jitgraph.ir.builder import Builder
 from jitgraph.ir.opdef import Attrs, OpDef, constant, emit, split_sizes
 from jitgraph.ir.ops.arithmetic import less, less_equal, maximum
 from jitgraph.ir.ops.indexing import slice_bounds
+from jitgraph.ir.ops.movement import is_count, product
 from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Op, Value
 from jitgraph.passes.rules.rule import Rule, fitted, number_of, recipe
@@ -26,6 +27,16 @@ def _number(value: Value) -> int | None:
     return None if number is None else int(number)
 
 
+#: Ops that give positions, below an extent of their operand.
+_POSITIONS = frozenset({
+    "iota", "reduce_argmax", "reduce_argmin", "positions", "argsort", "argsort_stable",
+})
+#: Ops that only arrange the elements they are given.
+_ARRANGED = frozenset({
+    "expand_dims", "squeeze", "transpose", "broadcast_to", "reshape", "compress", "gather", "slice",
+})
+
+
 def _is_size(value: Value, depth: int = _DEPTH) -> bool:
     """Whether the value counts elements: not negative, and no sum of a few of them overflows."""
     number = _number(value)
@@ -34,8 +45,10 @@ def _is_size(value: Value, depth: int = _DEPTH) -> bool:
     op = value.op
     if op is None or depth == 0:
         return False
-    if op.name in ("dim", "iota", "reduce_argmax", "reduce_argmin"):
+    if op.name in ("dim", *_POSITIONS) or (value.is_op("reduce_sum") and is_count(value, 1)):
         return True
+    if op.name in _ARRANGED:
+        return _is_size(op.args[0], depth - 1)
     if op.name in ("add", "multiply", "maximum", "floor_divide"):
         return all(_is_size(a, depth - 1) for a in op.args)
     if op.name == "minimum":
@@ -119,10 +132,16 @@ def _strictly_less(builder: Builder, a: Value, b: Value) -> bool:
     if low is not None:
         return low < 0 and _not_negative(b, _DEPTH)
     op = a.op
-    if op is None or op.name not in ("iota", "reduce_argmax", "reduce_argmin"):
+    if op is not None and op.name in _ARRANGED:
+        return _strictly_less(builder, op.args[0], b)
+    if op is None or op.name not in _POSITIONS:
         return False
     if op.name == "iota":
         size = builder.shape(a)[0]
+    elif op.name == "positions":
+        size = product(builder.shape(op.args[0]))
+    elif op.name in ("argsort", "argsort_stable"):
+        size = builder.shape(a)[-1]
     elif len(op.attrs["axes"]) == 1:
         size = builder.shape(op.args[0])[op.attrs["axes"][0]]
     else:

@@ -40,6 +40,7 @@ from jitgraph.ir.ops.arithmetic import (
     trunc,
     where,
 )
+from jitgraph.ir.ops.marks import MARKS
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 from jitgraph.passes.rules.rule import (
@@ -218,6 +219,24 @@ def cast_of_cast(
     return cast(x, to)  # type: ignore[no-any-return]
 
 
+@recipe("mark", *MARKS)
+def mark(
+    builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
+) -> Value | None:
+    """alias(x) => x, and so for all that means something to gradients only"""
+    return args[0]
+
+
+@recipe("item-of-mark", "item", over=("custom_gradient",), dtypes="V")
+def item_of_mark(
+    builder: Builder, definition: OpDef, args: tuple[Value, ...], attrs: Attrs
+) -> Value | None:
+    """item(custom_gradient(x, y), 1) => y"""
+    assert args[0].op is not None
+    return args[0].op.args[attrs["index"]]
+
+
 RULES: tuple[Rule, ...] = (
-    *ARITHMETIC, *SIGNS, *ROUNDING, *EXTREMA, *COMPARISONS, *LOGIC, *SELECTION, cast_of_cast,
+    *ARITHMETIC, *SIGNS, *ROUNDING, *EXTREMA, *COMPARISONS, *LOGIC, *SELECTION, cast_of_cast, mark,
+    item_of_mark,
 )  # fmt: skip

@@ -1,0 +1,503 @@
+"""`jit`: plain NumPy functions, traced once per dtypes and ranks, called as native code.
+
+A call is looked up by what its arguments are: the tree they form, the dtype and rank of each leaf
+(or that it is a Python number), and the values of static arguments. What was not met before is
+traced: the function runs once on symbolic variables. Programs of arguments that are arrays (no
+trees, no keywords) and of one result hang all their variants on one chain, which the native entry
+tries by itself; a call that one of them takes meets no Python at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import MethodType
+from typing import Any
+
+import numpy as np
+
+from jitgraph.compiled import (
+    REFUSED,
+    RETRIES,
+    Native,
+    Plan,
+    State,
+    coerced,
+    compile_variant,
+    compiled_function,
+    dump_stage,
+    explain,
+    layout_of,
+    refuse_all,
+)
+from jitgraph.driver import Compilation
+from jitgraph.errors import InputError, InternalError, JitgraphError
+from jitgraph.function import default_updates, expression_of, planned
+from jitgraph.ir.function import Function
+from jitgraph.ir.types import DTYPE_NAMES, Type
+from jitgraph.ir.values import Value
+from jitgraph.location import caller_location
+from jitgraph.runtime.callable import make_callable_type, set_entry
+from jitgraph.tensor.number import Number
+from jitgraph.tensor.variable import Variable
+from jitgraph.trees import LEAF, Node, Structure, flatten, leaf_names, unflatten
+
+#: What a leaf is: one of Python's numbers, or dtype and rank.
+Kind = Any
+PYTHON_NUMBERS = (float, int, complex, bool)
+
+
+class _Tracing(threading.local):
+    """How many functions this thread is tracing, each inside the one before."""
+
+    depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *raised: object) -> None:
+        self.depth -= 1
+
+
+_tracing = _Tracing()
+
+
+# --- arguments -----------------------------------------------------------------------------------
+@dataclass(slots=True)
+class _Call:
+    """A call of a function, its arguments apart: the leaves, and all that a trace depends on."""
+
+    leaves: list[Any]
+    structure: Structure
+    static: tuple[tuple[int | str, Any], ...]
+
+    def arguments(self, leaves: Iterable[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments of the function with other leaves."""
+        args, kwargs = unflatten(self.structure, leaves)
+        args = list(args)
+        for where, value in self.static:
+            if isinstance(where, int):
+                args.insert(where, value)
+            else:
+                kwargs[where] = value
+        return args, kwargs
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    """The names of a function's parameters, by position, and those that are static."""
+
+    names: tuple[str, ...]
+    static: frozenset[str]
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
+        if kwargs:
+            args = self._in_place(args, kwargs)
+        static: tuple[tuple[int | str, Any], ...] = ()
+        if self.static:
+            names = self.names[: len(args)]
+            fixed = {k for k, name in enumerate(names) if name in self.static}
+            static = (*((k, args[k]) for k in sorted(fixed)),
+                      *((name, kwargs.pop(name)) for name in sorted(self.static & set(kwargs))))
+            args = tuple(a for k, a in enumerate(args) if k not in fixed)
+        leaves, structure = flatten((args, kwargs))
+        return _Call(leaves, structure, static)
+
+    def _in_place(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """Positional arguments with the keywords that continue them, which are taken out."""
+        more = []
+        for name in self.names[len(args) :]:
+            if name not in kwargs:
+                break
+            more.append(kwargs.pop(name))
+        if len(kwargs) > 1:
+            rest = sorted(kwargs.items())
+            kwargs.clear()
+            kwargs.update(rest)
+        return (*args, *more)
+
+    def leaf_names(self, call: _Call) -> list[str]:
+        """A name for each leaf."""
+        assert isinstance(call.structure, Node)
+        args, kwargs = call.structure.children
+        assert isinstance(args, Node)
+        assert isinstance(kwargs, Node)
+        fixed = {where for where, _ in call.static}
+        free = [n for k, n in enumerate(self.names) if k not in fixed]
+        free += [f"arg{k}" for k in range(len(free), len(args.children))]
+        pairs = [*zip(free, args.children, strict=False),
+                 *zip(kwargs.keys, kwargs.children, strict=True)]  # fmt: skip
+        return [n for name, structure in pairs for n in leaf_names(structure, name)]
+
+
+def _parameters(
+    function: Callable[..., Any], names: Sequence[str], numbers: Sequence[int]
+) -> _Parameters:
+    """Raises InputError for static arguments that the function does not have."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY,
+                                                           p.POSITIONAL_OR_KEYWORD)]  # fmt: skip
+    known = {p.name for p in parameters}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for name in names:
+        if name not in known and not takes_any:
+            raise InputError(f"{name_of(function)} has no argument {name!r} to be static",
+                             hint=f"its arguments: {', '.join(known)}",
+                             location=caller_location())  # fmt: skip
+    static = set(names)
+    for number in numbers:
+        if not -len(positional) <= number < len(positional):
+            raise InputError(f"{name_of(function)} has no positional argument {number}",
+                             location=caller_location())  # fmt: skip
+        static.add(positional[number])
+    return _Parameters(tuple(positional), frozenset(static))
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a function is called in messages."""
+    inner = function.func if isinstance(function, functools.partial) else function
+    return getattr(inner, "__name__", type(inner).__name__)
+
+
+def _kind(leaf: Any) -> Kind:
+    """What a trace depends on of a leaf; None for what has no dtype."""
+    kind = type(leaf)
+    if kind is np.ndarray:
+        return leaf.dtype, leaf.ndim
+    if kind in PYTHON_NUMBERS:
+        return kind
+    if isinstance(leaf, np.ndarray | np.generic):
+        return leaf.dtype, leaf.ndim
+    if isinstance(leaf, Value):
+        return Value
+    if hasattr(leaf, "__array__"):
+        array = np.asarray(leaf)
+        return array.dtype, array.ndim
+    return None
+
+
+def _variable(kind: Kind, name: str) -> Variable:
+    if kind in PYTHON_NUMBERS:
+        return Number.argument(kind, name)
+    dtype, rank = kind
+    return Variable(Type(dtype.newbyteorder("="), (None,) * rank), None, name)
+
+
+# --- programs ------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class _Program:
+    """What one kind of call was traced to."""
+
+    plan: Plan
+    kinds: tuple[Kind, ...]
+    #: The tree of the results.
+    out: Structure
+    #: Where its variants are: on the chain, for a program that the native entry may call.
+    state: State | None = None
+    #: Its own callable, for any other.
+    packed: Any = None
+
+
+@dataclass(slots=True)
+class _Chain:
+    """The programs that take as many arrays as the first of them, and give one."""
+
+    arguments: int = -1
+    states: list[State] = field(default_factory=list)
+    variants: list[Any] = field(default_factory=list)
+    native: Any = None
+
+
+class _Methods:
+    """A function under `jit`. Called with arrays it is native code; called with variables, or by a
+    function that is being traced, it is the function itself."""
+
+    __wrapped__: Callable[..., Any]
+    _options: dict[str, Any]
+    _parameters: _Parameters
+    _algebra: str | None
+    _label: str
+    _lock: threading.RLock
+    _programs: dict[Any, _Program]
+    _chain: _Chain
+    _bound: weakref.WeakKeyDictionary[Any, Any]
+
+    # --- calls ----------------------------------------------------------------------------------
+    def _slow(self, *args: Any, **kwargs: Any) -> Any:
+        """Everything the native entry does not take as it is."""
+        if _tracing.depth:
+            return self.__wrapped__(*args, **kwargs)
+        call = self._parameters.call(args, dict(kwargs) if kwargs else kwargs)
+        program = self._program(call)
+        if program is None:
+            return self.__wrapped__(*args, **kwargs)
+        if program.state is not None:
+            return self._on_chain(program, call.leaves)
+        if program.packed is None:
+            self._pack(program, call.leaves)
+        return unflatten(program.out, program.packed(*call.leaves))
+
+    def _program(self, call: _Call) -> _Program | None:
+        """The program for a call, traced if there is none yet; None for a call with variables."""
+        kinds = tuple([_kind(leaf) for leaf in call.leaves])
+        key = (kinds, call.structure, call.static)
+        try:
+            found = self._programs.get(key)
+        except TypeError:
+            raise self._unhashable(call) from None
+        if found is None:
+            if any(isinstance(leaf, Value) for leaf in call.leaves):
+                return None
+            with self._lock:
+                found = self._programs.get(key)
+                if found is None:
+                    found = self._programs[key] = self._traced(call, kinds)
+        return found
+
+    def _known(self, call: _Call) -> _Program:
+        program = self._program(call)
+        if program is None:
+            raise InputError(f"{self._label} must be given arrays here, not variables",
+                             location=caller_location())  # fmt: skip
+        return program
+
+    def _on_chain(self, program: _Program, leaves: Sequence[Any]) -> Any:
+        if self._chain.native is not None:
+            result = self._chain.native(*leaves)
+            if result is not REFUSED:
+                return result
+        arrays = coerced(program.plan, leaves)
+        given = [leaf if kind in PYTHON_NUMBERS else array
+                 for leaf, kind, array in zip(leaves, program.kinds, arrays, strict=True)]
+        assert program.state is not None
+        for _ in range(RETRIES):
+            with self._lock:
+                compile_variant(program.state, layout_of(program.plan, arrays))
+                self._go_native()
+            result = self._chain.native(*given)
+            if result is not REFUSED:
+                return result
+        raise InternalError(f"{self._label} refuses arguments that were made to fit it")
+
+    def _go_native(self) -> None:
+        """Let calls find the chain, once there is something on it."""
+        from jitgraph.runtime.variant import ENTRY
+
+        chain = self._chain
+        if chain.native is None:
+            first = chain.variants[0].address
+            chain.native = Native()
+            set_entry(chain.native, ENTRY, first, refuse_all, self._fail, chain)
+            set_entry(self, ENTRY, first, self._slow, self._fail, chain)
+            self.__class__ = Jitted
+
+    def _pack(self, program: _Program, leaves: Sequence[Any]) -> None:
+        with self._lock:
+            if program.packed is None:
+                arrays = coerced(program.plan, leaves)
+                layout = layout_of(program.plan, arrays)
+                program.packed = compiled_function(program.plan, layout)
+
+    def _fail(self, code: int, *args: Any) -> Any:
+        """A native program stopped: the interpreter, given the same inputs, will say why."""
+        plan = self._known(self._parameters.call(args, {})).plan
+        explain(plan, code, *coerced(plan, args), *(s.slots.get() for s in plan.shared))
+        if plan.shared:  # another thread may have set a value that fits in the meantime
+            return self._slow(*args)
+        raise InternalError(f"{self._label} failed its check {code}, and the interpreter did not")
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method: the instance is static, unless it is a tree (a dataclass)."""
+        if instance is None:
+            return self
+        _, structure = flatten(instance)
+        if structure != LEAF:
+            return MethodType(self, instance)  # type: ignore[arg-type]
+        found = self._bound.get(instance)
+        if found is None:
+            # Weakly, or the instance would keep itself alive.
+            method = _Method(self.__wrapped__, weakref.ref(instance))
+            found = self._bound[instance] = jit(method, **self._options)
+        return found
+
+    # --- tracing --------------------------------------------------------------------------------
+    def _traced(self, call: _Call, kinds: tuple[Kind, ...]) -> _Program:
+        names = self._parameters.leaf_names(call)
+        for name, leaf, kind in zip(names, call.leaves, kinds, strict=True):
+            if kind is None or (kind not in PYTHON_NUMBERS
+                                and kind[0].newbyteorder("=") not in DTYPE_NAMES):
+                raise self._no_array(name, leaf)
+        inputs = tuple(_variable(k, n) for k, n in zip(kinds, names, strict=True))
+        args, kwargs = call.arguments(inputs)
+        try:
+            with _tracing:
+                out = self.__wrapped__(*args, **kwargs)
+            leaves, structure = flatten(out)
+            results = [expression_of(leaf, "a result of a function under jit") for leaf in leaves]
+            return self._planned(call, kinds, inputs, results, structure)
+        except JitgraphError as error:
+            listed = ", ".join(f"{n}: {_kind_text(k)}" for n, k in zip(names, kinds, strict=True))
+            error.add_note(f"while {self._label} was traced for ({listed})")
+            raise
+
+    def _planned(
+        self, call: _Call, kinds: tuple[Kind, ...], inputs: tuple[Value, ...],
+        results: list[Value], out: Structure,
+    ) -> _Program:  # fmt: skip
+        """On the chain if the native entry can do all there is to do."""
+        from jitgraph.runtime.variant import PYTHON, TYPED
+
+        plain = call.structure == Node(tuple, None, (
+            Node(tuple, None, (LEAF,) * len(inputs)), Node(dict, (), ())
+        ))  # fmt: skip
+        native = plain and out == LEAF and not call.static and self._chain.arguments in (
+            -1, len(inputs))  # fmt: skip
+        numbers = tuple(PYTHON if k in PYTHON_NUMBERS else TYPED for k in kinds) if native else ()
+        try:
+            updates = list(default_updates(results, {}, {}, False))  # random numbers go on
+            plan = planned(
+                inputs, [*results, *(new for _, new in updates)], single=native,
+                updated=tuple(shared for shared, _ in updates),
+                algebra=self._algebra, name=self._label, numbers=numbers,
+            )  # fmt: skip
+        except InputError as error:
+            error.hint = "variables from outside reach a function under jit as arguments only"
+            raise
+        program = _Program(plan, kinds, out)
+        if native:
+            self._chain.arguments = len(inputs)
+            program.state = State(plan, variants=self._chain.variants, lock=self._lock)
+        return program
+
+    def _no_array(self, name: str, leaf: Any) -> JitgraphError:
+        argument = name.partition(".")[0]
+        return InputError(
+            f"the argument {name} of {self._label} is {leaf!r:.60}, which is no array of numbers",
+            hint=f"if the trace may depend on its value: jit(f, static_argnames=({argument!r},))",
+            location=caller_location(),
+        )
+
+    def _unhashable(self, call: _Call) -> JitgraphError:
+        for where, value in call.static:
+            try:
+                hash(value)
+            except TypeError:
+                return InputError(
+                    f"the static argument {where} of {self._label} is {value!r:.60}, which cannot "
+                    "be hashed",
+                    hint="static arguments are looked up by value: pass a tuple, or an array as an "
+                    "ordinary argument",
+                    location=caller_location(),
+                )
+        return InputError(f"the keys of a tree given to {self._label} cannot be hashed",
+                          location=caller_location())  # fmt: skip
+
+    # --- looking inside -------------------------------------------------------------------------
+    def trace(self, *args: Any, **kwargs: Any) -> Function:
+        """The graph that the function is for arguments like these."""
+        return self._known(self._parameters.call(args, kwargs)).plan.function
+
+    def lower(self, *args: Any, **kwargs: Any) -> Compilation:
+        """All stages of the compilation for arguments like these, each made when asked for."""
+        call = self._parameters.call(args, kwargs)
+        plan = self._known(call).plan
+        layout = layout_of(plan, coerced(plan, call.leaves))
+        return Compilation(plan.function, layout, plan.interface(), plan.algebra)
+
+    def dump(self, *args: Any, stage: str = "all", **kwargs: Any) -> str:
+        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
+        return dump_stage(self.lower(*args, **kwargs), stage)
+
+    @property
+    def traces(self) -> int:
+        """How many kinds of calls were traced so far."""
+        return len(self._programs)
+
+    def __repr__(self) -> str:
+        traced = f"traced {self.traces} time{'s' * (self.traces != 1)}"
+        return f"<jit {self._label}{inspect.signature(self.__wrapped__)}, {traced}>"
+
+
+def _kind_text(kind: Kind) -> str:
+    if kind is None or kind in PYTHON_NUMBERS:
+        return "?" if kind is None else str(kind.__name__)
+    dtype, rank = kind
+    return str(Type(dtype, (None,) * rank)) if dtype in DTYPE_NAMES else str(dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Method:
+    """A method of an instance that others keep alive."""
+
+    function: Callable[..., Any]
+    instance: weakref.ref[Any]
+
+    @property
+    def __name__(self) -> str:
+        return name_of(self.function)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        signature = inspect.signature(self.function)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(self.instance(), *args, **kwargs)
+
+
+Jitted = make_callable_type("Jitted", _Methods)
+
+
+class _Untraced(Jitted):  # type: ignore[misc, valid-type]
+    """One that has no native program yet."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._slow(*args, **kwargs)
+
+
+def jit(
+    f: Callable[..., Any] | None = None,
+    *,
+    static_argnames: str | Sequence[str] = (),
+    static_argnums: int | Sequence[int] = (),
+    algebra: str | None = None,
+    name: str | None = None,
+) -> Any:
+    """A function of NumPy arrays, compiled: `jit(f)`, or `@jit` above its definition.
+
+    f is run once for each kind of arguments (dtypes and ranks, never shapes) on symbolic variables,
+    and what it computes becomes native code. Arguments and results may be trees of arrays (dicts,
+    lists, tuples, named tuples, dataclasses). Python numbers adapt to arrays beside them, as in
+    NumPy. Results are arrays, of rank 0 where NumPy gives scalars. Arrays that f takes from outside
+    are constants; shared variables are read.
+
+    static_argnames, static_argnums: arguments whose values the trace may depend on, such as flags
+    or numbers of steps; they must be hashable. algebra: "real" or "ieee", as for `function`.
+    """
+    if f is None:
+        return functools.partial(
+            jit, static_argnames=static_argnames, static_argnums=static_argnums,
+            algebra=algebra, name=name,
+        )  # fmt: skip
+    if not callable(f):
+        raise InputError(f"jit takes a function, not {f!r:.60}", location=caller_location())
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    made = _Untraced()
+    functools.update_wrapper(made, f, updated=())
+    made._options = {"static_argnames": names, "algebra": algebra, "name": name}
+    made._parameters = _parameters(f, names, numbers)
+    made._algebra = algebra
+    made._label = name or name_of(f)
+    made._lock = threading.RLock()
+    made._programs = {}
+    made._chain = _Chain()
+    made._bound = weakref.WeakKeyDictionary()
+    return made
