@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from jitgraph.errors import DTypeError
+from jitgraph.errors import DTypeError, JitgraphError
+from jitgraph.ir.builder import Builder, rebuild
 from jitgraph.ir.elementwise import Elementwise, cast, resolve
 from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, Rejection, constant, emit
@@ -26,7 +27,9 @@ from jitgraph.ir.ops import joining
 from jitgraph.ir.ops import movement as move
 from jitgraph.ir.ops.arithmetic import equal, remainder
 from jitgraph.ir.ops.bits import bitcast
-from jitgraph.ir.ops.indexing import ADD_SLICE, SCATTER_ADD, SET_SLICE, gather, slice_
+from jitgraph.ir.ops.bundles import items
+from jitgraph.ir.ops.control import branch, loop
+from jitgraph.ir.ops.indexing import ADD_SLICE, SCATTER_ADD, SET_SLICE, gather, slice_, slice_axis
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from jitgraph.ir.ops.prefix import prefix_sum
@@ -73,10 +76,11 @@ class Program:
 @st.composite
 def functions(
     draw: Draw, *, benign: bool = False, dtypes: Sequence[str] = USUAL_DTYPES,
-    max_params: int = 3, max_steps: int = 10,
+    max_params: int = 3, max_steps: int = 10, control: bool = False,
 ) -> Program:  # fmt: skip
-    """Programs of up to `max_steps` steps (an op, with the casts and sizes it needs)."""
-    growing = _Growing(draw, benign)
+    """Programs of up to `max_steps` steps (an op, with the casts and sizes it needs). `control`:
+    with loops and branches, which hold programs of their own."""
+    growing = _Growing(draw, benign, [*RULES, *CONTROL * 4] if control else RULES)
     for index in range(draw(st.integers(1, max_params))):
         growing.add_parameter(index, dtypes)
     for _ in range(draw(st.integers(max_steps // 3, max_steps))):
@@ -107,6 +111,7 @@ class _Growing:
 
     draw: Draw
     benign: bool
+    rules: Sequence[Callable[[_Growing], Any]]
     params: list[Value] = field(default_factory=list)
     pool: list[Value] = field(default_factory=list)
     arrays: dict[Value, np.ndarray] = field(default_factory=dict)
@@ -149,7 +154,7 @@ class _Growing:
     def step(self) -> None:
         """Take what a rule builds, unless it is not benign; some rules find no operands."""
         for _ in range(4):
-            made = self.draw(st.sampled_from(RULES))(self)
+            made = self.draw(st.sampled_from(self.rules))(self)
             if isinstance(made, Value) and made not in self.arrays:
                 self.take(made)
                 break
@@ -423,6 +428,100 @@ def lookup(g: _Growing) -> Value | None:
     return emit(SCATTER_ADD, (x, found, *indices))
 
 
+# --- control flow --------------------------------------------------------------------------------
+def _region(
+    g: _Growing, given: Sequence[np.ndarray], steps: int = 3
+) -> tuple[_Growing, list[Value]]:
+    """A program under construction over arrays like these; half of their extents are known."""
+    inner = _Growing(g.draw, g.benign, RULES if g.rules is RULES or g.draw(st.booleans())
+                     else [*RULES, *CONTROL * 2])  # fmt: skip
+    for array in given:
+        shape = (size if g.draw(st.booleans()) else None for size in array.shape)
+        param = Value(Type(array.dtype, tuple(shape)), name=g.draw(st.sampled_from(["p", None])))
+        inner.arrays[param] = array
+        inner.params.append(param)
+        inner.pool.append(param)
+    for _ in range(g.draw(st.integers(0, steps))):
+        inner.step()
+    return inner, list(inner.params)
+
+
+def _alike(g: _Growing, array: np.ndarray) -> Value:
+    """A value of this dtype and shape, the latest that there is or another."""
+    fits = [v for v in g.pool if v.dtype == array.dtype and g.shape(v) == array.shape]
+    return g.draw(st.sampled_from(fits[::-1]))
+
+
+def _taken(g: _Growing, bundle: Value) -> None:
+    """Add the items of a bundle, unless it has no value, or one that may not be."""
+    op = bundle.op
+    assert op is not None
+    try:
+        whole = Function(g.params, items(bundle))
+        rebuild(whole, Builder(whole.params))  # which finds extents that change from step to step
+        made = op.definition.evaluate(*(g.arrays[a] for a in op.args), **op.attrs)
+    except JitgraphError:
+        return
+    if g.benign and not all(map(is_moderate, made)):
+        return
+    found = items(bundle)
+    for k, (item, array) in enumerate(zip(found, made, strict=True)):
+        if op.attrs.get("condition") and op.attrs["carried"] <= k < len(made) - 1:
+            # Rows of steps not done are undefined.
+            item, array = slice_axis(item, 0, 0, found[-1]), array[: int(made[-1])]
+            g.arrays[found[-1]] = made[-1]
+        if array.size <= MAX_SIZE and array.ndim <= MAX_RANK:
+            g.arrays[item] = array
+            g.pool.append(item)
+
+
+def repeated(g: _Growing) -> None:
+    """A loop of up to four steps over values of the pool, perhaps ended by a condition."""
+    some = st.lists(st.sampled_from(g.pool[::-1]), max_size=2)
+    carried, captured = g.draw(some), g.draw(some)
+    carried += carried[:1] * g.draw(st.integers(0, 1))
+    count = g.draw(st.sampled_from([3, 2, 1, 4, 0]))
+    long = [v for v in g.pool if v.ndim and g.shape(v)[0] >= max(count, 1)]
+    sequences = g.draw(st.lists(st.sampled_from(long), max_size=2)) if long else []
+    arrays = [np.asarray(0), *(g.arrays[v] for v in carried),
+              *(np.asarray(g.arrays[v][0]) for v in sequences),
+              *(g.arrays[v] for v in captured)]  # fmt: skip
+    inner, params = _region(g, arrays)
+    following = [_alike(inner, g.arrays[v]) for v in carried]
+    outputs = g.draw(st.lists(st.sampled_from(inner.pool[::-1]), max_size=3))
+    body = Function(params, [*following, *outputs], name="body")
+    condition = None
+    if g.draw(st.booleans()):
+        state = arrays[: 1 + len(carried)]
+        inner, params = _region(g, [*state, *(g.arrays[v] for v in captured)], 2)
+        holds = [v for v in inner.pool if v.type == Type(DTYPES["bool"])]
+        last = params[0] < g.draw(st.integers(0, 3))
+        condition = Function(params, [g.draw(st.sampled_from([last, *holds]))], name="holds")
+    steps = g.number(count)
+    if isinstance(steps, Value):
+        g.take(steps)
+    _taken(g, loop(body, carried, sequences, captured, steps, condition=condition,
+                   reverse=condition is None and g.draw(st.booleans())))  # fmt: skip
+
+
+def chosen(g: _Growing) -> None:
+    """A branch over values of the pool."""
+    captured = g.draw(st.lists(st.sampled_from(g.pool[::-1]), min_size=1, max_size=3))
+    truths = [v for v in g.pool if v.type == Type(DTYPES["bool"])]
+    condition = g.draw(st.sampled_from([*truths, constant(np.array(g.draw(st.booleans())))]))
+    arrays = [g.arrays[v] for v in captured]
+    then, params = _region(g, arrays)
+    other, others = _region(g, arrays)
+    pairs = [(v, w) for v in then.pool[::-1] for w in other.pool[::-1]
+             if v.dtype == w.dtype and v.ndim == w.ndim]  # fmt: skip
+    results = g.draw(st.lists(st.sampled_from(pairs), min_size=1, max_size=3))
+    if condition.literal is not None:
+        g.arrays[condition] = condition.literal.array
+    _taken(g, branch(condition, captured,
+                     Function(params, [v for v, _ in results], name="then"),
+                     Function(others, [w for _, w in results], name="otherwise")))  # fmt: skip
+
+
 #: Without those that draw by rejection: parameters at random are seldom ones they take.
 ELEMENTWISE = [op for op in OPS.values()
                if isinstance(op, Elementwise) and not isinstance(op.lower, Rejection)]  # fmt: skip
@@ -433,3 +532,5 @@ RULES: list[Callable[[_Growing], Any]] = [
     constant_array, permutation, new_axes, dropped_axes, new_shape, repetition,
     repetition_adjoint, joined, counting, extent_of, part, part, lookup, lookup,
 ]  # fmt: skip
+#: Rules that add several values to the pool themselves.
+CONTROL: list[Callable[[_Growing], Any]] = [repeated, repeated, chosen]

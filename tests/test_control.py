@@ -364,6 +364,58 @@ def test_every_step_draws_anew() -> None:
     np.testing.assert_allclose(first[2], 3 * first[3])
 
 
+def test_dtypes_settle_whatever_way_they_wander() -> None:
+    x = T.dscalar("x")
+    found = T.fori_loop(0, 6, lambda i, s: (s[1], s[2], s[3], s[4], s[4] + x), (0, 0, 0, 0, 0))
+    assert [f.dtype.name for f in found] == ["float64"] * 5
+    values = jg.function([x], list(found))(0.5)
+    np.testing.assert_array_equal(values, [1.0, 1.5, 2.0, 2.5, 3.0])
+
+
+def test_structures_that_differ_are_shown_as_trees() -> None:
+    with pytest.raises(InputError, match=r"what it takes: \*, not \(\*, \*\)"):
+        T.fori_loop(0, 3, lambda i, s: (s, s), T.dvector())
+
+
+def test_loops_of_too_few_or_too_many_steps_are_refused() -> None:
+    x, n = T.dvector("x"), T.lscalar("n")
+    _, rows = T.loop_rows(lambda s, _: (s + 1, s), x, None, n)
+    with pytest.raises(ShapeError, match="a loop of -2 steps has no rows"):
+        jg.function([x, n], rows)(np.ones(2), -2)
+    _, rows = T.loop_rows(lambda s, r: (s + r, s), 0.0, x, n)
+    with pytest.raises(ShapeError, match="a loop of 3 steps walks along 2 rows"):
+        jg.function([x, n], rows)(np.ones(2), 3)
+
+
+def test_scan_starts_from_numpy_scalars() -> None:
+    x = T.fvector("x")
+    rows, _ = T.scan(lambda r, s: s + r, x, np.float32(1))
+    np.testing.assert_array_equal(jg.function([x], rows)(np.ones(3, np.float32)), [2, 3, 4])
+
+
+def test_gradients_of_inner_loops_whose_steps_nobody_knows() -> None:
+    """Their tapes differ in length from step to step, and so are written on the way back."""
+
+    v, xs = T.dvector("v"), T.dmatrix("xs")
+
+    def step(s: Any, x: Any) -> Any:
+        inner = T.while_loop(lambda z: (z * z).sum() > 0.7, lambda z: T.sin(z) * 0.6, s + x)
+        return s * 0.9, inner
+
+    _, rows = T.loop_rows(step, v, xs)
+    cost = (rows * rows).sum()
+    f = jg.function([v, xs], [cost, T.grad(cost, v), T.grad(cost, xs)])
+    arrays = [RNG.uniform(1, 2, 2), RNG.uniform(0, 1, (3, 2))]
+    for k, found in enumerate(f(*arrays)[1:]):
+        want = slopes(lambda *a: f(*a)[0], arrays, k)
+        np.testing.assert_allclose(found, want, rtol=2e-5, atol=2e-5)
+
+
+def test_a_gradient_of_zero_is_an_expression_of_the_user() -> None:
+    x = T.tensor("float64", (3,))
+    assert T.grad(T.dscalar() * 2, x, disconnected_inputs="ignore").sum().ndim == 0
+
+
 # --- Ctrl-C ------------------------------------------------------------------------------------
 ENDLESS = """
 import jitgraph as jg, jitgraph.tensor as T, numpy as np, signal

@@ -51,7 +51,7 @@ def test_in_every_dtype(program: Program) -> None:
 @given(functions(benign=True), st.data())
 def test_any_memory_layout_gives_the_same(program: Program, data: st.DataObject) -> None:
     inputs = program.inputs()
-    laid_out = [_laid_out(a, data.draw(st.integers(0, 3))) for a in inputs]
+    laid_out = [laid_out(a, data.draw(st.integers(0, 3))) for a in inputs]
     want = interpreter.run(program.function, inputs)
     got = run_native(program.function, laid_out)
     for g, w in zip(got, want, strict=True):
@@ -112,7 +112,7 @@ def _possible_updates(
     return updates
 
 
-def _laid_out(array: np.ndarray, kind: int) -> np.ndarray:
+def laid_out(array: np.ndarray, kind: int) -> np.ndarray:
     """The same numbers in another memory order: Fortran, reversed, or every second element."""
     if array.ndim == 0:
         return array

@@ -29,7 +29,7 @@ from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.movement import broadcast_to, dim, dims
 from jitgraph.ir.regions import extents
 from jitgraph.ir.substitution import substituted
-from jitgraph.ir.types import I64, Type
+from jitgraph.ir.types import I64, Bundle, Type
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.fuse import EXPENSIVE, op_cost
 from jitgraph.passes.stabilise import stabilised
@@ -250,7 +250,9 @@ class _LoopAdjoint:
             if value in seen or value in given or value in steady:
                 continue
             seen.add(value)
-            if value.op is None or not (_is_cheap(value) or self._changes_shape(value)):
+            if value.op is None or not (
+                isinstance(value.type, Bundle) or _is_cheap(value) or self._changes_shape(value)
+            ):
                 taped[value] = None
             else:
                 pending += value.op.args

@@ -48,7 +48,7 @@ def _settled(
     Raises DTypeError or ShapeError where a step gives what the next one cannot take.
     """
     initial = list(given)
-    for _ in range(3):
+    for _ in range(len(initial) + 2):  # a dtype may wander from one carried value to the next
         params: list[Value] = [parameter(v.type, v.name or f"carried{k}")
                                for k, v in enumerate(initial)]  # fmt: skip
         following = step(params)
@@ -62,16 +62,17 @@ def _settled(
                 initial[k], changed = cast(old, new.dtype), True
         if not changed:
             break
-    for k, (old, new) in enumerate(zip(initial, following, strict=False)):
-        following[k] = _next_fits(old, new)
+    for k, (old, new) in enumerate(zip(params, following, strict=True)):
+        following[k] = _next_fits(initial[k], old.type, new)
+        initial[k] = cast(initial[k], old.dtype)
     return initial, params, following
 
 
-def _next_fits(old: Value, new: Value) -> Value:
-    what = f"{old.describe()} is carried as {old.type}, and a step gives {new.type}"
-    if old.ndim != new.ndim or any(
+def _next_fits(initial: Value, old: Type, new: Value) -> Value:
+    what = f"{initial.describe()} is carried as {old}, and a step gives {new.type}"
+    if old.rank != new.ndim or any(
         isinstance(a, int) and isinstance(b, int) and a != b
-        for a, b in zip(old.type.shape, new.type.shape, strict=True)
+        for a, b in zip(old.shape, new.type.shape, strict=True)
     ):
         refuse(ShapeError(what, hint="start with an array of the shape the steps give"), new)
     if old.dtype != new.dtype:
@@ -84,7 +85,14 @@ def _next_fits(old: Value, new: Value) -> Value:
 
 def _same_structure(expected: trees.Structure, found: trees.Structure, what: str) -> None:
     if expected != found:
-        refuse(InputError(f"{what} must give what it takes: {expected}, not {found}"))
+        refuse(InputError(f"{what} must give what it takes: {_shown(expected)}, not "
+                          f"{_shown(found)}"))  # fmt: skip
+
+
+def _shown(structure: trees.Structure) -> str:
+    """A structure as its tree is written, with `*` for leaves."""
+    leaves = [trees.LEAF] * trees.count(structure)
+    return repr(trees.unflatten(structure, leaves)).replace(repr(trees.LEAF), trees.LEAF)
 
 
 # --- loops -------------------------------------------------------------------------------------
@@ -243,7 +251,7 @@ def cond(
     sides = [_leaves(side(*operands)) for side in (then, otherwise)]
     (left, _, structure), (right, _, other) = sides
     if structure != other:
-        refuse(InputError(f"one branch gives {structure}, the other {other}"))
+        refuse(InputError(f"one branch gives {_shown(structure)}, the other {_shown(other)}"))
     return trees.unflatten(structure, _branched(chosen, left, right))
 
 

@@ -123,7 +123,7 @@ def scan(
 def _listed(given: Any) -> list[Any]:
     if given is None:
         return []
-    if isinstance(given, Value | np.ndarray | int | float | Mapping):
+    if isinstance(given, Value | np.ndarray | np.generic | int | float | complex | Mapping):
         return [given]
     return list(given)
 

@@ -150,13 +150,18 @@ def _evaluate_loop(
     attrs = {"steps": steps, "carried": carried, "sequences": sequences}
     parts = LoopParts.of(len(operands), attrs)
     bound = int(operands[0]) if steps is None else steps
+    if bound < 0 and len(body.results) > carried:
+        raise ShapeError(f"a loop of {bound} steps has no rows to give")
+    for k in parts.sequences:
+        if len(operands[k]) < bound:
+            raise ShapeError(f"a loop of {bound} steps walks along {len(operands[k])} rows")
     state = [operands[k] for k in parts.carried]
     captured = [operands[k] for k in parts.captured]
     outputs: list[Array] = []
     first = [np.zeros(operands[k].shape[1:], operands[k].dtype) for k in parts.sequences]
     if len(body.results) > carried:
         shapes = row_extents(body, [np.asarray(0, np.int64), *state, *first, *captured])[carried:]
-        outputs = [np.zeros((max(bound, 0), *shape), r.dtype)
+        outputs = [np.zeros((bound, *shape), r.dtype)
                    for shape, r in zip(shapes, body.results[carried:], strict=True)]  # fmt: skip
     done = 0
     while done < bound:
@@ -205,10 +210,12 @@ def _given(
 
 
 def _enough_rows(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    """Every sequence must have a row for each step."""
+    """Every sequence must have a row for each step, and outputs have no negative extent."""
     parts = LoopParts.of(len(args), attrs)
     bound: Size = attrs["steps"] if parts.bound is None else args[0]
     conditions: list[Value] = []
+    if isinstance(bound, Value) and len(attrs["body"].results) > len(parts.carried):
+        conditions.append(symbolic(greater_equal(bound, 0)))
     for k in parts.sequences:
         rows = source.shape(args[k])[0]
         if rows is not bound:
