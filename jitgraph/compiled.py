@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitgraph.codegen.signature import ROUTINE_FAILED
 from jitgraph.driver import Compilation, Interface, Layout
 from jitgraph.errors import (
     DTypeError,
@@ -32,7 +31,6 @@ from jitgraph.errors import (
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
 from jitgraph.ir.order import order_of
-from jitgraph.ir.schedule_text import print_program
 from jitgraph.ir.types import DTYPE_NAMES, Extent
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
@@ -164,6 +162,8 @@ class _Methods:
         plan = self._state.plan
         inputs = coerced(plan, args)
         explain(plan, code, *inputs, *(s.slots.get() for s in plan.shared))
+        from jitgraph.codegen.signature import ROUTINE_FAILED
+
         if code >= ROUTINE_FAILED:  # by rounding alone: the interpreter's operands differ a little
             raise LinAlgError(
                 f"{self.name}: a matrix is singular, not positive definite, or does not converge"
@@ -236,6 +236,8 @@ def compiled_function(plan: Plan, layout: Layout) -> Any:
 
 def dump_stage(compilation: Compilation, stage: str) -> str:
     """The text of one stage of a compilation, or of all."""
+    from jitgraph.ir.schedule_text import print_program
+
     texts = {
         "graph": lambda: str(compilation.graph),
         "optimised": lambda: str(compilation.optimised),

@@ -10,20 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jitgraph.codegen.signature import Signature, equal_extents, signature_of
 from jitgraph.errors import ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
-from jitgraph.ir.kernel import Program
 from jitgraph.ir.order import C, Order
 from jitgraph.passes.base import Options, Trace
-from jitgraph.passes.pipeline import optimise
-from jitgraph.passes.schedule import schedule
 from jitgraph.passes.specialise import Ones, always_failing, plain, specialise
 from jitgraph.store import store
 
 if TYPE_CHECKING:
     from jitgraph.codegen.llvm import Compiled, Module
+    from jitgraph.codegen.signature import Signature
+    from jitgraph.ir.kernel import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,10 @@ class Compilation:
             with self._timed("optimise"):
                 options = Options(self.algebra, self.log)
                 try:
-                    self._optimised = optimise(graph, options, self.trace)
+                    self._optimised = _pipeline().optimise(graph, options, self.trace)
                 except ShapeError:
                     # Wrong for every input, or only where no unknown extent is 1?
-                    optimise(plain(self.function), Options(self.algebra))
+                    _pipeline().optimise(plain(self.function), Options(self.algebra))
                     self._optimised = always_failing(graph)
         return self._optimised
 
@@ -95,19 +93,22 @@ class Compilation:
         if self._program is None:
             optimised = self.optimised
             with self._timed("schedule"):
-                self._program = schedule(optimised, self.layout.orders)
+                self._program = _scheduler().schedule(optimised, self.layout.orders)
         return self._program
 
     @property
     def signature(self) -> Signature:
         """The parameters and outputs of the native function."""
         slots = self.interface.param_slots, self.interface.result_slots
-        return signature_of(self.graph, self.layout.orders, *slots)
+        found: Signature = _signatures().signature_of(self.graph, self.layout.orders, *slots)
+        return found
 
     @property
     def equal_extents(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         """Pairs of (parameter, axis) whose extents bear one name."""
-        return equal_extents(self.graph)
+        found: list[tuple[tuple[int, int], tuple[int, int]]]
+        found = _signatures().equal_extents(self.graph)
+        return found
 
     @property
     def module(self) -> Module:
@@ -175,6 +176,26 @@ class _Timer:
 
     def __exit__(self, *_: object) -> None:
         self.times[self.stage] = time.perf_counter() - self.start
+
+
+# Imported when first needed, to keep `import jitgraph` quick: most programs that start load what
+# they need from the disk.
+def _pipeline() -> Any:
+    from jitgraph.passes import pipeline
+
+    return pipeline
+
+
+def _scheduler() -> Any:
+    from jitgraph.passes import schedule
+
+    return schedule
+
+
+def _signatures() -> Any:
+    from jitgraph.codegen import signature
+
+    return signature
 
 
 def _cpu() -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from jitgraph.ir.opdef import Attrs, OpDef, Routine, Shape, Size, register
+from jitgraph.ir.opdef import Attrs, OpDef, Routine, Shape, Size, register, same_size
 from jitgraph.ir.order import Order
 from jitgraph.ir.types import I64, DType, Type
 from jitgraph.ir.values import Literal as Constant
@@ -89,11 +89,6 @@ class Access:
             and same_size(self.offset, other.offset)
             and all(map(same_size, self.strides, other.strides))
         )
-
-
-def same_size(a: Size, b: Size) -> bool:
-    """Whether two sizes are provably equal: equal numbers or the same value."""
-    return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
 
 
 # --- kernels -----------------------------------------------------------------------------------

@@ -207,6 +207,16 @@ def apply_op(
     return cls(type_, Op(definition, args, attrs, type_, location))
 
 
+@dataclass(slots=True)
+class AsWritten:
+    """An emitter that changes nothing; the ops get the location of the one they replace."""
+
+    location: Location | None = None
+
+    def emit(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value:
+        return apply_op(definition, args, attrs, self.location)
+
+
 def result_class(args: Sequence[Any]) -> type[Value]:
     """An expression over the user's variables is again a variable: the most derived class wins."""
     best: type[Value] = Value
@@ -244,6 +254,11 @@ def constant(array: ArrayLike, dtype: Any = None, cls: type[Value] = Value) -> V
 
 
 # --- mixed static and run-time numbers ---------------------------------------------------------
+def same_size(a: Size, b: Size) -> bool:
+    """Whether two sizes are provably equal: equal numbers or the same value."""
+    return a is b or (isinstance(a, int) and isinstance(b, int) and a == b)
+
+
 def split_sizes(sizes: Sequence[Size]) -> tuple[tuple[int | None, ...], tuple[Value, ...]]:
     """Sizes as an attribute with None holes, and the values that fill the holes in order."""
     static: list[int | None] = []

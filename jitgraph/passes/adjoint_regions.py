@@ -32,7 +32,6 @@ from jitgraph.ir.substitution import substituted
 from jitgraph.ir.types import I64, Bundle, Type
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.fuse import EXPENSIVE, op_cost
-from jitgraph.passes.stabilise import stabilised
 
 #: A loop of more steps than any memory has rows ends by its condition.
 UNBOUNDED = np.iinfo(np.int64).max
@@ -125,6 +124,8 @@ class _LoopAdjoint:
         wanted: Sequence[bool],
         pulled_back: PullBack,
     ) -> None:
+        from jitgraph.passes.stabilise import stabilised  # brings all rules: when first needed
+
         op = value.op
         assert op is not None
         self.pulled_back = pulled_back

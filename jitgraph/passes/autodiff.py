@@ -23,7 +23,6 @@ from jitgraph.ir.ops.movement import dims, sum_to
 from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.adjoint_regions import pulled_back_through
-from jitgraph.passes.stabilise import stabilised
 
 
 def gradients(
@@ -48,6 +47,8 @@ def pulled_back(
 ) -> list[Value | None]:
     """The adjoint of each value of `wrt` when those of the outputs are the seeds, which have the
     outputs' types (None stands for zero). Otherwise as `gradients`."""
+    from jitgraph.passes.stabilise import stabilised  # brings all rules: when first needed
+
     stop = frozenset(consider_constant) - frozenset(wrt)
     outputs = stabilised(outputs, set(wrt) | stop)
     targets = set(wrt)

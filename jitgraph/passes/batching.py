@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from jitgraph.errors import BatchingError, JitgraphError, Operand
 from jitgraph.ir.batching import Batch
-from jitgraph.ir.opdef import Size, apply_op, building_with
+from jitgraph.ir.opdef import AsWritten, Size, apply_op, building_with
 from jitgraph.ir.ops.bundles import ITEM
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Op, Value, topological
 from jitgraph.passes.batched_regions import Many, batched_control, walked
-from jitgraph.passes.stabilise import AsWritten
 
 
 def batched(

@@ -25,8 +25,8 @@ from jitgraph.ir.kernel import (
     Product,
     Step,
     Store,
-    same_size,
 )
+from jitgraph.ir.opdef import same_size
 from jitgraph.passes.merge import Availability
 
 

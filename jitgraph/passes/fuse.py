@@ -13,8 +13,7 @@ from collections import Counter
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.function import Function
-from jitgraph.ir.kernel import same_size
-from jitgraph.ir.opdef import Expand, Rejection, Routine
+from jitgraph.ir.opdef import Expand, Rejection, Routine, same_size
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.values import Op, Value

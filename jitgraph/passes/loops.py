@@ -17,9 +17,8 @@ from jitgraph.ir.kernel import (
     Step,
     Store,
     Zero,
-    same_size,
 )
-from jitgraph.ir.opdef import Shape, Size, constant
+from jitgraph.ir.opdef import Shape, Size, constant, same_size
 from jitgraph.ir.ops.reduction import neutral
 from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Value

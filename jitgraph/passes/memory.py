@@ -21,9 +21,8 @@ from jitgraph.ir.kernel import (
     Step,
     Work,
     Yield,
-    same_size,
 )
-from jitgraph.ir.opdef import Size
+from jitgraph.ir.opdef import Size, same_size
 from jitgraph.ir.values import Value
 from jitgraph.passes.fuse import is_scalar_code
 from jitgraph.passes.nest import Sizes

@@ -25,9 +25,8 @@ from jitgraph.ir.kernel import (
     Store,
     View,
     Yield,
-    same_size,
 )
-from jitgraph.ir.opdef import OpDef, apply_op
+from jitgraph.ir.opdef import OpDef, apply_op, same_size
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import Location
 from jitgraph.passes.fuse import LARGEST_BODY, is_scalar_code, op_weight

@@ -16,8 +16,8 @@ import numpy as np
 from jitgraph.errors import InternalError
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.elementwise import CAST
-from jitgraph.ir.kernel import ELEMENT, Access, Kernel, Load, Source, Store, View, same_size
-from jitgraph.ir.opdef import OPS, OpDef, Shape, Size, apply_op, building_with, constant
+from jitgraph.ir.kernel import ELEMENT, Access, Kernel, Load, Source, Store, View
+from jitgraph.ir.opdef import OPS, OpDef, Shape, Size, apply_op, building_with, constant, same_size
 from jitgraph.ir.ops.arithmetic import add, equal, multiply, where
 from jitgraph.ir.ops.indexing import slice_bounds
 from jitgraph.ir.ops.reduction import Reduction

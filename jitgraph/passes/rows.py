@@ -29,9 +29,8 @@ from jitgraph.ir.kernel import (
     Rows,
     Step,
     Store,
-    same_size,
 )
-from jitgraph.ir.opdef import Shape, Size
+from jitgraph.ir.opdef import Shape, Size, same_size
 from jitgraph.ir.types import Type
 from jitgraph.ir.values import Value
 from jitgraph.passes.merge import Availability, common_loops

@@ -29,9 +29,8 @@ from jitgraph.ir.kernel import (
     View,
     Yield,
     Zero,
-    same_size,
 )
-from jitgraph.ir.opdef import Routine, Shape, Size, apply_op, constant
+from jitgraph.ir.opdef import Routine, Shape, Size, apply_op, constant, same_size
 from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds

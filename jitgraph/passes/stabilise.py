@@ -9,26 +9,14 @@ of -softplus(-x) is sigmoid(-x).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.elementwise import cast
-from jitgraph.ir.opdef import Attrs, OpDef, apply_op, building_with
+from jitgraph.ir.opdef import AsWritten, building_with
 from jitgraph.ir.ops.movement import broadcast_to, dims
 from jitgraph.ir.values import Op, Value, topological
-from jitgraph.location import Location
 from jitgraph.passes.rules.registry import stabilising_rules
 from jitgraph.passes.rules.rule import Apply, Equation, Rule
-
-
-@dataclass(slots=True)
-class AsWritten:
-    """An emitter that changes nothing; the ops get the location of the one they replace."""
-
-    location: Location | None = None
-
-    def emit(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> Value:
-        return apply_op(definition, args, attrs, self.location)
 
 
 def stabilised(values: Sequence[Value], stop: set[Value]) -> list[Value]:
