@@ -77,6 +77,28 @@ def _structure(tree: Any, leaves: list[Any]) -> Structure:
     return _node((kind, keys, tuple([_structure(child, leaves) for child in found])))
 
 
+def leaves_like(structure: Structure, tree: Any) -> list[Any] | None:
+    """The leaves of a tree in the order of a structure, or None where it has another one. Dicts may
+    have their keys in another order."""
+    leaves, own = flatten(tree)
+    if own != structure:
+        leaves, own = flatten(_ordered(structure, tree))
+    return leaves if own == structure else None
+
+
+def _ordered(structure: Structure, tree: Any) -> Any:
+    """The tree with the keys of its dicts in the order of the structure."""
+    found: Any = type(tree)
+    if not isinstance(structure, Node) or found is not structure.kind:
+        return tree
+    kind, keys, children = structure
+    if kind is dict and set(tree) == set(keys):
+        return {k: _ordered(child, tree[k]) for k, child in zip(keys, children, strict=True)}
+    if kind in (tuple, list) and len(tree) == len(children):
+        return kind(_ordered(child, x) for child, x in zip(children, tree, strict=True))
+    return tree
+
+
 def _parts_of(kind: type) -> Callable[[Any], Parts] | None:
     """How to take apart an instance of a class, or None for a leaf."""
     if kind in _registered:

@@ -181,6 +181,17 @@ def test_branches_of_different_shapes() -> None:
     np.testing.assert_array_equal(f([1.0, 2.0, 3.0], 0)[0], [2.0, 4.0, 6.0])
 
 
+def test_dicts_may_change_the_order_of_their_keys() -> None:
+    x = T.dscalar("x")
+    last = T.fori_loop(0, 3, lambda i, s: {"b": s["a"], "a": s["b"] + 1}, {"a": x, "b": 2 * x})
+    assert list(last) == ["a", "b"]
+    found = jg.function([x], [last["a"], last["b"]])(10.0)
+    a, b = 10.0, 20.0
+    for _ in range(3):
+        a, b = b + 1, a
+    assert found == [a, b]
+
+
 # --- gradients ---------------------------------------------------------------------------------
 def test_gradients_of_a_recurrence() -> None:
     def build(h0: Any, xs: Any, w: Any) -> Any:

@@ -179,12 +179,29 @@ def _trimmed_once(fn: Function) -> Function:
     return rebuild(fn, Builder(fn.params), transform)
 
 
+def _reading_once(body: Function, args: Sequence[Value], parts: LoopParts) -> Function:
+    """The body that takes what it is given several times from the first of the places."""
+    first = 1 + len(parts.carried)
+    params = dict(zip((*parts.sequences, *parts.captured), body.params[first:], strict=True))
+    known: dict[tuple[bool, Value], Value] = {}
+    renamed: dict[Value, Value] = {}
+    for position, param in params.items():
+        one = known.setdefault((position in parts.sequences, args[position]), param)
+        if one is not param:
+            renamed[param] = one
+    if not renamed:
+        return body
+    results = substituted([*body.results, *body.checks], renamed)
+    split = len(body.results)
+    return Function(body.params, results[:split], checks=results[split:], name=body.name)
+
+
 class _Trimmed:
     """One loop without what nobody needs."""
 
     def __init__(self, op: Op, args: tuple[Value, ...], used: set[int]) -> None:
         self.op, self.args = op, args
-        self.body: Function = op.attrs["body"]
+        self.body = _reading_once(op.attrs["body"], args, LoopParts.of(len(args), op.attrs))
         self.condition: Function | None = op.attrs["condition"]
         self.parts = parts = LoopParts.of(len(args), op.attrs)
         params = self.body.params
@@ -193,7 +210,12 @@ class _Trimmed:
         results = self.body.results
         #: Carried values that stay what they are.
         self.fixed = [k for k, p in enumerate(self.carried) if results[k] is p]
-        self.outputs = [k for k in range(len(self.carried), len(results)) if k in used]
+        #: Outputs that somebody reads; equal ones are written once, at the first of them.
+        self.place: dict[int, int] = {}
+        for k in range(len(self.carried), len(results)):
+            if k in used:
+                self.place[k] = next((j for j in self.place if results[j] is results[k]), k)
+        self.outputs = sorted(set(self.place.values()))
         self.state = self._needed_state(used)
 
     def _needed_state(self, used: set[int]) -> list[int]:
@@ -268,4 +290,5 @@ class _Trimmed:
             return emit(ITEM, (made,), index=self.state.index(index))
         if index == len(self.body.results):
             return emit(ITEM, (made,), index=len(self.state) + len(self.outputs))
-        return emit(ITEM, (made,), index=len(self.state) + self.outputs.index(index))
+        place = self.outputs.index(self.place[index])
+        return emit(ITEM, (made,), index=len(self.state) + place)

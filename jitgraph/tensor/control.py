@@ -83,10 +83,15 @@ def _next_fits(initial: Value, old: Type, new: Value) -> Value:
     return new
 
 
-def _same_structure(expected: trees.Structure, found: trees.Structure, what: str) -> None:
-    if expected != found:
-        refuse(InputError(f"{what} must give what it takes: {_shown(expected)}, not "
-                          f"{_shown(found)}"))  # fmt: skip
+def _leaves_like(
+    expected: trees.Structure, tree: Any, what: str, model: str = "it takes"
+) -> list[Value]:
+    """The leaves of a tree that must have a structure."""
+    leaves = trees.leaves_like(expected, tree)
+    if leaves is None:
+        refuse(InputError(f"{what} must give what {model}: {_shown(expected)}, not "
+                          f"{_shown(trees.flatten(tree)[1])}"))  # fmt: skip
+    return [as_tensor(leaf) for leaf in leaves]
 
 
 def _shown(structure: trees.Structure) -> str:
@@ -107,9 +112,8 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], init
     leaves, weak, structure = _leaves(initial)
 
     def step(params: list[Value]) -> list[Value]:
-        made, _, shape = _leaves(body(trees.unflatten(structure, params)))
-        _same_structure(structure, shape, "the body of while_loop")
-        return made
+        made = body(trees.unflatten(structure, params))
+        return _leaves_like(structure, made, "the body of while_loop")
 
     initial_leaves, params, following = _settled(leaves, weak, step)
     holds = _truth(condition(trees.unflatten(structure, params)), "the condition of while_loop")
@@ -127,9 +131,8 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], initial: 
     number = count if first == 0 and isinstance(first, int) else count + first
 
     def step(params: list[Value]) -> list[Value]:
-        made, _, shape = _leaves(body(number, trees.unflatten(structure, params)))
-        _same_structure(structure, shape, "the body of fori_loop")
-        return made
+        made = body(number, trees.unflatten(structure, params))
+        return _leaves_like(structure, made, "the body of fori_loop")
 
     initial_leaves, params, following = _settled(leaves, weak, step)
     steps: Size = last - first
@@ -165,8 +168,7 @@ def loop_rows(
         made = step(trees.unflatten(structure, params), trees.unflatten(walked_structure, rows))
         if not isinstance(made, tuple) or len(made) != 2:
             refuse(InputError("a step must give a pair: what is carried on, and a row of outputs"))
-        following, _, shape = _leaves(made[0])
-        _same_structure(structure, shape, "a step")
+        following = _leaves_like(structure, made[0], "a step")
         outputs[:], _, own = _leaves(made[1])
         kept[:] = [own]
         return following
@@ -248,10 +250,8 @@ def cond(
     Both give trees of one structure, with leaves of one dtype (else they are promoted) and rank.
     """
     chosen = _truth(condition, "the condition of cond")
-    sides = [_leaves(side(*operands)) for side in (then, otherwise)]
-    (left, _, structure), (right, _, other) = sides
-    if structure != other:
-        refuse(InputError(f"one branch gives {_shown(structure)}, the other {_shown(other)}"))
+    left, _, structure = _leaves(then(*operands))
+    right = _leaves_like(structure, otherwise(*operands), "the other branch", "the first one gives")
     return trees.unflatten(structure, _branched(chosen, left, right))
 
 
