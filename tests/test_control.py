@@ -234,6 +234,19 @@ def test_gradients_of_nested_loops_and_branches() -> None:
     assert_gradients(build, [RNG.normal(size=2), RNG.normal(size=2)], 1e-4)
 
 
+def test_second_derivatives_of_a_data_dependent_loop_inside_a_loop() -> None:
+    def build(v: Any, xs: Any) -> Any:
+        def step(s: Any, x: Any) -> Any:
+            small = T.while_loop(lambda z: (z * z).sum() > 0.7, lambda z: T.sin(z) * 0.6, s + x)
+            return s * 0.9, small
+
+        _, rows = T.loop_rows(step, v, xs)
+        return (rows * rows).sum()
+
+    xs = np.array([[0.1, 0.2], [0.5, 0.3], [0.9, 0.8]])
+    assert_gradients(build, [np.array([1.2, 1.7]), xs], 1e-4)
+
+
 # --- what the passes do ------------------------------------------------------------------------
 def loops_of(fn: Function) -> list[Any]:
     return [v.op for v in fn.ops if v.op is not None and v.op.name == "loop"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from jitgraph.ir.builder import Builder, rebuild
 from jitgraph.ir.function import Function
-from jitgraph.ir.opdef import Size, emit
+from jitgraph.ir.opdef import AsWritten, Size, building_with, emit
 from jitgraph.ir.ops.bundles import ITEM
 from jitgraph.ir.ops.control import LOOP, Control, Feed, LoopParts, loop, regions
 from jitgraph.ir.substitution import substituted
@@ -77,12 +77,11 @@ def unify(fn: Function) -> Function:
         if value.op is not None and value.op.definition is LOOP:
             groups.setdefault(_likeness(value.op), []).append(value)
     merged: dict[Value, tuple[Value, list[int]]] = {}
-    for loops in groups.values():
-        for other in loops[1:]:
-            _merge(loops[0], other, merged)
-    if not merged:
-        return fn
-    return _with_items(fn, merged)
+    with building_with(AsWritten()):  # not by the builder of the function around a region
+        for loops in groups.values():
+            for other in loops[1:]:
+                _merge(loops[0], other, merged)
+        return _with_items(fn, merged) if merged else fn
 
 
 def _likeness(op: Op) -> Any:
