@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import sys
+import time
 import timeit
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ from bench.case import Case, disagreement
 from bench.cases import CASES
 from bench.peers import module_of
 from bench.peers.base import NotHere, Peer, Prepared
+
+
+def settle() -> None:
+    """Wait until no thread of this process spins for more work any longer, as those of OpenBLAS do
+    for a tenth of a second: it would take a processor from the peer whose turn is next."""
+    for _ in range(50):
+        before = time.process_time()
+        time.sleep(0.01)
+        if time.process_time() - before < 0.002:
+            return
 
 
 class Worker:
@@ -56,7 +67,9 @@ class Worker:
         assert self.timer is not None, "setup comes first"
         if warm:
             self.timer.timeit(warm)
-        return {"seconds": self.timer.timeit(calls) / calls}
+        seconds = self.timer.timeit(calls) / calls
+        settle()
+        return {"seconds": seconds}
 
     def drop(self) -> dict[str, Any]:
         """Let go of the case and its memory."""
