@@ -51,9 +51,9 @@ def test_in_every_dtype(program: Program) -> None:
 @given(functions(benign=True), st.data())
 def test_any_memory_layout_gives_the_same(program: Program, data: st.DataObject) -> None:
     inputs = program.inputs()
-    laid_out = [laid_out(a, data.draw(st.integers(0, 3))) for a in inputs]
+    moved = [laid_out(a, data.draw(st.integers(0, 3))) for a in inputs]
     want = interpreter.run(program.function, inputs)
-    got = run_native(program.function, laid_out)
+    got = run_native(program.function, moved)
     for g, w in zip(got, want, strict=True):
         assert_close(g, w, program, coarsest(program.function))
 
