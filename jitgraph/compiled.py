@@ -31,7 +31,7 @@ from jitgraph.errors import (
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
 from jitgraph.ir.order import order_of
-from jitgraph.ir.types import DTYPE_NAMES, Extent
+from jitgraph.ir.types import DTYPE_NAMES, Dim, Extent
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import make_callable_type, set_entry
@@ -348,16 +348,24 @@ def _refused(param: Value, error: JitgraphError) -> JitgraphError:
     return error.locate(caller_location(), [operand])
 
 
-def layout_of(plan: Plan, arrays: Sequence[Any]) -> Layout:
-    """The variant these inputs, and the shared variables as they are, belong to."""
+def layout_of(plan: Plan, arrays: Sequence[Any], *, coordinates: int = 1) -> Layout:
+    """The variant these inputs, and the shared variables as they are, belong to. Last axes of up to
+    `coordinates` elements (those of points in space) are compiled for their extent."""
     everything = [*arrays, *map(_intact, plan.shared)]
     _check_named(plan, everything)
-    ones = tuple(
-        tuple(size == 1 and not isinstance(d, int) for size, d in zip(a.shape, p.type.shape,
-                                                                     strict=True))
+    fixed = tuple(
+        tuple(_fixed(size, known, coordinates if 0 < axis == a.ndim - 1 else 1)
+              for axis, (size, known) in enumerate(zip(a.shape, p.type.shape, strict=True)))
         for a, p in zip(everything, plan.function.params, strict=True)
     )  # fmt: skip
-    return Layout(tuple(map(order_of, everything)), ones)
+    return Layout(tuple(map(order_of, everything)), fixed)
+
+
+def _fixed(size: int, known: Dim, most: int) -> int:
+    """The extent an axis is compiled for, or 0. One that bears a name is the same as others."""
+    if isinstance(known, int) or (size != 1 and known is not None):
+        return 0
+    return size if size <= most else 0
 
 
 def _intact(shared: SharedVariable) -> Any:

@@ -15,7 +15,7 @@ from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
 from jitgraph.ir.order import C, Order
 from jitgraph.passes.base import Options, Trace
-from jitgraph.passes.specialise import Ones, always_failing, plain, specialise
+from jitgraph.passes.specialise import Fixed, always_failing, plain, specialise
 from jitgraph.store import store
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What a variant is compiled for: per parameter, how it lies in memory and which unknown
-    extents are 1."""
+    extents are fixed."""
 
     orders: tuple[Order, ...]
-    ones: Ones
+    fixed: Fixed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Compilation:
         """The function as written, over this variant's parameter types."""
         if self._graph is None:
             with self._timed("specialise"):
-                self._graph = specialise(self.function, self.layout.ones)
+                self._graph = specialise(self.function, self.layout.fixed)
         return self._graph
 
     @property
@@ -215,5 +215,5 @@ def _libraries() -> Any:
 def default_layout(fn: Function, extents: Sequence[Sequence[int | None]]) -> Layout:
     """The layout compiled ahead of the first call: C order, and no unknown extent is 1 except
     where a shared variable has it so now (`extents`, None where not known)."""
-    ones = tuple(tuple(e == 1 for e in known) for known in extents)
-    return Layout((C,) * len(fn.params), ones)
+    fixed = tuple(tuple(int(e == 1) for e in known) for known in extents)
+    return Layout((C,) * len(fn.params), fixed)

@@ -48,6 +48,8 @@ from jitgraph.trees import LEAF, Node, Structure, flatten, leaf_names, unflatten
 
 #: What a leaf is: one of Python's numbers, or dtype and rank.
 Kind = Any
+#: Points in space have up to so many coordinates, for which code is compiled that knows how many.
+COORDINATES = 4
 PYTHON_NUMBERS = (float, int, complex, bool)
 
 
@@ -279,7 +281,8 @@ class _Methods:
         assert program.state is not None
         for _ in range(RETRIES):
             with self._lock:
-                compile_variant(program.state, layout_of(program.plan, arrays))
+                layout = layout_of(program.plan, arrays, coordinates=COORDINATES)
+                compile_variant(program.state, layout)
                 self._go_native()
             result = self._chain.native(*given)
             if result is not REFUSED:
@@ -302,7 +305,7 @@ class _Methods:
         with self._lock:
             if program.packed is None:
                 arrays = coerced(program.plan, leaves)
-                layout = layout_of(program.plan, arrays)
+                layout = layout_of(program.plan, arrays, coordinates=COORDINATES)
                 program.packed = compiled_function(program.plan, layout)
 
     def _fail(self, code: int, *args: Any) -> Any:
@@ -408,7 +411,7 @@ class _Methods:
         """All stages of the compilation for arguments like these, each made when asked for."""
         call = self._parameters.call(args, kwargs)
         plan = self._known(call).plan
-        layout = layout_of(plan, coerced(plan, call.leaves))
+        layout = layout_of(plan, coerced(plan, call.leaves), coordinates=COORDINATES)
         return Compilation(plan.function, layout, plan.interface(), plan.algebra)
 
     def dump(self, *args: Any, stage: str = "all", **kwargs: Any) -> str:

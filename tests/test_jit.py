@@ -288,6 +288,19 @@ def test_threads_trace_once() -> None:
     assert traced == [1]
 
 
+def test_points_in_space_are_compiled_for_their_coordinates() -> None:
+    """A variant of its own, not a trace; who comes later with other extents is served all the same."""
+    @jg.jit
+    def distances(p: Any) -> Any:
+        return ((p[:, None] - p[None]) ** 2).sum(axis=-1)
+
+    rng = np.random.default_rng(1)
+    for shape in ((5, 3), (2, 3), (4, 5), (4, 3), (3, 2), (3, 1), (0, 3), (3, 0)):
+        p = rng.normal(size=shape)
+        np.testing.assert_allclose(distances(p), ((p[:, None] - p[None]) ** 2).sum(axis=-1))
+    assert distances.traces == 1
+
+
 # --- what cannot be traced -----------------------------------------------------------------------
 def branches(x: Any) -> Any:
     if x > 0:  # here

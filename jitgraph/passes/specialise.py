@@ -18,16 +18,18 @@ from jitgraph.ir.opdef import apply_op, constant
 from jitgraph.ir.types import Dim, Extent, Type
 from jitgraph.ir.values import Value
 
-#: For each parameter, whether each axis has extent 1 (only unknown extents are looked at).
-Ones = tuple[tuple[bool, ...], ...]
+#: For each parameter the extent that each axis is compiled for: 1, or a few coordinates, or 0 for
+#: any that is not 1 (only unknown extents are looked at).
+Fixed = tuple[tuple[int, ...], ...]
 
 
-def specialise(fn: Function, ones: Ones) -> Function:
-    """`fn` for inputs whose unknown extents are 1 exactly where `ones` says so."""
+def specialise(fn: Function, fixed: Fixed) -> Function:
+    """`fn` for inputs whose unknown extents are 1 exactly where `fixed` says so, and elsewhere what
+    it says."""
     names = _unique_names(fn)
     params = [
-        Value(_specialised(p.type, names[k], flags), name=p.name, location=p.location)
-        for k, (p, flags) in enumerate(zip(fn.params, ones, strict=True))
+        Value(_specialised(p.type, names[k], extents), name=p.name, location=p.location)
+        for k, (p, extents) in enumerate(zip(fn.params, fixed, strict=True))
     ]
     return with_params(fn, params)
 
@@ -46,12 +48,12 @@ def _unique_names(fn: Function) -> list[str]:
     return names
 
 
-def _specialised(type_: Type, name: str, ones: Sequence[bool]) -> Type:
+def _specialised(type_: Type, name: str, extents: Sequence[int]) -> Type:
     def dim(axis: int, known: Dim) -> Dim:
         if isinstance(known, int):
             return known
-        if ones[axis]:
-            return 1
+        if extents[axis]:
+            return int(extents[axis])
         own = known.name if known is not None else f"{name}.{axis}"
         return Extent(own, not_one=True)
 
