@@ -289,7 +289,7 @@ def test_threads_trace_once() -> None:
 
 
 def test_points_in_space_are_compiled_for_their_coordinates() -> None:
-    """A variant of its own, not a trace; who comes later with other extents is served all the same."""
+    """In a variant of its own, not a trace; other extents are served all the same."""
     @jg.jit
     def distances(p: Any) -> Any:
         return ((p[:, None] - p[None]) ** 2).sum(axis=-1)
