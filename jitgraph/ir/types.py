@@ -39,7 +39,9 @@ def as_dtype(dtype: Any) -> DType:
         found = DTYPES[dtype] if isinstance(dtype, str) and dtype in DTYPES else np.dtype(dtype)
         found = found.newbyteorder("=")
     except TypeError:
-        raise DTypeError(f"{dtype!r} is not a dtype") from None
+        raise DTypeError(
+            f"{dtype!r} is not a dtype", hint="one of: " + ", ".join(DTYPES)
+        ) from None
     if found not in DTYPE_NAMES:
         raise DTypeError(f"dtype {found} is not supported", hint="one of: " + ", ".join(DTYPES))
     return found
