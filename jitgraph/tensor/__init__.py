@@ -225,6 +225,7 @@ from jitgraph.tensor.sequences import (
     mgrid,
     ogrid,
 )
+from jitgraph.tensor.sets import intersect1d, setdiff1d, setxor1d, union1d
 from jitgraph.tensor.shaping import (
     array_split,
     atleast_1d,

@@ -187,6 +187,10 @@ from jitgraph.tensor.sequences import logspace as logspace
 from jitgraph.tensor.sequences import meshgrid as meshgrid
 from jitgraph.tensor.sequences import mgrid as mgrid
 from jitgraph.tensor.sequences import ogrid as ogrid
+from jitgraph.tensor.sets import intersect1d as intersect1d
+from jitgraph.tensor.sets import setdiff1d as setdiff1d
+from jitgraph.tensor.sets import setxor1d as setxor1d
+from jitgraph.tensor.sets import union1d as union1d
 from jitgraph.tensor.shaping import array_split as array_split
 from jitgraph.tensor.shaping import atleast_1d as atleast_1d
 from jitgraph.tensor.shaping import atleast_2d as atleast_2d

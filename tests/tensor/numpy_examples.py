@@ -182,6 +182,8 @@ CALLS: dict[str, str] = {
     "lexsort": "np.lexsort((u, v)) | np.lexsort((k, h))",
     "partition": "np.partition(k, 3)[3]",
     "argpartition": "np.take(k, np.argpartition(k, 3)[3])",
+    "union1d": "np.union1d(i, k)", "intersect1d": "np.intersect1d(i, k) | np.intersect1d(n, a)",
+    "setdiff1d": "np.setdiff1d(k, i)", "setxor1d": "np.setxor1d(i, k) | np.setxor1d(u, v)",
     "unique": "np.unique(i) | np.unique(k, return_counts=True, return_index=True)",
     "median": "np.median(a) | np.median(t, axis=(0, 2)) | np.median(i, axis=1, keepdims=True)",
     "nanmedian": "np.nanmedian(n, axis=1) | np.nanmedian(n)",
