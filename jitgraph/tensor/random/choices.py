@@ -14,10 +14,11 @@ from jitgraph.errors import DomainError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import movement
-from jitgraph.ir.ops.arithmetic import equal, less, less_equal, minimum
+from jitgraph.ir.ops.arithmetic import equal, less_equal, minimum
 from jitgraph.ir.ops.exponential import log
 from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.ops.random import U64
+from jitgraph.ir.ops.sorting import argsort
 from jitgraph.ir.types import F64, I64, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import indexing, reductions
@@ -106,23 +107,6 @@ def choice(
 
 
 # --- permutations --------------------------------------------------------------------------------
-def _ranks(x: Value) -> Value:
-    """How many numbers along the last axis come before each; equal ones in the order they have."""
-    here, others = movement.expand_dims(x, (x.ndim,)), movement.expand_dims(x, (x.ndim - 1,))
-    place = movement.iota(movement.dim(x, x.ndim - 1), cls=type(x))
-    earlier = less(place, movement.expand_dims(place, (1,)))
-    before = less(others, here) | (equal(others, here) & earlier)
-    return reductions.sum(before, axis=before.ndim - 1, dtype="int64")
-
-
-def _order(x: Value) -> Value:
-    """Where the numbers along the last axis are, the smallest first."""
-    ranks = _ranks(x)
-    place = movement.iota(movement.dim(x, x.ndim - 1), cls=type(x))
-    hit = equal(movement.expand_dims(ranks, (ranks.ndim - 1,)), movement.expand_dims(place, (1,)))
-    return reductions.sum(hit * place, axis=hit.ndim - 1)
-
-
 def _without_replacement(
     key: Value, length: Size, sizes: tuple[Size, ...], p: ArrayLike | None
 ) -> Value:
@@ -130,10 +114,10 @@ def _without_replacement(
     if isinstance(count, int) and isinstance(length, int) and count > length:
         raise DomainError(f"{count} elements cannot be taken from {length} without replacement")
     if p is None:
-        order = _ranks(words(key, (length,)))
+        order = argsort(words(key, (length,)), stable=True)
     else:  # the largest of logarithms with Gumbel noise
         noise = gumbel(key, (length,), "float64")
-        order = _order(-(noise + log(as_tensor(p, F64))))
+        order = argsort(-(noise + log(as_tensor(p, F64))), stable=True)
     first = indexing.getitem(order, (Ellipsis, slice(0, count)))
     return movement.reshape(first, (*movement.dims(key), *sizes))
 
@@ -143,5 +127,5 @@ def permutation(key: ArrayLike, x: Any, axis: int = 0) -> Value:
     """x with its parts along an axis in random order, or the integers below x in random order."""
     source = as_tensor(x)
     length = as_size(source, "x") if source.ndim == 0 else movement.dim(source, axis)
-    order = _ranks(words(as_key(key), (length,)))
+    order = argsort(words(as_key(key), (length,)), stable=True)
     return order if source.ndim == 0 else indexing.take(source, order, axis)
