@@ -296,6 +296,7 @@ def test_errors_name_what_is_carried() -> None:
     n = T.lvector("n")
     refused(DTypeError, lambda: T.fori_loop(0, 3, lambda i, a: T.cast(a, "uint64"), n), "uint64")
     refused(InputError, lambda: T.fori_loop(0, 3, lambda i, a: (a, a), x), "fori_loop")
+    refused(InputError, lambda: T.scan(lambda a: None, x), "gives nothing")
     refused(ShapeError, lambda: T.while_loop(lambda a: a > 0, lambda a: a - 1, x), "scalar")
     refused(ShapeError, lambda: T.cond(x.sum() > 0, lambda v: v, lambda v: v.sum(), x), "ranks")
 

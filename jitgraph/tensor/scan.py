@@ -200,6 +200,8 @@ class _Scan:
         for state in made_since(self.begun, [*results, *self.updates.values(), *self._stopping()]):
             if state.default_update is not None:  # a random draw of the step
                 self.updates.setdefault(state, state.default_update)
+        if not results and not self.updates:
+            refuse(InputError("the step gives nothing", hint="return the row of the step"))
         carried = [o for o in self.outputs if o.taps]
         following = self._following(results)
         initial = [v for o in carried for v in o.starts()]

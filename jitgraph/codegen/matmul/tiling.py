@@ -227,13 +227,6 @@ class Emitter(FunctionBuilder):
         for i, field in enumerate(fields):
             self.do(f"store {field}, ptr {self.offset(record, 8 * i)}")
 
-    def unpack(self, record: str, types: Sequence[str]) -> list[str]:
-        """The fields of a record."""
-        return [
-            self.emit(f"load {type_}, ptr {self.offset(record, 8 * i)}")
-            for i, type_ in enumerate(types)
-        ]
-
     def _suffix(self, type_: str) -> str:
         suffix = f"f{self.tiling.item * 8}"
         return f"v{self.tiling.lanes}{suffix}" if type_ == self.vector else suffix
