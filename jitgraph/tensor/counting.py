@@ -12,6 +12,7 @@ from jitgraph.ir.opdef import ArrayLike, emit
 from jitgraph.ir.ops import movement, reduction
 from jitgraph.ir.ops.arithmetic import equal, isnan, logical_not, maximum, minimum, where
 from jitgraph.ir.ops.indexing import SCATTER_ADD, gather
+from jitgraph.ir.ops.sorting import SEARCH, sort_keys
 from jitgraph.ir.types import F64, I64
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
@@ -19,6 +20,9 @@ from jitgraph.tensor.indexing import getitem
 from jitgraph.tensor.operands import as_tensor, constant, promoted, public
 from jitgraph.tensor.sequences import evenly_spaced
 from jitgraph.tensor.shaping import length, ravel, sized
+
+#: Positions in so few elements are found by comparing with all of them, which fuses with the rest.
+_FEW = 16
 
 
 # --- positions ---------------------------------------------------------------------------------
@@ -33,10 +37,7 @@ def searchsorted(
     a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLike = None
 ) -> Value:
     """Where elements v would have to be put into the sorted vector a to keep it sorted: before
-    equal ones ("left") or after them ("right"). `sorter` is what sorts a.
-
-    Every element of a is compared with every one of v, in one pass without memory.
-    """
+    equal ones ("left") or after them ("right"). `sorter` is what sorts a."""
     if side not in ("left", "right"):
         raise OptionError(f"searchsorted has no side {side!r}", hint="'left' or 'right'")
     known: Value = as_tensor(a)
@@ -47,6 +48,15 @@ def searchsorted(
     known, wanted = promoted([known, as_tensor(v)])
     if known.dtype.kind == "c":
         raise DTypeError(f"searchsorted does not take {known.type}")
+    extent = known.type.shape[0]
+    if isinstance(extent, int) and extent <= _FEW:
+        return _compared(known, wanted, side)
+    flat = movement.reshape(wanted, (-1,)) if wanted.ndim != 1 else wanted
+    found = emit(SEARCH[side], (sort_keys(known), sort_keys(flat)))
+    return found if wanted.ndim == 1 else movement.reshape(found, movement.dims(wanted))
+
+
+def _compared(known: Value, wanted: Value, side: str) -> Value:
     wide = movement.expand_dims(wanted, (wanted.ndim,))
     passed = _before(known, wide) if side == "left" else logical_not(_before(wide, known))
     return reduction.sum_(cast(passed, I64), (wanted.ndim,))
