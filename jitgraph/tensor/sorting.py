@@ -22,12 +22,9 @@ from jitgraph.ir.ops.arithmetic import (
     logical_not,
     maximum,
     minimum,
-    not_equal,
     where,
 )
-from jitgraph.ir.ops.indexing import SCATTER_ADD, gather, slice_, slice_axis
-from jitgraph.ir.ops.prefix import prefix_sum
-from jitgraph.ir.ops.selection import compress, how_many
+from jitgraph.ir.ops.indexing import gather, slice_, slice_axis
 from jitgraph.ir.types import F64, I64, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
@@ -186,65 +183,20 @@ def lexsort(keys: Any, axis: int = -1) -> Value:
     return movement.transpose(order, [turn.index(i) for i in range(len(turn))])
 
 
+@public
+def sort_complex(a: ArrayLike) -> Value:
+    """The elements in ascending order along the last axis, as complex numbers."""
+    x = as_tensor(a)
+    short = x.dtype.kind in "iu" and x.dtype.itemsize <= 2
+    dtype = x.dtype if x.dtype.kind == "c" else np.dtype("c8" if short else "c16")
+    return cast(ops.sort(x), dtype)  # type: ignore[no-any-return]
+
+
 def _rows(x: Value) -> list[Value]:
     length = x.type.shape[0] if x.ndim else None
     if not isinstance(length, int):
         raise ShapeError(f"the number of keys must be known, not that of {x.type}")
     return [movement.squeeze(slice_axis(x, 0, k, 1), (0,)) for k in range(length)]
-
-
-# --- distinct elements --------------------------------------------------------------------------
-@public
-def unique(
-    ar: ArrayLike,
-    return_index: bool = False,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    axis: None = None,
-    *,
-    equal_nan: bool = True,
-) -> Any:
-    """The distinct elements in ascending order; with them, as asked: where each is met first, for
-    every element which one it is, how often each is met. How many there are the call tells."""
-    if axis is not None:
-        raise OptionError("unique along an axis is not there", hint="leave axis=None")
-    x = as_tensor(ar)
-    flat = movement.reshape(x, (-1,))
-    indices = ops.argsort(flat, stable=True) if return_index or return_inverse else None
-    ordered = ops.sort(flat) if indices is None else gather(flat, [indices])
-    first = _first_of_each(ordered, equal_nan)
-    count = how_many(first)
-    results = [compress(ordered, first, count)]
-    if return_index:
-        assert indices is not None
-        results.append(compress(indices, first, count))
-    if return_inverse:
-        assert indices is not None
-        rank = prefix_sum(cast(first, I64), 0) - 1
-        zeros = rank * 0
-        inverse = emit(SCATTER_ADD, (zeros, rank, indices))
-        results.append(movement.reshape(inverse, movement.dims(x)))
-    if return_counts:
-        starts = compress(movement.iota(movement.dims(flat)[0], type(flat)), first, count)
-        ends = concatenate([slice_axis(starts, 0, minimum(count, 1), maximum(count - 1, 0)),
-                            _as_vector(movement.dims(flat)[0], minimum(count, 1))], 0)  # fmt: skip
-        results.append(ends - starts)
-    return results[0] if len(results) == 1 else tuple(results)
-
-
-def _as_vector(number: Size, size: Size) -> Value:
-    return movement.broadcast_to(cast(as_tensor(number), I64), (size,))
-
-
-def _first_of_each(ordered: Value, equal_nan: bool) -> Value:
-    """Whether each element of a sorted vector differs from the one before it."""
-    n = movement.dims(ordered)[0]
-    k = movement.iota(n, type(ordered))
-    before = gather(ordered, [maximum(k - 1, 0)])
-    differs = not_equal(ordered, before)
-    if equal_nan and ordered.dtype.kind in "fc":
-        differs = differs & ~(isnan(ordered) & isnan(before))
-    return differs | (k < 1)  # type: ignore[no-any-return]
 
 
 # --- order statistics ---------------------------------------------------------------------------
@@ -470,5 +422,5 @@ def _interpolated(below: Value, above: Value, weight: Value | None) -> Value:
 
 __all__ = [
     "argpartition", "argsort", "lexsort", "median", "nanmedian", "nanpercentile", "nanquantile",
-    "partition", "percentile", "quantile", "sort", "top_k", "unique",
+    "partition", "percentile", "quantile", "sort", "sort_complex", "top_k",
 ]  # fmt: skip
