@@ -92,7 +92,7 @@ def prod(
     x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
     *, initial: ArrayLike = None, where: ArrayLike = True,
 ) -> Value:  # fmt: skip
-    """The product of elements, in the dtypes of `sum`. Complex operands raise DTypeError.
+    """The product of elements, in the dtypes of `sum`.
     The result is multiplied by `initial`; only elements `where` count."""
     x = as_tensor(x)
     total = _total_dtype(x, dtype)
@@ -100,8 +100,24 @@ def prod(
     axes = axes_of(x, axis)
     if total == BOOL:
         return _kept(reduction.all_over(cast(x, BOOL), axes), axes, keepdims)
-    y = cast(reduction.prod(cast(x, _wide(total)), axes), total)
+    y = cast(_product(cast(x, _wide(total)), axes), total)
     return _kept(_from(arithmetic.multiply, y, initial), axes, keepdims)
+
+
+def _product(x: Value, axes: tuple[int, ...]) -> Value:
+    if x.dtype.kind != "c":
+        return reduction.prod(x, axes)
+    from jitgraph.tensor.complex_products import prod as complex_prod  # loops are built on sums
+
+    return complex_prod(x, axes)
+
+
+def _running_product(x: Value, axis: int) -> Value:
+    if x.dtype.kind != "c":
+        return prefix_prod(x, axis)
+    from jitgraph.tensor.complex_products import cumprod as complex_cumprod
+
+    return complex_cumprod(x, axis)
 
 
 def _chosen(x: Value, condition: ArrayLike, otherwise: Any) -> Value:
@@ -138,7 +154,7 @@ def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
 def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
     """The product of all elements up to each along an axis, in the dtypes of `sum`; without an
     axis, of the elements in C order, as a vector."""
-    return prefix_prod(*_running(x, axis, dtype, "cumprod"))
+    return _running_product(*_running(x, axis, dtype, "cumprod"))
 
 
 @public
@@ -170,7 +186,7 @@ def _cumulative(
     return concatenate([broadcast_to(as_tensor(first, y.dtype), sizes), y], axis)
 
 
-_CUMULATIVE = {"cumulative_sum": (prefix_sum, 0), "cumulative_prod": (prefix_prod, 1)}
+_CUMULATIVE = {"cumulative_sum": (prefix_sum, 0), "cumulative_prod": (_running_product, 1)}
 
 
 @public
