@@ -12,7 +12,26 @@ from jitgraph.function import function
 from jitgraph.jit import jit
 from jitgraph.runtime import memory
 from jitgraph.runtime.threads import get_num_threads, set_num_threads
-from jitgraph.tensor.marks import stop_gradient
+from jitgraph.tensor import (
+    Lop,
+    Rop,
+    cond,
+    foldl,
+    foldr,
+    fori_loop,
+    ifelse,
+    scan,
+    while_loop,
+)
+from jitgraph.tensor import map as map
+from jitgraph.tensor import reduce as reduce
+from jitgraph.tensor.marks import (
+    consider_constant,
+    disconnected_grad,
+    grad_clip,
+    stop_gradient,
+    zero_grad,
+)
 from jitgraph.tensor.shared import shared
 from jitgraph.transforms import (
     checkpoint,
@@ -32,22 +51,34 @@ from jitgraph.transforms import (
 
 __version__ = "0.1.0"
 
+# (`map` and `reduce` are left out: `import *` would hide Python's.)
 __all__ = [
+    "Lop",
+    "Rop",
     "__version__",
     "checkpoint",
+    "cond",
     "config",
+    "consider_constant",
     "custom_vjp",
+    "disconnected_grad",
+    "foldl",
+    "foldr",
+    "fori_loop",
     "function",
     "get_num_threads",
     "grad",
+    "grad_clip",
     "hessian",
     "hvp",
+    "ifelse",
     "jacfwd",
     "jacobian",
     "jacrev",
     "jit",
     "jvp",
     "memory",
+    "scan",
     "set_num_threads",
     "shared",
     "stop_gradient",
@@ -55,4 +86,6 @@ __all__ = [
     "verify_grad",
     "vjp",
     "vmap",
+    "while_loop",
+    "zero_grad",
 ]

@@ -273,6 +273,11 @@ from jitgraph.tensor.writing import inc_subtensor as inc_subtensor
 from jitgraph.tensor.writing import put_along_axis as put_along_axis
 from jitgraph.tensor.writing import set_subtensor as set_subtensor
 from jitgraph.tensor.writing import take_along_axis as take_along_axis
+from jitgraph.transforms import checkpoint as checkpoint
+from jitgraph.transforms import custom_vjp as custom_vjp
+from jitgraph.transforms import value_and_grad as value_and_grad
+from jitgraph.transforms import verify_grad as verify_grad
+from jitgraph.transforms import vmap as vmap
 
 as_tensor_variable = as_tensor
 constant = as_tensor

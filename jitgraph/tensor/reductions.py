@@ -129,7 +129,9 @@ def _chosen(x: Value, condition: ArrayLike, otherwise: Any) -> Value:
 
 def _from(combine: Any, y: Value, initial: ArrayLike) -> Value:
     """A reduction with the element it starts from, in its own dtype."""
-    return y if initial is None else cast(combine(y, as_tensor(initial)), y.dtype)
+    if initial is None:
+        return y
+    return cast(combine(y, initial if type(initial) is int else as_tensor(initial)), y.dtype)  # type: ignore[no-any-return]
 
 
 def _running(x: ArrayLike, axis: int | None, dtype: Any, name: str) -> tuple[Value, int]:
