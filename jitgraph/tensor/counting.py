@@ -213,7 +213,7 @@ def _counted(places: Value, inside: Value, weights: ArrayLike, size: Any) -> Val
 def histogramdd(
     sample: Any, bins: Any = 10, range: Any = None, density: bool | None = None,
     weights: ArrayLike = None,
-) -> tuple[Value, tuple[Value, ...]]:  # fmt: skip
+) -> Any:  # fmt: skip
     """`histogram` of points, one a row, in boxes, and the bounds along each axis. A list of vectors
     gives the coordinates one by one."""
     counts, edges = _histogram(_coordinates(sample), bins, range, density, weights)

@@ -132,7 +132,7 @@ def _places(x: Value, axis: int, before: Size, after: Size, mode: str) -> tuple[
     if isinstance(extent, int) and extent == 0:
         raise ShapeError(f"pad cannot extend axis {axis} of {x.type}, which is empty, by {mode!r}")
     if all(isinstance(s, int) for s in (before, after, extent)):
-        return np.arange(-before, extent + after), extent  # type: ignore[operator]
+        return np.arange(-before, extent + after), extent
     return movement.iota(before + extent + after, type(x)) - before, extent
 
 
@@ -198,7 +198,7 @@ def _odd(mode: str, x: Value, axis: int, before: Size, after: Size) -> Value:
                      for v in (back, rounds))  # fmt: skip
     first, last = slice_axis(x, axis, 0, 1), slice_axis(x, axis, extent - 1, 1)
     read = _read(x, axis, inside)
-    return read + turned * 2 * (last - read) + often * 2 * (last - first)
+    return read + turned * 2 * (last - read) + often * 2 * (last - first)  # type: ignore[no-any-return]
 
 
 # --- made of what is there -----------------------------------------------------------------------

@@ -207,7 +207,7 @@ def isin(
         places = minimum(searchsorted(known, x), maximum(dim(known, 0) - 1, 0))
         padded = concatenate([known, broadcast_to(cast(constant(0), x.dtype), (1,))], 0)
         found = equal(gather(padded, [places]), x) & (cast(as_tensor(dim(known, 0)), I64) > 0)
-    return logical_not(found) if invert else found  # type: ignore[no-any-return]
+    return logical_not(found) if invert else found
 
 
 # --- sets ---------------------------------------------------------------------------------------
@@ -234,6 +234,11 @@ def union1d(ar1: ArrayLike, ar2: ArrayLike) -> Value:
     return found
 
 
+def _with_index(flat: Value) -> tuple[Value, Value]:
+    found, index = unique(flat, return_index=True)  # type: ignore[no-untyped-call]
+    return found, index
+
+
 @public
 def intersect1d(
     ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False, return_indices: bool = False
@@ -244,11 +249,11 @@ def intersect1d(
         both, met = _merged(ar1, ar2)
         return compress(both, met)
     first, second = promoted([_flat(ar1), _flat(ar2)])
-    (a, at), (b, there) = (unique(v, return_index=True) for v in (first, second))
-    met = isin(a, b)  # type: ignore[no-untyped-call]
+    (a, at), (b, there) = (_with_index(v) for v in (first, second))
+    met = isin(a, b)
     count = how_many(met)
     found = compress(a, met, count)
-    return found, compress(at, met, count), getitem(there, searchsorted(b, found))  # type: ignore[no-untyped-call]
+    return found, compress(at, met, count), getitem(there, searchsorted(b, found))
 
 
 @public
@@ -268,6 +273,7 @@ def setdiff1d(ar1: ArrayLike, ar2: ArrayLike, assume_unique: bool = False) -> Va
     `assume_unique` all of them, as they are."""
     if assume_unique:
         flat = _flat(ar1)
-        return compress(flat, isin(flat, ar2, invert=True))  # type: ignore[no-untyped-call]
+        return compress(flat, isin(flat, ar2, invert=True))
     own: Value = unique(_flat(ar1))  # type: ignore[no-untyped-call]
-    return setxor1d(own, intersect1d(own, ar2))
+    both: Value = intersect1d(own, ar2)  # type: ignore[no-untyped-call]
+    return setxor1d(own, both)

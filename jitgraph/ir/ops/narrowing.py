@@ -38,7 +38,7 @@ def _fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Valu
     inside = greater_equal(x, limits.min)
     if limits.max < np.iinfo(I64).max:
         inside = inside & less_equal(x, limits.max)
-    return [all_(inside, range(inside.ndim)) if inside.ndim else inside]
+    return [all_(inside) if inside.ndim else inside]
 
 
 NARROW = OpDef(
