@@ -18,6 +18,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `padding`, `packing` | `pad`; `packbits`, `unpackbits` |
 | `indexing`, `masks` | `x[...]`; `nonzero`, `compress`, ... |
 | `writing` | `x.at[...].set(v)`, `set_subtensor`, `take_along_axis` |
+| `applying` | `apply_along_axis`, ... |
 | `linear`, `products` | `dot`, `matmul`, `outer`; `inner`, `kron`, `cross`, `convolve`, ... |
 | `contraction` | `einsum`, `tensordot` |
 | `counting` | `searchsorted`, `bincount`, `histogram`, ... |
@@ -46,7 +47,9 @@ import inspect as _inspect
 import math as _math
 
 from jitgraph.tensor import calculus, fft, linalg, nnet, random, special
+from jitgraph.tensor import complex_products as _complex_products
 from jitgraph.tensor import dispatch as _dispatch
+from jitgraph.tensor.applying import apply_along_axis, apply_over_axes
 from jitgraph.tensor.arranging import (
     append,
     block,

@@ -9,6 +9,8 @@ from jitgraph.tensor import linalg as linalg
 from jitgraph.tensor import nnet as nnet
 from jitgraph.tensor import random as random
 from jitgraph.tensor import special as special
+from jitgraph.tensor.applying import apply_along_axis as apply_along_axis
+from jitgraph.tensor.applying import apply_over_axes as apply_over_axes
 from jitgraph.tensor.arranging import append as append
 from jitgraph.tensor.arranging import block as block
 from jitgraph.tensor.arranging import broadcast_arrays as broadcast_arrays

@@ -1,4 +1,7 @@
-"""Products of complex elements, as loops: their parts do not combine one by one."""
+"""Products of complex elements, as loops: their parts do not combine one by one.
+
+`reductions` finds them in a table, since loops are built on what it has.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from jitgraph.tensor.control import fori_loop, loop_rows
 from jitgraph.tensor.indexing import getitem
 from jitgraph.tensor.operands import constant
 from jitgraph.tensor.padding import pad
+from jitgraph.tensor.reductions import COMPLEX
 
 #: So many products are multiplied up side by side.
 _LANES = 32
@@ -62,3 +66,6 @@ def cumprod(x: Value, axis: int) -> Value:
 
     _, found = loop_rows(step, one, rows)
     return movement.transpose(found, [order.index(a) for a in range(x.ndim)])
+
+
+COMPLEX.update(prod=prod, cumprod=cumprod)

@@ -218,7 +218,7 @@ def polyfit(
         return c
     base = matrices.inv(movement.transpose(scaled, (1, 0)) @ scaled) / outer(scale, scale)
     if cov == "unscaled":
-        return c, base
+        return c, base if values.ndim == 1 else movement.expand_dims(base, (2,))
     fact = squares / (movement.dim(at, 0) - (deg + 1))
     if values.ndim == 1:
         return c, base * fact

@@ -8,6 +8,7 @@ raises ShapeError; a dtype without meaning raises DTypeError.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,10 @@ def axes_of(x: Value, axis: Axis) -> tuple[int, ...]:
 
 def _kept(y: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
     return expand_dims(y, axes) if keepdims else y
+
+
+#: Products of complex elements: loops, which `complex_products` puts here. They are built on sums.
+COMPLEX: dict[str, Callable[..., Value]] = {}
 
 
 def _total_dtype(x: Value, dtype: Any) -> DType:
@@ -105,19 +110,11 @@ def prod(
 
 
 def _product(x: Value, axes: tuple[int, ...]) -> Value:
-    if x.dtype.kind != "c":
-        return reduction.prod(x, axes)
-    from jitgraph.tensor.complex_products import prod as complex_prod  # loops are built on sums
-
-    return complex_prod(x, axes)
+    return COMPLEX["prod"](x, axes) if x.dtype.kind == "c" else reduction.prod(x, axes)
 
 
 def _running_product(x: Value, axis: int) -> Value:
-    if x.dtype.kind != "c":
-        return prefix_prod(x, axis)
-    from jitgraph.tensor.complex_products import cumprod as complex_cumprod
-
-    return complex_cumprod(x, axis)
+    return COMPLEX["cumprod"](x, axis) if x.dtype.kind == "c" else prefix_prod(x, axis)
 
 
 def _chosen(x: Value, condition: ArrayLike, otherwise: Any) -> Value:

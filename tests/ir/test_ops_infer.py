@@ -141,6 +141,8 @@ OTHER_CASES: dict[str, list[Case]] = {
     "constant": [([], {"value": Literal(example((2, 3), d))}) for d in DTYPES],
     "cast": [case for to in DTYPES.values() for case in over_dtypes((2, 3), dtype=to)],
     "bitcast": [case for to in DTYPES.values() for case in over_dtypes((2, 3), dtype=to)],
+    "narrow": [([example(s, "i64") % 9], {"dtype": DTYPES[to]})
+               for s in ((), (2, 3)) for to in ("i8", "u8", "u64", "i64")],
     "dim": over_dtypes((2, 3), axis=1),
     "iota": [([size(5)], {"shape": (None,)}), ([size(0)], {"shape": (None,)}),
              ([], {"shape": (4,)})],

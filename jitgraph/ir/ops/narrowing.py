@@ -30,7 +30,7 @@ def _evaluate(x: Array, *, dtype: DType) -> Array:
     )
     for number in wrong:
         raise RangeError(f"Python integer {number} out of bounds for {dtype}")
-    return x.astype(dtype)
+    return np.asarray(x, dtype)
 
 
 def _fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
