@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-import jitgraph.ir.kernel  # noqa: F401  (declares the ops of kernels)
+import jitgraph.ir.kernel
 import jitgraph.ir.ops  # noqa: F401  (declares the others)
 from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import Elementwise, resolve
