@@ -34,6 +34,9 @@ from jitgraph.tensor.operands import Axis, refuse, typed, user_class
 #: What `Variable.eval` calls: `(variable, givens) -> array`. Compiling lies above this package, and
 #: imports point downward only, so `jitgraph.function` puts its evaluator here when imported.
 EVALUATOR: Callable[[Variable, Mapping[Any, Any]], Any] | None = None
+#: Called before a variable refuses to be a number: `jitgraph.tracing` puts here what makes a trace
+#: start over with extents known, and does not return then.
+FIX_EXTENTS: Callable[[Value], object] = id
 
 _equal, _not_equal = math.FUNCTIONS["equal"], math.FUNCTIONS["not_equal"]
 _power = math.FUNCTIONS["power"]
@@ -128,6 +131,7 @@ class Variable(Value):
         return _not_equal(self, other) if _is_array(other) else NotImplemented
 
     def __bool__(self) -> bool:
+        FIX_EXTENTS(self)
         refuse(
             TruthValueError(
                 f"{self.describe()} ({self.type}) is symbolic: it is neither true nor false yet",
@@ -138,6 +142,7 @@ class Variable(Value):
         )
 
     def _refuse(self, what: str) -> NoReturn:
+        FIX_EXTENTS(self)
         refuse(
             DTypeError(
                 f"{self.describe()} ({self.type}) is symbolic: {what}",
@@ -164,11 +169,15 @@ class Variable(Value):
 
     def __len__(self) -> int:
         length = self._leading("has no length")
-        return length if isinstance(length, int) else self._refuse("its length is not known yet")
+        if not isinstance(length, int):
+            FIX_EXTENTS(typed(movement.dim(self, 0)))
+            self._refuse("its length is not known yet")
+        return length
 
     def __iter__(self) -> Iterator[Variable]:
         length = self._leading("cannot be iterated over")
         if not isinstance(length, int):
+            FIX_EXTENTS(typed(movement.dim(self, 0)))
             refuse(
                 DTypeError(
                     f"cannot iterate over {self.describe()} ({self.type}): its length is not known",
