@@ -38,6 +38,16 @@ EVALUATOR: Callable[[Variable, Mapping[Any, Any]], Any] | None = None
 #: start over with extents known, and does not return then.
 FIX_EXTENTS: Callable[[Value], object] = id
 
+_HOW_TO_COMPUTE = (
+    "compute it with .eval({variable: value}) or jitgraph.function; under jit, name an argument in "
+    "static_argnames to have its value, and loop with T.scan"
+)
+_HOW_TO_MEET_ARRAYS = (
+    "np.stack joins variables, np.take(array, i, axis=0) or T.asarray(array)[i] indexes an array "
+    "by a variable, T.asarray(array).at[i].set(v) is the array with a variable written into it; "
+    + _HOW_TO_COMPUTE
+)
+
 _equal, _not_equal = math.FUNCTIONS["equal"], math.FUNCTIONS["not_equal"]
 _power = math.FUNCTIONS["power"]
 
@@ -141,16 +151,9 @@ class Variable(Value):
             self,
         )
 
-    def _refuse(self, what: str) -> NoReturn:
+    def _refuse(self, what: str, hint: str = _HOW_TO_COMPUTE) -> NoReturn:
         FIX_EXTENTS(self)
-        refuse(
-            DTypeError(
-                f"{self.describe()} ({self.type}) is symbolic: {what}",
-                hint="compute it with .eval({variable: value}) or jitgraph.function; under jit, "
-                "name an argument in static_argnames to have its value, and loop with T.scan",
-            ),
-            self,
-        )
+        refuse(DTypeError(f"{self.describe()} ({self.type}) is symbolic: {what}", hint=hint), self)
 
     def __float__(self) -> float:
         self._refuse("it has no number yet")
@@ -165,7 +168,7 @@ class Variable(Value):
         self._refuse("it has no number yet")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        self._refuse("it is no NumPy array yet (T.stack joins variables)")
+        self._refuse("it is no NumPy array yet", _HOW_TO_MEET_ARRAYS)
 
     def __len__(self) -> int:
         length = self._leading("has no length")
