@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import jitgraph.ir.kernel
-import jitgraph.ir.ops  # noqa: F401  (they declare the ops)
+import jitgraph.ir.ops  # noqa: F401  (declares the others)
 from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import Elementwise, resolve
 from jitgraph.ir.opdef import OPS, OpDef
