@@ -44,11 +44,12 @@ def ordering_library(target: Target) -> Compiled:
     """The library for a target."""
     imports = {_SORT: numpy_routines().address(_SORT)}
     return cached_library(
-        "ordering", lambda: _text(target), target, passes="explicit", imports=imports
+        "ordering", lambda: library_text(target), target, passes="explicit", imports=imports
     )
 
 
-def _text(target: Target) -> str:
+def library_text(target: Target) -> str:
+    """All of it, as a module."""
     module = Module(target)
     module.declare(f"declare i32 @{_SORT}(ptr, i64, ptr)")
     module.declare("declare ptr @malloc(i64)")
