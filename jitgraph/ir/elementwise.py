@@ -128,8 +128,10 @@ def _kind(operand: ArrayLike) -> Any:
 
 def _as_loop_dtype(operand: ArrayLike, dtype: DType, cls: type[Value]) -> Value:
     if not isinstance(operand, Value):
-        if type(operand) is int:  # np.asarray(300, int8) must raise, not wrap
-            operand = dtype.type(operand)
+        if type(operand) is int and dtype.kind in "iu":  # must raise, not wrap
+            limits = np.iinfo(dtype)
+            if not limits.min <= operand <= limits.max:
+                raise OverflowError(f"Python integer {operand} out of bounds for {dtype}")
         return constant(np.asarray(operand).astype(dtype, copy=False), cls=cls)
     if operand.type.dtype == dtype:
         return operand
