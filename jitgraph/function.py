@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.compiled import Plan, compiled_function, expected_layout
+from jitgraph.compiled import Plan, compiled_function, dormant, expected_layout
 from jitgraph.config import config
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
 from jitgraph.inputs import Argument, In, Out, as_input
@@ -18,6 +18,7 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
+from jitgraph.modes import MODES
 from jitgraph.tensor import variable as _variable
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
@@ -39,6 +40,7 @@ def function(
     allow_input_downcast: bool | None = None,
     algebra: str | None = None,
     no_default_updates: bool | Sequence[SharedVariable] = False,
+    mode: str | None = None,
 ) -> Any:
     """Compile expressions into one native function.
 
@@ -50,7 +52,8 @@ def function(
     also takes arrays of a wider dtype of the same kind; False takes nothing that would lose
     digits, not even Python's floats. algebra: "real" or "ieee", by default `config.algebra`.
     no_default_updates: shared variables that keep their value although they have a default update
-    (the states of random variables do), or True for all.
+    (the states of random variables do), or True for all. mode: "native", or to look for a mistake
+    "interpreted", "checked" or "guarded" (`jitgraph.modes`).
 
     Raises InputError for inputs that are missing, unused, given twice or not variables, UpdateError
     for updates of what is not shared or of another type, and at the call InputError, DTypeError,
@@ -72,6 +75,11 @@ def function(
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
         algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys,
     )  # fmt: skip
+    if mode not in (None, "native"):
+        if mode not in MODES:
+            raise OptionError(f"mode cannot be {mode!r}",
+                              hint=f"one of: {', '.join(map(repr, MODES))}")  # fmt: skip
+        return dormant(changed(plan, mode=mode))
     return compiled_function(plan, expected_layout(plan))
 
 
