@@ -27,6 +27,7 @@ from jitgraph.errors import (
 from jitgraph.inputs import Argument, by_input, refused
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
+from jitgraph.ir.ops.opaque import is_opaque, reraise
 from jitgraph.ir.order import order_of
 from jitgraph.ir.printer import print_function
 from jitgraph.ir.substitution import substituted
@@ -210,7 +211,8 @@ class _Methods:
         state = self._state
         with state.lock:
             made = {layout: print_function(c.optimised, locations=True)
-                    for layout, c in state.compilations.items()}  # fmt: skip
+                    for layout, c in state.compilations.items()
+                    if not is_opaque(state.plan.function)}  # fmt: skip
         plain = replace(state.plan, function=without_rules(state.plan.function))
         return _restored, (FORMAT, plain, {**state.texts, **made})
 
@@ -281,6 +283,7 @@ class _Methods:
 
 def explain(plan: Plan, code: int, *inputs: Any) -> None:
     """Raise why a program stopped that was given these arrays, one per parameter."""
+    reraise()
     if code == -2:
         raise MemoryError(f"{plan.function.name}: no memory for temporaries")
     interpreter.run(plan.function, inputs)

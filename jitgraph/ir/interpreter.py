@@ -126,6 +126,8 @@ def _evaluate(value: Value, operands: list[Array]) -> Any:
             return tuple(map(np.asarray, found))
         return np.asarray(found)
     except (JitgraphError, *NUMPY_ERRORS) as error:
+        if op.definition.opaque:
+            raise
         raise explain(op, operands, error) from None
 
 
