@@ -73,7 +73,7 @@ def _part(
 ) -> str:
     """The function that a product calls."""
     f = FunctionBuilder(
-        program.module, f"{made.name[1:]}.part", ["ptr %context", *_PART], internal=True,
+        program.module, f"{made.step}.part", ["ptr %context", *_PART], internal=True,
         passes=program.f.passes,
     )  # fmt: skip
     types = [argument.rsplit(" ", 1)[0] for argument in arguments]
