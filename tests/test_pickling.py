@@ -204,6 +204,14 @@ def test_another_format_is_refused() -> None:
         restore_op("nonsense")
 
 
+def test_an_optimised_graph_that_means_nothing_here_is_made_anew() -> None:
+    x = T.dvector("x")
+    restore, (version, plan, texts) = jg.function([x], T.exp(x) * 2).__reduce__()
+    strange = {layout: text.replace("exp", "exponential") for layout, text in texts.items()}
+    assert strange != texts
+    assert restore(version, plan, strange)([0.0]) == 2
+
+
 def test_errors_of_copies_name_the_lines_of_the_program() -> None:
     x, i = T.dvector("x"), T.lscalar("i")
     f = pickle.loads(pickle.dumps(jg.function([x, i], x[i])))
