@@ -8,7 +8,8 @@
 """
 
 from jitgraph.config import config
-from jitgraph.function import function
+from jitgraph.function import clone, function, subgraph
+from jitgraph.inputs import In, Out
 from jitgraph.jit import jit
 from jitgraph.runtime import memory
 from jitgraph.runtime.threads import get_num_threads, set_num_threads
@@ -32,6 +33,7 @@ from jitgraph.tensor.marks import (
     stop_gradient,
     zero_grad,
 )
+from jitgraph.tensor.opaque import as_op
 from jitgraph.tensor.shared import shared
 from jitgraph.transforms import (
     checkpoint,
@@ -53,10 +55,14 @@ __version__ = "0.1.0"
 
 # (`map` and `reduce` are left out: `import *` would hide Python's.)
 __all__ = [
+    "In",
     "Lop",
+    "Out",
     "Rop",
     "__version__",
+    "as_op",
     "checkpoint",
+    "clone",
     "cond",
     "config",
     "consider_constant",
@@ -82,6 +88,7 @@ __all__ = [
     "set_num_threads",
     "shared",
     "stop_gradient",
+    "subgraph",
     "value_and_grad",
     "verify_grad",
     "vjp",

@@ -131,6 +131,8 @@ from jitgraph.tensor.math import relu as relu
 from jitgraph.tensor.math import round as round
 from jitgraph.tensor.math import switch as switch
 from jitgraph.tensor.math import where as where
+from jitgraph.tensor.opaque import Print as Print
+from jitgraph.tensor.opaque import as_op as as_op
 from jitgraph.tensor.operands import as_tensor as as_tensor
 from jitgraph.tensor.packing import packbits as packbits
 from jitgraph.tensor.packing import unpackbits as unpackbits
