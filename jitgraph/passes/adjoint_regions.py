@@ -5,8 +5,8 @@
 
 The tape holds what the backward step needs of the forward one and cannot cheaply compute again:
 carried values, products, reductions, transcendental functions. A loop that writes the tape does
-all the loop in the cost does; `passes.regions` makes them one. A loop that ends by itself, after
-a number of steps nobody knows, is walked again, now counted, to write its tape.
+all the loop in the cost does; `passes.regions` makes them one. The tape of a loop that ends by
+itself grows with the steps.
 
 Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 4 (taping), 12 (loops).
 """
@@ -33,8 +33,6 @@ from jitgraph.ir.types import I64, Bundle, Type
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.fuse import EXPENSIVE, op_cost
 
-#: A loop of more steps than any memory has rows ends by its condition.
-UNBOUNDED = np.iinfo(np.int64).max
 #: Ops that only look at their operands in another way.
 _VIEWS = frozenset({"transpose", "expand_dims", "squeeze", "slice", "broadcast_to", "cast", "dim",
                     "constant", "iota", "reshape"})  # fmt: skip
@@ -148,8 +146,7 @@ class _LoopAdjoint:
 
     def run(self) -> list[Value | None]:
         backward = self._backward()
-        steps = self._steps()
-        tape = self._tape(backward.taped, steps)
+        tape, steps = self._tape(backward.taped)
         sequences = [self._walked(self.args[k], steps) for k in self.parts.sequences]
         flowing = [self._walked(self._known(k), steps) for k in self.outputs]
         start = [self._initial(k) for k in self.live_state]
@@ -171,12 +168,6 @@ class _LoopAdjoint:
         return zeros_like(self.args[self.parts.carried[k]]) if given is None else given
 
     # --- how many steps, and their rows ---------------------------------------------------------
-    def _steps(self) -> Size:
-        """The number of steps that were done."""
-        if self.attrs["condition"] is not None:
-            return items(self.value)[-1]
-        return self._bound()
-
     def _bound(self) -> Size:
         known: int | None = self.attrs["steps"]
         return self.args[0] if known is None else known
@@ -187,26 +178,25 @@ class _LoopAdjoint:
             return sequence
         return slice_axis(sequence, 0, 0, steps)
 
-    def _tape(self, taped: Sequence[Value], steps: Size) -> list[Value]:
-        """Rows of values of the forward step, from a loop that does what the first one does."""
-        if not taped:
-            return []
+    def _tape(self, taped: Sequence[Value]) -> tuple[list[Value], Size]:
+        """Rows of values of the forward step, from a loop that does what the first one does; and
+        the number of steps that were done."""
         attrs = self.attrs
         forward = Function(
             self.body.params, [*self.body.results, *taped], checks=self.body.checks,
             name=self.body.name,
         )  # fmt: skip
-        unbounded = attrs["condition"] is not None and attrs["steps"] == UNBOUNDED
         carried, sequences, captured = (
             [self.args[k] for k in own]
             for own in (self.parts.carried, self.parts.sequences, self.parts.captured)
         )
         found = items(loop(
-            forward, carried, sequences, captured, steps if unbounded else self._bound(),
-            condition=None if unbounded else attrs["condition"], reverse=attrs["reverse"],
+            forward, carried, sequences, captured, self._bound(),
+            condition=attrs["condition"], reverse=attrs["reverse"],
         ))  # fmt: skip
+        steps = self._bound() if attrs["condition"] is None else found[-1]
         rows = found[len(self.body.results) : -1]
-        return [self._walked(row, steps) for row in rows]
+        return [self._walked(row, steps) for row in rows], steps
 
     # --- one step back --------------------------------------------------------------------------
     def _backward(self) -> _Backward:

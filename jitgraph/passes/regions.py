@@ -123,7 +123,7 @@ def _merge(
     last = len(kept)
     for old in [v for v, (target, _) in merged.items() if target is current]:
         merged[old] = made, [*merged[old][1][:-1], last]
-    merged[first] = made, [*range(len(body.results)), last]
+    merged[first] = made, [*range(len(first.op.attrs["body"].results)), last]
     merged[other] = made, [*range(carried), *places, last]
 
 

@@ -105,8 +105,8 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], init
     """`x = initial; while condition(x): x = body(x)`, for a tree of arrays x.
 
     The condition gives a bool scalar, the body a tree of the same structure, dtypes and shapes.
-    Differentiable in reverse mode: the loop is then walked once more, counted, to keep what
-    the way back needs.
+    Differentiable in reverse mode: what the way back needs is then kept of every step, in memory
+    that grows with them.
     """
     begun = latest()
     leaves, weak, structure = _leaves(initial)

@@ -22,6 +22,7 @@ from jitgraph.ir.ops.movement import dim, squeeze
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.types import BOOL, I64, Type
 from jitgraph.ir.values import Value
+from jitgraph.tensor.control import UNBOUNDED
 from jitgraph.tensor.operands import as_size, as_tensor, constant, refuse
 from jitgraph.tensor.regions import parameter, shared_captures, traced
 from jitgraph.tensor.shared import SharedVariable, latest, made_since
@@ -108,8 +109,8 @@ def scan(
     sequences: arrays to walk along, or dicts `{"input": x, "taps": [-1, 0, 1]}`. outputs_info: for
     each output None, if no step needs former ones, its initial value, or a dict `{"initial": x,
     "taps": [-2, -1]}`, whose rows are those before the first step. n_steps: else the length of the
-    shortest sequence. go_backwards: from the last rows to the first. mode, profile, allow_gc and
-    strict are accepted for the sake of old programs.
+    shortest sequence; or, without sequences, as many as it takes until. go_backwards: from the last
+    rows to the first. mode, profile, allow_gc and strict are accepted for the sake of old programs.
     """
     if truncate_gradient != -1:
         refuse(OptionError("truncate_gradient is not there yet", hint="leave it at -1"))
@@ -181,7 +182,7 @@ class _Scan:
         if given is not None:
             return as_size(given, "n_steps")
         if not self.sequences:
-            refuse(InputError("a scan without sequences needs n_steps"))
+            return UNBOUNDED  # refused when no `until` was found
         lengths = [s.length() for s in self.sequences]
         shortest = lengths[0]
         for length in lengths[1:]:
@@ -200,6 +201,8 @@ class _Scan:
         for state in made_since(self.begun, [*results, *self.updates.values(), *self._stopping()]):
             if state.default_update is not None:  # a random draw of the step
                 self.updates.setdefault(state, state.default_update)
+        if self.stop is None and isinstance(self.steps, int) and self.steps == UNBOUNDED:
+            refuse(InputError("a scan without sequences needs n_steps, or an until"))
         if not results and not self.updates:
             refuse(InputError("the step gives nothing", hint="return the row of the step"))
         carried = [o for o in self.outputs if o.taps]
@@ -307,8 +310,6 @@ class _Scan:
             if state.serial > self.begun and state.default_update is not None:
                 state.default_update = last
         rows = list(made[carried:-1])
-        if self.stop is not None:
-            rows = [slice_axis(row, 0, 0, made[-1]) for row in rows]
         if len(rows) == 1 and not return_list:
             return rows[0], updates
         return (rows or None), updates
