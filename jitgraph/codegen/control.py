@@ -71,10 +71,12 @@ def _run(
 # --- memory that grows -------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """Memory that is exchanged for more as it fills up: cells with its address and its bytes."""
+    """Memory that is exchanged for more as it fills up: cells with its address and its bytes, and a
+    variable with how many were needed last time, which is where the next call starts."""
 
     cell: str
     capacity: str
+    last: str
 
 
 def reserve_grown(emitter: ProgramEmitter) -> dict[Buffer, Growing]:
@@ -83,7 +85,9 @@ def reserve_grown(emitter: ProgramEmitter) -> dict[Buffer, Growing]:
     grown = {b for step in emitter.program.work() for b in step.writes() if b.kind == "grown"}
     found = {}
     for buffer in sorted(grown, key=lambda b: b.number):
-        found[buffer] = Growing(emitter.cell("grown"), f.emit("alloca i64", "capacity"))
+        last = f"@{emitter.prefix}{buffer}.last"
+        f.module.declare(f"{last} = internal global i64 0")
+        found[buffer] = Growing(emitter.cell("grown"), f.emit("alloca i64", "capacity"), last)
         f.do(f"store i64 0, ptr {found[buffer].capacity}")
     return found
 
@@ -160,9 +164,7 @@ class _LoopEmitter:
                 _copy(emitter, self.finals[k], now, lengths[k])
         for buffer in step.outputs:
             if buffer.kind == "grown":
-                emitter.pointers[emitter.memory.key(buffer)] = f.emit(
-                    f"load ptr, ptr {emitter.grown[buffer].cell}"
-                )  # where it is from now on
+                self._settle(buffer, count)
         if done is not None:
             f.do(f"store i64 {count}, ptr {done}")
 
@@ -248,7 +250,8 @@ class _LoopEmitter:
         capacity = f.emit(f"load i64, ptr {growing.capacity}")
         with f.if_then(f.emit(f"icmp ugt i64 {f.emit(f'add i64 {used}, {stride}')}, {capacity}")):
             twice, first = f.emit(f"shl i64 {capacity}, 1"), f.emit(f"mul i64 {stride}, {ROWS}")
-            more = f.maximum(twice, first)
+            last = f.emit(f"load atomic i64, ptr {growing.last} monotonic, align 8")
+            more = f.maximum(f.maximum(twice, first), last)
             made = f.emit(f"call ptr @pool_take(i64 {more})")
             self.emitter.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
             old = f.emit(f"load ptr, ptr {growing.cell}")
@@ -257,6 +260,15 @@ class _LoopEmitter:
             f.do(f"store i64 {more}, ptr {growing.capacity}")
             f.do(f"call void @pool_give(ptr {old})")
         return f.offset(f.emit(f"load ptr, ptr {growing.cell}"), used)
+
+    def _settle(self, buffer: Buffer, steps: str) -> None:
+        """Memory that grew stays where it is from now on."""
+        f, emitter = self.f, self.emitter
+        growing = emitter.grown[buffer]
+        emitter.pointers[emitter.memory.key(buffer)] = f.emit(f"load ptr, ptr {growing.cell}")
+        rows = f.emit(f"add i64 {steps}, {f.emit(f'lshr i64 {steps}, 3')}")
+        used = f.emit(f"mul i64 {rows}, {self.strides[self.step.outputs.index(buffer)]}")
+        f.do(f"store atomic i64 {used}, ptr {growing.last} monotonic, align 8")
 
     def _leave_unless(self, condition: Program, fed: Sequence[_Fed], end: str) -> None:
         f = self.f
