@@ -27,7 +27,7 @@ from jitgraph.ir.ops.control import LOOP, LoopParts, branch, loop
 from jitgraph.ir.ops.indexing import slice_axis, zeros_like
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.movement import broadcast_to, dim, dims
-from jitgraph.ir.regions import extents
+from jitgraph.ir.regions import changing
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.types import I64, Bundle, Type
 from jitgraph.ir.values import Value, topological
@@ -259,14 +259,11 @@ class _LoopAdjoint:
 
     def _changes_shape(self, value: Value) -> bool:
         """Whether a value may have another shape in another step, and so no tape."""
+        fn = Function(self.body.params, [value], checks=self.body.checks, name=self.body.name)
         try:
-            shapes, params = extents(Function(self.body.params, [value], name=self.body.name))
+            return changing(fn, 1 + len(self.carried) + len(self.rows))[0]
         except ShapeError:
             return True
-        varying = set(params[: 1 + len(self.carried) + len(self.rows)])
-        sizes = [s for s in shapes[0] if isinstance(s, Value)]
-        stop = {v for v in topological(sizes) if v.is_op("dim")}
-        return any(v in varying for v in topological(sizes, stop=stop) if v not in stop)
 
     # --- where adjoints go ----------------------------------------------------------------------
     def _placed(self, found: Sequence[Value]) -> list[Value | None]:

@@ -30,9 +30,10 @@ from jitgraph.ir.opdef import (
     Told,
     emit,
     register,
+    same_size,
 )
-from jitgraph.ir.ops.arithmetic import greater_equal, where
-from jitgraph.ir.regions import row_extents, shapes_of_results
+from jitgraph.ir.ops.arithmetic import equal, greater_equal, where
+from jitgraph.ir.regions import keeping_shapes, row_extents, shapes_of_results
 from jitgraph.ir.types import BOOL, I64, Bundle, Dim, Type
 from jitgraph.ir.values import Value
 
@@ -156,7 +157,7 @@ def _evaluate_loop(
     if bound < 0 and len(body.results) > carried:
         raise ShapeError(f"a loop of {bound} steps has no rows to give")
     for k in parts.sequences:
-        if len(operands[k]) < bound:
+        if len(operands[k]) != bound:
             raise ShapeError(f"a loop of {bound} steps walks along {len(operands[k])} rows")
     state = [operands[k] for k in parts.carried]
     captured = [operands[k] for k in parts.captured]
@@ -221,16 +222,15 @@ def _given(
 
 
 def _enough_rows(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    """Every sequence must have a row for each step, and outputs have no negative extent."""
+    """Every sequence must have a row for each step."""
     parts = LoopParts.of(len(args), attrs)
     bound: Size = attrs["steps"] if parts.bound is None else args[0]
-    conditions: list[Value] = []
-    if isinstance(bound, Value) and len(attrs["body"].results) > len(parts.carried):
-        conditions.append(symbolic(greater_equal(bound, 0)))
+    outputs = len(attrs["body"].results) > len(parts.carried)
+    conditions = [symbolic(greater_equal(bound, 0))] if outputs and not parts.sequences else []
     for k in parts.sequences:
         rows = source.shape(args[k])[0]
-        if rows is not bound:
-            conditions.append(symbolic(greater_equal(rows, bound)))
+        if not same_size(rows, bound):
+            conditions.append(symbolic(equal(rows, bound)))
     return conditions
 
 
@@ -261,6 +261,8 @@ def loop(
     reverse: bool = False,
 ) -> Value:
     """The bundle of a loop's results."""
+    varying = 1 + len(carried) + len(sequences)
+    body = keeping_shapes(body, len(carried), varying)
     known = isinstance(steps, int)
     bound = () if isinstance(steps, int) else (steps,)
     return emit(
