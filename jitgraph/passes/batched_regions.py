@@ -147,6 +147,7 @@ class _Loop:
         found = items(loop(
             body, self._state(), self._sequences(), self._captured(), steps,
             condition=self._common_condition(), reverse=self.attrs["reverse"],
+            truncate=self.attrs["truncate"],
         ))  # fmt: skip
         outputs = [(_elements_first(v) if differs else v, differs)
                    for v, (_, differs) in zip(found[count:-1], made[count:], strict=True)]
@@ -173,6 +174,7 @@ class _Loop:
             [slice_axis(s, 0, 0, longest) for s in self._sequences()],
             [*self._captured(), *bounds], longest,
             condition=self._masked_condition(), reverse=self.attrs["reverse"],
+            truncate=self.attrs["truncate"],
         ))  # fmt: skip
         outputs = [(_elements_first(v), True) for v in found[count + 2 : -1]]
         return [*((v, True) for v in found[:count]), *outputs, (found[count + 1], True)]

@@ -268,6 +268,7 @@ class _Trimmed:
             steps,
             condition=self._trimmed_condition(captured, fixed),
             reverse=self.op.attrs["reverse"],
+            truncate=self.op.attrs["truncate"],
         )  # fmt: skip
 
     def _trimmed_condition(self, captured: Sequence[int], fixed: Sequence[int]) -> Function | None:

@@ -150,6 +150,7 @@ def _evaluate_loop(
     sequences: int,
     steps: int | None,
     reverse: bool,
+    truncate: int | None,
 ) -> tuple[Array, ...]:
     attrs = {"steps": steps, "carried": carried, "sequences": sequences}
     parts = LoopParts.of(len(operands), attrs)
@@ -245,7 +246,8 @@ LOOP = Control(
     "of the step, the carried values, a row of each sequence and the captured values, and gives "
     "the next carried values and a row of each output. Ends before a step whose `condition` is "
     "false. Results: the carried values, the outputs (a row a step done), the number of steps "
-    "done. `reverse` walks rows from the last to the first.",
+    "done. `reverse` walks rows from the last to the first. A gradient goes back through the last "
+    "`truncate` steps alone.",
 )
 register(LOOP)
 
@@ -259,6 +261,7 @@ def loop(
     *,
     condition: Function | None = None,
     reverse: bool = False,
+    truncate: int | None = None,
 ) -> Value:
     """The bundle of a loop's results."""
     varying = 1 + len(carried) + len(sequences)
@@ -268,7 +271,7 @@ def loop(
     return emit(
         LOOP, (*bound, *carried, *sequences, *captured), body=body, condition=condition,
         carried=len(carried), sequences=len(sequences), steps=steps if known else None,
-        reverse=reverse,
+        reverse=reverse, truncate=truncate,
     )  # fmt: skip
 
 
