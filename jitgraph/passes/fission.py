@@ -3,11 +3,12 @@
     before   h' = tanh(x @ w + h @ u)  for rows x of xs   =>   xs @ w, once; h' = tanh(xw + h @ u)
              g' = d @ u.T                                 =>   u turned in memory, once
     after    y = d @ w, an output                         =>   d, an output; ys = ds @ w
-             total' = total + x.T @ d, a running sum      =>   d, an output; total + xs.T @ ds
+             total' = total + outer(x, d), a running sum  =>   d, an output; total + xs.T @ ds
 
-A product of many rows is faster than as many products of few. What is done after a loop needs an
-array that the loop would not have written: only where one of its operands is there row by row
-anyway, so that memory grows by a constant factor at most.
+A product of many rows is faster than as many products of few. Running sums of products of matrices
+stay: what they take is in the caches, and a product over all steps reads it from memory. What is
+done after a loop needs an array that the loop would not have written: only where one of its
+operands is there row by row anyway, so that memory grows by a constant factor at most.
 
 Source: Appleyard, Kocisky and Blunsom, "Optimizing Performance of Recurrent Neural Networks on
 GPUs" (2016), section 3.
@@ -62,7 +63,7 @@ def fissioned(fn: Function, *, reorders: bool) -> Function:
 @dataclass(frozen=True, slots=True)
 class _After:
     """A product of every step, `left @ right`: an output of its own where the right operand is
-    `steady`, else added up, from the transposed left one."""
+    `steady`, else the outer one of two vectors, added up."""
 
     left: Value
     right: Value
@@ -234,7 +235,7 @@ class _Fission:
         return Function(params, fn.results, checks=fn.checks, name=fn.name)
 
     def _sum(self, k: int, after: _After) -> Value:
-        left, right = (_flat(self.found[v]) for v in (after.left, after.right))
+        left, right = self.found[after.left], self.found[after.right]
         total: Value = self.args[self.parts.carried[k]] + matmul(transpose(left, (1, 0)), right)
         return total
 
@@ -249,14 +250,12 @@ def _param(like: Value, name: str) -> Value:
 
 
 def _outer(added: Value) -> _After | None:
-    """The operands of x.T @ d, or of a product of a column with a row."""
+    """The vectors of a product of a column with a row."""
     if not added.is_op("matmul") or added.op is None:
         return None
     left, right = added.op.args
     if left.ndim != 2 or right.ndim != 2:
         return None
-    if left.is_op("transpose") and left.op is not None:
-        return _After(left.op.args[0], right, steady=False)
     column, row = (_unexpanded(v, axis) for v, axis in ((left, 1), (right, 0)))
     return None if column is None or row is None else _After(column, row, steady=False)
 
