@@ -301,23 +301,43 @@ def _grouped(x: Array, axis: int, groups: int) -> Array:
     return x.reshape([*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :]])
 
 
-def _meaning(
-    infer: Callable[[Sequence[Type], Attrs], Type], evaluate: Callable[..., Array]
-) -> Callable[..., Array]:
+def _of_batch(
+    infer: Callable[[Sequence[Type], Attrs], Type], single: Callable[..., Array],
+    a: Array, b: Array, attrs: Attrs,
+) -> Array:  # fmt: skip
     """The meaning for a batch, given that of one element; halves are summed in single precision."""
+    result = infer([Type(x.dtype, x.shape) for x in (a, b)], attrs)
+    found = np.empty(result.shape, a.dtype)  # type: ignore[arg-type]
+    wide = np.promote_types(a.dtype, F32)
+    with np.errstate(all="ignore"):
+        for place in np.ndindex(a.shape[: a.ndim - len(attrs["strides"]) - 2]):
+            found[place] = single(a[place].astype(wide), b[place].astype(wide), **attrs)
+    return found
 
-    def evaluated(a: Array, b: Array, *dynamic: Array, **attrs: Any) -> Array:
-        if "sizes" in attrs:
-            attrs["sizes"] = join_sizes(attrs["sizes"], dynamic)
-        result = infer([Type(x.dtype, x.shape) for x in (a, b)], attrs)
-        found = np.empty(result.shape, a.dtype)  # type: ignore[arg-type]
-        wide = np.promote_types(a.dtype, F32)
-        with np.errstate(all="ignore"):
-            for place in np.ndindex(a.shape[: a.ndim - len(attrs["strides"]) - 2]):
-                found[place] = evaluate(a[place].astype(wide), b[place].astype(wide), **attrs)
-        return found
 
-    return evaluated
+def _evaluate_conv(
+    x: Array, w: Array, *, strides: Any, padding: Any, dilation: Any, groups: int
+) -> Array:
+    attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    return _of_batch(_infer_conv, _conv, x, w, attrs)
+
+
+def _evaluate_by_input(
+    g: Array, w: Array, *dynamic: Array,
+    sizes: Any, strides: Any, padding: Any, dilation: Any, groups: int,
+) -> Array:  # fmt: skip
+    attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups,
+             "sizes": join_sizes(sizes, dynamic)}  # fmt: skip
+    return _of_batch(_infer_by_input, _by_input, g, w, attrs)
+
+
+def _evaluate_by_filters(
+    x: Array, g: Array, *dynamic: Array,
+    sizes: Any, strides: Any, padding: Any, dilation: Any, groups: int,
+) -> Array:  # fmt: skip
+    attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups,
+             "sizes": join_sizes(sizes, dynamic)}  # fmt: skip
+    return _of_batch(_infer_by_filters, _by_filters, x, g, attrs)
 
 
 def _conv(x: Array, w: Array, **attrs: Any) -> Array:
@@ -426,7 +446,7 @@ _INPUT, _FILTERS, _OUTPUT = "nczyx", "oekji", "norqp"
 CONV = OpDef(
     name="conv",
     infer=_infer_conv,
-    evaluate=_meaning(_infer_conv, _conv),
+    evaluate=_evaluate_conv,
     shape=_conv_shape,
     requires=_conv_fits,
     gradient=_conv_gradient,
@@ -438,7 +458,7 @@ CONV = OpDef(
 CONV_BY_INPUT = OpDef(
     name="conv_by_input",
     infer=_infer_by_input,
-    evaluate=_meaning(_infer_by_input, _by_input),
+    evaluate=_evaluate_by_input,
     shape=_by_input_shape,
     requires=_by_input_fits,
     gradient=_by_input_gradient,
@@ -451,7 +471,7 @@ CONV_BY_INPUT = OpDef(
 CONV_BY_FILTERS = OpDef(
     name="conv_by_filters",
     infer=_infer_by_filters,
-    evaluate=_meaning(_infer_by_filters, _by_filters),
+    evaluate=_evaluate_by_filters,
     shape=_by_filters_shape,
     requires=_by_filters_fits,
     gradient=_by_filters_gradient,

@@ -199,46 +199,47 @@ def _demand(infer: Callable[[Sequence[Type], Attrs], Type], arrays: Sequence[Arr
     infer([Type(a.dtype, a.shape) for a in arrays], attrs)
 
 
-def _evaluate_pool_max(x: Array, **attrs: Any) -> Array:
-    _demand(_infer_pool("pool_max"), [x], attrs)
-    seen, inside = _windows(x, attrs)
-    with np.errstate(all="ignore"):
-        return np.asarray(seen.max(axis=inside))
+def _evaluate_pool(reduction: np.ufunc) -> Callable[..., Array]:
+    name = "pool_max" if reduction is np.maximum else "pool_sum"
 
+    def evaluate(x: Array, *, window: Any, strides: Any) -> Array:
+        attrs = {"window": window, "strides": strides}
+        _demand(_infer_pool(name), [x], attrs)
+        seen, inside = _windows(x.astype(F32) if x.dtype == F16 else x, attrs)
+        with np.errstate(all="ignore"):
+            return np.asarray(reduction.reduce(seen, axis=inside, dtype=seen.dtype), x.dtype)
 
-def _evaluate_pool_sum(x: Array, **attrs: Any) -> Array:
-    _demand(_infer_pool("pool_sum"), [x], attrs)
-    seen, inside = _windows(x, attrs)
-    wide = F32 if x.dtype == F16 else x.dtype
-    with np.errstate(all="ignore"):
-        return np.asarray(seen.sum(axis=inside, dtype=wide)).astype(x.dtype)
+    return evaluate
 
 
 def _spread(g: Array, shape: Sequence[int], attrs: Attrs, weight: Any = None) -> Array:
-    """Each element of g added to all elements of its window, times weight(cut)."""
+    """Each element of g added to all elements of its window, or to those where weight(cut)."""
     wide = F32 if g.dtype == F16 else g.dtype
     x = np.zeros(shape, wide)
     steps = list(zip(g.shape[g.ndim - len(attrs["window"]) :], attrs["strides"], strict=True))
     for at in product(*map(range, attrs["window"])):
-        cut = (..., *(slice(k, k + (p - 1) * s + 1 if p else k, s)
+        cut = (..., *(slice(k, k + (p - 1) * s + 1, s)
                       for k, (p, s) in zip(at, steps, strict=True)))  # fmt: skip
         with np.errstate(all="ignore"):
             x[cut] += g if weight is None else np.where(weight(cut), g, g.dtype.type(0))
     return x.astype(g.dtype)
 
 
-def _evaluate_unpool(g: Array, *dynamic: Array, sizes: Any, **attrs: Any) -> Array:
+def _evaluate_unpool(g: Array, *dynamic: Array, sizes: Any, window: Any, strides: Any) -> Array:
     filled = join_sizes(sizes, dynamic)
-    _demand(_infer_unpool, [g], {**attrs, "sizes": filled})
+    attrs = {"window": window, "strides": strides, "sizes": filled}
+    _demand(_infer_unpool, [g], attrs)
     return _spread(g, (*g.shape[: g.ndim - len(filled)], *filled), attrs)
 
 
-def _evaluate_unpool_max(g: Array, x: Array, y: Array, **attrs: Any) -> Array:
+def _evaluate_unpool_max(g: Array, x: Array, y: Array, *, window: Any, strides: Any) -> Array:
+    attrs = {"window": window, "strides": strides}
     _demand(_infer_unpool_max, [g, x, y], attrs)
     return _spread(g, x.shape, attrs, lambda cut: x[cut] == y)
 
 
-def _evaluate_pool_at_max(h: Array, x: Array, y: Array, **attrs: Any) -> Array:
+def _evaluate_pool_at_max(h: Array, x: Array, y: Array, *, window: Any, strides: Any) -> Array:
+    attrs = {"window": window, "strides": strides}
     _demand(_infer_pool_at_max, [h, x, y], attrs)
     seen, inside = _windows(h, attrs)
     hit = _windows(x, attrs)[0] == np.expand_dims(y, inside)
@@ -382,7 +383,7 @@ def _unpool_gradient(
 POOL_MAX = OpDef(
     name="pool_max",
     infer=_infer_pool("pool_max"),
-    evaluate=_evaluate_pool_max,
+    evaluate=_evaluate_pool(np.maximum),
     shape=_pool_shape,
     requires=_pool_fits,
     gradient=lambda g, y, x, **attrs: [emit(UNPOOL_MAX, (g, x, y), **attrs)],
@@ -393,7 +394,7 @@ POOL_MAX = OpDef(
 POOL_SUM = OpDef(
     name="pool_sum",
     infer=_infer_pool("pool_sum"),
-    evaluate=_evaluate_pool_sum,
+    evaluate=_evaluate_pool(np.add),
     shape=_pool_shape,
     requires=_pool_fits,
     gradient=_sum_gradient,
