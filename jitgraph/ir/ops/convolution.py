@@ -413,7 +413,7 @@ def _decompose(definition: Any, *args: Value, **attrs: Any) -> Value:
     a, b, *sizes = args
     missing = 3 - len(attrs["strides"])
     if a.dtype == F16:
-        wide = emit(definition(), (cast(a, F32), cast(b, F32), *sizes), **attrs)
+        wide = _decompose(definition, cast(a, F32), cast(b, F32), *sizes, **attrs)
         return cast(wide, F16)  # type: ignore[no-any-return]
     if not missing:
         return emit(definition(), args, **attrs)

@@ -68,6 +68,8 @@ def _numbers(extents: Sequence[Any]) -> list[int | None]:
 
 def _pooled_extents(name: str, x: Type, attrs: Attrs) -> list[Any]:
     rank = len(attrs["window"])
+    if x.dtype.kind == "b" or (x.dtype.kind == "c" and "max" in name):
+        raise DTypeError(f"{name} does not take {x}")
     if x.rank < rank:
         raise ShapeError(f"{name} along {rank} axes does not take {x}")
     extents = _numbers(x.shape[x.rank - rank :])
@@ -84,8 +86,6 @@ def _pooled_extents(name: str, x: Type, attrs: Attrs) -> list[Any]:
 def _infer_pool(name: str) -> Callable[[Sequence[Type], Attrs], Type]:
     def infer(types: Sequence[Type], attrs: Attrs) -> Type:
         x = types[0]
-        if x.dtype.kind == "b" or (x.dtype.kind == "c" and "max" in name):
-            raise DTypeError(f"{name} does not take {x}")
         return x.with_shape((*x.shape[: -len(attrs["window"])], *_pooled_extents(name, x, attrs)))
 
     return infer
@@ -337,7 +337,7 @@ def _decompose_unpool(
     g: Value, *dynamic: Value, sizes: Any, **attrs: Any
 ) -> Value:
     if g.dtype == F16:
-        wide = emit(UNPOOL, (cast(g, F32), *dynamic), sizes=sizes, **attrs)
+        wide = _decompose_unpool(cast(g, F32), *dynamic, sizes=sizes, **attrs)
         return cast(wide, F16)  # type: ignore[no-any-return]
     small = dims(g)
     lead = small[: len(small) - len(sizes)]
