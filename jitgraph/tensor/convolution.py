@@ -306,8 +306,7 @@ def images2neibs(
     shape = _numbers(neib_shape, 2, "neib_shape", 1)
     steps = shape if neib_step is None else _numbers(neib_step, 2, "neib_step", 1)
     if mode in ("half", "full"):
-        widths = [(c // 2, c // 2 - (c % 2 == 0)) if mode == "half" else (c - 1, c - 1)
-                  for c in shape]  # fmt: skip
+        widths = [(c // 2, c // 2) if mode == "half" else (c - 1, c - 1) for c in shape]
         x = pad(x, [(0, 0), (0, 0), *widths])
     places = [_patch_places(movement.dims(x)[2 + k], shape[k], steps[k], mode, k)
               for k in range(2)]  # fmt: skip
