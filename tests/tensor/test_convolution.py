@@ -30,15 +30,17 @@ def convolved(
     """The sum at every place of every filter."""
     kernel, spatial = w.shape[2:], x.shape[2:]
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    out = [(n + a + b - r) // s + 1
-           for n, a, b, r, s in zip(spatial, before, after, reach, strides, strict=True)]  # fmt: skip
+    out = []
+    for n, a, b, r, s in zip(spatial, before, after, reach, strides, strict=True):
+        out.append((n + a + b - r) // s + 1)
     y = np.zeros((len(x), len(w), *out))
     each = len(w) // groups
     for n, o, place, k in itertools.product(
         range(len(x)), range(len(w)), np.ndindex(*out), np.ndindex(*kernel)
     ):
-        at = [p * s + i * d - a
-              for p, s, i, d, a in zip(place, strides, k, dilation, before, strict=True)]  # fmt: skip
+        at = []
+        for p, s, i, d, a in zip(place, strides, k, dilation, before, strict=True):
+            at.append(p * s + i * d - a)
         if not all(0 <= i < size for i, size in zip(at, spatial, strict=True)):
             continue
         element = tuple(size - 1 - i for i, size in zip(k, kernel, strict=True)) if flip else k
@@ -161,7 +163,7 @@ def test_convolution_is_the_loop(case: dict[str, Any]) -> None:
     assert_near(got, want, dtype)
     if dtype != "float64" or a.size + b.size > 60:
         return
-    cost = lambda p, q: np.sum(convolved(p, q, *rest) * weights)  # noqa: E731
+    cost = lambda p, q: np.sum(convolved(p, q, *rest) * weights)
     for k, slope in enumerate((by_x, by_w)):
         np.testing.assert_allclose(slope, slopes(cost, [a, b], k), rtol=1e-6, atol=1e-6)
 
@@ -291,7 +293,7 @@ def test_pooling_is_the_loop(case: dict[str, Any]) -> None:
     got, slope = jg.function([x], [y, T.grad(T.sum(y * weights), x)])(a)
     assert_near(got, want, case["dtype"])
     if case["dtype"] == "float64":
-        cost = lambda p: np.sum(pooled(p, *rest) * weights)  # noqa: E731
+        cost = lambda p: np.sum(pooled(p, *rest) * weights)
         np.testing.assert_allclose(slope, slopes(cost, [a], 0), rtol=1e-6, atol=1e-6)
 
 
@@ -401,7 +403,7 @@ def test_what_only_the_call_can_tell() -> None:
     x, w = (T.tensor("float32", [None] * 4, name=n) for n in ("images", "filters"))
     f = jg.function([x, w], T.nnet.conv2d(x, w))
     pool = jg.function([x], T.nnet.pool_2d(x, (3, 3), ignore_border=True))
-    ones = lambda *shape: np.ones(shape, np.float32)  # noqa: E731
+    ones = lambda *shape: np.ones(shape, np.float32)
     with pytest.raises(ShapeError, match="filters that span 7 elements do not fit into the 5"):
         f(ones(2, 3, 5, 5), ones(4, 3, 7, 7))
     with pytest.raises(ShapeError, match="the input has 3 channels, the filters have 2"):
