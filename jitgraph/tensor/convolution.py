@@ -62,16 +62,21 @@ def _padding(border_mode: Border, rank: int) -> str | tuple[int, ...]:
     return tuple(flat)
 
 
-def _checked(x: Value, hint: Hint, what: str) -> None:
-    """Refuse an array whose extents are known not to be what the user said."""
+def _checked(x: Value, hint: Hint, what: str) -> Value:
+    """x with the extents that the user said it has: others are refused now, or at the call."""
     if hint is None:
-        return
+        return x
     if len(hint) != x.ndim:
         raise ShapeError(f"{what} has {len(hint)} extents, {x.type} has {x.ndim}")
     for axis, (said, have) in enumerate(zip(hint, x.type.shape, strict=True)):
         wanted = None if said is None else as_size(said, what)
         if isinstance(wanted, int) and isinstance(have, int) and wanted != have:
             raise ShapeError(f"{what} says {wanted} along axis {axis}, but {x.type} has {have}")
+        if isinstance(wanted, int) and not isinstance(have, int):
+            sizes = list(movement.dims(x))
+            sizes[axis] = wanted
+            x = movement.reshape(x, sizes)
+    return x
 
 
 def _operands(
@@ -87,9 +92,7 @@ def _operands(
         if not convolution.floating(value.dtype):
             raise DTypeError(f"conv{rank}d does not take {what} {value.type}",
                              hint="cast to a floating dtype")  # fmt: skip
-    _checked(x, input_shape, "input_shape")
-    _checked(w, filter_shape, "filter_shape")
-    return x, w
+    return _checked(x, input_shape, "input_shape"), _checked(w, filter_shape, "filter_shape")
 
 
 def _flipped(w: Value) -> Value:
@@ -185,8 +188,7 @@ def conv2d_transpose(
         raise ShapeError("output_shape must give the rows and columns of the result")
     sizes = as_sizes(list(output_shape[2:]))
     y = convolution.by_input(g, _flipped(w) if filter_flip else w, sizes, **geometry)
-    _checked(y, [s if isinstance(s, int) else None for s in output_shape], "output_shape")
-    return y
+    return _checked(y, [s if isinstance(s, int) else None for s in output_shape], "output_shape")
 
 
 # --- pooling ------------------------------------------------------------------------------------
