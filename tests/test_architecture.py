@@ -17,6 +17,7 @@ FLOORS = [
     {"driver"},
     {"profiling"},
     {"tensor"},
+    {"inputs", "modes"},
     {"compiled"},
     {"function"},
     {"tracing"},

@@ -24,6 +24,7 @@ from jitgraph.errors import (
     JitgraphError,
     OptionError,
     OutOfBoundsError,
+    RangeError,
     ShapeError,
     TruthValueError,
     UpdateError,
@@ -204,7 +205,7 @@ AT_BUILD: list[tuple[Build, type[JitgraphError], list[str]]] = [
     (lambda: jg.function([S], S), InputError, ["shared variable S cannot be an input"]),
     (lambda: jg.function([X], object()), InputError, ["cannot be an output"]),
     (lambda: jg.function([X], [X, "a"]), InputError, ["'a' cannot be an output"]),
-    (lambda: jg.function([X], {"a": X}), InputError, ["cannot be an output"]),
+    (lambda: jg.function([X], [{"a": X}]), InputError, ["cannot be an output"]),
     # updates
     (lambda: jg.function([X], X, updates=[(X, X)]), UpdateError,
      ["X cannot be updated: it is not a shared variable", "jitgraph.shared"]),
@@ -233,7 +234,7 @@ AT_BUILD: list[tuple[Build, type[JitgraphError], list[str]]] = [
     (lambda: T.concatenate([K, K.T]), ShapeError, ["cannot concatenate", "K: f64[2, 3]"]),
     (lambda: K.sum(axis=2), ShapeError, ["axis 2 is out of bounds"]),
     (lambda: X & 1, DTypeError, ["bitwise_and does not take f64"]),
-    (lambda: N + 2**70, DTypeError, ["add"]),
+    (lambda: N + 2**70, RangeError, ["add: Python integer 1180591620717411303424"]),
     # gradients
     (lambda: T.grad(X, X), GradientError, ["needs a scalar cost", "cost.mean()"]),
     (lambda: T.grad(N.sum(), N), GradientError, ["only floating costs have a gradient"]),
@@ -244,7 +245,7 @@ AT_BUILD: list[tuple[Build, type[JitgraphError], list[str]]] = [
     (lambda: S.set_value(np.ones((2, 3)) * 1j), DTypeError, ["S holds float64"]),
     (lambda: jg.shared("text"), DTypeError, ["is not supported"]),
     (lambda: (X + Y).eval({X: [1]}), InputError, ["the outputs need Y: f64[?]"]),
-    (lambda: X.eval({"X": [1]}), InputError, ["'X' is not a symbolic variable"]),
+    (lambda: X.eval({3: [1]}), InputError, ["3 is not a symbolic variable"]),
 ]  # fmt: skip
 
 

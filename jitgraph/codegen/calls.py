@@ -168,6 +168,25 @@ def _selection(o: Operands) -> None:
     f.do(f"call void @{name}({operands}, i64 {n}, i64 {count}, ptr {o.starts[-1]})")
 
 
+# --- places in sorted order ----------------------------------------------------------------------
+def _ordering(o: Operands) -> None:
+    """Of two operands, rows of i64 both; a scalar has no length that the routine is told."""
+    f, routine = o.f, o.step.routine
+    (name,) = routine.symbols
+    sizes = iter(o.core)
+    lengths = {"m": "", "n": ""} | {core: next(sizes) for core in routine.operands if core}
+    parameters = [[f"ptr {{{k}}}", *([f"i64 {lengths[core]}"] if core else [])]
+                  for k, core in enumerate(routine.operands)]  # fmt: skip
+    template = ", ".join(word for words in parameters for word in words) + ", ptr {2}"
+    types = ", ".join(word.split()[0] for word in template.split(", "))
+    f.module.use("ordering", name, f"declare void @{name}({types})")
+
+    def call(starts: list[str]) -> None:
+        f.do(f"call void @{name}({template.format(*starts)})")
+
+    o.for_each(len(o.batch), call)
+
+
 # --- BLAS --------------------------------------------------------------------------------------
 def _triangular(o: Operands) -> None:
     """x = a⁻¹ b, in place. Fortran sees rows as columns: xᵀ aᵀ = bᵀ, the triangle turned."""
@@ -199,12 +218,30 @@ def _triangular(o: Operands) -> None:
         o.for_each(len(o.batch), call)
 
 
+# --- Python ------------------------------------------------------------------------------------
+def _python(o: Operands) -> None:
+    """The number tells whose op it is; Python reads tables of pointers and extents."""
+    f, (kind, number) = o.f, o.step.routine.symbols
+    f.module.use("python", f"python_{kind}", f"declare i32 @python_{kind}(i64, ptr, ptr, ptr)")
+    tables = [o.p.call_words]
+    for words in (o.starts[: len(o.step.inputs)], o.starts[len(o.step.inputs) :], o.core):
+        kind_of = "i64" if words is o.core else "ptr"
+        for k, word in enumerate(words):
+            f.do(f"store {kind_of} {word}, ptr {f.offset(tables[-1], 8 * k)}")
+        tables.append(f.offset(tables[-1], 8 * len(words)))
+    given = ", ".join(f"ptr {table}" for table in tables[:3])
+    status = f.emit(f"call i32 @python_{kind}(i64 {number}, {given})")
+    o.p.require_success(f.emit(f"icmp eq i32 {status}, 0"))
+
+
 _EMITTERS: dict[str, Callable[[Operands], None]] = {
     "numpy.linalg": _inner_loop,
     "numpy.linalg.qr": _qr,
     "numpy.fft": _inner_loop,
     "numpy.sort": _sort,
     "selection": _selection,
+    "ordering": _ordering,
     "scipy.blas": _triangular,
     "convolution": emit_convolution,
+    "python": _python,
 }

@@ -79,6 +79,12 @@ def _selection() -> Compiled:
     return selection_library(host())
 
 
+def _ordering() -> Compiled:
+    from jitgraph.codegen.ordering import ordering_library
+
+    return ordering_library(host())
+
+
 def _numpy() -> _Addresses:
     from jitgraph.codegen.natives import numpy_routines
 
@@ -89,6 +95,12 @@ def _scipy() -> _Addresses:
     from jitgraph.codegen.natives import scipy_routines
 
     return scipy_routines()
+
+
+def _python() -> _Addresses:
+    from jitgraph.codegen.trampoline import trampolines
+
+    return trampolines()
 
 
 def _iterations() -> Compiled:
@@ -105,7 +117,9 @@ LIBRARIES: dict[str, Callable[[], _Addresses]] = {
     "angles": cache(_angles),
     "iterations": cache(_iterations),
     "selection": _selection,
+    "ordering": _ordering,
     "numpy": _numpy,
+    "python": _python,
     "scipy": _scipy,
     "matmul_f32": lambda: _matmul("f32"),
     "matmul_f64": lambda: _matmul("f64"),

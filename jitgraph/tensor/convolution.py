@@ -14,8 +14,8 @@ from jitgraph.ir.ops import convolution, movement, pooling
 from jitgraph.ir.ops.arithmetic import divide, maximum, minimum
 from jitgraph.ir.ops.indexing import gather, slice_
 from jitgraph.ir.values import Value
-from jitgraph.tensor.arranging import pad
 from jitgraph.tensor.operands import as_size, as_sizes, as_tensor, promoted, public
+from jitgraph.tensor.padding import pad
 
 #: "valid", "half", "full", a number of zeros, one per axis, or pairs (before, after).
 Border: TypeAlias = "str | int | Sequence[int | Sequence[int]]"

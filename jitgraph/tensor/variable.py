@@ -62,6 +62,7 @@ class Variable(Value):
     """
 
     __slots__ = ("evaluators", "indexed")
+    transient: ClassVar[tuple[str, ...]] = ("evaluators",)
     #: Results of ops over this class and its subclasses are of this class.
     expression_class: ClassVar[type[Variable]]
     #: What `eval` has compiled for this expression, by the variables given; unset until it has.
@@ -237,6 +238,12 @@ class Variable(Value):
     def argsort(self, axis: int | None = -1, kind: str | None = None) -> Variable:
         """The indices that sort along an axis."""
         return sorting.argsort(self, axis, kind)
+
+    def argpartition(
+        self, kth: Any, axis: int | None = -1, kind: str = "introselect"
+    ) -> Variable:
+        """The indices that partition along an axis."""
+        return sorting.argpartition(self, kth, axis, kind)
 
     def nonzero(self) -> tuple[Variable, ...]:
         """The indices of the elements that are not zero, one vector for each axis."""

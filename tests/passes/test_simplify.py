@@ -55,8 +55,8 @@ def test_ieee_algebra_keeps_every_bit(program: Program) -> None:
 @SETTINGS
 @given(functions())
 def test_the_second_time_there_is_little_left_to_do(program: Program) -> None:
-    """Little, not nothing: what the checks of the first time say of extents is new to it. With other
-    extents come other checks, so only what the results are made of is counted."""
+    """Little, not nothing: what the checks of the first time say of extents is new to it. With new
+    extents come new checks, so only what the results are made of is counted."""
     once = simplify(program.function, Options())
     twice = simplify(once, Options())
     assert len(topological(twice.results)) <= len(topological(once.results)) + 3
