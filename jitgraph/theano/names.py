@@ -56,7 +56,7 @@ _SOURCES: dict[str, dict[str, str]] = {
                       "extract_constant=constant_or_self",
         "gradient": "grad Rop Lop jacobian hessian verify_grad numeric_grad "
                     "DisconnectedInputError",
-        "elemwise": "Elemwise CAReduce Sum Prod All Any",
+        "elemwise": "Elemwise CAReduce Sum Prod All Any=Any_",
         "extra": "diff bincount squeeze compress cumsum cumprod unique searchsorted to_one_hot "
                  "fill_diagonal fill_diagonal_offset unravel_index ravel_multi_index bartlett "
                  "broadcast_shape_iter cpu_contiguous",
@@ -77,7 +77,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     },
     "theano.tensor.opt": {},
     "theano.tensor.blas": {"opaque": "use_c_blas=yes", "basic": "batched_dot batched_tensordot"},
-    "theano.tensor.elemwise": {"elemwise": "Elemwise CAReduce Sum Prod All Any",
+    "theano.tensor.elemwise": {"elemwise": "Elemwise CAReduce Sum Prod All Any=Any_",
                                "basic": "DimShuffle"},
     "theano.tensor.xlogx": {"basic": "xlogx xlogy0"},
     "theano.tensor.nnet": {
