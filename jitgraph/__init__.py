@@ -8,7 +8,8 @@
 """
 
 from jitgraph.config import config
-from jitgraph.function import function
+from jitgraph.function import clone, function, subgraph
+from jitgraph.inputs import In, Out
 from jitgraph.jit import jit
 from jitgraph.runtime import memory
 from jitgraph.runtime.threads import get_num_threads, set_num_threads
@@ -33,8 +34,11 @@ from jitgraph.transforms import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "In",
+    "Out",
     "__version__",
     "checkpoint",
+    "clone",
     "config",
     "custom_vjp",
     "function",
@@ -51,6 +55,7 @@ __all__ = [
     "set_num_threads",
     "shared",
     "stop_gradient",
+    "subgraph",
     "value_and_grad",
     "verify_grad",
     "vjp",

@@ -55,6 +55,8 @@ class Compilation:
     algebra: str = "real"
     #: Whether the code takes the times of its steps (`codegen.probes`).
     probed: bool = False
+    #: The function after all passes as text, where that is known already.
+    text: str | None = None
     log: Callable[[Rewritten], None] | None = None
     trace: Trace = field(default_factory=Trace)
     times: dict[str, float] = field(default_factory=dict)
@@ -75,6 +77,11 @@ class Compilation:
     @property
     def optimised(self) -> Function:
         """The function after all passes of the pipeline."""
+        if self._optimised is None and self.text is not None:
+            from jitgraph.ir.parser import parse
+
+            with self._timed("parse"):
+                self._optimised = parse(self.text)
         if self._optimised is None:
             graph = self.graph
             with self._timed("optimise"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +38,7 @@ from jitgraph.compiled import (
 from jitgraph.driver import Compilation
 from jitgraph.errors import InputError, InternalError, JitgraphError
 from jitgraph.function import default_updates, expression_of, planned
+from jitgraph.inputs import arguments_for
 from jitgraph.ir.function import Function
 from jitgraph.ir.types import DTYPE_NAMES, Type
 from jitgraph.ir.values import Value
@@ -330,6 +332,26 @@ class _Methods:
             found = self._bound[instance] = jit(method, **self._options)
         return found
 
+    # --- copies ---------------------------------------------------------------------------------
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """By name where a module has it under its name. What is in `__main__`, or made on the way,
+        goes with its function, so that picklers which take functions apart can."""
+        function = self.__wrapped__
+        path = getattr(function, "__qualname__", "").removesuffix(_WRAPPED)
+        if _found_at(function, path) is self:
+            if function.__module__ != "__main__":
+                return str(path)
+            # This is where the function can be found, now that its name stands for this.
+            function.__qualname__ = path + _WRAPPED
+        static = tuple(sorted(self._parameters.static))
+        return _jitted, (function, {**self._options, "static_argnames": static})
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self
+
     # --- tracing --------------------------------------------------------------------------------
     def _traced(self, call: _Call, kinds: tuple[Kind, ...]) -> _Program:
         names = self._parameters.leaf_names(call)
@@ -366,7 +388,7 @@ class _Methods:
         try:
             updates = list(default_updates(results, {}, {}, False))  # random numbers go on
             plan = planned(
-                inputs, [*results, *(new for _, new in updates)], single=native,
+                arguments_for(inputs), [*results, *(new for _, new in updates)], single=native,
                 updated=tuple(shared for shared, _ in updates),
                 algebra=self._algebra, name=self._label, numbers=numbers,
             )  # fmt: skip
@@ -456,6 +478,25 @@ class _Method:
 
 
 Jitted = make_callable_type("Jitted", _Methods)
+
+
+_WRAPPED = ".__wrapped__"
+
+
+def _found_at(function: Callable[..., Any], path: str) -> Any:
+    """What is there in the module of a function, or None."""
+    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _jitted(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """The function under jit that a pickle holds: the one its module has, if it has one."""
+    found = _found_at(function, getattr(function, "__qualname__", "").removesuffix(_WRAPPED))
+    if isinstance(found, Jitted) and found.__wrapped__ is function:
+        return found
+    return jit(function, **options)
 
 
 class _Untraced(Jitted):  # type: ignore[misc, valid-type]

@@ -17,6 +17,7 @@ FLOORS = [
     {"driver"},
     {"profiling"},
     {"tensor"},
+    {"inputs"},
     {"compiled"},
     {"function"},
     {"jit"},
