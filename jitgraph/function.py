@@ -56,6 +56,27 @@ def function(
     for updates of what is not shared or of another type, and at the call InputError, DTypeError,
     ShapeError and the run-time errors of ops. A failing call changes no shared variable.
     """
+    plan = program(
+        inputs, outputs, updates=updates, givens=givens, name=name,
+        on_unused_input=on_unused_input, allow_input_downcast=allow_input_downcast,
+        algebra=algebra, no_default_updates=no_default_updates,
+    )  # fmt: skip
+    return compiled_function(plan, expected_layout(plan))
+
+
+def program(
+    inputs: Sequence[Variable | In],
+    outputs: Any = None,
+    *,
+    updates: Pairs | None = None,
+    givens: Pairs | None = None,
+    name: str | None = None,
+    on_unused_input: str | None = None,
+    allow_input_downcast: bool | None = None,
+    algebra: str | None = None,
+    no_default_updates: bool | Sequence[SharedVariable] = False,
+) -> Plan:
+    """What `function` compiles."""
     arguments, kept = _declared(inputs, allow_input_downcast)
     keys = _output_names(outputs)
     single = not isinstance(outputs, list | tuple | Mapping) and outputs is not None
@@ -67,12 +88,11 @@ def function(
     for target, new in default_updates(roots, replaced, dict(pairs), no_default_updates):
         pairs.append((target, new))
         roots.append(new)
-    plan = planned(
+    return planned(
         arguments, roots, updated=tuple(s for s, _ in pairs), single=single,
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
         algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys,
     )  # fmt: skip
-    return compiled_function(plan, expected_layout(plan))
 
 
 def planned(

@@ -28,11 +28,18 @@ class TheanoModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name == "__all__":
             return public_names(self.__name__)
-        if name.startswith("__") and name != "__version__":
+        home = names.ALIASES.get(self.__name__, self.__name__)
+        if name.startswith("__") and name not in names.TABLE[home]:
             raise AttributeError(name)
         found = resolve(self.__name__, name)
         setattr(self, name, found)
         return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        home = names.ALIASES.get(self.__name__, self.__name__)
+        if isinstance(value, ModuleType) and name in names.TABLE[home]:
+            return  # a function hides the module of its name, as it did
+        super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *public_names(self.__name__)})
@@ -54,15 +61,14 @@ def modules() -> list[str]:
 def resolve(module: str, name: str) -> Any:
     """What a name means; raises AttributeError, or RefusedNameError for one that is known and
     missing."""
-    whole = f"{module}.{name}"
-    if whole in names.TABLE or whole in names.ALIASES:
-        return importlib.import_module(whole)
-    home = names.ALIASES.get(module, module)
-    if f"{home}.{name}" in names.REFUSED:
-        raise RefusedNameError(f"{whole} is not there: {names.REFUSED[f'{home}.{name}']}")
+    whole, home = f"{module}.{name}", names.ALIASES.get(module, module)
     target = names.TABLE[home].get(name)
     if target is not None:
         return _loaded(target)
+    if whole in names.TABLE or whole in names.ALIASES:
+        return importlib.import_module(whole)
+    if f"{home}.{name}" in names.REFUSED:
+        raise RefusedNameError(f"{whole} is not there: {names.REFUSED[f'{home}.{name}']}")
     if home == "theano.tensor" and name in jt.__all__:
         return _spoken(getattr(jt, name))
     raise AttributeError(f"module {module!r} has no attribute {name!r}")

@@ -44,7 +44,7 @@ def orphans(i: Iterable[Value], o: Iterable[Value]) -> list[Value]:
 
 
 def _applies(values: Iterable[Value]) -> list[Apply]:
-    return [Apply(v.op, v) for v in values if v.op is not None and v.literal is None]
+    return [Apply.of(v) for v in values if v.op is not None and v.literal is None]
 
 
 def ops(i: Iterable[Value], o: Iterable[Value]) -> list[Apply]:

@@ -19,20 +19,19 @@ _HERE = "jitgraph.theano."
 #: module of Theano -> our module -> names.
 _SOURCES: dict[str, dict[str, str]] = {
     "theano": {
-        "variables": "Variable=Habits shared TensorVariable TensorSharedVariable "
+        "variables": "Apply Variable=Habits shared TensorVariable TensorSharedVariable "
                      "Constant=TensorConstant as_symbolic=as_tensor_variable",
         "functions": "function In Out Param clone OrderedUpdates map_variables Container",
         "config": "config",
         "opgraph": "OpFromGraph",
         "modes": "Mode",
-        "ops": "Op Apply as_op",
+        "ops": "Op as_op",
         "types": "generic",
         "scanning": "scan map reduce foldl foldr",
         "printing": "pp pprint=pp",
         "gradient": "grad Rop Lop subgraph_grad",
         "graphs": "FunctionGraph=Graph",
         "versions": "__version__ version __api_version__",
-        "sparsity": "sparse",
     },
     "theano.configparser": {"config": "change_flags TheanoConfigParser=TheanoConfig config"},
     "theano.configdefaults": {"config": "config"},
@@ -51,7 +50,7 @@ _SOURCES: dict[str, dict[str, str]] = {
                  "unbroadcast patternbroadcast specify_shape nonzero nonzero_values take "
                  "set_subtensor inc_subtensor sort argsort topk argtopk topk_and_argtopk dot "
                  "tensordot batched_dot batched_tensordot get_vector_length default tensor_copy "
-                 "scalar_from_tensor tensor_from_scalar DimShuffle power=pow pow",
+                 "scalar_from_tensor tensor_from_scalar DimShuffle",
         "testvalues": "get_scalar_constant_value=scalar_constant NotScalarConstantError "
                       "extract_constant=constant_or_self",
         "gradient": "grad Rop Lop jacobian hessian verify_grad numeric_grad "
@@ -72,7 +71,7 @@ _SOURCES: dict[str, dict[str, str]] = {
             "sub true_div int_div mod eq neq lt le gt ge and_ or_ xor invert bitwise_and "
             "bitwise_or bitwise_xor bitwise_not isnan isinf isclose allclose switch where any all "
             "flatnonzero outer choose diagonal trace tri tril triu swapaxes moveaxis roll "
-            "logaddexp consider_constant identity mgrid ogrid percentile logical_and logical_or "
+            "logaddexp pow power consider_constant identity mgrid ogrid percentile logical_and logical_or "
             "logical_not abs=abs_ ravel dimshuffle square einsum",
     },
     "theano.tensor.opt": {},
@@ -124,7 +123,8 @@ _SOURCES: dict[str, dict[str, str]] = {
                   "expm Expm=expm"},
     "theano.tensor.fft": {"linalg": "rfft irfft"},
     "theano.tensor.extra_ops": {
-        "extra": "diff bincount squeeze compress repeat bartlett cumsum cumprod unique "
+        "basic": "repeat",
+        "extra": "diff bincount squeeze compress bartlett cumsum cumprod unique "
                  "searchsorted to_one_hot fill_diagonal fill_diagonal_offset unravel_index "
                  "ravel_multi_index cpu_contiguous CumOp=cumsum Unique=UniqueOf"},
     "theano.tensor.sort": {"basic": "sort argsort topk argtopk topk_and_argtopk"},
@@ -161,7 +161,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.compile": {
         "functions": "function In Out Param SymbolicInput=In SymbolicOutput=Out Function=AFunction "
                      "rebuild_collect_shared UnusedInputError orig_function=function",
-        "variables": "shared SharedVariable=TensorSharedVariable shared_constructor",
+        "variables": "shared SharedVariable=TensorSharedVariable",
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes register_mode "
                  "DebugMode NanGuardMode MonitorMode default_mode=predefined_default",
         "ops": "as_op ViewOp=same_value view_op=same_value deep_copy_op=same_value Shape=shape_of "
@@ -174,7 +174,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.compile.pfunc": {"functions": "Param pfunc=function rebuild_collect_shared"},
     "theano.compile.function_module": {"functions": "Function=AFunction UnusedInputError"},
     "theano.compile.sharedvalue": {
-        "variables": "SharedVariable=TensorSharedVariable shared shared_constructor"},
+        "variables": "shared SharedVariable=TensorSharedVariable"},
     "theano.compile.mode": {
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "
                  "register_mode default_mode=predefined_default"},
@@ -189,8 +189,8 @@ _SOURCES: dict[str, dict[str, str]] = {
         "functions": "clone OrderedUpdates"},
     "theano.scan_module.scan_utils": {"scanning": "until", "functions": "clone"},
     "theano.gof": {
-        "ops": "Op Apply",
-        "variables": "Variable=Habits Constant=TensorConstant",
+        "ops": "Op",
+        "variables": "Apply Variable=Habits Constant=TensorConstant",
         "types": "generic Generic Type=TensorType",
         "graphs": "FunctionGraph=Graph Env=Graph MethodNotDefined InconsistencyError toolbox=none",
         "modes": "optdb=none Optimizer=object_ local_optimizer=ignored OpSub=ignored "
@@ -198,8 +198,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.gof.graph": {
         "graphs": "inputs ancestors variables orphans ops io_toposort stack_search clone "
                   "list_of_nodes view_roots is_in_ancestors is_same_graph",
-        "ops": "Apply",
-        "variables": "Variable=Habits Constant=TensorConstant"},
+        "variables": "Apply Variable=Habits Constant=TensorConstant"},
     "theano.gof.op": {"ops": "Op get_test_value"},
     "theano.gof.utils": {"graphs": "MethodNotDefined hash_from_code"},
     "theano.updates": {"functions": "OrderedUpdates"},

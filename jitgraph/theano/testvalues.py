@@ -29,6 +29,14 @@ def scalar_constant(variable: Any) -> Any:
     return array.reshape(())
 
 
+def constant_or_self(x: Any, elemwise: bool = True, only_process_constants: bool = False) -> Any:
+    """The number a constant scalar is, else the variable."""
+    try:
+        return scalar_constant(x)
+    except NotScalarConstantError:
+        return x
+
+
 def of(variable: Any) -> Any:
     """The test value of a variable; raises AttributeError where there is none."""
     if not isinstance(variable, Value):

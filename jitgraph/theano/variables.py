@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -85,11 +85,26 @@ class Shape(tuple[Any, ...]):
 
 
 class Apply:
-    """What made a variable: `x.owner.op`, `x.owner.inputs`."""
+    """An op applied: `x.owner.op`, `x.owner.inputs`, `x.owner.outputs`."""
 
-    def __init__(self, op: Op, output: Value) -> None:
-        self.op, self.inputs, self.outputs = op.definition, list(op.args), [output]
-        self.out = output
+    def __init__(self, op: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        self.op, self.inputs, self.outputs = op, list(inputs), list(outputs)
+
+    @classmethod
+    def of(cls, value: Value) -> Apply:
+        """What made an expression."""
+        op = value.op
+        assert op is not None
+        if op.name == "item" and op.args[0].is_op("python"):
+            bundle = op.args[0].op
+            assert bundle is not None
+            return cls(bundle.attrs["call"].node.op, bundle.args, [value])
+        return cls(op.definition, op.args, [value])
+
+    @property
+    def out(self) -> Any:
+        """The only output."""
+        return self.outputs[0]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Apply) and self.out is other.out
@@ -99,7 +114,7 @@ class Apply:
 
     def __repr__(self) -> str:
         listed = ", ".join(v.describe() for v in self.inputs)
-        return f"{self.op.name}({listed})"
+        return f"{getattr(self.op, 'name', None) or self.op}({listed})"
 
 
 class Habits(Variable):
@@ -151,7 +166,7 @@ class Habits(Variable):
         """What made the variable; None for inputs, shared variables and constants."""
         if self.op is None or self.literal is not None:
             return None
-        return Apply(self.op, self)
+        return Apply.of(self)
 
     @property
     def index(self) -> int | None:

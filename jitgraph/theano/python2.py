@@ -1,0 +1,82 @@
+"""Sources in Python 2, as Python 3: fissix (lib2to3's successor) rewrites what is spelled
+differently, a pass over the tree what means something else: `/` of integers rounds down, and
+modules that moved are found."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import time
+from typing import Any
+
+from jitgraph.errors import MissingPackageError
+
+#: The name under which `divided` is known to a program.
+_DIVIDE = "__divide__"
+_MOVED = {"cPickle": "pickle", "cStringIO": "io", "StringIO": "io", "Queue": "queue",
+          "ConfigParser": "configparser", "urllib2": "urllib.request"}  # fmt: skip
+
+
+def translated(source: str, filename: str) -> str:
+    """The source with Python 3's spelling."""
+    try:
+        from fissix import refactor
+    except ImportError:
+        raise MissingPackageError(
+            "Python 2 sources are translated by fissix, which is not installed",
+            hint='pip install "jitgraph[py2]"',
+        ) from None
+    fixers = refactor.get_fixers_from_package("fissix.fixes")
+    left_out = {"fissix.fixes.fix_input"}  # what is asked for stays text
+    tool = refactor.RefactoringTool([f for f in fixers if f not in left_out])
+    return str(tool.refactor_string(source.rstrip() + "\n", filename))
+
+
+def divided(a: Any, b: Any) -> Any:
+    """a / b as Python 2 has it: integers round down."""
+    kinds = [_kind(x) for x in (a, b)]
+    if all(kind in "biu" for kind in kinds):
+        return a // b
+    return a / b
+
+
+def _kind(x: Any) -> str:
+    dtype = getattr(x, "dtype", None)
+    if dtype is not None:
+        return str(getattr(dtype, "kind", "O"))
+    return "i" if isinstance(x, int) else "f"
+
+
+class _Divisions(ast.NodeTransformer):
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802  (ast's name)
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.Div):
+            return node
+        name = ast.Name(_DIVIDE, ast.Load())
+        return ast.copy_location(ast.Call(name, [node.left, node.right], []), node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:  # noqa: N802  (ast's name)
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.Div) or not isinstance(node.target, ast.Name):
+            return node
+        old = ast.Name(node.target.id, ast.Load())
+        call = ast.Call(ast.Name(_DIVIDE, ast.Load()), [old, node.value], [])
+        return ast.copy_location(ast.Assign([node.target], call), node)
+
+
+def compiled(source: str, filename: str) -> Any:
+    """The code of a Python 2 source."""
+    true_division = "from __future__ import division" in source
+    tree = ast.parse(translated(source, filename), filename)
+    if not true_division:
+        tree = _Divisions().visit(tree)
+    return compile(ast.fix_missing_locations(tree), filename, "exec")
+
+
+def prepare() -> dict[str, Any]:
+    """Let modules be found that moved; gives the names a program of Python 2 takes for granted."""
+    for old, new in _MOVED.items():
+        sys.modules.setdefault(old, __import__(new, fromlist=["*"]))
+    if not hasattr(time, "clock"):
+        time.clock = time.process_time  # type: ignore[attr-defined]
+    return {_DIVIDE: divided}
