@@ -1,0 +1,52 @@
+"""Programs of Theano's era run as they are, and reach their figures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples import datasets
+from jitgraph.config import config
+from jitgraph.theano import uninstall
+from jitgraph.theano.__main__ import main
+
+FOLDER = Path(__file__).resolve().parent / "programs"
+ROOT = FOLDER.parent.parent.parent
+#: What programs import from each other runs within them.
+PARTS = {"digits"}
+PROGRAMS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in PARTS)
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """Programs change settings, the path and the modules."""
+    with pytest.MonkeyPatch.context() as patch, config.override(floatX="float64"):
+        patch.delenv(datasets.VARIABLE, raising=False)
+        patch.setattr(sys, "path", [*sys.path])
+        patch.setattr(sys, "argv", [*sys.argv])
+        yield
+    uninstall()
+    for name in PROGRAMS + sorted(PARTS):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("name", [n for n in PROGRAMS if not n.endswith("_py2")])
+def test_program(name: str) -> None:
+    main([str(FOLDER / f"{name}.py")])
+
+
+def test_from_the_command_line() -> None:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    flags = "floatX=float32,device=cpu"
+    done = subprocess.run(
+        [sys.executable, "-m", "jitgraph.theano", str(FOLDER / "logistic_sgd.py")],
+        env={**os.environ, "PYTHONPATH": path, "THEANO_FLAGS": flags}, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("best validation")
