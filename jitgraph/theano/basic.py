@@ -306,7 +306,7 @@ def split(x: Any, splits_size: Any, n_splits: int, axis: int = 0) -> list[Any]:
 @spoken
 def tile(x: Any, reps: Any, ndim: int | None = None) -> Any:
     """x repeated side by side."""
-    reps = reps if isinstance(reps, list | tuple) or isinstance(reps, Value) else (reps,)
+    reps = reps if isinstance(reps, list | tuple | Value) else (reps,)
     if ndim is not None and isinstance(reps, list | tuple):
         reps = (*(1,) * (ndim - len(reps)), *reps)
     return jt.tile(as_tensor_variable(x), reps)
@@ -478,9 +478,9 @@ def batched_tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
     """`tensordot` of each x[k] and y[k]; axes count the first one."""
     x, y = as_tensor_variable(x), as_tensor_variable(y)
     if isinstance(axes, int):
-        pairs = (list(range(x.ndim - axes, x.ndim)), list(range(1, axes + 1)))
+        pairs = [list(range(x.ndim - axes, x.ndim)), list(range(1, axes + 1))]
     else:
-        pairs = tuple(list(a) if isinstance(a, list | tuple) else [a] for a in axes)
+        pairs = [list(a) if isinstance(a, list | tuple) else [a] for a in axes]
     letters = iter("bcdefghijklmnopqrstuvwxyz")
     left = ["a", *(next(letters) for _ in range(x.ndim - 1))]
     right = ["a", *(next(letters) for _ in range(y.ndim - 1))]

@@ -56,7 +56,7 @@ def batch_normalization_train(
         results.append(_like(_spread(old, x.ndim, over) * keep + mean * take, old, over))
     if running_var is not None:
         old = as_tensor_variable(running_var)
-        count = 1
+        count: Any = 1
         for axis in over:
             count = count * x.shape[axis]
         count = jt.cast(count, x.dtype)
@@ -72,8 +72,10 @@ def _like(value: Any, old: Any, over: tuple[int, ...]) -> Any:
 
 
 @spoken
-def batch_normalization_test(inputs: Any, gamma: Any, beta: Any, mean: Any, var: Any,
-                             axes: Any = "per-activation", epsilon: float = 1e-4) -> Any:  # fmt: skip
+def batch_normalization_test(
+    inputs: Any, gamma: Any, beta: Any, mean: Any, var: Any, axes: Any = "per-activation",
+    epsilon: float = 1e-4,
+) -> Any:  # fmt: skip
     """Normalised by a mean and a variance that are given."""
     x = as_tensor_variable(inputs)
     over = _axes(axes, x.ndim)

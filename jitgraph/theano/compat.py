@@ -19,7 +19,7 @@ __all__ = [
 
 def cmp(a: Any, b: Any) -> int:
     """-1, 0 or 1."""
-    return (a > b) - (a < b)
+    return int(a > b) - int(a < b)
 
 
 def exc_message(error: BaseException) -> Any:

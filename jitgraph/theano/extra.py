@@ -18,7 +18,8 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
 
 
 @spoken
-def bincount(x: Any, weights: Any = None, minlength: Any = None, assert_nonneg: bool = False) -> Any:
+def bincount(x: Any, weights: Any = None, minlength: Any = None,
+             assert_nonneg: bool = False) -> Any:  # fmt: skip
     """How often each number comes up."""
     return jt.bincount(x, weights, minlength or 0)
 
@@ -51,7 +52,8 @@ def cumprod(x: Any, axis: int | None = None) -> Any:
 def unique(ar: Any, return_index: bool = False, return_inverse: bool = False,
            return_counts: bool = False, axis: Any = None) -> Any:  # fmt: skip
     """The different elements, in order."""
-    return jt.unique(ar, return_index, return_inverse, return_counts, axis)
+    found: Any = jt.unique
+    return found(ar, return_index, return_inverse, return_counts, axis)
 
 
 def UniqueOf(return_index: bool = False, return_inverse: bool = False,  # noqa: N802
@@ -100,7 +102,8 @@ def fill_diagonal_offset(a: Any, val: Any, offset: Any) -> Any:
 @spoken
 def unravel_index(indices: Any, dims: Any, order: str = "C", ndim: Any = None) -> Any:
     """Flat indices as one index for each axis."""
-    return jt.unravel_index(indices, dims if order == "C" else dims[::-1])[:: 1 if order == "C" else -1]
+    step = 1 if order == "C" else -1
+    return jt.unravel_index(indices, dims[::step])[::step]
 
 
 @spoken

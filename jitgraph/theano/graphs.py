@@ -6,8 +6,10 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from jitgraph.errors import InputError
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value, topological
+from jitgraph.theano.types import type_as_seen
 from jitgraph.theano.variables import Apply
 
 
@@ -19,6 +21,7 @@ class InconsistencyError(Exception):
     """A graph that cannot be."""
 
 
+MissingInputError = InputError
 none = None
 
 
@@ -74,7 +77,7 @@ def stack_search(start: Iterable[Any], expand: Callable[[Any], Any], mode: str =
 
 def clone(i: Sequence[Value], o: Sequence[Value], copy_inputs: bool = True) -> Any:
     """The graph with inputs of its own."""
-    fresh = [v.type(v.name) for v in i] if copy_inputs else list(i)
+    fresh = [type_as_seen(v.type)(v.name) for v in i] if copy_inputs else list(i)
     return fresh, substituted(o, dict(zip(i, fresh, strict=True)))
 
 
@@ -148,7 +151,8 @@ class Maker:
     @property
     def fgraph(self) -> Graph:
         """The program as it is computed."""
-        optimised = self._function().compilation.optimised
+        function: Any = self._function()
+        optimised = function.compilation.optimised
         return Graph(optimised.params, optimised.results)
 
     def __reduce__(self) -> Any:

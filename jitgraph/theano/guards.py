@@ -39,7 +39,8 @@ class _Watched:
     def _arrays(self, args: Any, kwargs: Any) -> list[Any]:
         """What the parameters of the program are in this call."""
         plan = self._function._state.plan
-        given = coerced(plan.arguments, by_input(self._function.name, plan.arguments, args, dict(kwargs)))
+        given = by_input(self._function.name, plan.arguments, args, dict(kwargs))
+        given = coerced(plan.arguments, given)
         return [*given, *(s.slots.get() for s in plan.shared)]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -88,7 +89,7 @@ class Guarded(_Watched):
             return
         with np.errstate(all="ignore"):
             found = {"nan": np.isnan(array).any(), "inf": np.isinf(array).any(),
-                     "big": array.size and np.nanmax(np.abs(array)) > BIG}  # fmt: skip
+                     "big": (np.abs(array[np.isfinite(array)]) > BIG).any()}  # fmt: skip
         for kind, present in found.items():
             if present and self._errors[kind]:
                 place = f" ({value.location.short})" if value.location else ""

@@ -130,8 +130,10 @@ def conv2d_transpose(
     filter_dilation: Any = (1, 1), num_groups: int = 1, unshared: bool = False,
 ) -> Any:  # fmt: skip
     """`theano.tensor.nnet.conv2d_transpose`."""
-    return conv2d_grad_wrt_inputs(input, filters, output_shape, filter_shape, border_mode,
-                                  input_dilation, filter_flip, filter_dilation, num_groups)  # fmt: skip
+    return conv2d_grad_wrt_inputs(
+        input, filters, output_shape, filter_shape, border_mode, input_dilation, filter_flip,
+        filter_dilation, num_groups,
+    )  # fmt: skip
 
 
 @spoken
@@ -181,8 +183,8 @@ def get_conv_output_shape(image_shape: Any, kernel_shape: Any, border_mode: Any,
     rank = len(subsample)
     dilation = filter_dilation or (1,) * rank
     modes = border_mode if isinstance(border_mode, tuple) else (border_mode,) * rank
-    each = (get_conv_shape_1axis(n, k, m, s, d) for n, k, m, s, d in
-            zip(image_shape[2:], kernel_shape[2:], modes, subsample, dilation, strict=True))  # fmt: skip
+    columns = zip(image_shape[2:], kernel_shape[2:], modes, subsample, dilation, strict=True)
+    each = (get_conv_shape_1axis(*column) for column in columns)
     return (image_shape[0], kernel_shape[0], *each)
 
 
@@ -218,7 +220,7 @@ def _upsampled(x: Any, axis: int, ratio: int) -> Any:
     low = jt.cast(jt.floor(at), "int64")
     weight = jt.cast(at - low, x.dtype)
     high = jt.minimum(low + 1, size - 1)
-    pattern = ["x"] * x.ndim
+    pattern: list[Any] = ["x"] * x.ndim
     pattern[axis] = 0
     weight = weight.dimshuffle(*pattern)
     return jt.take(x, low, axis) * (1 - weight) + jt.take(x, high, axis) * weight

@@ -72,14 +72,14 @@ def eigh(a: Any, UPLO: str = "L") -> list[Any]:  # noqa: N803  (Theano's name)
 def qr(a: Any, mode: str = "reduced") -> Any:
     """Orthogonal times triangular."""
     names = {"full": "reduced", "economic": "reduced"}
-    made = jt.linalg.qr(a, names.get(mode, mode))
+    made: Any = jt.linalg.qr(a, names.get(mode, mode))  # type: ignore[no-untyped-call]
     return list(made) if isinstance(made, tuple) else made
 
 
 @spoken
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     """Singular vectors and values."""
-    made = jt.linalg.svd(a, full_matrices, compute_uv)
+    made: Any = jt.linalg.svd(a, full_matrices, compute_uv)  # type: ignore[no-untyped-call]
     return list(made) if compute_uv else made
 
 

@@ -71,10 +71,9 @@ _SOURCES: dict[str, dict[str, str]] = {
             "sub true_div int_div mod eq neq lt le gt ge and_ or_ xor invert bitwise_and "
             "bitwise_or bitwise_xor bitwise_not isnan isinf isclose allclose switch where any all "
             "flatnonzero outer choose diagonal trace tri tril triu swapaxes moveaxis roll "
-            "logaddexp pow power consider_constant identity mgrid ogrid percentile logical_and logical_or "
-            "logical_not abs=abs_ ravel dimshuffle square einsum",
+            "logaddexp pow power consider_constant identity mgrid ogrid percentile logical_and "
+            "logical_or logical_not abs=abs_ ravel dimshuffle square einsum",
     },
-    "theano.tensor.opt": {},
     "theano.tensor.blas": {"opaque": "use_c_blas=yes", "basic": "batched_dot batched_tensordot"},
     "theano.tensor.elemwise": {"elemwise": "Elemwise CAReduce Sum Prod All Any=Any_",
                                "basic": "DimShuffle"},
@@ -104,7 +103,8 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.tensor.nnet.Conv3D": {"images": "conv3D"},
     "theano.tensor.signal": {},
     "theano.tensor.signal.pool": {"images": "pool_2d pool_3d max_pool_2d_same_size Pool"},
-    "theano.tensor.signal.downsample": {"images": "max_pool_2d max_pool_2d_same_size DownsampleFactorMax=Pool"},
+    "theano.tensor.signal.downsample": {
+        "images": "max_pool_2d max_pool_2d_same_size DownsampleFactorMax=Pool"},
     "theano.tensor.signal.conv": {"images": "conv2d=conv2d_of_signals"},
     "theano.tensor.shared_randomstreams": {"streams": "RandomStreams"},
     "theano.tensor.raw_random": {
@@ -114,8 +114,9 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.tensor.randomstreams": {"streams": "RandomStreams"},
     "theano.tensor.nlinalg": {
         "linalg": "MatrixPinv=pinv pinv MatrixInverse=matrix_inverse matrix_inverse matrix_dot "
-                  "AllocDiag=diag alloc_diag=diag ExtractDiag=extract_diag extract_diag diag trace "
-                  "det Eig=eig eig Eigh=eigh eigh QRFull=qr qr SVD=svd svd lstsq matrix_power norm "
+                  "AllocDiag=diag alloc_diag=diag ExtractDiag=extract_diag extract_diag diag "
+                  "trace det Eig=eig eig Eigh=eigh eigh QRFull=qr qr SVD=svd svd lstsq "
+                  "matrix_power norm "
                   "tensorinv TensorInv=tensorinv tensorsolve inv=matrix_inverse Det=det"},
     "theano.tensor.slinalg": {
         "linalg": "Cholesky=CholeskyOf cholesky solve Solve=SolveOf solve_symmetric "
@@ -153,8 +154,8 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.gradient": {
         "gradient": "grad Rop Lop jacobian hessian verify_grad numeric_grad consider_constant "
                     "disconnected_grad zero_grad grad_clip grad_scale grad_undefined "
-                    "grad_not_implemented DisconnectedType DisconnectedInputError NullTypeGradError "
-                    "GradientError subgraph_grad grad_undefined undefined_grad format_as"},
+                    "grad_not_implemented DisconnectedType DisconnectedInputError "
+                    "NullTypeGradError GradientError subgraph_grad undefined_grad format_as"},
     "theano.printing": {
         "printing": "pp pprint=pp debugprint Print pydotprint pydotprint_variables=pydotprint "
                     "min_informative_str hex_digest var_descriptor"},
@@ -162,8 +163,8 @@ _SOURCES: dict[str, dict[str, str]] = {
         "functions": "function In Out Param SymbolicInput=In SymbolicOutput=Out Function=AFunction "
                      "rebuild_collect_shared UnusedInputError orig_function=function",
         "variables": "shared SharedVariable=TensorSharedVariable",
-        "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes register_mode "
-                 "DebugMode NanGuardMode MonitorMode default_mode=predefined_default",
+        "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "
+                 "register_mode DebugMode NanGuardMode MonitorMode default_mode=predefined_default",
         "ops": "as_op ViewOp=same_value view_op=same_value deep_copy_op=same_value Shape=shape_of "
                "FunctionOp=as_op register_view_op_c_code=ignored register_shape_c_code=ignored",
         "opgraph": "OpFromGraph",
@@ -178,7 +179,8 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.compile.mode": {
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "
                  "register_mode default_mode=predefined_default"},
-    "theano.compile.debugmode": {"modes": "DebugMode DebugModeError InvalidValueError BadOptimization=DebugModeError"},
+    "theano.compile.debugmode": {
+        "modes": "DebugMode DebugModeError InvalidValueError BadOptimization=DebugModeError"},
     "theano.compile.nanguardmode": {"modes": "NanGuardMode"},
     "theano.compile.monitormode": {"modes": "MonitorMode detect_nan"},
     "theano.compile.builders": {"opgraph": "OpFromGraph"},
@@ -192,9 +194,11 @@ _SOURCES: dict[str, dict[str, str]] = {
         "ops": "Op",
         "variables": "Apply Variable=Habits Constant=TensorConstant",
         "types": "generic Generic Type=TensorType",
-        "graphs": "FunctionGraph=Graph Env=Graph MethodNotDefined InconsistencyError toolbox=none",
+        "graphs": "FunctionGraph=Graph Env=Graph MethodNotDefined InconsistencyError "
+                  "MissingInputError toolbox=none",
         "modes": "optdb=none Optimizer=object_ local_optimizer=ignored OpSub=ignored "
                  "PatternSub=ignored EquilibriumDB=ignored"},
+    "theano.gof.fg": {"graphs": "FunctionGraph=Graph MissingInputError"},
     "theano.gof.graph": {
         "graphs": "inputs ancestors variables orphans ops io_toposort stack_search clone "
                   "list_of_nodes view_roots is_in_ancestors is_same_graph",
@@ -225,11 +229,8 @@ ALIASES = {
     "theano.tensor.nnet.basic": "theano.tensor.nnet",
     "theano.scan_module.scan": "theano.scan_module",
     "theano.scan_module.scan_views": "theano.scan_module",
-    "theano.scan": "theano.scan_module",
     "theano.sandbox.multinomial": "theano.sandbox.rng_mrg",
-    "theano.printing.pydot": "theano.printing",
 }
-del ALIASES["theano.scan"], ALIASES["theano.printing.pydot"]
 
 _CUDA = "there is no such GPU back end; remove the import, programs run on the CPU"
 _C = "ops written in C are not taken: write perform() in Python, or an expression"

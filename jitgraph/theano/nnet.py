@@ -6,6 +6,7 @@ from typing import Any
 
 import jitgraph.tensor as jt
 from jitgraph.errors import ShapeError
+from jitgraph.theano.extra import unique
 from jitgraph.theano.variables import as_tensor_variable, spoken
 
 
@@ -133,7 +134,7 @@ def crossentropy_softmax_argmax_1hot_with_bias(x: Any, b: Any, y_idx: Any) -> li
 
 def crossentropy_softmax_1hot_with_bias(x: Any, b: Any, y_idx: Any) -> list[Any]:
     """The cross-entropy and the softmax."""
-    return crossentropy_softmax_argmax_1hot_with_bias(x, b, y_idx)[:2]
+    return list(crossentropy_softmax_argmax_1hot_with_bias(x, b, y_idx)[:2])
 
 
 def crossentropy_softmax_1hot(x: Any, y_idx: Any) -> list[Any]:
@@ -150,7 +151,7 @@ def crossentropy_softmax_max_and_argmax_1hot_with_bias(x: Any, b: Any, y_idx: An
 
 def crossentropy_softmax_max_and_argmax_1hot(x: Any, y_idx: Any) -> list[Any]:
     """The same without a bias."""
-    return crossentropy_softmax_max_and_argmax_1hot_with_bias(x, 0, y_idx)
+    return list(crossentropy_softmax_max_and_argmax_1hot_with_bias(x, 0, y_idx))
 
 
 # --- others ------------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ def confusion_matrix(actual: Any, pred: Any) -> list[Any]:
     actual, pred = as_tensor_variable(actual), as_tensor_variable(pred)
     if actual.ndim != 1 or pred.ndim != 1:
         raise ShapeError(f"classes are vectors, not {actual.type} and {pred.type}")
-    order = jt.unique(jt.concatenate([actual, pred]))
+    order = unique(jt.concatenate([actual, pred]))
     rows = jt.cast(jt.equal(actual.dimshuffle(0, "x"), order.dimshuffle("x", 0)), "int64")
     columns = jt.cast(jt.equal(pred.dimshuffle(0, "x"), order.dimshuffle("x", 0)), "int64")
     return [jt.dot(rows.T, columns), order]

@@ -116,14 +116,12 @@ class Op:
     itypes: Any = None
     otypes: Any = None
     default_output: int | None = None
-    view_map: dict[int, list[int]] = {}
-    destroy_map: dict[int, list[int]] = {}
 
     def make_node(self, *inputs: Any) -> Apply:
         """The application to inputs: what types the outputs have."""
         if self.itypes is None or self.otypes is None:
-            raise MethodNotDefined(f"{type(self).__name__} has neither make_node nor itypes and "
-                                   "otypes")  # fmt: skip
+            name = type(self).__name__
+            raise MethodNotDefined(f"{name} has neither make_node nor itypes and otypes")
         given = [as_tensor_variable(i) for i in inputs]
         if len(given) != len(self.itypes):
             raise ValueError(f"{self} takes {len(self.itypes)} inputs, not {len(given)}")
@@ -134,8 +132,10 @@ class Op:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         if type(self).perform is Op.perform:
-            raise InputError(f"{type(self).__name__} has no perform(): ops written in C are not "
-                             "taken", hint="write perform(self, node, inputs, outputs)")  # fmt: skip
+            raise InputError(
+                f"{type(self).__name__} has no perform(): ops written in C are not taken",
+                hint="write perform(self, node, inputs, outputs)",
+            )
         node = self.make_node(*inputs)
         given = [as_tensor_variable(i) for i in node.inputs]
         with speaking(TensorVariable):

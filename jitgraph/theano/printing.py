@@ -167,8 +167,9 @@ def dot_text(roots: Iterable[Value]) -> str:
                   else "pink" if leaf else "lightgrey")  # fmt: skip
         shape = "box" if leaf else "ellipse"
         label = f"{_label(value)}{_named(value)}\\n{value.type!r}".replace('"', "'")
+        colour = "blue, fontcolor=white" if value in roots else colour
         lines.append(f'  n{number[value]} [label="{label}", shape={shape}, style=filled, '
-                     f'fillcolor={"blue, fontcolor=white" if value in roots else colour}]')  # fmt: skip
+                     f"fillcolor={colour}]")  # fmt: skip
         operands = () if leaf or value.op is None else value.op.args
         lines += [f"  n{number[a]} -> n{number[value]}" for a in operands]
     return "\n".join([*lines, "}"])

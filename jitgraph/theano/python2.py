@@ -48,14 +48,14 @@ def _kind(x: Any) -> str:
 
 
 class _Divisions(ast.NodeTransformer):
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802  (ast's name)
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         if not isinstance(node.op, ast.Div):
             return node
         name = ast.Name(_DIVIDE, ast.Load())
         return ast.copy_location(ast.Call(name, [node.left, node.right], []), node)
 
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:  # noqa: N802  (ast's name)
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         self.generic_visit(node)
         if not isinstance(node.op, ast.Div) or not isinstance(node.target, ast.Name):
             return node

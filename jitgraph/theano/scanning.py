@@ -53,9 +53,11 @@ def scan(
     return outputs, OrderedUpdates(OrderedDict(updates))
 
 
-def scan_checkpoints(fn: Any, sequences: Any = None, outputs_info: Any = None,
-                     non_sequences: Any = None, name: str = "checkpointscan_fn", n_steps: Any = None,
-                     save_every_N: int = 10, padding: bool = True) -> tuple[Any, Any]:  # fmt: skip  # noqa: N803
+def scan_checkpoints(
+    fn: Any, sequences: Any = None, outputs_info: Any = None, non_sequences: Any = None,
+    name: str = "checkpointscan_fn", n_steps: Any = None,
+    save_every_N: int = 10, padding: bool = True,  # noqa: N803  (Theano's name)
+) -> tuple[Any, Any]:  # fmt: skip
     """The outputs of every `save_every_N`-th step of a scan."""
     outputs, updates = scan(fn, sequences, outputs_info, non_sequences, n_steps, name=name)
     every = slice(save_every_N - 1, None, save_every_N)
@@ -71,8 +73,10 @@ def map(fn: Any, sequences: Any, non_sequences: Any = None, truncate_gradient: i
                 name)  # fmt: skip
 
 
-def reduce(fn: Any, sequences: Any, outputs_info: Any, non_sequences: Any = None,
-           go_backwards: bool = False, mode: Any = None, name: str | None = None) -> Any:  # fmt: skip
+def reduce(
+    fn: Any, sequences: Any, outputs_info: Any, non_sequences: Any = None,
+    go_backwards: bool = False, mode: Any = None, name: str | None = None,
+) -> Any:  # fmt: skip
     """The last output over the rows; and the updates."""
     outputs, updates = scan(fn, sequences, outputs_info, non_sequences, None, -1, go_backwards,
                             mode, name)  # fmt: skip

@@ -1,5 +1,8 @@
 """Random numbers: `RandomStreams`, `MRG_RandomStreams`, and functions of a state."""
 
+# mypy: disable-error-code="override"
+# (Theano's arguments are others than ours.)
+
 from __future__ import annotations
 
 from typing import Any
@@ -61,7 +64,8 @@ class RandomStreams(Streams):
 
     def __init__(self, seed: Any = None, no_warn: bool = False, use_cuda: Any = None) -> None:
         if isinstance(seed, list | tuple | np.ndarray):
-            seed = int(np.random.SeedSequence([int(s) for s in seed]).generate_state(1, np.uint64)[0])
+            mixed = np.random.SeedSequence([int(s) for s in seed])
+            seed = int(mixed.generate_state(1, np.uint64)[0])
         self.default_instance_seed = seed
         super().__init__(None if seed is None else int(seed))
 

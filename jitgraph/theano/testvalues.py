@@ -45,7 +45,7 @@ def of(variable: Any) -> Any:
         return variable.get_value(borrow=True)
     if variable.literal is not None:
         return variable.literal.array
-    tag = getattr(variable, "tag", None)
+    tag: Any = getattr(variable, "tag", None)
     if not hasattr(tag, "test_value"):
         raise AttributeError(f"{variable.describe()} has no test value")
     given = tag.test_value

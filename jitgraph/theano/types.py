@@ -168,7 +168,7 @@ def _fits(array: np.ndarray[Any, Any], dtype: np.dtype[Any], given: Any) -> bool
 _KNOWN: dict[Type, TensorType] = {}
 
 
-def type_as_seen(type_: Type) -> Type:
+def type_as_seen(type_: Type) -> Any:
     """The one `TensorType` of a type, so that `x.type is T.dmatrix` holds."""
     if isinstance(type_, TensorType | Bundle):
         return type_

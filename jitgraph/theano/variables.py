@@ -1,6 +1,9 @@
 """Variables with the habits of Theano's: always true unless they are an ordering, compared with
 `==` as the objects they are, with `.type`, `.tag`, `.owner` and `.broadcastable`."""
 
+# mypy: disable-error-code="override"
+# (Theano's methods have other arguments than NumPy's.)
+
 from __future__ import annotations
 
 import functools
@@ -16,9 +19,8 @@ from jitgraph.ir.ops import movement
 from jitgraph.ir.types import Type, as_dtype
 from jitgraph.ir.values import Op, Value
 from jitgraph.location import Location
-from jitgraph.tensor import math, reductions, shaping, sorting
-from jitgraph.tensor import operands
-from jitgraph.tensor.operands import as_tensor, refuse, speaking
+from jitgraph.tensor import math, operands, reductions, shaping, sorting
+from jitgraph.tensor.operands import as_tensor, refuse, speaking, typed
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
 from jitgraph.theano import testvalues
@@ -319,7 +321,7 @@ def rounded(x: Any, mode: str | None = None) -> Any:
 def reshape(x: Any, newshape: Any, ndim: int | None = None) -> Any:
     """x under another shape, which may be an integer vector if `ndim` says how long it is."""
     if isinstance(newshape, Value) and newshape.ndim == 1 and ndim is not None:
-        newshape = [newshape[k] for k in range(ndim)]
+        newshape = [typed(newshape)[k] for k in range(ndim)]
     return shaping.reshape(x, newshape)
 
 
@@ -458,7 +460,7 @@ def tensor(dtype: Any = None, broadcastable: Any = (), name: str | None = None) 
 def _of_float(kind: str) -> Callable[..., Any]:
     def make(name: str | None = None, dtype: Any = None) -> Any:
         made = type_as_seen(TensorType(dtype or jitgraph_config.floatX, KINDS[kind]))
-        return made(name)  # type: ignore[operator]
+        return made(name)
 
     make.__name__ = make.__qualname__ = kind
     make.__doc__ = f"A {kind} of floatX, or of the dtype given."
