@@ -40,6 +40,8 @@ _COPIES = ((16, 2),)
 _LONG_BODY = 48
 #: The same where vectors may go past the caches, which only whole ones can.
 _STREAMED_BODY = 120
+#: Bytes of a line of the caches, and of a row from which on its ends do not matter.
+_LINE, _LONG_ROW = 64, 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ class Innermost:
         step = self.copies * lanes
         middle = self._whole(begin, end, step)
         if middle != begin:
-            self.past_caches = self._aligned(begin)
+            self.past_caches = self._aligned(begin, end)
             states = self._sweep(begin, middle, step, self.copies, states, masked=False)
         if middle == end:
             return states
@@ -156,8 +158,9 @@ class Innermost:
             return self._sweep(middle, end, lanes, 1, states, masked=True, few=True)
         return self._one_by_one(middle, end, states)
 
-    def _aligned(self, begin: str) -> str | None:
-        """Whether to write past the caches: the caller says so, and vectors are aligned."""
+    def _aligned(self, begin: str, end: str) -> str | None:
+        """Whether to write past the caches: the caller says so, vectors are aligned, and lines that
+        other rows write as well are few (they cost more than is saved)."""
         nest, f = self.nest, self.f
         flag = nest.context.streams
         if flag is None:
@@ -171,6 +174,11 @@ class Innermost:
             size = nest.lanes * item.access.buffer.dtype.itemsize
             low = f.emit(f"and i64 {address}, {size - 1}")
             flag = f.emit(f"and i1 {flag}, {f.emit(f'icmp eq i64 {low}, 0')}")
+            count = f.emit(f"sub i64 {end}, {begin}")
+            row = f.emit(f"mul i64 {count}, {item.access.buffer.dtype.itemsize}")
+            whole = f.emit(f"icmp eq i64 {f.emit(f'and i64 {row}, {_LINE - 1}')}, 0")
+            long = f.emit(f"icmp sge i64 {row}, {_LONG_ROW}")
+            flag = f.emit(f"and i1 {flag}, {f.emit(f'or i1 {whole}, {long}')}")
         return flag
 
     def _whole(self, begin: str, end: str, step: int) -> str:

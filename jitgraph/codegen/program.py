@@ -377,6 +377,12 @@ class ProgramEmitter:
         self.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
         return made
 
+    def borrow(self, size: str) -> str:
+        """Memory that the step itself gives back (`pool_give`)."""
+        made = self.f.emit(f"call ptr @pool_take(i64 {size})")
+        self.require(self.f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
+        return made
+
     def start(self, view: View) -> str:
         """Where a view begins."""
         start, offset = self.pointer(view.buffer), self.size(view.offset)

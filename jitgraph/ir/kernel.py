@@ -289,7 +289,7 @@ class Call:
 
     `core` are the sizes that the routine's signature names, in the order in which it does; the
     strides of a view are those of the batch, then of the axes that the routine sees. `choice` is
-    the number of the symbol to call.
+    the number of the symbol to call; `attrs` are the op's.
     """
 
     routine: Routine
@@ -299,6 +299,7 @@ class Call:
     outputs: tuple[View, ...]
     choice: Size = 0
     location: Location | None = None
+    attrs: Attrs = field(default_factory=dict)
 
     def scalars(self) -> list[Value]:
         sizes: list[Size] = [*self.batch, *self.core, self.choice]
