@@ -14,6 +14,7 @@ from jitgraph.jit import jit
 from jitgraph.runtime import memory
 from jitgraph.runtime.threads import get_num_threads, set_num_threads
 from jitgraph.tensor.marks import stop_gradient
+from jitgraph.tensor.opaque import as_op
 from jitgraph.tensor.shared import shared
 from jitgraph.transforms import (
     checkpoint,
@@ -37,6 +38,7 @@ __all__ = [
     "In",
     "Out",
     "__version__",
+    "as_op",
     "checkpoint",
     "clone",
     "config",

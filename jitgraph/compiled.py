@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jitgraph import inputs
+from jitgraph import inputs, modes
 from jitgraph.driver import Compilation, Interface, Layout, default_layout
 from jitgraph.errors import (
     InputError,
@@ -27,6 +27,7 @@ from jitgraph.errors import (
 from jitgraph.inputs import Argument, by_input, refused
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
+from jitgraph.ir.ops.opaque import is_opaque, reraise
 from jitgraph.ir.order import order_of
 from jitgraph.ir.printer import print_function
 from jitgraph.ir.substitution import substituted
@@ -67,6 +68,8 @@ class Plan:
     numbers: tuple[str, ...] = ()
     #: The names of the outputs, where a call returns a dict.
     keys: tuple[str, ...] | None = None
+    #: See `modes`.
+    mode: str = "native"
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -208,7 +211,8 @@ class _Methods:
         state = self._state
         with state.lock:
             made = {layout: print_function(c.optimised, locations=True)
-                    for layout, c in state.compilations.items()}  # fmt: skip
+                    for layout, c in state.compilations.items()
+                    if not is_opaque(state.plan.function)}  # fmt: skip
         plain = replace(state.plan, function=without_rules(state.plan.function))
         return _restored, (FORMAT, plain, {**state.texts, **made})
 
@@ -279,6 +283,7 @@ class _Methods:
 
 def explain(plan: Plan, code: int, *inputs: Any) -> None:
     """Raise why a program stopped that was given these arrays, one per parameter."""
+    reraise()
     if code == -2:
         raise MemoryError(f"{plan.function.name}: no memory for temporaries")
     interpreter.run(plan.function, inputs)
@@ -343,6 +348,28 @@ class _Named(CompiledFunction):  # type: ignore[misc, valid-type]
         return dict(zip(state.plan.keys, results, strict=True))
 
 
+class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
+    """One that runs in the interpreter, or there as well."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        plan = self._state.plan
+        arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
+        given = [*arrays, *map(_intact, plan.shared)]
+        results = modes.interpreted(plan.mode, plan.function, given)
+        outputs, news = results[: len(plan.outputs)], results[len(plan.outputs) :]
+        if plan.mode == "checked":
+            native = self._slow(*arrays)
+            found = [native] if plan.single else native or []
+            modes.compare(plan.function, [*found, *(s.slots.get() for s in plan.updated)], results)
+            outputs = found
+        else:
+            for shared, new in zip(plan.updated, news, strict=True):
+                shared.slots.set(new)
+        if plan.keys is not None:
+            return dict(zip(plan.keys, outputs, strict=True))
+        return outputs[0] if plan.single else None if plan.nothing else outputs
+
+
 def compiled_function(plan: Plan, layout: Layout) -> Any:
     """The callable for a plan, its first variant compiled."""
     made = dormant(plan)
@@ -354,7 +381,8 @@ def compiled_function(plan: Plan, layout: Layout) -> Any:
 def dormant(plan: Plan, texts: Mapping[Layout, str] | None = None) -> Any:
     """The callable for a plan, which compiles nothing before it is called; `texts` are optimised
     functions by layout."""
-    made = _Dormant() if plan.keys is None else _Named()
+    made = (_Watched() if plan.mode != "native" else _Named() if plan.keys is not None
+            else _Dormant())  # fmt: skip
     made._state = State(plan, texts or {})
     return made
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jitgraph.errors import ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
+from jitgraph.ir.ops.opaque import is_opaque
 from jitgraph.ir.order import C, Order
 from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.specialise import Fixed, always_failing, plain, specialise
@@ -140,7 +141,8 @@ class Compilation:
     def code(self) -> Compiled:
         """Machine code in this process; the other stages are passed over if the disk has it."""
         if self._code is None:
-            shelf = store()
+            # A call of Python is one of this process.
+            shelf = None if is_opaque(self.function) else store()
             entry = None
             if shelf is not None:
                 with self._timed("lookup"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.compiled import Plan, compiled_function, expected_layout
+from jitgraph.compiled import Plan, compiled_function, dormant, expected_layout
 from jitgraph.config import config
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
 from jitgraph.inputs import Argument, In, Out, as_input
@@ -18,6 +18,7 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
+from jitgraph.modes import MODES
 from jitgraph.tensor import variable as _variable
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
@@ -39,6 +40,7 @@ def function(
     allow_input_downcast: bool | None = None,
     algebra: str | None = None,
     no_default_updates: bool | Sequence[SharedVariable] = False,
+    mode: str | None = None,
 ) -> Any:
     """Compile expressions into one native function.
 
@@ -50,33 +52,13 @@ def function(
     also takes arrays of a wider dtype of the same kind; False takes nothing that would lose
     digits, not even Python's floats. algebra: "real" or "ieee", by default `config.algebra`.
     no_default_updates: shared variables that keep their value although they have a default update
-    (the states of random variables do), or True for all.
+    (the states of random variables do), or True for all. mode: "native", or to look for a mistake
+    "interpreted", "checked" or "guarded" (`jitgraph.modes`).
 
     Raises InputError for inputs that are missing, unused, given twice or not variables, UpdateError
     for updates of what is not shared or of another type, and at the call InputError, DTypeError,
     ShapeError and the run-time errors of ops. A failing call changes no shared variable.
     """
-    plan = program(
-        inputs, outputs, updates=updates, givens=givens, name=name,
-        on_unused_input=on_unused_input, allow_input_downcast=allow_input_downcast,
-        algebra=algebra, no_default_updates=no_default_updates,
-    )  # fmt: skip
-    return compiled_function(plan, expected_layout(plan))
-
-
-def program(
-    inputs: Sequence[Variable | In],
-    outputs: Any = None,
-    *,
-    updates: Pairs | None = None,
-    givens: Pairs | None = None,
-    name: str | None = None,
-    on_unused_input: str | None = None,
-    allow_input_downcast: bool | None = None,
-    algebra: str | None = None,
-    no_default_updates: bool | Sequence[SharedVariable] = False,
-) -> Plan:
-    """What `function` compiles."""
     arguments, kept = _declared(inputs, allow_input_downcast)
     keys = _output_names(outputs)
     single = not isinstance(outputs, list | tuple | Mapping) and outputs is not None
@@ -88,11 +70,17 @@ def program(
     for target, new in default_updates(roots, replaced, dict(pairs), no_default_updates):
         pairs.append((target, new))
         roots.append(new)
-    return planned(
+    plan = planned(
         arguments, roots, updated=tuple(s for s, _ in pairs), single=single,
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
         algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys,
     )  # fmt: skip
+    if mode not in (None, "native"):
+        if mode not in MODES:
+            raise OptionError(f"mode cannot be {mode!r}",
+                              hint=f"one of: {', '.join(map(repr, MODES))}")  # fmt: skip
+        return dormant(changed(plan, mode=mode))
+    return compiled_function(plan, expected_layout(plan))
 
 
 def planned(

@@ -169,12 +169,12 @@ def _converted(argument: Argument, array: Any, value: Any) -> Any:
 
 
 def _may_convert(argument: Argument, array: Any, value: Any) -> bool:
-    """Arrays convert where nothing can be lost, or by permission to a narrower dtype; lists and
+    """Arrays convert where nothing can be lost, or by permission to fewer digits; lists and
     numbers, which have not chosen a dtype, also where nothing is lost of these very numbers."""
     have, want = array.dtype, argument.variable.dtype
     if np.can_cast(have, want, "safe"):
         return True
-    if argument.downcast and np.can_cast(have, want, "same_kind"):
+    if argument.downcast and want.kind in "fc" and np.can_cast(have, want, "same_kind"):
         return True
     loose = not isinstance(value, np.ndarray)
     if argument.downcast is None and not _is_typed(value) and want.kind in "fc":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +39,7 @@ from jitgraph.errors import InputError, InternalError, JitgraphError
 from jitgraph.function import default_updates, expression_of, planned
 from jitgraph.inputs import arguments_for
 from jitgraph.ir.function import Function
+from jitgraph.ir.pickling import found_at, path_of, reachable
 from jitgraph.ir.types import DTYPE_NAMES, Type
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
@@ -337,14 +337,10 @@ class _Methods:
         """By name where a module has it under its name. What is in `__main__`, or made on the way,
         goes with its function, so that picklers which take functions apart can."""
         function = self.__wrapped__
-        path = getattr(function, "__qualname__", "").removesuffix(_WRAPPED)
-        if _found_at(function, path) is self:
-            if function.__module__ != "__main__":
-                return str(path)
-            # This is where the function can be found, now that its name stands for this.
-            function.__qualname__ = path + _WRAPPED
+        if function.__module__ != "__main__" and found_at(function) is self:
+            return path_of(function)
         static = tuple(sorted(self._parameters.static))
-        return _jitted, (function, {**self._options, "static_argnames": static})
+        return _jitted, (reachable(function), {**self._options, "static_argnames": static})
 
     def __copy__(self) -> Any:
         return self
@@ -480,20 +476,9 @@ class _Method:
 Jitted = make_callable_type("Jitted", _Methods)
 
 
-_WRAPPED = ".__wrapped__"
-
-
-def _found_at(function: Callable[..., Any], path: str) -> Any:
-    """What is there in the module of a function, or None."""
-    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
-    for name in path.split("."):
-        found = getattr(found, name, None)
-    return found
-
-
 def _jitted(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     """The function under jit that a pickle holds: the one its module has, if it has one."""
-    found = _found_at(function, getattr(function, "__qualname__", "").removesuffix(_WRAPPED))
+    found = found_at(function)
     if isinstance(found, Jitted) and found.__wrapped__ is function:
         return found
     return jit(function, **options)

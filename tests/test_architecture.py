@@ -17,7 +17,7 @@ FLOORS = [
     {"driver"},
     {"profiling"},
     {"tensor"},
-    {"inputs"},
+    {"inputs", "modes"},
     {"compiled"},
     {"function"},
     {"jit"},

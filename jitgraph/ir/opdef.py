@@ -142,6 +142,8 @@ class OpDef:
     decompose: Callable[..., Value] | None = None
     batch: Batching | None = None
     doc: str = ""
+    #: Runs code of the user's, whose errors are its own; see `ir.ops.opaque`.
+    opaque: bool = False
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -9,8 +9,9 @@ pickle, whatever they are reached through.
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -81,3 +82,27 @@ def _names(cls: type) -> tuple[str, ...]:
     named = [name for base in cls.__mro__ for name in getattr(base, "__slots__", ())]
     left_out = {"__weakref__", *getattr(cls, "transient", ())}
     return tuple(name for name in named if name not in left_out)
+
+
+# --- functions behind decorators ---------------------------------------------------------------
+_WRAPPED = ".__wrapped__"
+
+
+def path_of(function: Callable[..., Any]) -> str:
+    """Where in its module a function was defined: what is there now may be a decorator's work."""
+    return str(getattr(function, "__qualname__", "")).removesuffix(_WRAPPED)
+
+
+def found_at(function: Callable[..., Any]) -> Any:
+    """What its module now has where a function was defined, or None."""
+    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+    for name in path_of(function).split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def reachable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, called by the name under which picklers find it behind its decorator."""
+    if getattr(found_at(function), "__wrapped__", None) is function:
+        function.__qualname__ = path_of(function) + _WRAPPED
+    return function

@@ -6,10 +6,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jitgraph import inputs as declared_inputs
-from jitgraph.compiled import compiled_function, expected_layout
+import jitgraph as jg
 from jitgraph.errors import InputError
-from jitgraph.function import program
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import speaking
@@ -17,8 +15,6 @@ from jitgraph.tensor.shared import SharedVariable
 from jitgraph.theano import modes
 from jitgraph.theano.config import config
 from jitgraph.theano.graphs import Maker
-from jitgraph.theano.interpreted import Interpreted
-from jitgraph.theano.ops import needs_python
 from jitgraph.theano.variables import Shape, TensorVariable, as_tensor_variable
 
 UnusedInputError = InputError
@@ -103,17 +99,13 @@ def function(
     taken = [_input(item, cut) for item in inputs]
     results = _outputs(outputs)
     with speaking(TensorVariable):
-        plan = program(
+        made = jg.function(
             taken, results, updates=_pairs(updates),
             givens={old: as_tensor_variable(new) for old, new in cut.items()},
             name=name or "main", on_unused_input=on_unused_input or config.on_unused_input,
             allow_input_downcast=allow_input_downcast, algebra=chosen.algebra,
-            no_default_updates=_listed(no_default_updates),
+            no_default_updates=_listed(no_default_updates), mode=chosen.native,
         )  # fmt: skip
-    if needs_python(plan.function.results):
-        made: Any = Interpreted(plan)
-    else:
-        made = compiled_function(plan, expected_layout(plan))
     made.maker = Maker(made)
     return chosen.wrapped(made)
 
@@ -140,7 +132,7 @@ def _input(item: Any, cut: dict[Any, Any]) -> Any:
         variable = leaf
     if declared is None:
         return variable
-    return declared_inputs.In(
+    return jg.In(
         variable, declared.name, declared.value, declared.update, declared.mutable,
         declared.strict, declared.allow_downcast, declared.borrow,
     )  # fmt: skip

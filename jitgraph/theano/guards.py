@@ -1,4 +1,4 @@
-"""What watches over the calls of a function: comparison, NaNs, every op."""
+"""What watches over the calls of a function: for NaNs, or for whoever wants to see every op."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import numpy as np
 
 from jitgraph.inputs import by_input, coerced
 from jitgraph.ir import interpreter
-from jitgraph.ir.function import Function
-from jitgraph.theano.modes import DebugModeError
+from jitgraph.theano.variables import Apply
 
 #: Numbers larger than this are suspect.
 BIG = 1e10
 
 
 class _Watched:
-    """A compiled function whose calls are also walked op by op in the interpreter."""
+    """A compiled function whose calls are also walked op by op in the interpreter, before."""
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -36,36 +35,20 @@ class _Watched:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._function!r}>"
 
-    def _arrays(self, args: Any, kwargs: Any) -> list[Any]:
-        """What the parameters of the program are in this call."""
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         plan = self._function._state.plan
         given = by_input(self._function.name, plan.arguments, args, dict(kwargs))
-        given = coerced(plan.arguments, given)
-        return [*given, *(s.slots.get() for s in plan.shared)]
+        arrays = [*coerced(plan.arguments, given), *(s.slots.get() for s in plan.shared)]
+        self.begin(plan.function.params, arrays)
+        with np.errstate(all="ignore"):
+            interpreter.run(plan.function, arrays, watch=self.watch)
+        return self._function(*args, **kwargs)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
+    def begin(self, params: Any, arrays: Any) -> None:
+        """See the inputs of a call."""
 
-
-class Compared(_Watched):
-    """Results must be those of the interpreter."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        plan = self._function._state.plan
-        expected = interpreter.run(plan.function, self._arrays(args, kwargs))
-        results = self._function(*args, **kwargs)
-        outputs = [] if results is None else [results] if plan.single else (
-            list(results.values()) if isinstance(results, dict) else results
-        )  # fmt: skip
-        news = [s.get_value(borrow=True) for s in plan.updated]
-        for k, (a, b) in enumerate(zip([*outputs, *news], expected, strict=False)):
-            wide = np.finfo(b.dtype).eps if b.dtype.kind in "fc" else 0.0
-            if b.dtype.kind in "fcbiu" and not np.allclose(
-                a, b, rtol=1e6 * wide, atol=1e6 * wide, equal_nan=True
-            ):
-                raise DebugModeError(f"{self._function.name}: result {k} is\n{a}\n, and {b}\nby "
-                                     "the interpreter")  # fmt: skip
-        return results
+    def watch(self, value: Any, operands: Any, result: Any) -> None:
+        """See one op of a call."""
 
 
 class Guarded(_Watched):
@@ -75,21 +58,20 @@ class Guarded(_Watched):
         super().__init__(function)
         self._errors = errors
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        fn = self._function._state.plan.function
-        arrays = self._arrays(args, kwargs)
-        for param, array in zip(fn.params, arrays, strict=True):
+    def begin(self, params: Any, arrays: Any) -> None:
+        for param, array in zip(params, arrays, strict=True):
             self._check(array, f"the input {param.describe()}", param)
-        for value, result in walked(fn, arrays):
+
+    def watch(self, value: Any, operands: Any, result: Any) -> None:
+        if value.literal is None:
             self._check(result, f"the result of {value.op.name}", value)
-        return self._function(*args, **kwargs)
 
     def _check(self, array: Any, what: str, value: Any) -> None:
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fc":
             return
-        with np.errstate(all="ignore"):
-            found = {"nan": np.isnan(array).any(), "inf": np.isinf(array).any(),
-                     "big": (np.abs(array[np.isfinite(array)]) > BIG).any()}  # fmt: skip
+        finite = array[np.isfinite(array)]
+        found = {"nan": np.isnan(array).any(), "inf": np.isinf(array).any(),
+                 "big": (np.abs(finite) > BIG).any()}  # fmt: skip
         for kind, present in found.items():
             if present and self._errors[kind]:
                 place = f" ({value.location.short})" if value.location else ""
@@ -97,39 +79,20 @@ class Guarded(_Watched):
 
 
 class Monitored(_Watched):
-    """Every op is shown to functions before and after."""
+    """Every op is shown to functions, `(graph, number, node, storage)`."""
 
     def __init__(self, function: Any, before: Any, after: Any) -> None:
         super().__init__(function)
-        self._before, self._after = before, after
+        self._before, self._after, self._number = before, after, 0
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        fn = self._function._state.plan.function
-        known = dict(zip(fn.params, self._arrays(args, kwargs), strict=True))
-        for number, value in enumerate(fn.ops):
-            op = value.op
-            assert op is not None
-            seen = SimpleNamespace(inputs=[[known[a]] for a in op.args], outputs=[[None]])
-            if self._before is not None:
-                self._before(fn, number, value, seen)
-            known[value] = evaluated(value, known)
-            seen.outputs = [[known[value]]]
-            if self._after is not None:
-                self._after(fn, number, value, seen)
-        return self._function(*args, **kwargs)
+    def begin(self, params: Any, arrays: Any) -> None:
+        self._number = 0
 
-
-def evaluated(value: Any, known: dict[Any, Any]) -> Any:
-    """The result of one op."""
-    op = value.op
-    with np.errstate(all="ignore"):
-        found = op.definition.evaluate(*(known[a] for a in op.args), **op.attrs)
-    return found if isinstance(found, tuple) else np.asarray(found)
-
-
-def walked(fn: Function, arrays: list[Any]) -> Any:
-    """Each op's value and result, in order."""
-    known = dict(zip(fn.params, arrays, strict=True))
-    for value in fn.ops:
-        known[value] = evaluated(value, known)
-        yield value, known[value]
+    def watch(self, value: Any, operands: Any, result: Any) -> None:
+        if value.literal is not None:
+            return
+        storage = SimpleNamespace(inputs=[[o] for o in operands], outputs=[[result]])
+        for function in (self._before, self._after):
+            if function is not None:
+                function(self._function.maker.fgraph, self._number, Apply.of(value), storage)
+        self._number += 1

@@ -245,7 +245,7 @@ def pool_2d(
 ) -> Any:  # fmt: skip
     """Windows along the last two axes, reduced by mode."""
     x = as_tensor_variable(input)
-    return jt.nnet.pool_2d(x, *_window(ws, ds, ignore_border, stride, st, pad, padding, 2), mode)
+    return jt.nnet.pool_2d(x, *_window(ws, ds, ignore_border, stride, st, pad, padding, 2), mode=mode)
 
 
 @spoken
@@ -255,7 +255,7 @@ def pool_3d(
 ) -> Any:  # fmt: skip
     """Windows along the last three axes, reduced by mode."""
     x = as_tensor_variable(input)
-    return jt.nnet.pool_3d(x, *_window(ws, ds, ignore_border, stride, st, pad, padding, 3), mode)
+    return jt.nnet.pool_3d(x, *_window(ws, ds, ignore_border, stride, st, pad, padding, 3), mode=mode)
 
 
 def max_pool_2d(input: Any, ds: Any, ignore_border: Any = None, st: Any = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jitgraph.errors import OptionError
+from jitgraph.errors import InternalError, OptionError
 from jitgraph.theano.config import config
 
 none = None
@@ -17,6 +17,8 @@ class Mode:
 
     #: "ieee" keeps every bit, NaN and infinity; None leaves it to `jitgraph.config`.
     algebra: str | None = None
+    #: The `mode` of `jitgraph.function`.
+    native: str | None = None
 
     def __init__(self, linker: Any = None, optimizer: Any = "default") -> None:
         self.linker, self.optimizer = linker, optimizer
@@ -51,16 +53,10 @@ FAST_COMPILE = Mode("py", "fast_compile")
 class DebugMode(Mode):
     """Every call is also computed by the NumPy interpreter, and the results are compared."""
 
-    algebra = "ieee"
+    algebra, native = "ieee", "checked"
 
-    def __init__(self, *args: Any, check_isfinite: bool | None = None, **options: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__()
-        self.check_isfinite = check_isfinite
-
-    def wrapped(self, function: Any) -> Any:
-        from jitgraph.theano.guards import Compared
-
-        return Compared(function)
 
 
 class NanGuardMode(Mode):
@@ -113,14 +109,8 @@ def detect_nan(fgraph: Any, i: int, node: Any, fn: Any) -> None:
             break
 
 
-class DebugModeError(Exception):
-    """What DebugMode finds: native code and the interpreter differ."""
-
-
-class InvalidValueError(DebugModeError):
-    """A value that should not be there."""
-
-
+#: What DebugMode raises where native code and the interpreter differ.
+DebugModeError = InvalidValueError = InternalError
 predefined_modes: dict[str, Mode] = {
     "FAST_RUN": FAST_RUN, "FAST_COMPILE": FAST_COMPILE, "DebugMode": DebugMode(),
     "DEBUG_MODE": DebugMode(), "NanGuardMode": NanGuardMode(), "Mode": FAST_RUN,

@@ -1,7 +1,5 @@
-"""Ops of the user's own: `theano.Op` with `perform` in Python, and `as_op`.
-
-A function with such an op is interpreted, op by op in NumPy, since native code cannot call Python.
-"""
+"""Ops of the user's own: `theano.Op` with `perform` in Python, and `as_op`. Native code calls them
+back."""
 
 from __future__ import annotations
 
@@ -10,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.errors import GradientError, InputError
-from jitgraph.ir.opdef import Attrs, OpDef, emit
-from jitgraph.ir.ops.bundles import items
-from jitgraph.ir.types import I64, Bundle, Type
-from jitgraph.ir.values import Value, topological
-from jitgraph.tensor.operands import speaking
+from jitgraph.errors import BatchingError, GradientError, InputError
+from jitgraph.ir.ops import movement
+from jitgraph.ir.ops.marks import CustomRule, with_gradient
+from jitgraph.ir.ops.opaque import Opaque
+from jitgraph.ir.values import Value
+from jitgraph.tensor.operands import as_size, speaking
 from jitgraph.theano import testvalues
 from jitgraph.theano.graphs import MethodNotDefined
 from jitgraph.theano.variables import Apply, TensorVariable, as_tensor_variable
@@ -23,89 +21,32 @@ from jitgraph.theano.variables import Apply, TensorVariable, as_tensor_variable
 get_test_value = testvalues.of
 
 
-class Call(str):
-    """An op of the user's applied, as an attribute, which prints as its name."""
+def _performed(node: Apply) -> Callable[..., tuple[Any, ...]]:
+    """What the op does, as a function of arrays."""
 
-    __slots__ = ("node",)
-    node: Apply
+    def compute(*arrays: Any) -> tuple[Any, ...]:
+        storage: list[list[Any]] = [[None] for _ in node.outputs]
+        node.op.perform(node, list(arrays), storage)
+        return tuple(np.asarray(cell[0], out.type.dtype)
+                     for cell, out in zip(storage, node.outputs, strict=True))  # fmt: skip
 
-    @classmethod
-    def of(cls, node: Apply) -> Call:
-        """The attribute of a node."""
-        made = cls(str(node.op))
-        made.node = node
-        return made
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    __hash__ = object.__hash__
+    return compute
 
 
-def _performed(*arrays: Any, call: Call) -> tuple[Any, ...]:
-    node = call.node
-    storage: list[list[Any]] = [[None] for _ in node.outputs]
-    node.op.perform(node, list(arrays), storage)
-    return tuple(
-        np.asarray(cell[0], out.type.dtype) for cell, out in zip(storage, node.outputs, strict=True)
-    )
+def _rule(node: Apply) -> CustomRule:
+    """The gradient that the op says it has."""
+    count = len(node.outputs)
 
+    def adjoints(gs: Sequence[Value], operands: Sequence[Value]) -> list[Value | None]:
+        outputs, inputs = list(operands[:count]), list(operands[count:])
+        with speaking(TensorVariable):
+            found = node.op.L_op(inputs, outputs, list(gs))
+        return [a if isinstance(a, Value) else None for a in found]
 
-def _adjoints(gs: Any, y: Value, *args: Value, call: Call) -> list[Value | None]:
-    from jitgraph.tensor import zeros_like
+    def batched() -> CustomRule:
+        raise BatchingError(f"{node.op} is a Python function of one element")
 
-    with speaking(TensorVariable):
-        outputs = items(y)
-        seeds = [zeros_like(o) if g is None else g for g, o in zip(gs, outputs, strict=True)]
-        found = call.node.op.L_op(list(args), list(outputs), seeds)
-    return [a if isinstance(a, Value) else None for a in found]
-
-
-def _shapes(source: Any, args: Sequence[Value], attrs: Attrs) -> Any:
-    call = attrs["call"]
-    known = getattr(call.node.op, "same_shape", None)
-    if known is not None:
-        return tuple(source.shape(args[known]) for _ in call.node.outputs)
-    return tuple(
-        tuple(emit(EXTENT, tuple(args), call=call, place=k, axis=a) for a in range(out.ndim))
-        for k, out in enumerate(call.node.outputs)
-    )
-
-
-PYTHON = OpDef(
-    name="python",
-    infer=lambda types, attrs: Bundle.of(
-        Type(o.type.dtype, o.type.shape) for o in attrs["call"].node.outputs
-    ),
-    evaluate=_performed,
-    shape=_shapes,
-    gradient=_adjoints,
-    doc="An op of the user's own, computed in Python.",
-)
-EXTENT = OpDef(
-    name="python_extent",
-    infer=lambda types, attrs: Type(I64),
-    evaluate=lambda *arrays, call, place, axis: np.int64(
-        _performed(*arrays, call=call)[place].shape[axis]
-    ),
-    shape=lambda source, args, attrs: (),
-    gradient=lambda g, y, *args, **attrs: [None] * len(args),
-    doc="An extent of what an op of the user's own gives.",
-)
-
-
-def needs_python(roots: Sequence[Value]) -> bool:
-    """Whether the expressions have an op of the user's own, in a loop or outside."""
-    for value in topological(roots):
-        op = value.op
-        if op is None:
-            continue
-        if op.definition in (PYTHON, EXTENT):
-            return True
-        regions = [r for a in op.attrs.values() for r in (a if isinstance(a, tuple) else (a,))]
-        if any(hasattr(r, "results") and needs_python(r.results) for r in regions):
-            return True
-    return False
+    return CustomRule.of(str(node.op), adjoints, batched)
 
 
 class Op:
@@ -138,12 +79,25 @@ class Op:
             )
         node = self.make_node(*inputs)
         given = [as_tensor_variable(i) for i in node.inputs]
+        opaque = Opaque(type(self).__name__.strip("_"), _performed(node),
+                        [v.type for v in given], [o.type for o in node.outputs])  # fmt: skip
         with speaking(TensorVariable):
-            made = items(emit(PYTHON, given, call=Call.of(node)))
-        return_list = options.get("return_list", False)
+            results = opaque(given, self._extents(node, given))
+            made = with_gradient(results, results, given, _rule(node))
+        for output in made:
+            output.__dict__["_owner"] = Apply(self, given, made)
         if self.default_output is not None:
             return made[self.default_output]
-        return list(made) if return_list or len(made) > 1 else made[0]
+        several = options.get("return_list", False) or len(made) > 1
+        return list(made) if several else made[0]
+
+    def _extents(self, node: Apply, given: Sequence[Any]) -> list[Any] | None:
+        """All extents of the outputs, if the op has `infer_shape`."""
+        infer = getattr(self, "infer_shape", None)
+        if infer is None:
+            return None
+        shapes = infer(node, [tuple(movement.dims(v)) for v in given])
+        return [as_size(n) for shape in shapes for n in shape]
 
     def perform(self, node: Any, inputs: Any, output_storage: Any, params: Any = None) -> None:
         """Compute `output_storage[k][0]` from arrays."""
@@ -178,8 +132,12 @@ class Op:
 class _FromFunction(Op):
     """A Python function as an op."""
 
-    def __init__(self, function: Callable[..., Any], itypes: Any, otypes: Any) -> None:
+    def __init__(
+        self, function: Callable[..., Any], itypes: Any, otypes: Any, shapes: Any
+    ) -> None:
         self.itypes, self.otypes, self.function = itypes, otypes, function
+        if shapes is not None:
+            self.infer_shape = shapes
 
     def perform(self, node: Any, inputs: Any, output_storage: Any, params: Any = None) -> None:
         made = self.function(*inputs)
@@ -194,32 +152,7 @@ class _FromFunction(Op):
 def as_op(itypes: Any, otypes: Any, infer_shape: Any = None) -> Callable[..., Any]:
     """A decorator that makes an op of a function of arrays."""
     itypes, otypes = (list(t) if isinstance(t, list | tuple) else [t] for t in (itypes, otypes))
-    return lambda function: _FromFunction(function, itypes, otypes)
-
-
-class _Printed(Op):
-    """What it is given, printed on the way."""
-
-    same_shape = 0
-
-    def __init__(self, printer: Any) -> None:
-        self.printer = printer
-
-    def make_node(self, *inputs: Any) -> Apply:
-        (x,) = map(as_tensor_variable, inputs)
-        return Apply(self, [x], [x.type()])
-
-    def perform(self, node: Any, inputs: Any, output_storage: Any, params: Any = None) -> None:
-        self.printer.show(inputs[0])
-        output_storage[0][0] = inputs[0]
-
-    def grad(self, inputs: Any, output_grads: Any) -> Any:
-        return output_grads
-
-
-def printed(x: Any, printer: Any) -> Any:
-    """x, shown by a printer whenever it is computed."""
-    return _Printed(printer)(x)
+    return lambda function: _FromFunction(function, itypes, otypes, infer_shape)
 
 
 def same_value(x: Any) -> Any:

@@ -9,8 +9,9 @@ from typing import Any
 
 from jitgraph.errors import MissingPackageError
 from jitgraph.ir.values import Value, topological
+from jitgraph.tensor import opaque as operators
 from jitgraph.tensor.shared import SharedVariable
-from jitgraph.theano.variables import Shape
+from jitgraph.theano.variables import Shape, as_tensor_variable, spoken
 
 #: Ops that are written between or in front of their operands, by how tightly they bind.
 _BETWEEN = {
@@ -216,26 +217,13 @@ def pydotprint_html(fct: Any, outfile: str, **options: Any) -> None:
 
 
 # --- values ------------------------------------------------------------------------------------
-class Print:
-    """`Print("message")(x)` is x, and prints it whenever it is computed.
+class Print(operators.Print):
+    """`Print("message")(x)` is x, and prints it whenever it is computed."""
 
-    A function with such an op runs in the interpreter, op by op, and not as native code.
-    """
+    def __init__(self, message: str = "", attrs: Any = ("__str__",),
+                 global_fn: Any = operators.print_attributes) -> None:  # fmt: skip
+        super().__init__(message, attrs, global_fn)
 
-    def __init__(self, message: str = "", attrs: Any = ("__str__",), global_fn: Any = None) -> None:
-        self.message, self.attrs, self.global_fn = message, attrs, global_fn
-
+    @spoken
     def __call__(self, x: Any) -> Any:
-        from jitgraph.theano.ops import printed
-
-        return printed(x, self)
-
-    def show(self, array: Any) -> None:
-        """Print a value."""
-        if self.global_fn is not None:
-            self.global_fn(self, array)
-            return
-        for attribute in self.attrs:
-            found = getattr(array, attribute)
-            shown = found() if callable(found) else found
-            print(self.message, attribute, "=", shown)
+        return super().__call__(as_tensor_variable(x))

@@ -97,11 +97,8 @@ class Apply:
         """What made an expression."""
         op = value.op
         assert op is not None
-        if op.name == "item" and op.args[0].is_op("python"):
-            bundle = op.args[0].op
-            assert bundle is not None
-            return cls(bundle.attrs["call"].node.op, bundle.args, [value])
-        return cls(op.definition, op.args, [value])
+        known: Apply | None = getattr(value, "__dict__", {}).get("_owner")
+        return known or cls(op.definition, op.args, [value])
 
     @property
     def out(self) -> Any:
