@@ -128,6 +128,9 @@ class Op:
         listed = ", ".join(f"{p}={getattr(self, p)!r}" for p in self.__props__)
         return type(self).__name__ + (f"{{{listed}}}" if listed else "")
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 class _FromFunction(Op):
     """A Python function as an op."""

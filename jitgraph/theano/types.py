@@ -20,51 +20,6 @@ KINDS: dict[str, tuple[bool, ...]] = {
 }  # fmt: skip
 
 
-class DTypeName:
-    """A dtype that is also as good as its name, which is what Theano's variables have:
-    `x.dtype.startswith("int")`, `x.dtype.kind` and `x.dtype == "int64"` all work."""
-
-    __slots__ = ("dtype",)
-
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.dtype if hasattr(self.dtype, name) else self.dtype.name, name)
-
-    def __eq__(self, other: object) -> bool:
-        try:
-            return bool(self.dtype == other)
-        except TypeError:  # text that names no dtype
-            return False
-
-    def __hash__(self) -> int:
-        return hash(self.dtype)
-
-    def __str__(self) -> str:
-        return self.dtype.name
-
-    def __repr__(self) -> str:
-        return repr(self.dtype.name)
-
-    def __contains__(self, part: str) -> bool:
-        return part in self.dtype.name
-
-    def __getitem__(self, key: Any) -> str:
-        return self.dtype.name[key]
-
-    def __add__(self, other: str) -> str:
-        return self.dtype.name + other
-
-    def __radd__(self, other: str) -> str:
-        return other + self.dtype.name
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return DTypeName, (self.dtype,)
-
-
 class TensorType(Type):
     """A dtype, and for each axis whether it broadcasts. A call makes a variable of this type."""
 

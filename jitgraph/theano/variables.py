@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -25,7 +26,7 @@ from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
 from jitgraph.theano import testvalues
 from jitgraph.theano.config import config
-from jitgraph.theano.types import KINDS, NAMED, DTypeName, TensorType, type_as_seen
+from jitgraph.theano.types import KINDS, NAMED, TensorType, type_as_seen
 
 _ORDERINGS = frozenset({"less", "less_equal", "greater", "greater_equal"})
 
@@ -141,7 +142,9 @@ class Habits(Variable):
     # --- what it is -----------------------------------------------------------------------------
     @property
     def dtype(self) -> Any:
-        return DTypeName(self.type.dtype)
+        """The name of the dtype, as Theano has it; within jitgraph the dtype itself."""
+        inside = sys._getframe(1).f_globals.get("__name__", "").startswith("jitgraph.")
+        return self.type.dtype if inside else self.type.dtype.name
 
     @property
     def broadcastable(self) -> tuple[bool, ...]:
