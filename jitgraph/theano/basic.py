@@ -184,6 +184,19 @@ def add(*args: Any) -> Any:
     return _folded(jt.add, args)
 
 
+@spoken
+def switch(cond: Any, ift: Any, iff: Any) -> Any:
+    """ift where cond is not 0, iff elsewhere; two Python floats are of floatX."""
+    if type(ift) is float and isinstance(iff, int | float):
+        ift = as_tensor_variable(ift)
+    elif type(iff) is float and isinstance(ift, int | float):
+        iff = as_tensor_variable(iff)
+    return jt.where(as_tensor_variable(cond), ift, iff)
+
+
+where = switch
+
+
 # --- making arrays -----------------------------------------------------------------------------
 def _float(dtype: Any) -> Any:
     from jitgraph.config import config

@@ -228,14 +228,17 @@ def _upsampled(x: Any, axis: int, ratio: int) -> Any:
 
 # --- pooling -----------------------------------------------------------------------------------
 def _window(ws: Any, ds: Any, ignore_border: Any, stride: Any, st: Any, pad: Any, padding: Any,
-            rank: int) -> tuple[Any, ...]:  # fmt: skip
+            rank: int) -> dict[str, Any]:  # fmt: skip
+    """The windows, by our arguments, from old and new names of them."""
     size = ws if ws is not None else ds
     if size is None:
         raise OptionError("the size of the windows is missing", hint="ws=(2, 2)")
-    steps = stride if stride is not None else st
     around = pad if pad is not None else padding
-    return (_numbers(size), bool(ignore_border), _numbers(steps),
-            (0,) * rank if around is None else _numbers(around))  # fmt: skip
+    return {
+        "ws": _numbers(size), "ignore_border": bool(ignore_border),
+        "stride": _numbers(stride if stride is not None else st),
+        "pad": (0,) * rank if around is None else _numbers(around),
+    }  # fmt: skip
 
 
 @spoken
@@ -244,8 +247,8 @@ def pool_2d(
     mode: str = "max", ds: Any = None, st: Any = None, padding: Any = None,
 ) -> Any:  # fmt: skip
     """Windows along the last two axes, reduced by mode."""
-    x = as_tensor_variable(input)
-    return jt.nnet.pool_2d(x, *_window(ws, ds, ignore_border, stride, st, pad, padding, 2), mode=mode)
+    windows = _window(ws, ds, ignore_border, stride, st, pad, padding, 2)
+    return jt.nnet.pool_2d(as_tensor_variable(input), mode=mode, **windows)
 
 
 @spoken
@@ -254,8 +257,8 @@ def pool_3d(
     mode: str = "max", ds: Any = None, st: Any = None, padding: Any = None,
 ) -> Any:  # fmt: skip
     """Windows along the last three axes, reduced by mode."""
-    x = as_tensor_variable(input)
-    return jt.nnet.pool_3d(x, *_window(ws, ds, ignore_border, stride, st, pad, padding, 3), mode=mode)
+    windows = _window(ws, ds, ignore_border, stride, st, pad, padding, 3)
+    return jt.nnet.pool_3d(as_tensor_variable(input), mode=mode, **windows)
 
 
 def max_pool_2d(input: Any, ds: Any, ignore_border: Any = None, st: Any = None,

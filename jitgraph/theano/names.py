@@ -47,7 +47,8 @@ _SOURCES: dict[str, dict[str, str]] = {
                  "zeros_like ones_like fill alloc eye identity_like arange concatenate join stack "
                  "stacklists horizontal_stack vertical_stack split tile repeat shape shape_i "
                  "flatten transpose shape_padleft shape_padright shape_padaxis addbroadcast "
-                 "unbroadcast patternbroadcast specify_shape nonzero nonzero_values take "
+                 "switch where unbroadcast "
+                 "patternbroadcast specify_shape nonzero nonzero_values take "
                  "set_subtensor inc_subtensor sort argsort topk argtopk topk_and_argtopk dot "
                  "tensordot batched_dot batched_tensordot get_vector_length default tensor_copy "
                  "scalar_from_tensor tensor_from_scalar DimShuffle",
@@ -69,7 +70,7 @@ _SOURCES: dict[str, dict[str, str]] = {
             "rad2deg deg2rad erf erfc erfinv erfcinv erfcx gamma gammaln psi tri_gamma "
             "j0 j1 i0 i1 sigmoid conj imag real angle maximum minimum "
             "sub true_div int_div mod eq neq lt le gt ge and_ or_ xor invert bitwise_and "
-            "bitwise_or bitwise_xor bitwise_not isnan isinf isclose allclose switch where any all "
+            "bitwise_or bitwise_xor bitwise_not isnan isinf isclose allclose any all "
             "flatnonzero outer choose diagonal trace tri tril triu swapaxes moveaxis roll "
             "logaddexp pow power consider_constant identity mgrid ogrid percentile logical_and "
             "logical_or logical_not abs=abs_ ravel dimshuffle square einsum",

@@ -12,12 +12,17 @@ from jitgraph.ir.types import Bundle, Dim, Type, as_dtype
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.tensor.constructors import LETTERS
+from jitgraph.tensor.operands import as_tensor, speaking
 
 #: What is known of each kind's shape: whether an axis broadcasts.
 KINDS: dict[str, tuple[bool, ...]] = {
     "scalar": (), "vector": (False,), "row": (True, False), "col": (False, True),
     "matrix": (False, False), **{f"tensor{rank}": (False,) * rank for rank in range(3, 8)},
 }  # fmt: skip
+
+
+#: The class of variables that types make, which `variables` puts here.
+VARIABLE: type[Value] | None = None
 
 
 class TensorType(Type):
@@ -33,11 +38,10 @@ class TensorType(Type):
         super().__init__(as_dtype(dtype), shape)
 
     def __call__(self, name: str | None = None) -> Any:
-        from jitgraph.theano.variables import TensorVariable
-
         if name is not None and not isinstance(name, str):
             raise DTypeError(f"a name must be text, not {name!r}")
-        return TensorVariable(self, None, name, caller_location())
+        assert VARIABLE is not None
+        return VARIABLE(self, None, name, caller_location())
 
     make_variable = __call__
 
@@ -75,9 +79,9 @@ class TensorType(Type):
 
     def filter_variable(self, other: Any, allow_convert: bool = True) -> Any:
         """A variable of this type."""
-        from jitgraph.theano.variables import as_tensor_variable
-
-        return as_tensor_variable(other).astype(self.dtype)
+        assert VARIABLE is not None
+        with speaking(VARIABLE):
+            return as_tensor(other, self.dtype)
 
     def is_super(self, other: Type) -> bool:
         """Whether values of the other type are of this one."""
@@ -103,8 +107,6 @@ class TensorType(Type):
         pattern = self.broadcastable
         kind = next((k for k, known in KINDS.items() if known == pattern), None)
         return f"TensorType({self.dtype}, {kind or pattern})"
-
-    __str__ = __repr__
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TensorType, (self.dtype, self.shape)

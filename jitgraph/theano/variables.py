@@ -24,7 +24,7 @@ from jitgraph.tensor import math, operands, reductions, shaping, sorting
 from jitgraph.tensor.operands import as_tensor, refuse, speaking, typed
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
-from jitgraph.theano import testvalues
+from jitgraph.theano import testvalues, types
 from jitgraph.theano.config import config
 from jitgraph.theano.types import KINDS, NAMED, TensorType, type_as_seen
 
@@ -117,6 +117,31 @@ class Apply:
         return f"{getattr(self.op, 'name', None) or self.op}({listed})"
 
 
+#: Operators beside which a Python float is of floatX.
+_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
+
+
+def _with_float_x(cls: type[Any]) -> type[Any]:
+    """Class decorator: a Python float makes floatX of bool and small integers, as it did. (NumPy
+    would make float64 of them.)"""
+
+    def adapting(operator: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        @functools.wraps(operator)
+        def method(self: Any, other: Any) -> Any:
+            small = type(other) is float and self.type.dtype.itemsize < 4
+            if small and self.type.dtype.kind in "biu":
+                other = np.dtype(jitgraph_config.floatX).type(other)
+            return operator(self, other)
+
+        return method
+
+    for name in _ARITHMETIC:
+        for spelled in (f"__{name}__", f"__r{name}__"):
+            setattr(cls, spelled, adapting(getattr(cls, spelled)))
+    return cls
+
+
+@_with_float_x
 class Habits(Variable):
     """What Theano's variables do and ours do not, or do otherwise."""
 
@@ -205,6 +230,17 @@ class Habits(Variable):
     def get_parents(self) -> list[Apply]:
         """What made it, as a list."""
         return [] if self.owner is None else [self.owner]
+
+    def __str__(self) -> str:
+        """The name, or what made it, as Theano has it; `printing.pp` shows an expression."""
+        if self.name:
+            return self.name
+        if self.literal is not None:
+            array = self.literal.array
+            return f"TensorConstant{{{array}}}" if array.size == 1 else "TensorConstant"
+        return f"{self.owner.op}.0" if self.owner is not None else f"<{self.type!r}>"
+
+    __repr__ = __str__
 
     # --- methods whose arguments differ ---------------------------------------------------------
     def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False,
@@ -347,6 +383,7 @@ class TensorVariable(Habits):
 
 
 TensorVariable.expression_class = TensorVariable
+types.VARIABLE = TensorVariable
 
 
 class TensorSharedVariable(Habits, SharedVariable):
@@ -428,11 +465,14 @@ class TensorConstant(metaclass=_ConstantKind):
 
 # --- making variables --------------------------------------------------------------------------
 def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None) -> Any:
-    """x as a variable; Python floats become floatX."""
+    """x as a variable; Python's floats become floatX, its integers the smallest that hold them."""
     if isinstance(x, Shape):
         made = x.vector()
-    elif isinstance(x, float) and type(x) is float:
+    elif type(x) is float:
         made = TensorVariable.of(np.dtype(jitgraph_config.floatX).type(x))
+    elif type(x) is int and abs(x) < 2**31:
+        kinds = (k for k in (np.int8, np.int16, np.int32) if np.iinfo(k).max >= abs(x))
+        made = TensorVariable.of(next(kinds)(x))
     elif isinstance(x, Apply):
         made = x.out
     else:

@@ -63,7 +63,7 @@ def test_uninstall() -> None:
 
 @pytest.mark.parametrize("letter", ["", *"bwilfdcz"])
 def test_constructors(letter: str) -> None:
-    import theano.tensor as T  # noqa: N812
+    import theano.tensor as T
 
     kinds = {"scalar": 0, "vector": 1, "row": 2, "col": 2, "matrix": 2,
              **{f"tensor{n}": n for n in range(3, 8)}}  # fmt: skip
@@ -81,7 +81,7 @@ def test_constructors(letter: str) -> None:
 
 
 def test_types_make_variables() -> None:
-    import theano.tensor as T  # noqa: N812
+    import theano.tensor as T
 
     type_ = T.TensorType("float32", (False, True))
     x = type_("x")
@@ -118,7 +118,7 @@ def test_settings() -> None:
 
 def test_float_x_is_read_when_it_counts() -> None:
     import theano
-    import theano.tensor as T  # noqa: N812
+    import theano.tensor as T
 
     with settings.override(floatX="float64"):
         before = T.matrix()
