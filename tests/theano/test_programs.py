@@ -40,13 +40,18 @@ def test_program(name: str) -> None:
     main([str(FOLDER / f"{name}.py")])
 
 
-def test_from_the_command_line() -> None:
+def test_python_2_from_the_command_line() -> None:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    flags = "floatX=float32,device=cpu"
+    program = str(FOLDER / "tutorial_py2.py")
     done = subprocess.run(
-        [sys.executable, "-m", "jitgraph.theano", str(FOLDER / "logistic_sgd.py")],
-        env={**os.environ, "PYTHONPATH": path, "THEANO_FLAGS": flags}, text=True,
-        capture_output=True, check=False,
+        [sys.executable, "-m", "jitgraph.theano", "--py2", program, "--an", "argument"],
+        env={**os.environ, "PYTHONPATH": path, "THEANO_FLAGS": "device=cpu,openmp=True"},
+        text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("best validation")
+    assert "openmp: True ['--an', 'argument']" in done.stdout
+
+
+def test_in_single_precision() -> None:
+    with config.override(floatX="float32"):
+        main([str(FOLDER / "logistic_sgd.py")])

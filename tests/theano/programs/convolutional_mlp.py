@@ -47,7 +47,7 @@ def convolved(images, filters):
     return made
 
 
-def evaluate_lenet5(learning_rate=0.15, n_epochs=8, nkerns=(12, 24), batch_size=42):
+def evaluate_lenet5(learning_rate=0.15, n_epochs=10, nkerns=(12, 24), batch_size=42):
     rng = numpy.random.RandomState(23455)
     (train_x, train_y), _, (test_x, test_y) = load_data()
     n_train_batches = train_x.get_value(borrow=True).shape[0] // batch_size

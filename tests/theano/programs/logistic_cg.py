@@ -62,7 +62,7 @@ direction = numpy.random.RandomState(4).normal(0, 1, point.shape)
 slope = (train_fn(point + 1e-5 * direction) - train_fn(point - 1e-5 * direction)) / 2e-5
 assert abs(slope - train_fn_grad(point).dot(direction)) < 1e-6 * abs(slope), slope
 
-best = scipy.optimize.fmin_cg(f=train_fn, x0=numpy.zeros(n_in * n_out + n_out, dtype=x.dtype.name),
+best = scipy.optimize.fmin_cg(f=train_fn, x0=numpy.zeros(n_in * n_out + n_out, dtype=x.dtype),
                               fprime=train_fn_grad, disp=0, maxiter=40)
 assert train_fn(best) < 0.08, train_fn(best)
 assert test_model() < 0.06, test_model()

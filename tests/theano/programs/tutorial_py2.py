@@ -1,5 +1,6 @@
 """Habits of Python 2: print statements, xrange, integer division, cPickle, time.clock."""
 import cPickle
+import sys
 import time
 import numpy
 import theano
@@ -32,7 +33,7 @@ for i in xrange(training_steps):
     pred, err = train(D[0], D[1])
 print >>open('/dev/null', 'w'), time.clock() - start
 right = (predict(D[0]) == D[1]).mean()
-print "right: %.3f" % right
+print "right: %.3f" % right, "openmp:", theano.config.openmp, sys.argv[1:]
 assert right > .8, right
 
 # halves of integers are integers
