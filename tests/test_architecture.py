@@ -20,6 +20,7 @@ FLOORS = [
     {"inputs", "modes"},
     {"compiled"},
     {"function"},
+    {"tracing"},
     {"jit"},
     {"transforms"},
     {"lax"},
