@@ -32,6 +32,8 @@ _SOURCES: dict[str, dict[str, str]] = {
         "gradient": "grad Rop Lop subgraph_grad",
         "graphs": "FunctionGraph=Graph",
         "versions": "__version__ version __api_version__",
+        "basic": "dot",
+        "testvalues": "get_scalar_constant_value=scalar_constant",
     },
     "theano.configparser": {"config": "change_flags TheanoConfigParser=TheanoConfig config"},
     "theano.configdefaults": {"config": "config"},
@@ -75,6 +77,13 @@ _SOURCES: dict[str, dict[str, str]] = {
             "logaddexp pow power consider_constant identity mgrid ogrid percentile logical_and "
             "logical_or logical_not abs=abs_ ravel dimshuffle square einsum",
     },
+    "theano.scalar": {
+        "scalars": "upcast as_scalar constant Scalar",
+        "basic": "add mul cast identity=tensor_copy second=fill switch",
+        "jitgraph.tensor": "sub true_div int_div mod pow eq neq lt le gt ge and_ or_ xor invert "
+                           "abs_ neg inv=reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sqr "
+                           "sgn sin cos tan sinh cosh tanh arcsin arccos arctan ceil floor trunc "
+                           "sigmoid softplus erf erfc gamma gammaln psi maximum minimum"},
     "theano.tensor.blas": {"opaque": "use_c_blas=yes", "basic": "batched_dot batched_tensordot"},
     "theano.tensor.elemwise": {"elemwise": "Elemwise CAReduce Sum Prod All Any=Any_",
                                "basic": "DimShuffle"},
@@ -137,7 +146,6 @@ _SOURCES: dict[str, dict[str, str]] = {
         "basic": "set_subtensor inc_subtensor take",
         "elemwise": "Subtensor AdvancedSubtensor AdvancedSubtensor1 IncSubtensor "
                     "AdvancedIncSubtensor AdvancedIncSubtensor1"},
-    "theano.tensor.inplace": {"inplace": "__getattr__"},
     "theano.sandbox": {},
     "theano.sandbox.rng_mrg": {"streams": "MRG_RandomStreams"},
     "theano.sandbox.cuda": {
@@ -247,7 +255,7 @@ REFUSED: dict[str, str] = {
     "theano.gof.COp": _C,
     "theano.gof.cc": _C,
     "theano.gof.cmodule": _C,
-    "theano.scalar": "scalar ops are not apart from tensor ops here; use theano.tensor",
+    "theano.tensor.inplace": "there are no functions in place; use the others",
     "theano.sparse": "sparse matrices are not there; use dense arrays",
     "theano.typed_list": "lists of arrays are not there; stack them, or use theano.scan",
     "theano.tensor.mpi": "arrays are not sent between processes",
@@ -257,7 +265,6 @@ REFUSED: dict[str, str] = {
     "theano.tensor.nnet.lrn": "local response normalisation is not there",
     "theano.tensor.jv": "Bessel functions of any order are not there; j0 and j1 are",
     "theano.tensor.iv": "Bessel functions of any order are not there; i0 and i1 are",
-    "theano.tensor.erfcx_inplace": "there are no functions in place",
     "theano.pylearn2": "pylearn2 is another package",
     "theano.tensor.opt.register_canonicalize": "rewrites are jitgraph's own; see passes/rules",
     "theano.gof.opt": "rewrites are jitgraph's own; see passes/rules",

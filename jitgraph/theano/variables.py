@@ -106,6 +106,11 @@ class Apply:
         """The only output."""
         return self.outputs[0]
 
+    @property
+    def label(self) -> str:
+        """What the op is called."""
+        return str(getattr(self.op, "name", None) or self.op)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Apply) and self.out is other.out
 
@@ -114,7 +119,7 @@ class Apply:
 
     def __repr__(self) -> str:
         listed = ", ".join(v.describe() for v in self.inputs)
-        return f"{getattr(self.op, 'name', None) or self.op}({listed})"
+        return f"{self.label}({listed})"
 
 
 #: Operators beside which a Python float is of floatX.
@@ -238,7 +243,7 @@ class Habits(Variable):
         if self.literal is not None:
             array = self.literal.array
             return f"TensorConstant{{{array}}}" if array.size == 1 else "TensorConstant"
-        return f"{self.owner.op}.0" if self.owner is not None else f"<{self.type!r}>"
+        return f"{self.owner.label}.0" if self.owner is not None else f"<{self.type!r}>"
 
     __repr__ = __str__
 

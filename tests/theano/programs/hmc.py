@@ -63,9 +63,10 @@ def hmc_updates(positions, stepsize, avg_acceptance_rate, final_pos, accept,
     _new_stepsize = TT.switch(avg_acceptance_rate > target_acceptance_rate,
                               stepsize * stepsize_inc, stepsize * stepsize_dec)
     new_stepsize = TT.clip(_new_stepsize, stepsize_min, stepsize_max)
+    mean_dtype = theano.scalar.upcast(accept.dtype, avg_acceptance_rate.dtype)
     new_acceptance_rate = TT.add(
         avg_acceptance_slowness * avg_acceptance_rate,
-        (1.0 - avg_acceptance_slowness) * accept.mean(dtype=theano.config.floatX))
+        (1.0 - avg_acceptance_slowness) * accept.mean(dtype=mean_dtype))
     return [(positions, new_positions), (stepsize, new_stepsize),
             (avg_acceptance_rate, new_acceptance_rate)]
 
