@@ -216,7 +216,7 @@ def bilinear_upsampling(input: Any, ratio: Any = None, frac_ratio: Any = None,
 
 def _upsampled(x: Any, axis: int, ratio: int) -> Any:
     size = x.shape[axis]
-    at = (jt.arange(size * ratio) + 0.0) / ratio
+    at = jt.clip((jt.arange(size * ratio) - (ratio - 1) // 2) / float(ratio), 0, size - 1)
     low = jt.cast(jt.floor(at), "int64")
     weight = jt.cast(at - low, x.dtype)
     high = jt.minimum(low + 1, size - 1)
