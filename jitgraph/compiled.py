@@ -30,7 +30,7 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.ops.opaque import is_opaque, reraise
 from jitgraph.ir.order import order_of
 from jitgraph.ir.printer import print_function
-from jitgraph.ir.substitution import substituted
+from jitgraph.ir.substitution import substituted, without_rules
 from jitgraph.ir.types import Dim, Extent
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
@@ -403,23 +403,6 @@ def _restored(version: int, plan: Plan, texts: Mapping[Layout, str]) -> Any:
             hint="load it with the version of jitgraph that wrote it, and keep the program itself",
         )
     return dormant(plan, texts)
-
-
-def without_rules(fn: Function) -> Function:
-    """The function without gradients of the user's own, which are Python functions, and of no
-    more use once all gradients are taken."""
-    replaced: dict[Value, Value] = {}
-    for value in fn.ops:
-        op = value.op
-        if op is not None and op.name == "item" and op.args[0].is_op("custom_gradient"):
-            bundle = op.args[0].op
-            assert bundle is not None
-            replaced[value] = substituted([bundle.args[op.attrs["index"]]], replaced)[0]
-    if not replaced:
-        return fn
-    values = substituted([*fn.results, *fn.checks], replaced)
-    count = len(fn.results)
-    return Function(fn.params, values[:count], checks=values[count:], name=fn.name)
 
 
 def _checked_swap(

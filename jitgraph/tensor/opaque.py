@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ class PythonOp:
         if self._infer_shape is not None:
             shapes = self._infer_shape([tuple(typed(x).shape) for x in operands])
             extents = _extents(opaque, shapes)
-        rule = _rule(opaque.label, self._grad)
+        rule = _Adjoints(opaque.label, self._grad).rule()
         made = with_gradient(opaque(operands, extents), (), operands, rule)
         found = [typed(value) for value in made]
         return found[0] if len(found) == 1 else found
@@ -97,24 +98,32 @@ def _extents(opaque: Opaque, shapes: Sequence[Any]) -> list[Size]:
     return [size for shape in told for size in shape]
 
 
-def _rule(label: str, grad: Gradient | None) -> CustomRule:
-    def adjoints(gs: Sequence[Value], given: Sequence[Value]) -> list[Value | None]:
-        if grad is None:
-            raise GradientError(f"{label} is a Python function without a gradient",
+@dataclass(frozen=True, slots=True)
+class _Adjoints:
+    """The gradient of an op by the user's function, if there is one."""
+
+    label: str
+    grad: Gradient | None
+
+    def rule(self) -> CustomRule:
+        return CustomRule.of(self.label, self, self.batched)
+
+    def __call__(self, gs: Sequence[Value], given: Sequence[Value]) -> list[Value | None]:
+        if self.grad is None:
+            raise GradientError(f"{self.label} is a Python function without a gradient",
                                 hint="as_op(..., grad=) gives it one")  # fmt: skip
-        found = grad([typed(x) for x in given], [typed(g) for g in gs])
+        found = self.grad([typed(x) for x in given], [typed(g) for g in gs])
         listed = list(found) if isinstance(found, tuple | list) else [found]
         if len(listed) != len(given):
             raise GradientError(
-                f"the gradient of {label} gives {len(listed)} adjoints for {len(given)} operands",
+                f"the gradient of {self.label} gives {len(listed)} adjoints for {len(given)} "
+                "operands",
                 hint="return a list; None stands for no gradient",
             )
         return [None if a is None else as_tensor(a) for a in listed]
 
-    def batched() -> CustomRule:
-        raise BatchingError(f"{label} is a Python function of one element")
-
-    return CustomRule.of(label, adjoints, batched)
+    def batched(self) -> CustomRule:
+        raise BatchingError(f"{self.label} is a Python function of one element")
 
 
 def as_op(
@@ -155,6 +164,10 @@ def print_attributes(op: Print, x: Array) -> None:
         print(op.message, name, "=", found() if callable(found) else found)
 
 
+def _unchanged(xs: list[Any], gs: list[Any]) -> list[Any]:
+    return gs
+
+
 class Print:
     """An op that prints its operand whenever it is computed, and gives it on:
 
@@ -176,7 +189,7 @@ class Print:
         value = as_tensor(x)
         op = Opaque("Print", self.show, [value.type], [value.type])
         made = op([value], dims(value))
-        return typed(with_gradient(made, (), [value], _rule("Print", lambda xs, gs: gs))[0])
+        return typed(with_gradient(made, (), [value], _Adjoints("Print", _unchanged).rule())[0])
 
     def show(self, x: Array) -> Array:
         """Print the array; give it back."""

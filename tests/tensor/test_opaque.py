@@ -215,6 +215,8 @@ def test_neither_kept_on_disk_nor_lost_in_pickles(
     g = jg.function([x], [row_medians(x), loop])
     for made in (pickle.loads(pickle.dumps(g)), g):
         assert made(np.arange(6.0).reshape(2, 3))[0].tolist() == [1, 4]
+    cost, wrt = pickle.loads(pickle.dumps((T.Print("x", ())(x).sum(), x)))  # graphs as well
+    assert jg.function([wrt], T.grad(cost, wrt))([[2.0]]) == [[1]]
     local = jg.function([x], jg.as_op(T.dmatrix, T.dmatrix)(lambda v: v)(x))
     with pytest.raises((pickle.PicklingError, AttributeError)):
         pickle.dumps(local)
