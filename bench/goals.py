@@ -43,6 +43,8 @@ def verdicts(record: Record) -> Iterator[Verdict]:
     yield _never_slower(record, "other products: never slower than any library",
                         lambda c: c.group == "products" and "1024³" not in c.name)  # fmt: skip
     yield _two_threads(record)
+    yield _never_slower(record, "convolutions on LeNet's shapes: never slower than torch and JAX",
+                        lambda c: c.group == "convolutions")  # fmt: skip
     yield _never_slower(record, "recurrent nets, forward and gradients: ahead of every peer",
                         lambda c: c.family.startswith("recurrent net"))  # fmt: skip
     yield _masked_sum(record)
@@ -172,6 +174,8 @@ def _compilation(record: Record) -> Iterator[Verdict]:
         ("compile from the cache on disk: at most 5 ms",
          "compile elementwise, from the cache on disk", 5e-3),
         ("the same, MLP step", "compile MLP step, from the cache on disk", 5e-3),
+        ("cold compile of the gradient of a scan: at most 150 ms",
+         "compile scan gradient, cold", 150e-3),
         ("import: at most 150 ms", "import", 150e-3),
     ):  # fmt: skip
         seconds = _ours(record, name)

@@ -235,7 +235,10 @@ class Scheduler:
 
     def is_whole(self, view: View, shape: Shape) -> bool:
         strides = self.sizes.row_major(shape, view.buffer.dtype.itemsize)
-        return same_size(view.offset, 0) and all(map(same_size, view.strides, strides))
+        return same_size(view.offset, 0) and all(
+            same_size(n, 1) or same_size(have, want)
+            for n, have, want in zip(shape, view.strides, strides, strict=True)
+        )
 
     def _reshape(self, value: Value) -> None:
         """Another view of the same memory, if that is in C order; else of a copy."""

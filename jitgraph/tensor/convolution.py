@@ -212,9 +212,9 @@ def _pooled(
     extents = movement.dims(x)[first:]
     counts = [_count(n + 2 * p, w, s, ignore_border)
               for n, p, w, s in zip(extents, around, window, steps, strict=True)]  # fmt: skip
-    after = [_more(n + p, c, w, s) if not ignore_border else p
-             for n, p, c, w, s in zip(extents, around, counts, window, steps, strict=True)]  # fmt: skip
-    widths = [(0, 0)] * first + list(zip(around, after, strict=True))
+    widths: list[tuple[Any, Any]] = [(0, 0)] * first
+    for n, p, c, w, s in zip(extents, around, counts, window, steps, strict=True):
+        widths.append((p, p if ignore_border else _more(n, c, w, s)))
     fill = pooling.lowest(x.dtype) if mode == "max" else 0
     if any(isinstance(w, Value) or w for pair in widths for w in pair):
         x = pad(x, widths, constant_values=fill)
@@ -257,7 +257,8 @@ def _elements(n: Any, p: int, count: Any, w: int, s: int, inside: bool) -> Value
         np.arange(max(count, 0)) * s
     )  # fmt: skip
     low, high = (p, n + p) if inside else (0, n + 2 * p)
-    return minimum(first + w, high) - maximum(first, low)
+    found: Value = minimum(first + w, high) - maximum(first, low)
+    return found
 
 
 @public
@@ -306,8 +307,7 @@ def images2neibs(
     shape = _numbers(neib_shape, 2, "neib_shape", 1)
     steps = shape if neib_step is None else _numbers(neib_step, 2, "neib_step", 1)
     if mode in ("half", "full"):
-        widths = [(c // 2, c // 2 - (c % 2 == 0)) if mode == "half" else (c - 1, c - 1)
-                  for c in shape]  # fmt: skip
+        widths = [(c // 2, c // 2) if mode == "half" else (c - 1, c - 1) for c in shape]
         x = pad(x, [(0, 0), (0, 0), *widths])
     places = [_patch_places(movement.dims(x)[2 + k], shape[k], steps[k], mode, k)
               for k in range(2)]  # fmt: skip
@@ -336,5 +336,5 @@ def _patch_places(n: Size, c: int, step: int, mode: str, axis: int) -> Value:
     count: Any = -(-n // step) if mode == "wrap_centered" else (n - c) // step + 1
     start = movement.iota(count) if isinstance(count, Value) else constant(np.arange(count))
     inside = constant(np.arange(c))
-    at = movement.expand_dims(start * step, (1,)) + movement.expand_dims(inside, (0,))
+    at: Value = movement.expand_dims(start * step, (1,)) + movement.expand_dims(inside, (0,))
     return (at - c // 2) % n if mode == "wrap_centered" else at

@@ -128,7 +128,6 @@ def _emit_task(module: Module, name: str, base: str, tiling: Tiling) -> None:
 def _emit_panel(module: Module, name: str, tiling: Tiling) -> None:
     """Some lines of outputs of an image, times what the filters see there: panel by panel of the
     filters, tile by tile of their elements."""
-    item = tiling.item
     f = Emitter(module, f"{name}.panels", f"{_TILE}, i64 %depth", tiling)
     u = _FIELDS.unpack(f)
     deep = f.product("%count", u["ox"])

@@ -172,12 +172,12 @@ def _emit_added(module: Module, name: str, tiling: Tiling) -> None:
                 starts = [("ptr", f.offset(to, offset)), ("ptr", f.at(source, k, line))]
                 with f.loop(0, "%channels", name="c", accumulators=starts,
                             properties=ROLLED) as c:  # fmt: skip
-                    _emit_added_piece(f, *c.carried, mask)
+                    _emit_added_piece(f, mask, *c.carried)
                     c.carry(f.offset(c.carried[0], u["channel"]), f.offset(c.carried[1], between))
     f.do("ret void")
 
 
-def _emit_added_piece(f: Emitter, to: str, source: str, mask: str | None) -> None:
+def _emit_added_piece(f: Emitter, mask: str | None, to: str, source: str) -> None:
     type_ = f.tiling.type_ if mask is None else f.vector
     if mask is not None and f.tiling.masked:
         pair = f.masked_load(to, mask), f.masked_load(source, mask)

@@ -35,7 +35,7 @@ def _words(o: Operands) -> list[str]:
     groups = attrs["groups"]
     filters = f.emit(f"udiv i64 {size['o']}, {groups}")
     words = [size["n"], str(groups), size["e"], filters]
-    words += [size[k] for k in "zyxkjirqp"[:3]] + [size[k] for k in "kji"] + [size[k] for k in "rqp"]
+    words += [size[k] for k in "zyxkjirqp"]
     words += map(str, attrs["strides"])
     padding = attrs["padding"]
     for axis, k in enumerate("kji"):

@@ -181,8 +181,10 @@ def emit_copies(module: Module, name: str, tiling: Tiling, fields: Fields) -> No
                  for a, rest in (("y", "x"), ("z", "yx"), ("c", "zyx"))}  # fmt: skip
         size = f.product("%channels", inner["c"] if back else u["channel"])
         emit_clear(f, "%to", size)
-        kept = {a: f.minimum(u["i" + a], f.maximum(f.emit(f"sub i64 {u['e' + a]}, {u['p' + a]}"), 0))
-                for a in "zyx"}  # fmt: skip
+        kept = {}
+        for a in "zyx":
+            room = f.maximum(f.emit(f"sub i64 {u['e' + a]}, {u['p' + a]}"), 0)
+            kept[a] = f.minimum(u["i" + a], room)
         start = f.product(u["px"], item)
         for a, step in (("y", u["row"]), ("z", u["plane"])):
             start = f.emit(f"add i64 {start}, {f.product(u['p' + a], step)}")
@@ -194,12 +196,15 @@ def emit_copies(module: Module, name: str, tiling: Tiling, fields: Fields) -> No
         ):
             framed, plain = "%from" if back else "%to", "%to" if back else "%from"
             for loop, wide, narrow in (
-                (c, u["channel"], inner["c"]), (z, u["plane"], inner["z"]), (y, u["row"], inner["y"])
-            ):  # fmt: skip
+                (c, u["channel"], inner["c"]),
+                (z, u["plane"], inner["z"]),
+                (y, u["row"], inner["y"]),
+            ):
                 framed, plain = f.at(framed, loop, wide), f.at(plain, loop, narrow)
             framed = f.offset(framed, start)
             to, source = (plain, framed) if back else (framed, plain)
-            f.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {length}, i1 false)")
+            copy = f"ptr {to}, ptr {source}, i64 {length}, i1 false"
+            f.do(f"call void @llvm.memcpy.p0.p0.i64({copy})")
         f.do("ret void")
 
 

@@ -307,7 +307,7 @@ def _of_batch(
 ) -> Array:  # fmt: skip
     """The meaning for a batch, given that of one element; halves are summed in single precision."""
     result = infer([Type(x.dtype, x.shape) for x in (a, b)], attrs)
-    found = np.empty(result.shape, a.dtype)  # type: ignore[arg-type]
+    found = np.empty([d for d in result.shape if isinstance(d, int)], a.dtype)
     wide = np.promote_types(a.dtype, F32)
     with np.errstate(all="ignore"):
         for place in np.ndindex(a.shape[: a.ndim - len(attrs["strides"]) - 2]):
@@ -359,10 +359,11 @@ def _by_input(g: Array, w: Array, **attrs: Any) -> Array:
     whole = [n + low + high for n, (low, high) in zip(spatial, pads, strict=True)]
     x = np.zeros((g.shape[0], groups, w.shape[1], *whole), g.dtype)
     for place in product(*map(range, kernel)):
-        cut = [slice(k * d, k * d + (p - 1) * s + 1, s) for k, d, p, s in zip(
+        cut: list[Any] = [slice(k * d, k * d + (p - 1) * s + 1, s) for k, d, p, s in zip(
             place, attrs["dilation"], g.shape[2:], attrs["strides"], strict=True)]  # fmt: skip
-        x[(..., *cut)] += np.einsum("ngo...,goc->ngc...", over, filters[(..., *place)])
-    inside = [slice(low, low + n) for n, (low, _) in zip(spatial, pads, strict=True)]
+        at: tuple[Any, ...] = (..., *place)
+        x[(..., *cut)] += np.einsum("ngo...,goc->ngc...", over, filters[at])
+    inside: list[Any] = [slice(low, low + n) for n, (low, _) in zip(spatial, pads, strict=True)]
     return np.asarray(x[(..., *inside)].reshape(g.shape[0], groups * w.shape[1], *spatial))
 
 
@@ -443,7 +444,7 @@ def _batch_images(batch: Batch, a: Value, b: Value, *sizes: Value, **attrs: Any)
 
 _INPUT, _FILTERS, _OUTPUT = "nczyx", "oekji", "norqp"
 
-CONV = OpDef(
+CONV: OpDef = OpDef(
     name="conv",
     infer=_infer_conv,
     evaluate=_evaluate_conv,
@@ -455,7 +456,7 @@ CONV = OpDef(
     batch=_batch_images,
     doc="Correlation of images [n, channel, ...] with filters [filter, channel of the group, ...].",
 )
-CONV_BY_INPUT = OpDef(
+CONV_BY_INPUT: OpDef = OpDef(
     name="conv_by_input",
     infer=_infer_by_input,
     evaluate=_evaluate_by_input,
@@ -468,7 +469,7 @@ CONV_BY_INPUT = OpDef(
     doc="The adjoint of `conv` by its images, whose spatial extents are `sizes`: the transposed "
     "convolution.",
 )
-CONV_BY_FILTERS = OpDef(
+CONV_BY_FILTERS: OpDef = OpDef(
     name="conv_by_filters",
     infer=_infer_by_filters,
     evaluate=_evaluate_by_filters,

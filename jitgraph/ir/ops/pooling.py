@@ -218,8 +218,8 @@ def _spread(g: Array, shape: Sequence[int], attrs: Attrs, weight: Any = None) ->
     x = np.zeros(shape, wide)
     steps = list(zip(g.shape[g.ndim - len(attrs["window"]) :], attrs["strides"], strict=True))
     for at in product(*map(range, attrs["window"])):
-        cut = (..., *(slice(k, k + (p - 1) * s + 1, s)
-                      for k, (p, s) in zip(at, steps, strict=True)))  # fmt: skip
+        cut: Any = (..., *(slice(k, k + (p - 1) * s + 1, s)
+                           for k, (p, s) in zip(at, steps, strict=True)))  # fmt: skip
         with np.errstate(all="ignore"):
             x[cut] += g if weight is None else np.where(weight(cut), g, g.dtype.type(0))
     return x.astype(g.dtype)
@@ -333,9 +333,7 @@ class _Cover:
         return transpose(found, (*range(count, self.rank), *range(count)))
 
 
-def _decompose_unpool(
-    g: Value, *dynamic: Value, sizes: Any, **attrs: Any
-) -> Value:
+def _decompose_unpool(g: Value, *dynamic: Value, sizes: Any, **attrs: Any) -> Value:
     if g.dtype == F16:
         wide = _decompose_unpool(cast(g, F32), *dynamic, sizes=sizes, **attrs)
         return cast(wide, F16)  # type: ignore[no-any-return]
@@ -362,7 +360,8 @@ def _decompose_pool_at_max(
     for at in product(*map(range, window)):
         part, other = (slice_(v, axes, at, counts, strides) for v in (h, x))
         terms.append(where(equal(other, y), part, zero))
-    return reduce(add, terms)
+    total: Value = reduce(add, terms)
+    return total
 
 
 # --- declarations -------------------------------------------------------------------------------
@@ -380,7 +379,7 @@ def _unpool_gradient(
     return [emit(POOL_SUM, (h,), **_geometry(attrs)), *([None] * len(sizes))]
 
 
-POOL_MAX = OpDef(
+POOL_MAX: OpDef = OpDef(
     name="pool_max",
     infer=_infer_pool("pool_max"),
     evaluate=_evaluate_pool(np.maximum),
@@ -391,7 +390,7 @@ POOL_MAX = OpDef(
     batch=along_rows,
     doc="The maximum of each window along the last axes.",
 )
-POOL_SUM = OpDef(
+POOL_SUM: OpDef = OpDef(
     name="pool_sum",
     infer=_infer_pool("pool_sum"),
     evaluate=_evaluate_pool(np.add),
@@ -402,7 +401,7 @@ POOL_SUM = OpDef(
     batch=along_rows,
     doc="The sum of each window along the last axes.",
 )
-UNPOOL = OpDef(
+UNPOOL: OpDef = OpDef(
     name="unpool",
     infer=_infer_unpool,
     evaluate=_evaluate_unpool,
@@ -411,10 +410,10 @@ UNPOOL = OpDef(
     gradient=_unpool_gradient,
     decompose=_decompose_unpool,
     batch=along_rows,
-    doc="The adjoint of `pool_sum`: each element added to all of its window, in an array whose last "
-    "extents are `sizes`.",
+    doc="The adjoint of `pool_sum`: each element added to all of its window, in an array whose "
+    "last extents are `sizes`.",
 )
-UNPOOL_MAX = OpDef(
+UNPOOL_MAX: OpDef = OpDef(
     name="unpool_max",
     infer=_infer_unpool_max,
     evaluate=_evaluate_unpool_max,
@@ -428,7 +427,7 @@ UNPOOL_MAX = OpDef(
     doc="The adjoint g of `pool_max`: each element of g added to all elements of its window in x "
     "that equal the one in y, their maximum.",
 )  # fmt: skip
-POOL_AT_MAX = OpDef(
+POOL_AT_MAX: OpDef = OpDef(
     name="pool_at_max",
     infer=_infer_pool_at_max,
     evaluate=_evaluate_pool_at_max,
