@@ -12,13 +12,13 @@ true, `==` is identity, softmax of a vector is a matrix) hold for variables made
 | `names` | the tables: Theano's modules and names, and what they are here |
 | `finder` | the modules, made of the tables |
 | `types`, `variables`, `testvalues` | `TensorType`; variables and shared variables; test values |
-| `config`, `constants`, `versions` | settings of the era; plain values |
+| `config`, `constants`, `scalars`, `versions` | settings of the era; plain values |
 | `basic`, `elemwise`, `extra`, `linalg`, `constructors` | `theano.tensor` |
 | `nnet`, `batchnorm`, `images` | `theano.tensor.nnet` and `.signal` |
 | `functions`, `modes`, `guards` | `theano.function`; modes, and what watches over calls |
 | `ops`, `opgraph` | ops of the user's own |
 | `gradient`, `scanning`, `control`, `streams`, `printing`, `graphs` | modules of these kinds |
-| `python2` | sources in Python 2 |
+| `python2`, `era` | sources in Python 2; what Python and NumPy had in those years |
 | `coverage` | the page of what is there |
 """
 

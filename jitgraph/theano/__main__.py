@@ -6,13 +6,12 @@ import argparse
 import os
 import runpy
 import sys
-import time
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-from jitgraph.theano import python2
+from jitgraph.theano import era, python2
 from jitgraph.theano.finder import install
 
 
@@ -72,8 +71,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     chosen = parser.parse_args(arguments)
     install()
-    if not hasattr(time, "clock"):  # programs for both Pythons measured time with it
-        time.clock = time.process_time  # type: ignore[attr-defined]
+    era.restore()
     sys.argv = [chosen.program, *chosen.arguments]
     sys.path.insert(0, os.path.dirname(os.path.abspath(chosen.program)))
     if chosen.py2:

@@ -5,27 +5,26 @@ modules that moved are found."""
 from __future__ import annotations
 
 import ast
-import sys
-import time
 from typing import Any
 
 from jitgraph.errors import MissingPackageError
+from jitgraph.theano import era
 
 #: The name under which `divided` is known to a program.
 _DIVIDE = "__divide__"
-_MOVED = {"cPickle": "pickle", "cStringIO": "io", "StringIO": "io", "Queue": "queue",
-          "ConfigParser": "configparser", "urllib2": "urllib.request"}  # fmt: skip
 
 
 def translated(source: str, filename: str) -> str:
     """The source with Python 3's spelling."""
     try:
         from fissix import refactor
+        from fissix.fixes import fix_imports
     except ImportError:
         raise MissingPackageError(
             "Python 2 sources are translated by fissix, which is not installed",
             hint='pip install "jitgraph[py2]"',
         ) from None
+    fix_imports.MAPPING.pop("cPickle", None)  # that of `era` reads what Python 2 wrote
     fixers = refactor.get_fixers_from_package("fissix.fixes")
     left_out = {"fissix.fixes.fix_input"}  # what is asked for stays text
     tool = refactor.RefactoringTool([f for f in fixers if f not in left_out])
@@ -75,8 +74,5 @@ def compiled(source: str, filename: str) -> Any:
 
 def prepare() -> dict[str, Any]:
     """Let modules be found that moved; gives the names a program of Python 2 takes for granted."""
-    for old, new in _MOVED.items():
-        sys.modules.setdefault(old, __import__(new, fromlist=["*"]))
-    if not hasattr(time, "clock"):
-        time.clock = time.process_time  # type: ignore[attr-defined]
+    era.restore_python_2()
     return {_DIVIDE: divided}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from examples import datasets
@@ -24,12 +27,16 @@ PROGRAMS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in PARTS)
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
-    """Programs change settings, the path and the modules."""
+    """Programs change settings, the path and the modules, and get what NumPy has dropped."""
+    names = {module: set(vars(module)) for module in (np, collections, time)}
     with pytest.MonkeyPatch.context() as patch, config.override(floatX="float64"):
         patch.delenv(datasets.VARIABLE, raising=False)
         patch.setattr(sys, "path", [*sys.path])
         patch.setattr(sys, "argv", [*sys.argv])
         yield
+    for module, had in names.items():
+        for name in set(vars(module)) - had:
+            delattr(module, name)
     uninstall()
     for name in PROGRAMS + sorted(PARTS):
         sys.modules.pop(name, None)

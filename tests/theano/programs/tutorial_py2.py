@@ -45,6 +45,12 @@ assert quarter == 66
 i = T.lscalar('i')
 assert theano.function([i], i / 2)(7) == 3
 assert theano.function([i], (i / 2.))(7) == 3.5
+# an array, as Python 2 pickled it
+old = cPickle.loads("cnumpy.core.multiarray\n_reconstruct\np0\n(cnumpy\nndarray\np1\n(I0\ntp2\n"
+                    "S'b'\ntRp4\n(I1\n(I1\ntcnumpy\ndtype\n(S'f8'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\n"
+                    "I-1\nI0\ntbI00\nS'\\x00\\x00\\x00\\x00\\x00\\x00\\xf8?'\ntb.".encode('latin1'))
+assert old == [1.5], old
+assert numpy.float is float and numpy.product([2, 3]) == 6
 state = cPickle.loads(cPickle.dumps({'w': w, 'train': train}, protocol=2))
 state['train'](D[0], D[1])
 assert (state['w'].get_value() != w.get_value()).any()
