@@ -19,12 +19,12 @@ _NUMPY: dict[str, Any] = {
     "int0": np.intp, "uint0": np.uintp, "string_": np.bytes_, "unicode_": np.str_,
     "product": np.prod, "cumproduct": np.cumprod, "sometrue": np.any, "alltrue": np.all,
     "round_": np.round, "Inf": np.inf, "Infinity": np.inf, "infty": np.inf, "PINF": np.inf,
-    "NINF": -np.inf, "NaN": np.nan, "NAN": np.nan, 
-    "asscalar": lambda a: a.item(), "asfarray": lambda a, dtype=float: np.asarray(a, dtype), "rank": np.ndim,
-    "msort": lambda a: np.sort(a, axis=0),
+    "NINF": -np.inf, "NaN": np.nan, "NAN": np.nan,
+    "asscalar": lambda a: a.item(), "asfarray": lambda a, dtype=float: np.asarray(a, dtype),
+    "rank": np.ndim, "msort": lambda a: np.sort(a, axis=0),
 }  # fmt: skip
 _COLLECTIONS = ("Callable", "Iterable", "Iterator", "Mapping", "MutableMapping",
-                "MutableSequence", "MutableSet", "Sequence", "Set", "Sized", "Hashable")  # fmt: skip
+                "MutableSequence", "MutableSet", "Sequence", "Set", "Sized")  # fmt: skip
 
 
 def restore() -> None:

@@ -196,7 +196,7 @@ class Container:
 
 class _FunctionKind(type):
     def __instancecheck__(cls, instance: Any) -> bool:
-        return hasattr(instance, "maker") and callable(instance)
+        return hasattr(instance, "compilation") and callable(instance)
 
 
 class AFunction(metaclass=_FunctionKind):

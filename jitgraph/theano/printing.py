@@ -88,8 +88,8 @@ def debugprint(
 def _roots(obj: Any) -> list[Value]:
     if isinstance(obj, list | tuple) and not isinstance(obj, Shape):
         return [root for item in obj for root in _roots(item)]
-    if hasattr(obj, "maker"):
-        return list(obj.maker.fgraph.outputs)
+    if hasattr(obj, "compilation"):
+        return list(obj.compilation.optimised.results)
     if hasattr(obj, "outputs"):
         return list(obj.outputs)
     return [_root(obj)]

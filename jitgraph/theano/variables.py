@@ -400,6 +400,12 @@ class TensorSharedVariable(Habits, SharedVariable):
         super().__init__(value, name)
         self.type = type_as_seen(self.type)
 
+    @property
+    def broadcastable(self) -> tuple[bool, ...]:
+        """What the program said of it; where an extent is 1 it broadcasts anyhow."""
+        said: tuple[bool, ...] | None = self.__dict__.get("_broadcastable")
+        return said or (False,) * self.ndim
+
     def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> Any:
         return super().get_value(borrow)
 
@@ -452,6 +458,8 @@ def shared(
     else:
         array = np.array(array, dtype=dtype, order="C")
     made = TensorSharedVariable(array, name)
+    if broadcastable is not None:
+        made.__dict__["_broadcastable"] = tuple(map(bool, broadcastable))
     if strict or allow_downcast is not None:
         made.__dict__["rules"] = (allow_downcast, strict)
     return made

@@ -325,6 +325,8 @@ def test_objects_with_functions_pickle(theano: Any, T: Any) -> None:
 
 
 def test_shared_rules(theano: Any) -> None:
+    bias = theano.shared(np.zeros((1, 2)), broadcastable=(True, False))
+    assert bias.broadcastable == (True, False)
     strict = theano.shared(np.zeros(2), strict=True)
     with pytest.raises(TypeError):
         strict.set_value([1, 2])
