@@ -84,6 +84,11 @@ _SOURCES: dict[str, dict[str, str]] = {
                            "abs_ neg inv=reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sqr "
                            "sgn sin cos tan sinh cosh tanh arcsin arccos arctan ceil floor trunc "
                            "sigmoid softplus erf erfc gamma gammaln psi maximum minimum"},
+    "theano.tensor.opt": {
+        "ops": "Assert assert_op assert_",
+        "modes": "register_canonicalize=ignored register_specialize=ignored "
+                 "register_stabilize=ignored register_uncanonicalize=ignored "
+                 "register_useless=ignored local_optimizer=ignored"},
     "theano.tensor.blas": {"opaque": "use_c_blas=yes", "basic": "batched_dot batched_tensordot"},
     "theano.tensor.elemwise": {"elemwise": "Elemwise CAReduce Sum Prod All Any=Any_",
                                "basic": "DimShuffle"},
@@ -266,7 +271,6 @@ REFUSED: dict[str, str] = {
     "theano.tensor.jv": "Bessel functions of any order are not there; j0 and j1 are",
     "theano.tensor.iv": "Bessel functions of any order are not there; i0 and i1 are",
     "theano.pylearn2": "pylearn2 is another package",
-    "theano.tensor.opt.register_canonicalize": "rewrites are jitgraph's own; see passes/rules",
     "theano.gof.opt": "rewrites are jitgraph's own; see passes/rules",
 }
 

@@ -16,6 +16,7 @@ from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import as_size, speaking
 from jitgraph.theano import testvalues
 from jitgraph.theano.graphs import MethodNotDefined
+from jitgraph.theano.types import type_as_seen
 from jitgraph.theano.variables import Apply, TensorVariable, as_tensor_variable
 
 get_test_value = testvalues.of
@@ -156,6 +157,35 @@ def as_op(itypes: Any, otypes: Any, infer_shape: Any = None) -> Callable[..., An
     """A decorator that makes an op of a function of arrays."""
     itypes, otypes = (list(t) if isinstance(t, list | tuple) else [t] for t in (itypes, otypes))
     return lambda function: _FromFunction(function, itypes, otypes, infer_shape)
+
+
+class Assert(Op):
+    """`Assert("message")(x, *conditions)` is x; a call where a condition is not true raises
+    AssertionError."""
+
+    __props__ = ("msg",)
+
+    def __init__(self, msg: str = "Theano Assert failed!") -> None:
+        self.msg = msg
+
+    def make_node(self, *inputs: Any) -> Apply:
+        value, *conditions = map(as_tensor_variable, inputs)
+        return Apply(self, [value, *conditions], [type_as_seen(value.type)()])
+
+    def perform(self, node: Any, inputs: Any, output_storage: Any, params: Any = None) -> None:
+        if not all(np.all(condition) for condition in inputs[1:]):
+            raise AssertionError(self.msg)
+        output_storage[0][0] = inputs[0]
+
+    def infer_shape(self, node: Any, shapes: Any) -> Any:
+        """The shape of what is passed on."""
+        return [shapes[0]]
+
+    def grad(self, inputs: Any, output_grads: Any) -> Any:
+        return [output_grads[0], *(None for _ in inputs[1:])]
+
+
+assert_ = assert_op = Assert()
 
 
 def same_value(x: Any) -> Any:

@@ -379,3 +379,46 @@ def test_h_softmax(T: Any) -> None:
     target = np.array([0, 5, 2, 3, 1])
     chosen = T.nnet.h_softmax(*args, target).eval()
     np.testing.assert_allclose(chosen, every[np.arange(5), target])
+
+
+def test_assertions(theano: Any, T: Any) -> None:
+    x = T.vector("x")
+    checked = T.opt.Assert("all must be positive")(x, T.all(x > 0))
+    f = theano.function([x], [checked * 2, T.grad(checked.sum(), x)])
+    assert [r.tolist() for r in f([1, 2])] == [[2, 4], [1, 1]]
+    with pytest.raises(AssertionError, match="positive"):
+        f([1, -2])
+
+
+def test_ops_of_the_users_own(theano: Any, T: Any) -> None:
+    class Moments(theano.Op):  # type: ignore[misc]
+        __props__ = ("power",)
+
+        def __init__(self, power: int) -> None:
+            self.power = power
+
+        def make_node(self, x: Any) -> Any:
+            x = T.as_tensor_variable(x)
+            return theano.Apply(self, [x], [x.type(), T.dscalar()])
+
+        def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
+            outputs[0][0] = inputs[0] ** self.power
+            outputs[1][0] = (inputs[0] ** self.power).sum()
+
+        def grad(self, inputs: Any, gs: Any) -> Any:
+            return [(gs[0] + gs[1]) * self.power * inputs[0] ** (self.power - 1)]
+
+    x = T.vector("x")
+    each, total = Moments(3)(x)
+    assert each.owner.op == Moments(3) != Moments(2)
+    found = theano.function([x], [each, total, T.grad(each.sum() + total, x)])(V)
+    np.testing.assert_allclose(found[0], V**3)
+    np.testing.assert_allclose(found[1], (V**3).sum())
+    np.testing.assert_allclose(found[2], 6 * V**2)
+
+    class InC(theano.Op):  # type: ignore[misc]
+        def make_node(self, x: Any) -> Any:
+            return theano.Apply(self, [x], [x.type()])
+
+    with pytest.raises(TypeError, match="written in C"):
+        InC()(x)
