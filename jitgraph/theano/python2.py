@@ -5,13 +5,15 @@ modules that moved are found."""
 from __future__ import annotations
 
 import ast
+import copy
+import operator
 from typing import Any
 
 from jitgraph.errors import MissingPackageError
 from jitgraph.theano import era
 
-#: The name under which `divided` is known to a program.
-_DIVIDE = "__divide__"
+#: The names under which `divided` and `divided_in_place` are known to a program.
+_DIVIDE, _DIVIDE_IN_PLACE = "__divide__", "__divide_in_place__"
 
 
 def translated(source: str, filename: str) -> str:
@@ -33,10 +35,16 @@ def translated(source: str, filename: str) -> str:
 
 def divided(a: Any, b: Any) -> Any:
     """a / b as Python 2 has it: integers round down."""
-    kinds = [_kind(x) for x in (a, b)]
-    if all(kind in "biu" for kind in kinds):
-        return a // b
-    return a / b
+    return a // b if _whole(a, b) else a / b
+
+
+def divided_in_place(a: Any, b: Any) -> Any:
+    """What a is after a /= b."""
+    return (operator.ifloordiv if _whole(a, b) else operator.itruediv)(a, b)
+
+
+def _whole(*operands: Any) -> bool:
+    return all(_kind(x) in "biu" for x in operands)
 
 
 def _kind(x: Any) -> str:
@@ -56,10 +64,11 @@ class _Divisions(ast.NodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         self.generic_visit(node)
-        if not isinstance(node.op, ast.Div) or not isinstance(node.target, ast.Name):
+        if not isinstance(node.op, ast.Div):
             return node
-        old = ast.Name(node.target.id, ast.Load())
-        call = ast.Call(ast.Name(_DIVIDE, ast.Load()), [old, node.value], [])
+        old = copy.deepcopy(node.target)
+        old.ctx = ast.Load()
+        call = ast.Call(ast.Name(_DIVIDE_IN_PLACE, ast.Load()), [old, node.value], [])
         return ast.copy_location(ast.Assign([node.target], call), node)
 
 
@@ -75,4 +84,4 @@ def compiled(source: str, filename: str) -> Any:
 def prepare() -> dict[str, Any]:
     """Let modules be found that moved; gives the names a program of Python 2 takes for granted."""
     era.restore_python_2()
-    return {_DIVIDE: divided}
+    return {_DIVIDE: divided, _DIVIDE_IN_PLACE: divided_in_place}

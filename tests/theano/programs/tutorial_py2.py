@@ -42,6 +42,11 @@ assert middle == 200 and isinstance(middle, int), middle
 quarter = middle
 quarter /= 3
 assert quarter == 66
+counts, weights = {'all': 9}, numpy.array([3., 4.])
+same = weights
+counts['all'] /= 2
+weights /= 2
+assert counts['all'] == 4 and same.tolist() == [1.5, 2.]
 i = T.lscalar('i')
 assert theano.function([i], i / 2)(7) == 3
 assert theano.function([i], (i / 2.))(7) == 3.5
