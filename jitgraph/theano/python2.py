@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import operator
 from typing import Any
 
 from jitgraph.errors import MissingPackageError
@@ -40,7 +39,11 @@ def divided(a: Any, b: Any) -> Any:
 
 def divided_in_place(a: Any, b: Any) -> Any:
     """What a is after a /= b."""
-    return (operator.ifloordiv if _whole(a, b) else operator.itruediv)(a, b)
+    if _whole(a, b):
+        a //= b
+    else:
+        a /= b
+    return a
 
 
 def _whole(*operands: Any) -> bool:

@@ -151,14 +151,14 @@ def prepare_data(images, lengths):
 
 
 def check_gradient(cost, grads, tparams, data, x, mask, y):
-    value = theano.function([x, mask, y], cost)
-    slopes = theano.function([x, mask, y], grads)(*data)
+    value_and_slopes = theano.function([x, mask, y], [cost] + grads)
+    slopes = value_and_slopes(*data)[1:]
     rng = numpy.random.RandomState(0)
     for (name, p), slope in zip(tparams.items(), slopes):
         kept, direction, sides = p.get_value(), rng.normal(0, 1, p.get_value().shape), []
         for sign in (1, -1):
             p.set_value(kept + sign * 1e-5 * direction)
-            sides.append(value(*data))
+            sides.append(value_and_slopes(*data)[0])
         p.set_value(kept)
         found = (slope * direction).sum()
         assert abs((sides[0] - sides[1]) / 2e-5 - found) < 1e-5 * abs(found) + 1e-8, name
@@ -194,7 +194,7 @@ def train_lstm(optimizer, epochs, batch_size=16, **options):
 
 
 if __name__ == '__main__':
-    for optimizer, epochs, most in ((rmsprop, 8, .25), (adadelta, 14, .25)):
+    for optimizer, epochs, most in ((rmsprop, 8, .25), (adadelta, 11, .3)):
         error = train_lstm(optimizer, epochs)
         print('%s: test error %.1f %%' % (optimizer.__name__, 100 * error))
         assert error < most, (optimizer.__name__, error)

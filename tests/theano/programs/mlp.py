@@ -58,8 +58,7 @@ def main(learning_rate=0.1, L1_reg=0.0001, L2_reg=0.0003, n_epochs=40, batch_siz
                 y: train_y[index * batch_size: (index + 1) * batch_size]})
 
     # the gradient, against differences of the cost
-    value = theano.function([x, y], cost)
-    slope = theano.function([x, y], gparams[0])
+    value_and_slope = theano.function([x, y], [cost, gparams[0]])
     images, labels = train_x.get_value()[:30], train_y.eval()[:30]
     W = classifier.hiddenLayer.W
     classifier.logRegressionLayer.W.set_value(rng.normal(0, .1, (60, 10)))
@@ -67,9 +66,9 @@ def main(learning_rate=0.1, L1_reg=0.0001, L2_reg=0.0003, n_epochs=40, batch_siz
     sides = []
     for sign in (1, -1):
         W.set_value(kept + sign * 1e-6 * direction)
-        sides.append(value(images, labels))
+        sides.append(value_and_slope(images, labels)[0])
     W.set_value(kept)
-    found = (slope(images, labels) * direction).sum()
+    found = (value_and_slope(images, labels)[1] * direction).sum()
     assert abs((sides[0] - sides[1]) / 2e-6 - found) < 1e-5 * abs(found), (sides, found)
 
     costs = [train_model(i) for _ in range(n_epochs) for i in range(n_train_batches)]
