@@ -94,7 +94,7 @@ class State:
 
     plan: Plan
     #: The optimised functions of variants, as text, where they are known without being made.
-    texts: Mapping[Layout, str] = field(default_factory=dict)
+    texts: dict[Layout, str] = field(default_factory=dict)
     compilations: dict[Layout, Compilation] = field(default_factory=dict)
     #: The variants in the order in which a call tries them.
     variants: list[Variant] = field(default_factory=list)
@@ -208,13 +208,14 @@ class _Methods:
         return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = self._state
+        state, plan = self._state, self._state.plan
         with state.lock:
-            made = {layout: print_function(c.optimised, locations=True)
-                    for layout, c in state.compilations.items()
-                    if not is_opaque(state.plan.function)}  # fmt: skip
-        plain = replace(state.plan, function=without_rules(state.plan.function))
-        return _restored, (FORMAT, plain, {**state.texts, **made})
+            if not is_opaque(plan.function):
+                for layout, made in state.compilations.items():
+                    if layout not in state.texts:
+                        state.texts[layout] = print_function(made.optimised, locations=True)
+            texts = dict(state.texts)
+        return _restored, (FORMAT, replace(plan, function=without_rules(plan.function)), texts)
 
     # --- looking inside -------------------------------------------------------------------------
     def __repr__(self) -> str:
@@ -378,7 +379,7 @@ def compiled_function(plan: Plan, layout: Layout) -> Any:
     return made
 
 
-def dormant(plan: Plan, texts: Mapping[Layout, str] | None = None) -> Any:
+def dormant(plan: Plan, texts: dict[Layout, str] | None = None) -> Any:
     """The callable for a plan, which compiles nothing before it is called; `texts` are optimised
     functions by layout."""
     made = (_Watched() if plan.mode != "native" else _Named() if plan.keys is not None
@@ -395,7 +396,7 @@ def expected_layout(plan: Plan) -> Layout:
 
 
 # --- copies ------------------------------------------------------------------------------------
-def _restored(version: int, plan: Plan, texts: Mapping[Layout, str]) -> Any:
+def _restored(version: int, plan: Plan, texts: dict[Layout, str]) -> Any:
     """The callable that a pickle holds."""
     if version != FORMAT:
         raise InputError(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jitgraph.errors import ShapeError
+from jitgraph.errors import JitgraphError, ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
 from jitgraph.ir.ops.opaque import is_opaque
@@ -81,7 +82,8 @@ class Compilation:
         if self._optimised is None and self.text is not None:
             from jitgraph.ir.parser import parse
 
-            with self._timed("parse"):
+            # Of another version it may not be understood.
+            with self._timed("parse"), suppress(JitgraphError):
                 self._optimised = parse(self.text)
         if self._optimised is None:
             graph = self.graph

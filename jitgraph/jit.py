@@ -228,6 +228,8 @@ class _Methods:
     _programs: dict[Any, _Program | _Sized]
     _chain: _Chain
     _bound: weakref.WeakKeyDictionary[Any, Any]
+    #: Whose result this is, of which arguments, where it is not that of `jit`.
+    _again: tuple[Any, tuple[Any, ...]] | None = None
 
     # --- calls ----------------------------------------------------------------------------------
     def _slow(self, *args: Any, **kwargs: Any) -> Any:
@@ -357,6 +359,8 @@ class _Methods:
         function = self.__wrapped__
         if function.__module__ != "__main__" and found_at(function) is self:
             return path_of(function)
+        if self._again is not None:
+            return self._again
         static = tuple(sorted(self._parameters.static))
         return _jitted, (reachable(function), {**self._options, "static_argnames": static})
 

@@ -23,6 +23,7 @@ from jitgraph.errors import InputError, InternalError, JitgraphError, UpdateErro
 from jitgraph.ir import pickling
 from jitgraph.ir.values import Value, topological
 from jitgraph.tensor.random import RandomStreams
+from jitgraph.trees import flatten
 
 COPIES: dict[str, Callable[[Any], Any]] = {
     "pickle": lambda x: pickle.loads(pickle.dumps(x)),
@@ -203,6 +204,14 @@ def test_another_format_is_refused() -> None:
         restore_op("nonsense")
 
 
+def test_an_optimised_graph_that_means_nothing_here_is_made_anew() -> None:
+    x = T.dvector("x")
+    restore, (version, plan, texts) = jg.function([x], T.exp(x) * 2).__reduce__()
+    strange = {layout: text.replace("exp", "exponential") for layout, text in texts.items()}
+    assert strange != texts
+    assert restore(version, plan, strange)([0.0]) == 2
+
+
 def test_errors_of_copies_name_the_lines_of_the_program() -> None:
     x, i = T.dvector("x"), T.lscalar("i")
     f = pickle.loads(pickle.dumps(jg.function([x, i], x[i])))
@@ -309,6 +318,30 @@ def test_functions_under_jit() -> None:
     assert made._algebra == "ieee"
     with pytest.raises((pickle.PicklingError, AttributeError)):
         pickle.dumps(jg.jit(lambda x: x))
+
+
+def _cost(v: Any, w: Any) -> Any:
+    return (T.sin(v) * w).sum()
+
+
+@jg.grad
+def decorated(v: Any) -> Any:
+    return (v**3).sum()
+
+
+@pytest.mark.parametrize("transform", [
+    jg.grad, jg.jacrev, jg.jacfwd, jg.hessian, jg.checkpoint,
+    lambda f: jg.value_and_grad(f, (0, 1)), lambda f: jg.vmap(f, (None, 0)),
+    lambda f: jg.vmap(jg.grad(f), in_axes=(None, 0)),
+])  # fmt: skip
+def test_transforms_of_functions(transform: Any) -> None:
+    assert pickle.loads(pickle.dumps(decorated)) is decorated
+    f = transform(_cost)
+    made = pickle.loads(pickle.dumps(f))
+    assert repr(made) == repr(f)
+    given = np.arange(3.0), np.diag([1.0, 2.0, 3.0])
+    for got, want in zip(flatten(made(*given))[0], flatten(f(*given))[0], strict=True):
+        np.testing.assert_array_equal(got, want)
 
 
 # --- other processes -----------------------------------------------------------------------------
