@@ -433,8 +433,11 @@ class ProgramEmitter:
                     size = self.product_of(sizes)
                     total = self.plus(total, self.f.emit(f"lshr i64 {size}, 3"))
             if isinstance(step, Call) and self._is_known((*step.batch, *step.core)):
-                # A routine does more to an element than a loop.
-                size = self.product_of((16, *step.batch, *step.core))
+                # A routine does more to an element than a loop. A convolution names so many sizes
+                # that their product means nothing.
+                many = step.routine.library == "convolution"
+                sizes = step.outputs[0].buffer.extents if many else (*step.batch, *step.core)
+                size = self.product_of((16, *sizes))
                 total = self.plus(total, size)
         if self.gil is None or (total.isdigit() and int(total) < LONG_WORK):
             return

@@ -21,6 +21,8 @@ from jitgraph.tensor.operands import as_size, as_sizes, as_tensor, promoted, pub
 Border: TypeAlias = "str | int | Sequence[int | Sequence[int]]"
 Hint: TypeAlias = "Sequence[int | None] | None"
 POOLS = ("max", "sum", "average_inc_pad", "average_exc_pad")
+#: Modes in which patches must fill the images (with the zeros around them).
+_FILLED = ("valid", "half", "full")
 NEIGHBOURS = ("valid", "ignore_borders", "wrap_centered", "half", "full")
 
 
@@ -62,16 +64,21 @@ def _padding(border_mode: Border, rank: int) -> str | tuple[int, ...]:
     return tuple(flat)
 
 
-def _checked(x: Value, hint: Hint, what: str) -> None:
-    """Refuse an array whose extents are known not to be what the user said."""
+def _checked(x: Value, hint: Hint, what: str) -> Value:
+    """x with the extents that the user said it has: others are refused now, or at the call."""
     if hint is None:
-        return
+        return x
     if len(hint) != x.ndim:
         raise ShapeError(f"{what} has {len(hint)} extents, {x.type} has {x.ndim}")
     for axis, (said, have) in enumerate(zip(hint, x.type.shape, strict=True)):
         wanted = None if said is None else as_size(said, what)
         if isinstance(wanted, int) and isinstance(have, int) and wanted != have:
             raise ShapeError(f"{what} says {wanted} along axis {axis}, but {x.type} has {have}")
+        if isinstance(wanted, int) and not isinstance(have, int):
+            sizes = list(movement.dims(x))
+            sizes[axis] = wanted
+            x = movement.reshape(x, sizes)
+    return x
 
 
 def _operands(
@@ -87,9 +94,7 @@ def _operands(
         if not convolution.floating(value.dtype):
             raise DTypeError(f"conv{rank}d does not take {what} {value.type}",
                              hint="cast to a floating dtype")  # fmt: skip
-    _checked(x, input_shape, "input_shape")
-    _checked(w, filter_shape, "filter_shape")
-    return x, w
+    return _checked(x, input_shape, "input_shape"), _checked(w, filter_shape, "filter_shape")
 
 
 def _flipped(w: Value) -> Value:
@@ -185,8 +190,7 @@ def conv2d_transpose(
         raise ShapeError("output_shape must give the rows and columns of the result")
     sizes = as_sizes(list(output_shape[2:]))
     y = convolution.by_input(g, _flipped(w) if filter_flip else w, sizes, **geometry)
-    _checked(y, [s if isinstance(s, int) else None for s in output_shape], "output_shape")
-    return y
+    return _checked(y, [s if isinstance(s, int) else None for s in output_shape], "output_shape")
 
 
 # --- pooling ------------------------------------------------------------------------------------
@@ -298,7 +302,7 @@ def images2neibs(
     around each place, going on at the other side; patches of odd extents), "half", "full" (zeros
     around the images).
     """
-    x = as_tensor(ten4)
+    x: Value = as_tensor(ten4)
     if mode not in NEIGHBOURS:
         raise OptionError(f"images2neibs has no mode {mode!r}",
                           hint=f"one of: {', '.join(map(repr, NEIGHBOURS))}")  # fmt: skip
@@ -309,6 +313,8 @@ def images2neibs(
     if mode in ("half", "full"):
         widths = [(c // 2, c // 2) if mode == "half" else (c - 1, c - 1) for c in shape]
         x = pad(x, [(0, 0), (0, 0), *widths])
+    if mode in _FILLED:
+        x = _filled(x, shape, steps)
     places = [_patch_places(movement.dims(x)[2 + k], shape[k], steps[k], mode, k)
               for k in range(2)]  # fmt: skip
     rows, columns = (movement.reshape(p, (-1,)) for p in places)
@@ -321,6 +327,16 @@ def images2neibs(
     return movement.reshape(ordered, (n * m * a * b, c * d))
 
 
+def _filled(x: Value, shape: Sequence[int], steps: Sequence[int]) -> Value:
+    """x, refused at the call unless patches fill the axes whose extents are not known."""
+    for axis, (c, step) in enumerate(zip(shape, steps, strict=True), 2):
+        sizes = list(movement.dims(x))
+        if isinstance(sizes[axis], Value) and step > 1:
+            sizes[axis] = (sizes[axis] - c) // step * step + c
+            x = movement.reshape(x, sizes)
+    return x
+
+
 def _patch_places(n: Size, c: int, step: int, mode: str, axis: int) -> Value:
     """The places along an axis that patches see: [patch, element]."""
     if mode == "wrap_centered" and c % 2 == 0:
@@ -328,7 +344,7 @@ def _patch_places(n: Size, c: int, step: int, mode: str, axis: int) -> Value:
     if isinstance(n, int) and n < c:
         raise ShapeError(f"images2neibs: patches of {c} do not fit into the {n} elements of axis "
                          f"{2 + axis}")  # fmt: skip
-    if mode in ("valid", "half", "full") and isinstance(n, int) and (n - c) % step:
+    if mode in _FILLED and isinstance(n, int) and (n - c) % step:
         raise ShapeError(
             f"images2neibs: patches of {c} by steps of {step} do not fill the {n} elements of axis "
             f"{2 + axis}", hint="use mode='ignore_borders'",

@@ -408,5 +408,15 @@ def test_what_only_the_call_can_tell() -> None:
         f(ones(2, 3, 5, 5), ones(4, 3, 7, 7))
     with pytest.raises(ShapeError, match="the input has 3 channels, the filters have 2"):
         f(ones(2, 3, 5, 5), ones(4, 2, 2, 2))
+    said = T.nnet.conv2d(x, w, input_shape=(None, 3, 5, 5), filter_shape=(4, 3, 2, 2))
+    assert said.type.shape == (None, 4, 4, 4)
+    g = jg.function([x, w], said)
+    assert g(ones(2, 3, 5, 5), ones(4, 3, 2, 2)).shape == (2, 4, 4, 4)
+    with pytest.raises(ShapeError, match="cannot reshape"):
+        g(ones(2, 3, 5, 6), ones(4, 3, 2, 2))
+    patches = jg.function([x], T.nnet.images2neibs(x, (3, 2)))
+    assert patches(ones(2, 3, 6, 4)).shape == (24, 6)
+    with pytest.raises(ShapeError, match="cannot reshape"):
+        patches(ones(2, 3, 7, 4))
     with pytest.raises(ShapeError, match="a window of 3 does not fit into the 2 elements"):
         pool(ones(2, 3, 5, 2))
