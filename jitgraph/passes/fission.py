@@ -1,6 +1,7 @@
 """Loop fission: matrix products that need not be inside a loop are one product outside it.
 
     before   h' = tanh(x @ w + h @ u)  for rows x of xs   =>   xs @ w, once; h' = tanh(xw + h @ u)
+             g' = d @ u.T                                 =>   u turned in memory, once
     after    y = d @ w, an output                         =>   d, an output; ys = ds @ w
              total' = total + x.T @ d, a running sum      =>   d, an output; total + xs.T @ ds
 
@@ -90,12 +91,13 @@ class _Fission:
         for after in self.sums.values():
             self.collected |= {after.left, after.right}
         self.outputs = self._find_outputs()
+        self.turned = self._find_turned()
 
     def level(self, value: Value) -> int:
         return self._level.get(value, _STEADY)
 
     def helps(self) -> bool:
-        return bool(self.before or self.sums or self.outputs)
+        return bool(self.before or self.sums or self.outputs or self.turned)
 
     # --- what can leave --------------------------------------------------------------------------
     def _find_before(self) -> dict[Value, Value]:
@@ -176,6 +178,15 @@ class _Fission:
                 found[k] = _After(left, right, steady=True)
         return found
 
+    def _find_turned(self) -> dict[Value, Value]:
+        """Captured matrices that products want transposed, and what they are in that order."""
+        same = self._same()
+        return {
+            v: transpose(same[v.op.args[0]], (1, 0)) for v in self.body.ops
+            if v.is_op("transpose") and v.op is not None and v.ndim == 2 and v.op.args[0] in same
+            and all(u.is_op("matmul") and self.level(u) == _STATE for u in self.users.get(v, ()))
+        }  # fmt: skip
+
     # --- the loop without them -------------------------------------------------------------------
     def items(self) -> list[Value]:
         """What the results of the loop are now."""
@@ -186,19 +197,20 @@ class _Fission:
                   for v in ((a.left,) if a.steady else (a.left, a.right)) if v not in self.rows]
         outputs = list(dict.fromkeys([*(self.results[k] for k in kept), *wanted]))
         rows = {v: _param(v, "product") for v in self.before}
+        turned = {v: _param(v, "turned") for v in self.turned}
         #: Initial values of sums, of which checks may want to know the extents.
         starts = {self.carried[k]: _param(self.carried[k], "start") for k in self.sums}
         results = substituted([*(self.results[k] for k in state), *outputs, *self.body.checks],
-                              rows | starts)  # fmt: skip
+                              rows | turned | starts)  # fmt: skip
         split = len(state) + len(outputs)
         params = [self.body.params[0], *(self.carried[k] for k in state), *self.rows,
-                  *rows.values(), *self.captured, *starts.values()]  # fmt: skip
+                  *rows.values(), *self.captured, *turned.values(), *starts.values()]  # fmt: skip
         body = Function(params, results[:split], checks=results[split:], name=self.body.name)
         sequences = [self.args[k] for k in self.parts.sequences]
         made = items(loop(
             body, [self.args[self.parts.carried[k]] for k in state],
             [*sequences, *self.before.values()],
-            [*(self.args[k] for k in self.parts.captured),
+            [*(self.args[k] for k in self.parts.captured), *self.turned.values(),
              *(self.args[self.parts.carried[k]] for k in self.sums)],
             self.steps(), condition=self._condition(state), reverse=self.attrs["reverse"],
             truncate=self.attrs["truncate"],
@@ -216,8 +228,9 @@ class _Fission:
         if fn is None:
             return None
         others = fn.params[1 + len(self.carried) :]
+        unread = [*self.turned, *(self.carried[k] for k in self.sums)]
         params = [fn.params[0], *(fn.params[1 + k] for k in state), *others,
-                  *(_param(self.carried[k], "start") for k in self.sums)]  # fmt: skip
+                  *(_param(v, "unread") for v in unread)]  # fmt: skip
         return Function(params, fn.results, checks=fn.checks, name=fn.name)
 
     def _sum(self, k: int, after: _After) -> Value:

@@ -62,6 +62,14 @@ def test_only_the_recurrence_stays(batch: bool, steps: int) -> None:
     assert parted(params, [cost, *gradients], arrays) == [(decomposed, 1)] * 2
 
 
+def test_matrices_are_turned_once() -> None:
+    params, cost, _ = net(True)
+    fn = optimise(Function(params, [T.grad(cost, params[0])]), Options("real"))
+    loops = [v.op for v in fn.ops if v.op is not None and v.op.name == "loop"]
+    assert len(loops) == 2
+    assert not any(v.is_op("transpose") for op in loops for v in op.attrs["body"].ops)
+
+
 def test_running_sums_keep_their_order_in_ieee() -> None:
     params, cost, arrays = net(True)
     (_, forward), (_, backward) = parted(
