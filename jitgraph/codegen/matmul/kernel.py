@@ -31,7 +31,9 @@ def emit_panel(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
     """
     f = Emitter(module, f"{name}.panel{vectors}", _PANEL, tiling)
     mask = f.mask(f.emit(f"sub i64 %n, {(vectors - 1) * tiling.lanes}"))
-    a, c = _emit_whole_tiles(f, vectors, mask, _emit_sums)
+    a, c = _emit_whole_tiles(
+        f, mask, lambda a, _: _emit_sums(f, a, tiling.rows, vectors, mask)
+    )
     rows = tiling.rows // 2
     while rows:
         some = f.emit(f"icmp ne i64 {f.emit(f'and i64 %m, {rows}')}, 0")
@@ -55,7 +57,9 @@ def emit_packed_panel(module: Module, name: str, tiling: Tiling, vectors: int) -
     `tiling.unroll`. Rows that do not fill a panel are left to the other kernel."""
     f = Emitter(module, f"{name}.packed{vectors}", _PANEL, tiling)
     mask = f.mask(f.emit(f"sub i64 %n, {(vectors - 1) * tiling.lanes}"))
-    a, c = _emit_whole_tiles(f, vectors, mask, _emit_packed_sums)
+    a, c = _emit_whole_tiles(
+        f, mask, lambda a, c: _emit_packed_sums(f, a, c, tiling.rows, vectors)
+    )
     rest = f.emit(f"and i64 %m, {tiling.rows - 1}")
     with f.if_then(f.emit(f"icmp ne i64 {rest}, 0")):
         f.do(
@@ -65,10 +69,9 @@ def emit_packed_panel(module: Module, name: str, tiling: Tiling, vectors: int) -
     f.do("ret void")
 
 
-_Sums = Callable[[Emitter, str, int, int, str], list[list[str]]]
-
-
-def _emit_whole_tiles(f: Emitter, vectors: int, mask: str, sums: _Sums) -> tuple[str, str]:
+def _emit_whole_tiles(
+    f: Emitter, mask: str, sums: Callable[[str, str], list[list[str]]]
+) -> tuple[str, str]:
     """The panels of A that are full; returns where the rest of A and C are."""
     rows = f.tiling.rows
     whole = f.emit(f"and i64 %m, {-rows}")
@@ -76,11 +79,7 @@ def _emit_whole_tiles(f: Emitter, vectors: int, mask: str, sums: _Sums) -> tuple
     pointers = [("ptr", "%a"), ("ptr", "%c")]
     with f.loop(0, whole, rows, "row", accumulators=pointers, properties=ROLLED) as i:
         a, c = i.carried
-        if sums is _emit_packed_sums:
-            for row in every(f, c, "%c_rs", rows):
-                for v in range(vectors):
-                    f.prefetch(f.item_at(row, v * f.tiling.lanes))
-        _emit_tile(f, c, mask, sums(f, a, rows, vectors, mask))
+        _emit_tile(f, c, mask, sums(a, c))
         i.carry(f.offset(a, "%a_panel"), f.offset(c, c_panel))
     a, c = i.results
     return a, c
@@ -140,30 +139,45 @@ def _emit_sums(f: Emitter, a: str, rows: int, vectors: int, mask: str) -> list[l
     return _by_rows(k.results[2:], vectors)
 
 
-def _emit_packed_sums(f: Emitter, a: str, rows: int, vectors: int, _: str) -> list[list[str]]:
+def _emit_packed_sums(f: Emitter, a: str, c: str, rows: int, vectors: int) -> list[list[str]]:
     """The same from packed panels: every address is a constant away from two pointers, since
-    additions of addresses would compete with multiplications."""
+    additions of addresses would compete with multiplications.
+
+    The tile of C is prefetched row by row, evenly over the steps: all at once would take the
+    buffers that A and B come through.
+    """
     tiling, vector = f.tiling, f.vector
     a_step, b_step = rows * tiling.item, vectors * tiling.lanes * tiling.item
-    carried = [("ptr", a), ("ptr", "%b")] + [(vector, "zeroinitializer")] * (rows * vectors)
-    with f.loop(0, "%k", tiling.unroll, "k", accumulators=carried, properties=ROLLED) as k:
-        a_next, b_next, *sums = k.carried
-        for line in range(0, tiling.unroll * a_step, _LINE):
-            f.prefetch(f.offset(a_next, line + _PREFETCH_STEPS * a_step))
-        for u in range(tiling.unroll):
-            b_row = [
-                f.load(vector, f.offset(b_next, u * b_step + v * tiling.lanes * tiling.item))
-                for v in range(vectors)
-            ]
-            for r in range(rows):
-                place = f.offset(a_next, u * a_step + r * tiling.item)
-                x = f.splat(vector, f.load(tiling.type_, place))
-                for v in range(vectors):
-                    i = r * vectors + v
-                    sums[i] = f.fma(vector, x, b_row[v], sums[i])
-        a_next = f.offset(a_next, tiling.unroll * a_step)
-        k.carry(a_next, f.offset(b_next, tiling.unroll * b_step), *sums)
-    return _by_rows(k.results[2:], vectors)
+    share = f.round_up(f.parts("%k", rows), tiling.unroll)
+    carried = [("ptr", c), ("ptr", a), ("ptr", "%b")]
+    carried += [(vector, "zeroinitializer")] * (rows * vectors)
+    with f.loop(0, "%k", share, "part", accumulators=carried, properties=ROLLED) as part:
+        c_row, *carried_on = part.carried
+        for v in range(vectors):
+            f.prefetch(f.item_at(c_row, v * tiling.lanes))
+        inner = list(zip([type_ for type_, _ in carried[1:]], carried_on, strict=True))
+        end = f.minimum(f.emit(f"add i64 {part}, {share}"), "%k")
+        with f.loop(
+            part.index, end, tiling.unroll, "k", accumulators=inner, properties=ROLLED
+        ) as k:
+            a_next, b_next, *sums = k.carried
+            for line in range(0, tiling.unroll * a_step, _LINE):
+                f.prefetch(f.offset(a_next, line + _PREFETCH_STEPS * a_step))
+            for u in range(tiling.unroll):
+                b_row = [
+                    f.load(vector, f.offset(b_next, u * b_step + v * tiling.lanes * tiling.item))
+                    for v in range(vectors)
+                ]
+                for r in range(rows):
+                    place = f.offset(a_next, u * a_step + r * tiling.item)
+                    x = f.splat(vector, f.load(tiling.type_, place))
+                    for v in range(vectors):
+                        i = r * vectors + v
+                        sums[i] = f.fma(vector, x, b_row[v], sums[i])
+            a_next = f.offset(a_next, tiling.unroll * a_step)
+            k.carry(a_next, f.offset(b_next, tiling.unroll * b_step), *sums)
+        part.carry(f.offset(c_row, "%c_rs"), *k.results)
+    return _by_rows(part.results[3:], vectors)
 
 
 def _by_rows(values: list[str], vectors: int) -> list[list[str]]:
