@@ -28,6 +28,9 @@ _EVENLY = 4
 _SHALLOW = 64
 #: Panels of a task that are so many that none is cut to make tasks equal.
 _MANY = 3
+#: So many tasks pack columns of B each for itself, while they read them: that is free where the
+#: next ones are fetched in time, but takes more of the caches than reading what is packed.
+_BY_THE_WAY = 2
 #: Elements that a task packs, as a power of two, and from how many on other threads help.
 _PACK_BITS = 14
 _PACKING = 1 << 15
@@ -51,14 +54,15 @@ def emit_blocks(module: Module, name: str, tiling: Tiling) -> None:
 
     A step is what the memory for packed operands has room for. Tasks pack what several others
     are going to read; then tasks over a grid of C multiply, block by block along k, and pack what
-    only they read. Tasks depend on the sizes only, and none adds to what another computes.
+    only they read: A beforehand, B panel by panel on the stack. Tasks depend on the sizes only, and none adds to what another computes.
     """
     _emit_pack_lines(module, name, tiling, "a")
     _emit_pack_lines(module, name, tiling, "b")
     _emit_pack_task(module, name, tiling)
     _emit_tile_task(module, name, tiling)
     f = Emitter(module, f"{name}.blocks", f"{PRODUCT}, {EPILOGUE}", tiling)
-    in_place = {"a": emit_a_in_place(f), "b": emit_b_readable(f)}
+    few = f.emit(f"icmp sle i64 %m, {DIRECT_USES * f.tiling.rows}")
+    in_place = {"a": emit_a_in_place(f), "b": f.both(few, emit_b_readable(f))}
     record = emit_record(f, _STEP)
     packing, going, before = f.label("packing"), f.label("going"), f.current
     f.branch_if(f.both(in_place["a"], in_place["b"]), going, packing)
@@ -133,7 +137,8 @@ def _emit_plan(
             row_tasks,
         ),
     ):
-        several = f.emit(f"icmp ugt i64 {readers}, 1")
+        alone = 1 if x == "a" else f.select(emit_b_readable(f), "i64", _BY_THE_WAY, 1)
+        several = f.emit(f"icmp ugt i64 {readers}, {alone}")
         shared = f.both(several, f.emit(f"xor i1 {in_place[x]}, true"))
         block = f.product(lines, padded)
         nowhere = in_place[x] if x == "a" else f.emit(f"xor i1 {shared}, true")
@@ -293,9 +298,7 @@ def _emit_tile_task(module: Module, name: str, tiling: Tiling) -> None:
     with f.loop(0, f.parts(u["k"], u["depth"]), 1, "block", properties=ROLLED) as blocks:
         block = blocks.index
         with f.if_then(a_here):
-            f.do(
-                f"call void @{name}.pack_lines_a(ptr %record, i64 {block}, i64 {i}, i64 {m})"
-            )
+            f.do(f"call void @{name}.pack_lines_a(ptr %record, i64 {block}, i64 {i}, i64 {m})")
         depth, padded = _emit_depth(f, u, block)
         done = f.product(block, u["depth"])
         a_there = f.at(f.at(u["a"], i, u["a_rs"]), done, u["a_cs"])
@@ -305,13 +308,15 @@ def _emit_tile_task(module: Module, name: str, tiling: Tiling) -> None:
         line = f.product(padded, item)
         a_panel = f.product(f.select(a_packed, "i64", line, u["a_rs"]), tiling.rows)
         b_step = f.select(b_packed, "i64", line, u["b_cs"])
+        final = f.emit(f"icmp sge i64 {f.emit(f'add i64 {done}, {depth}')}, {u['k']}")
+        b_after = f.select(final, "ptr", "null", f.at(b_there, depth, u["b_rs"]))
         earlier = f.emit(f"or i64 {u['add']}, {block}")
         add = f.emit(f"icmp ne i64 {earlier}, 0")
         f.do(
             f"call void @{name}.sweep(i64 {m}, i64 {n}, i64 {depth}, i64 {padded}, "
             f"ptr {a}, i64 {a_rs}, i64 {a_cs}, i64 {a_panel}, i1 {a_packed}, "
             f"ptr {b}, i64 {u['b_rs']}, i64 {b_step}, i1 {b_packed}, i1 {readable}, ptr {stream}, "
-            f"ptr {c}, i64 {u['c_rs']}, i64 {u['c_cs']}, i1 {add})"
+            f"ptr {b_after}, ptr {c}, i64 {u['c_rs']}, i64 {u['c_cs']}, i1 {add})"
         )
     row, col = f.emit(f"add i64 {u['row0']}, {i}"), f.emit(f"add i64 {u['col0']}, {j}")
     row_end, col_end = f.emit(f"add i64 {row}, {m}"), f.emit(f"add i64 {col}, {n}")

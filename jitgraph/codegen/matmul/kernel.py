@@ -9,17 +9,21 @@ from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling, every
 _PREFETCH_STEPS = 8
 #: The same for rows of B that are read in place, from other pages and perhaps from memory.
 _PREFETCH_ROWS = 16
+#: The next panel of B is fetched during the product of this one with at least so many panels of A.
+_UNHURRIED = 4
 _LINE = 64
 
 _PANEL = (
     "i64 %n, i64 %m, i64 %k, ptr noalias readonly %a, i64 %a_rs, i64 %a_cs, i64 %a_panel, "
     "ptr noalias readonly %b, i64 %b_rs, ptr noalias %c, i64 %c_rs, i1 %add"
 )
+#: Memory that will be read next: so many rows of it go to the L2 cache with every row of C.
+_AHEAD = "ptr %ahead, i64 %ahead_rs, i64 %ahead_rows"
 #: What `emit_sweep`'s function takes.
 SWEEP = (
     "i64 %m, i64 %n, i64 %k, i64 %padded, ptr %a, i64 %a_rs, i64 %a_cs, i64 %a_panel, "
     "i1 %a_packed, ptr %b, i64 %b_rs, i64 %b_step, i1 %b_packed, i1 %b_readable, ptr %stream, "
-    "ptr %c, i64 %c_rs, i64 %c_cs, i1 %add"
+    "ptr %b_after, ptr %c, i64 %c_rs, i64 %c_cs, i1 %add"
 )
 _FIRST = (
     "i64 %n, i64 %k, i64 %padded, ptr noalias readonly %a, i64 %a_rs, i64 %a_cs, "
@@ -37,7 +41,7 @@ def emit_panel(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
     f = Emitter(module, f"{name}.panel{vectors}", _PANEL, tiling)
     mask = f.mask(f.emit(f"sub i64 %n, {(vectors - 1) * tiling.lanes}"))
     a, c = _emit_whole_tiles(
-        f, mask, lambda a, _: _emit_sums(f, a, tiling.rows, vectors, mask)
+        f, mask, lambda a, _, there: (_emit_sums(f, a, tiling.rows, vectors, mask), there)
     )
     rows = tiling.rows // 2
     while rows:
@@ -60,10 +64,10 @@ def emit_panel(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
 def emit_packed_panel(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
     """The same for packed A and B, whose strides are constants, and a k that is a multiple of
     `tiling.unroll`. Rows that do not fill a panel are left to the other kernel."""
-    f = Emitter(module, f"{name}.packed{vectors}", _PANEL, tiling)
+    f = Emitter(module, f"{name}.packed{vectors}", f"{_PANEL}, {_AHEAD}", tiling)
     mask = f.mask(f.emit(f"sub i64 %n, {(vectors - 1) * tiling.lanes}"))
     a, c = _emit_whole_tiles(
-        f, mask, lambda a, c: _emit_packed_sums(f, a, c, tiling.rows, vectors)
+        f, mask, lambda a, c, ahead: _emit_packed_sums(f, a, c, ahead, vectors), "%ahead"
     )
     rest = f.emit(f"and i64 %m, {tiling.rows - 1}")
     with f.if_then(f.emit(f"icmp ne i64 {rest}, 0")):
@@ -89,18 +93,22 @@ def emit_first(module: Module, name: str, tiling: Tiling, vectors: int) -> None:
 
 
 def _emit_whole_tiles(
-    f: Emitter, mask: str, sums: Callable[[str, str], list[list[str]]]
+    f: Emitter,
+    mask: str,
+    sums: Callable[[str, str, str], tuple[list[list[str]], str]],
+    ahead: str = "null",
 ) -> tuple[str, str]:
     """The panels of A that are full; returns where the rest of A and C are."""
     rows = f.tiling.rows
     whole = f.emit(f"and i64 %m, {-rows}")
     c_panel = f.emit(f"mul i64 %c_rs, {rows}")
-    pointers = [("ptr", "%a"), ("ptr", "%c")]
+    pointers = [("ptr", "%a"), ("ptr", "%c"), ("ptr", ahead)]
     with f.loop(0, whole, rows, "row", accumulators=pointers, properties=ROLLED) as i:
-        a, c = i.carried
-        _emit_tile(f, c, mask, sums(a, c))
-        i.carry(f.offset(a, "%a_panel"), f.offset(c, c_panel))
-    a, c = i.results
+        a, c, ahead = i.carried
+        values, ahead = sums(a, c, ahead)
+        _emit_tile(f, c, mask, values)
+        i.carry(f.offset(a, "%a_panel"), f.offset(c, c_panel), ahead)
+    a, c, _ = i.results
     return a, c
 
 
@@ -152,8 +160,10 @@ def _emit_sums(
             partial = tiling.masked and v == vectors - 1
             b_row.append(f.masked_load(p, mask) if partial else f.load(vector, p))
             if to is not None:
-                f.prefetch(f.offset(p, ahead))
                 f.store(vector, b_row[-1], f.item_at(copy, v * tiling.lanes))
+        if to is not None:
+            for v in range(vectors + 1):
+                f.prefetch(f.offset(f.item_at(b, v * tiling.lanes), ahead))
         following = []
         for r, start in enumerate(starts):
             x = f.splat(vector, f.load(tiling.type_, f.offset(start, offset)))
@@ -166,23 +176,30 @@ def _emit_sums(
     return _by_rows(k.results[1 + len(pointers) :], vectors)
 
 
-def _emit_packed_sums(f: Emitter, a: str, c: str, rows: int, vectors: int) -> list[list[str]]:
+def _emit_packed_sums(
+    f: Emitter, a: str, c: str, ahead: str, vectors: int
+) -> tuple[list[list[str]], str]:
     """The same from packed panels: every address is a constant away from two pointers, since
     additions of addresses would compete with multiplications.
 
     The tile of C is prefetched row by row, evenly over the steps: all at once would take the
-    buffers that A and B come through.
+    buffers that A and B come through. So is what is `ahead`; returns where that goes on.
     """
-    tiling, vector = f.tiling, f.vector
+    tiling, vector, rows = f.tiling, f.vector, f.tiling.rows
     a_step, b_step = rows * tiling.item, vectors * tiling.lanes * tiling.item
     share = f.round_up(f.parts("%k", rows), tiling.unroll)
-    carried = [("ptr", c), ("ptr", a), ("ptr", "%b")]
+    carried = [("ptr", c), ("ptr", ahead), ("ptr", a), ("ptr", "%b")]
     carried += [(vector, "zeroinitializer")] * (rows * vectors)
     with f.loop(0, "%k", share, "part", accumulators=carried, properties=ROLLED) as part:
-        c_row, *carried_on = part.carried
+        c_row, ahead, *carried_on = part.carried
         for v in range(vectors):
             f.prefetch(f.item_at(c_row, v * tiling.lanes))
-        inner = list(zip([type_ for type_, _ in carried[1:]], carried_on, strict=True))
+        rows_ahead = [("ptr", ahead)]
+        with f.loop(0, "%ahead_rows", 1, "ahead", accumulators=rows_ahead, properties=ROLLED) as q:
+            for v in range(tiling.vectors + 1):
+                f.prefetch(f.item_at(q.carried[0], v * tiling.lanes), level=2)
+            q.carry(f.offset(q.carried[0], "%ahead_rs"))
+        inner = list(zip([type_ for type_, _ in carried[2:]], carried_on, strict=True))
         end = f.minimum(f.emit(f"add i64 {part}, {share}"), "%k")
         with f.loop(
             part.index, end, tiling.unroll, "k", accumulators=inner, properties=ROLLED
@@ -203,8 +220,8 @@ def _emit_packed_sums(f: Emitter, a: str, c: str, rows: int, vectors: int) -> li
                         sums[i] = f.fma(vector, x, b_row[v], sums[i])
             a_next = f.offset(a_next, tiling.unroll * a_step)
             k.carry(a_next, f.offset(b_next, tiling.unroll * b_step), *sums)
-        part.carry(f.offset(c_row, "%c_rs"), *k.results)
-    return _by_rows(part.results[3:], vectors)
+        part.carry(f.offset(c_row, "%c_rs"), *q.results, *k.results)
+    return _by_rows(part.results[4:], vectors), part.results[1]
 
 
 def _by_rows(values: list[str], vectors: int) -> list[list[str]]:
@@ -216,8 +233,9 @@ def emit_sweep(module: Module, name: str, tiling: Tiling) -> None:
 
     B is packed, panel after panel, or lies where its columns are `b_step` bytes apart. Then it is
     packed to the `stream`, panel by panel, unless that is null: this needs `b_readable`, and so do
-    the kernels that read a panel in place and pack it by the way. A panel has `vectors` vectors,
-    but four are two and two. Packed operands are `padded` along k.
+    the kernels that read a panel in place and pack it by the way, while the next one is fetched;
+    `b_after` is what follows the last one, or null. A panel has `vectors` vectors, but four are
+    two and two. Packed operands are `padded` along k.
     """
     f = Emitter(module, f"{name}.sweep", SWEEP, tiling)
     item = tiling.item
@@ -271,10 +289,18 @@ def emit_sweep(module: Module, name: str, tiling: Tiling) -> None:
     straight, scatter = f.label("straight"), f.label("scatter")
     f.branch_if(contiguous, straight, scatter)
     f.block(straight)
+    following = f.emit(f"add i64 {j}, {width}")
+    more = f.emit(f"icmp slt i64 {following}, %n")
+    ahead = f.select(more, "ptr", f.at("%b", following, "%b_step"), "%b_after")
+    wanted = f.both(by_the_way, f.both(streamed, f.emit(f"icmp ne ptr {ahead}, null")))
+    turns = f.maximum(f.emit(f"and i64 {m}, {-tiling.rows}"), tiling.rows)
+    wanted = f.both(wanted, f.emit(f"icmp uge i64 {turns}, {_UNHURRIED * tiling.rows}"))
+    each = f.emit(f"add i64 {f.emit(f'udiv i64 %k, {turns}')}, 1")
+    fetched = f"ptr {ahead}, i64 %b_rs, i64 {f.select(wanted, 'i64', each, 0)}"
     common = f"i64 {steps}, ptr {{}}, i64 %a_rs, i64 %a_cs, i64 %a_panel, ptr {b}, i64 {b_rs}"
     _emit_either_call(
         f, name, width, both_packed,
-        f"i64 {n}, i64 {m}, {common.format(a)}, ptr {c}, i64 %c_rs, i1 %add",
+        f"i64 {n}, i64 {m}, {common.format(a)}, ptr {c}, i64 %c_rs, i1 %add", fetched,
     )  # fmt: skip
     f.branch(next_block)
     f.block(scatter)
@@ -284,7 +310,7 @@ def emit_sweep(module: Module, name: str, tiling: Tiling) -> None:
         _emit_either_call(
             f, name, width, both_packed,
             f"i64 {n}, i64 {rows}, {common.format(i.carried[0])}, "
-            f"ptr {tile}, i64 {tiling.cols * item}, i1 false",
+            f"ptr {tile}, i64 {tiling.cols * item}, i1 false", "ptr null, i64 0, i64 0",
         )  # fmt: skip
         _emit_scatter(f, tile, rows, n, i.carried[1])
         c_panel = f.emit(f"mul i64 %c_rs, {tiling.rows}")
@@ -307,14 +333,17 @@ def emit_width(f: Emitter, left: str) -> str:
     return f.select(f.either(too_many, too_few), "i64", width, fewer)
 
 
-def _emit_either_call(f: Emitter, name: str, width: str, both_packed: str, arguments: str) -> None:
+def _emit_either_call(
+    f: Emitter, name: str, width: str, both_packed: str, arguments: str, fetched: str
+) -> None:
     """Call the micro-kernel of `width` columns for packed operands, or for any."""
     packed, strided, swept = f.label("packed"), f.label("strided"), f.label("swept")
     f.branch_if(both_packed, packed, strided)
-    for label, kind in ((packed, "packed"), (strided, "panel")):
-        f.block(label)
-        _emit_panel_call(f, f"{name}.{kind}", width, arguments)
-        f.branch(swept)
+    f.block(packed)
+    _emit_panel_call(f, f"{name}.packed", width, f"{arguments}, {fetched}")
+    f.branch(swept)
+    f.block(strided)
+    _emit_panel_call(f, f"{name}.panel", width, arguments)
     f.block(swept)
 
 

@@ -7,7 +7,9 @@ panels of B that stay in the L1 cache; rows of A stream from the L2 cache.
     small products      one sweep over operands where they lie; a strided B is packed on the stack
     large products      tasks over a grid of C sweep, block by block along k, panels that are packed
                         in the order the micro-kernel reads them: by the task itself, or before
-                        by other tasks where several read them (`blocks`)
+                        by other tasks where several read them (`blocks`). A task packs a panel
+                        of B while it multiplies it with the first rows of A, and fetches the next
+                        panel while it multiplies this one with the others
     matrix and vector   dot products, or combinations of rows, streaming the matrix (`vectors`)
     batches             items are shared out to tasks
 
@@ -51,7 +53,7 @@ from jitgraph.codegen.target import Target
 #: Products of up to this many multiplications are not worth a choice.
 _LITTLE = 1 << 12
 #: Products of up to this many multiplications are swept without blocks.
-_SMALL = 1 << 18
+_SMALL = 1 << 20
 #: Bytes of the stack for packing a small B.
 _STACK = 16384
 #: Multiplications of a batch that are worth a task.
@@ -180,7 +182,7 @@ def _emit_sweep(f: Emitter, name: str, b_packed: str | None = None) -> None:
     f.do(
         f"call void @{name}.sweep(i64 %m, i64 %n, i64 %k, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
         f"i64 {f.product('%a_rs', rows)}, i1 false, {b}, ptr null, "
-        "ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
+        "ptr null, ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
     )
 
 
