@@ -54,7 +54,8 @@ def emit_blocks(module: Module, name: str, tiling: Tiling) -> None:
 
     A step is what the memory for packed operands has room for. Tasks pack what several others
     are going to read; then tasks over a grid of C multiply, block by block along k, and pack what
-    only they read: A beforehand, B panel by panel on the stack. Tasks depend on the sizes only, and none adds to what another computes.
+    only they read: A beforehand, B panel by panel on the stack. Tasks depend on the sizes only,
+    and none adds to what another computes.
     """
     _emit_pack_lines(module, name, tiling, "a")
     _emit_pack_lines(module, name, tiling, "b")
