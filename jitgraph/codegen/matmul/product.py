@@ -226,6 +226,15 @@ def _emit_one(module: Module, name: str, tiling: Tiling) -> None:
     little = f.emit(f"icmp ule i64 {f.product('%m', '%n', '%k')}, {_LITTLE}")
     f.branch_if(f.both(in_order, little), direct, other)
     f.block(direct)
+    narrow, wide = f.label("narrow"), f.label("wide")
+    f.branch_if(f.emit(f"icmp ult i64 {f.emit('sub i64 %n, 1')}, {tiling.lanes}"), narrow, wide)
+    f.block(narrow)
+    f.do(
+        f"call void @{name}.panel1(i64 %n, i64 %m, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
+        f"i64 {f.product('%a_rs', tiling.rows)}, ptr %b, i64 %b_rs, ptr %c, i64 %c_rs, i1 false)"
+    )
+    f.branch(done)
+    f.block(wide)
     _emit_sweep(f, name)
     f.branch(done)
     f.block(other)
