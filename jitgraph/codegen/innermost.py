@@ -86,6 +86,44 @@ def _dealt(states: dict[Store, list[str]], flat: Sequence[str]) -> dict[Store, l
     return {s: [next(rest) for _ in registers] for s, registers in states.items()}
 
 
+def has_masks(nest: Nest) -> bool:
+    """Whether the target has masked instructions."""
+    return nest.f.module.target.vector_bytes == 64
+
+
+def copies_of(nest: Nest) -> int:
+    """How many copies of the body the main loop has; 0 where every step is a masked one."""
+    kernel = nest.kernel
+    length = sum(op_length(v) for v in nest.body if nest.level[v] == nest.rank)
+    extent = kernel.extents[-1]
+    short = isinstance(extent, int) and extent <= nest.lanes
+    streams = nest.context.streams is not None and any(
+        item in nest.context.streamed for item in kernel.stores
+    )
+    if has_masks(nest) and (length > (_STREAMED_BODY if streams else _LONG_BODY) or short):
+        return 0
+    several = _REDUCING_COPIES if nest.carried else _COPIES
+    return next((n for limit, n in several if length <= limit), 1)
+
+
+def whole_steps(f: FunctionBuilder, begin: str, end: str, step: int) -> str:
+    """Where the last whole step from `begin` to `end` ends."""
+    if begin.isdigit() and end.isdigit():
+        return str(int(begin) + (int(end) - int(begin)) // step * step)
+    span = end if begin == "0" else f.emit(f"sub i64 {end}, {begin}")
+    whole = f.emit(f"and i64 {span}, {-step}")
+    return whole if begin == "0" else f.emit(f"add i64 {begin}, {whole}")
+
+
+def mask_before(nest: Nest, index: str, end: str) -> str:
+    """The lanes of a vector at `index` that are before the end."""
+    f, count = nest.f, nest.lanes
+    left = f.minimum(f.emit(f"sub i64 {end}, {index}"), count)
+    lanes = Lanes(f, count)
+    limit = lanes.spread(f.emit(f"trunc i64 {left} to i32"), ["i32"])
+    return f.emit(f"icmp slt {vector_of('i32', count)} {lanes.numbers('i32')}, {limit}")
+
+
 class Innermost:
     """The innermost loop: vectors in a main loop of several copies, then what is left."""
 
@@ -95,17 +133,8 @@ class Innermost:
         self.pointers = pointers
         self.kernel = nest.kernel
         self.inner = nest.rank - 1
-        self.masked = nest.f.module.target.vector_bytes == 64
-        length = sum(op_length(v) for v in nest.body if nest.level[v] == nest.rank)
-        several = _REDUCING_COPIES if nest.carried else _COPIES
-        self.copies = next((n for limit, n in several if length <= limit), 1)
-        extent = self.kernel.extents[self.inner]
-        short = isinstance(extent, int) and extent <= nest.lanes
-        streams = nest.context.streams is not None and any(
-            item in nest.context.streamed for item in self.kernel.stores
-        )
-        if self.masked and (length > (_STREAMED_BODY if streams else _LONG_BODY) or short):
-            self.copies = 0
+        self.masked = has_masks(nest)
+        self.copies = copies_of(nest)
         self.uniform: dict[Value, Register] = {}
         self.steps: dict[tuple[int, bool], str] = {}
         self.past_caches: str | None = None
@@ -146,15 +175,28 @@ class Innermost:
         if not self.copies:
             return self._sweep(begin, end, lanes, 1, states, masked=True)
         step = self.copies * lanes
-        middle = self._whole(begin, end, step)
+        middle = whole_steps(self.f, begin, end, step)
         if middle != begin:
             self.past_caches = self._aligned(begin)
             states = self._sweep(begin, middle, step, self.copies, states, masked=False)
-        if middle == end:
+        return self.rest(middle, end, states)
+
+    def rest(
+        self, begin: str, end: str, states: dict[Store, list[str]]
+    ) -> dict[Store, list[str]]:
+        """What is less than a step of the main loop."""
+        if begin == end:
             return states
         if self.masked:
-            return self._sweep(middle, end, lanes, 1, states, masked=True, few=True)
-        return self._one_by_one(middle, end, states)
+            return self._sweep(begin, end, self.nest.lanes, 1, states, masked=True, few=True)
+        return self._one_by_one(begin, end, states)
+
+    def strip(
+        self, begin: str, end: str, states: dict[Store, list[str]]
+    ) -> dict[Store, list[str]]:
+        """Some steps of the main loop, no more than a block of a reduction."""
+        step = self.copies * self.nest.lanes
+        return self._block(begin, end, step, self.copies, states, masked=False)
 
     def _aligned(self, begin: str) -> str | None:
         """Whether to write past the caches: the caller says so, and vectors are aligned."""
@@ -172,14 +214,6 @@ class Innermost:
             low = f.emit(f"and i64 {address}, {size - 1}")
             flag = f.emit(f"and i1 {flag}, {f.emit(f'icmp eq i64 {low}, 0')}")
         return flag
-
-    def _whole(self, begin: str, end: str, step: int) -> str:
-        """Where the last whole step from `begin` to `end` ends."""
-        if begin.isdigit() and end.isdigit():
-            return str(int(begin) + (int(end) - int(begin)) // step * step)
-        span = end if begin == "0" else self.f.emit(f"sub i64 {end}, {begin}")
-        whole = self.f.emit(f"and i64 {span}, {-step}")
-        return whole if begin == "0" else self.f.emit(f"add i64 {begin}, {whole}")
 
     def _sweep(
         self,
@@ -261,10 +295,10 @@ class Innermost:
     def _copies(
         self, loop: Carrying, begin: str, end: str, copies: int, masked: bool
     ) -> dict[Store, list[str]]:
-        mask = self._mask(loop.index, end) if masked else None
+        mask = mask_before(self.nest, loop.index, end) if masked else None
         step = self._step(loop.index, begin, self.nest.lanes)
         after: dict[Store, list[str]] = {s: [] for s in loop.states}
-        at = self._moved(loop.index)
+        at = self.moved(loop.index)
         writes: list[Write] = []
         for copy in range(copies):
             partials = {
@@ -310,7 +344,7 @@ class Innermost:
         }  # fmt: skip
         types = {s: single[s].partial_types() for s in states}
         with carrying(self.f, begin, end, 1, types, partials) as loop:
-            at = self._moved(loop.index)
+            at = self.moved(loop.index)
             step = self._step(loop.index, begin, 1)
             loop.states = self._scalar_body(loop.index, at, loop.states, single, step)
         after = dict(states)
@@ -322,15 +356,8 @@ class Innermost:
             after[item] = self.nest.accumulators[item].absorb(states[item], [filled])
         return after
 
-    def _mask(self, index: str, end: str) -> str:
-        """The lanes before the end."""
-        f, count = self.f, self.nest.lanes
-        left = f.minimum(f.emit(f"sub i64 {end}, {index}"), count)
-        lanes = Lanes(f, count)
-        limit = lanes.spread(f.emit(f"trunc i64 {left} to i32"), ["i32"])
-        return f.emit(f"icmp slt {vector_of('i32', count)} {lanes.numbers('i32')}, {limit}")
-
-    def _moved(self, index: str) -> list[str]:
+    def moved(self, index: str) -> list[str]:
+        """Where the accesses are at an index."""
         return [self.nest.along(p, a.strides[self.inner], index)
                 for p, a in zip(self.pointers, self.nest.accesses, strict=True)]  # fmt: skip
 
@@ -346,9 +373,24 @@ class Innermost:
         step: str,
     ) -> dict[Store, list[str]]:
         """One copy of the body, `copy` vectors after `index`. Its stores join `writes`."""
-        nest, f, lanes = self.nest, self.f, Lanes(self.f, self.nest.lanes, mask)
-        if lanes.count == 1:
+        nest = self.nest
+        if nest.lanes == 1:
             return self._scalar_body(index, at, partials, nest.accumulators, step)
+        lanes, lowering, moved = self.lowered(index, at, copy, mask)
+        steps = {k: s for (k, m), s in self.steps.items() if m == (mask is not None)}
+        writes += nest.store_all(lanes, lowering, moved, steps)
+        after, more = self._combined(
+            nest.accumulators, partials, lanes, lowering, moved, steps, step
+        )
+        writes += more
+        return after
+
+    def lowered(
+        self, index: str, at: list[str], copy: int, mask: str | None
+    ) -> tuple[Lanes, ScalarLowering, list[str]]:
+        """What emits a copy of the body, `copy` vectors after `index`, and where its accesses
+        are: all loads are emitted."""
+        nest, f, lanes = self.nest, self.f, Lanes(self.f, self.nest.lanes, mask)
         moved = [self._after(p, a, copy * lanes.count)
                  for p, a in zip(at, nest.accesses, strict=True)]  # fmt: skip
         bindings: dict[Value, Register] = dict(self.uniform)
@@ -371,13 +413,7 @@ class Innermost:
             if (value.op is not None and value.op.definition is ELEMENT
                     and nest.level[value] == nest.rank):  # fmt: skip
                 bindings[value] = self._gathered(value, lanes, lowering, index)
-        steps = {k: s for (k, m), s in self.steps.items() if m == masked}
-        writes += nest.store_all(lanes, lowering, moved, steps)
-        after, more = self._combined(
-            nest.accumulators, partials, lanes, lowering, moved, steps, step
-        )
-        writes += more
-        return after
+        return lanes, lowering, moved
 
     def _combined(
         self,
@@ -411,19 +447,16 @@ class Innermost:
     ) -> dict[Store, list[str]]:
         """The body on one element."""
         nest = self.nest
-        saved = nest.outside, nest.registers
-        nest.registers = dict(nest.registers)
-        nest.outside = ScalarLowering(self.f, nest.registers, nest.contract)
-        nest.registers[self.kernel.iterators[-1]] = index
-        nest.compute(nest.rank, at)
-        for write in nest.store_all(Lanes(self.f, 1), nest.outside, at, {}):
-            write.run("")
-        after, writes = self._combined(
-            accumulators, partials, Lanes(self.f, 1), nest.outside, at, {}, step
-        )
-        for write in writes:
-            write.run("")
-        nest.outside, nest.registers = saved
+        with nest.forgetting():
+            nest.registers[self.kernel.iterators[-1]] = index
+            nest.compute(nest.rank, at)
+            for write in nest.store_all(Lanes(self.f, 1), nest.outside, at, {}):
+                write.run("")
+            after, writes = self._combined(
+                accumulators, partials, Lanes(self.f, 1), nest.outside, at, {}, step
+            )
+            for write in writes:
+                write.run("")
         return after
 
     def _after(self, pointer: str, access: Access, elements: int) -> str:

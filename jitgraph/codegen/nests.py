@@ -12,13 +12,15 @@ share.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from jitgraph.codegen.expansions import part_dtype
+from jitgraph.codegen.groups import Groups, rows_in_groups
 from jitgraph.codegen.innermost import Innermost, Write, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.places import FirstPlace, accumulator
@@ -238,6 +240,8 @@ class Nest:
         self.carried = {s: depth for s in kernel.stores
                         if (depth := self._first_reduced(s)) < self.rank}  # fmt: skip
         self.accumulators = {s: accumulator(self.f, s, self.lanes) for s in self.carried}
+        rows = rows_in_groups(self)
+        self.groups = Groups(self, rows) if rows > 1 else None
 
     # --- analysis -------------------------------------------------------------------------------
     def _levels(self) -> dict[Value, int]:
@@ -337,12 +341,14 @@ class Nest:
             states = loops.emit(*self.bounds(depth), states)
         elif self.tiles is not None and depth == self.rank - 2:
             states = self.tiles.emit(self, pointers, states)
+        elif self.groups is not None and depth == self.rank - 2:
+            self.groups.emit(pointers)
         else:
             states = self.loop(depth, pointers, states)
         for item in begun:
             state = states.pop(item)
             if item.running is None:
-                self._finish(item, pointers, state)
+                self.finish(item, pointers, state)
         return states
 
     def bounds(self, depth: int) -> tuple[str, str]:
@@ -363,6 +369,15 @@ class Nest:
                      for p, a in zip(pointers, self.accesses, strict=True)]  # fmt: skip
             loop.states = self.inside(depth + 1, inner, loop.states)
         return loop.states
+
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """For code that does not come before all that follows: its registers are its own."""
+        saved = self.outside, self.registers
+        self.registers = dict(self.registers)
+        self.outside = ScalarLowering(self.f, self.registers, self.contract)
+        yield
+        self.outside, self.registers = saved
 
     def compute(self, depth: int, pointers: list[str]) -> None:
         """Everything that depends on the loops so far and on no other."""
@@ -476,7 +491,7 @@ class Nest:
                   for a, b in zip(before, value, strict=True))  # fmt: skip
         return re, im
 
-    def _finish(self, item: Store, pointers: list[str], state: list[str]) -> None:
+    def finish(self, item: Store, pointers: list[str], state: list[str]) -> None:
         """The end of a reduction in registers."""
         pointer = pointers[len(self.kernel.loads) + self.kernel.stores.index(item)]
         dtype = item.access.buffer.dtype
