@@ -1,25 +1,33 @@
-"""Rows of light reductions, a strip of several rows at a time.
+"""Light reductions over rows, several rows at a time (unroll and jam).
 
-    for i in steps of 8:                  a group
-      for j in steps of a strip:
-        for i' in the group:              the main loop from j to the next strip
+    for i in steps of 8:                        a group
+      for j:   s[0] += x[i, j] * v[j];  s[1] += x[i + 1, j] * v[j];  ...
+      for i' in the group:                      what is left of its row, and the end of its sum
 
 Memory is then read in several streams, which the hardware fetches ahead of each other: from a
-single one a core gets little more than half of what it can read. Between strips the state of a row
-lies on the stack, so this costs hardly any code. Sums over the rows themselves are kept in
-registers while a strip goes down the group. Every row is added up as it would be on its own, and
-every column from the first row to the last: what is in a group with what changes no result.
+single one a core gets little more than half of what it can read. What does not vary with the row
+(v) is loaded once for all. Sums over the rows themselves are kept in registers while a strip of
+columns goes down the group:
+
+    for i in steps of 8, for j:   s = y[j];  for i' in the group: s += x[i', j];  y[j] = s
+
+Each row is added up as it would be on its own, and each column from the first row to the last: what
+is in a group with what changes no result. Where rows are missing in a group the last one takes
+their places, and only what comes after the main loop knows how many there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.innermost import (
+    Carrying,
     Innermost,
+    carrying,
     copies_of,
     has_masks,
     is_zero,
@@ -27,19 +35,22 @@ from jitgraph.codegen.innermost import (
     whole_steps,
 )
 from jitgraph.codegen.places import accumulator
+from jitgraph.codegen.scalar import Register
 from jitgraph.codegen.vectors import Lanes, needs_steps
 from jitgraph.ir.kernel import Store
+from jitgraph.ir.values import Value
 
 if TYPE_CHECKING:
-    from jitgraph.codegen.nests import Nest
+    from jitgraph.codegen.nests import Nest, Scope
 
-#: Streams of a group: with more, the prefetchers lose track.
-_MOST_STREAMS = 16
+#: Rows of a group; fewer where a body reads more arrays, so that there are no more streams.
 _ROWS = 8
-#: Vectors of a strip: no more cache lines than are fetched ahead of a stream.
-STRIP = 16
-#: Copies of the body where sums over rows stay in registers.
-_COLUMN_COPIES = 4
+#: Sums that keep places need more registers, and more code in the end.
+_ROWS_OF_PLACES = 4
+#: Sums in the main loop of rows: so many hide the latency of an addition.
+_SUMS = 4
+#: Vectors side by side where sums over rows stay in registers.
+_COLUMNS = 4
 
 
 def rows_in_groups(nest: Nest) -> int:
@@ -48,22 +59,25 @@ def rows_in_groups(nest: Nest) -> int:
     kernel, inner = nest.kernel, nest.rank - 1
     if inner - 1 < nest.depth or nest.tiles is not None or nest.lanes == 1 or copies_of(nest) < 2:
         return 1
-    if not (all(_along_rows(nest, s) for s in kernel.stores)
-            or all(_across_rows(nest, s) for s in kernel.stores)):  # fmt: skip
+    if kernel.sources or not (all(_along_rows(nest, s) for s in kernel.stores)
+                              or all(_across_rows(nest, s) for s in kernel.stores)):  # fmt: skip
         return 1
     loads = [load.access for load in kernel.loads if nest.level[load.leaf] == nest.rank]
     streams = sum(not is_zero(access.strides[inner - 1]) for access in loads)
     if not streams or any(needs_steps(a.buffer.dtype, a.strides[inner], False) for a in loads):
         return 1
+    rows = _ROWS_OF_PLACES if any(s.places is not None for s in kernel.stores) else _ROWS
+    while rows > 1 and rows * max(streams, len(kernel.stores)) > _ROWS:
+        rows //= 2
     extent = kernel.extents[inner - 1]
-    rows = min(_ROWS, _MOST_STREAMS // streams)
-    return min(rows, extent) if isinstance(extent, int) else rows
+    while rows > 1 and isinstance(extent, int) and rows // 2 >= extent:
+        rows //= 2
+    return rows
 
 
 def _along_rows(nest: Nest, store: Store) -> bool:
     """Whether a store reduces the innermost loop alone, in a register."""
-    return (nest.carried.get(store) == nest.rank - 1 and store.running is None
-            and store.value.dtype.kind != "b")  # fmt: skip
+    return nest.carried.get(store) == nest.rank - 1 and store.running is None
 
 
 def _across_rows(nest: Nest, store: Store) -> bool:
@@ -75,6 +89,14 @@ def _across_rows(nest: Nest, store: Store) -> bool:
             and strides[-1] == dtype.itemsize)  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row in the main loop."""
+
+    scope: Scope
+    loops: Innermost
+
+
 class Groups:
     """The last two loops of a nest, by groups of rows."""
 
@@ -83,6 +105,7 @@ class Groups:
         self.f = nest.f
         self.rows = rows
         self.outer = nest.rank - 2
+        self.copies = max(_SUMS // rows, 1)
         #: Where the states of the rows lie, register by register.
         self.slots = {
             s: [(t, self.f.emit(f"alloca [{rows} x {t}], align 64", "state")) for t in one.types()]
@@ -93,6 +116,7 @@ class Groups:
         }
 
     def emit(self, pointers: list[str]) -> None:
+        """The loops."""
         f = self.f
         begin, end = self.nest.bounds(self.outer)
         with f.loop(begin, end, self.rows, name="group") as group:
@@ -103,71 +127,132 @@ class Groups:
                 self._across(pointers, group.index, last)
 
     @contextmanager
-    def _row(self, pointers: list[str], index: str) -> Iterator[list[str]]:
-        """Inside a round of the loop over rows: where its accesses begin."""
+    def _row(self, pointers: list[str], number: str) -> Iterator[_Row]:
+        """Code for a row."""
         nest = self.nest
-        with nest.forgetting():
-            nest.registers[nest.kernel.iterators[self.outer]] = index
-            inner = [nest.along(p, a.strides[self.outer], index)
+        scope = nest.scope()
+        with nest.within(scope):
+            nest.registers[nest.kernel.iterators[self.outer]] = number
+            inner = [nest.along(p, a.strides[self.outer], number)
                      for p, a in zip(pointers, nest.accesses, strict=True)]  # fmt: skip
             nest.compute(self.outer + 1, inner)
-            yield inner
+            yield _Row(scope, Innermost(nest, inner))
 
     # --- each row for itself --------------------------------------------------------------------
     def _along(self, pointers: list[str], first: str, last: str) -> None:
         nest, f = self.nest, self.f
         left, right = nest.bounds(self.outer + 1)
-        step = copies_of(nest) * nest.lanes
-        middle = whole_steps(f, left, right, step)
-        with f.loop(first, last, name="row") as row:
-            self._save({s: a.initial() for s, a in nest.accumulators.items()}, row.index, first)
-        strip = max(STRIP // copies_of(nest), 1) * step
-        with f.loop(left, middle, strip, name="strip") as at:
-            end = f.minimum(f.emit(f"add i64 {at}, {strip}"), middle)
-            with f.loop(first, last, name="row") as row, self._row(pointers, row.index) as inner:
-                states = self._saved(row.index, first)
-                states = Innermost(nest, inner).strip(at.index, end, states)
-                self._save(states, row.index, first)
-        with f.loop(first, last, name="row") as row, self._row(pointers, row.index) as inner:
-            states = self._saved(row.index, first)
-            states = Innermost(nest, inner).rest(middle, right, states)
-            for item, state in states.items():
-                nest.finish(item, inner, state)
+        middle = whole_steps(f, left, right, self.copies * nest.lanes)
+        final, rows = f.emit(f"sub i64 {last}, 1"), []
+        for k in range(self.rows):
+            with self._row(pointers, f.minimum(f.emit(f"add i64 {first}, {k}"), final)) as row:
+                rows.append(row)
+        states = self._main_loop(rows, left, middle)
+        for k in range(self.rows):
+            for item, slots in self._slots(str(k)).items():
+                for register, (type_, slot) in zip(states[k, item], slots, strict=True):
+                    f.do(f"store {type_} {register}, ptr {slot}")
+        with f.loop(first, last, name="row") as one, self._row(pointers, one.index) as row:
+            slots_of = self._slots(f.emit(f"sub i64 {one}, {first}"))
+            saved = {s: [f.emit(f"load {t}, ptr {p}") for t, p in slots]
+                     for s, slots in slots_of.items()}  # fmt: skip
+            for item, state in row.loops.rest(middle, right, saved).items():
+                nest.finish(item, row.loops.pointers, state)
 
-    def _places(self, row: str, first: str) -> dict[Store, list[tuple[str, str]]]:
-        """Types and addresses of what is kept of a row."""
-        f = self.f
-        number = f.emit(f"sub i64 {row}, {first}")
+    def _slots(self, number: str) -> dict[Store, list[tuple[str, str]]]:
+        """Types and addresses of what is kept of a row, by its number in the group."""
         return {
-            s: [(t, f.emit(f"getelementptr {t}, ptr {p}, i64 {number}")) for t, p in slots]
+            s: [(t, self.f.emit(f"getelementptr {t}, ptr {p}, i64 {number}")) for t, p in slots]
             for s, slots in self.slots.items()
         }
 
-    def _save(self, states: dict[Store, list[str]], row: str, first: str) -> None:
-        for item, places in self._places(row, first).items():
-            for register, (type_, place) in zip(states[item], places, strict=True):
-                self.f.do(f"store {type_} {register}, ptr {place}")
+    def _main_loop(
+        self, rows: Sequence[_Row], begin: str, end: str
+    ) -> dict[tuple[int, Store], list[str]]:
+        """The states of all rows after their whole steps."""
+        f, accumulators = self.f, self.nest.accumulators
+        keys = product(range(len(rows)), accumulators)
+        states = {(k, s): accumulators[s].initial() for k, s in keys}
+        blocks = [b for one in accumulators.values() if (b := one.block) is not None]
+        if not blocks:
+            return self._block(rows, begin, end, states)
+        block = min(blocks) * self.copies * self.nest.lanes
+        types = {(k, s): accumulators[s].types() for k, s in states}
+        with carrying(f, begin, end, block, types, states) as loop:
+            last = f.minimum(f.emit(f"add i64 {loop.index}, {block}"), end)
+            loop.states = self._block(rows, loop.index, last, loop.states)
+        return loop.states
 
-    def _saved(self, row: str, first: str) -> dict[Store, list[str]]:
-        return {s: [self.f.emit(f"load {t}, ptr {p}") for t, p in places]
-                for s, places in self._places(row, first).items()}  # fmt: skip
+    def _block(
+        self,
+        rows: Sequence[_Row],
+        begin: str,
+        end: str,
+        states: dict[tuple[int, Store], list[str]],
+    ) -> dict[tuple[int, Store], list[str]]:
+        nest, accumulators = self.nest, self.nest.accumulators
+        keys = list(product(states, range(self.copies)))
+        types = {((k, s), copy): accumulators[s].partial_types() for (k, s), copy in keys}
+        partials = {((k, s), copy): accumulators[s].identity() for (k, s), copy in keys}
+        with carrying(self.f, begin, end, self.copies * nest.lanes, types, partials) as loop:
+            self._bodies(rows, loop, rows[0].loops.steps_since(loop.index, begin, nest.lanes))
+        after = {}
+        for k, item in states:
+            one = accumulators[item]
+            with nest.within(rows[k].scope):
+                placed = [rows[k].loops.placed(one, loop.states[(k, item), copy], begin, copy)
+                          for copy in range(self.copies)]  # fmt: skip
+            after[k, item] = one.absorb(states[k, item], placed)
+        return after
+
+    def _bodies(
+        self,
+        rows: Sequence[_Row],
+        loop: Carrying[tuple[tuple[int, Store], int]],
+        step: str,
+    ) -> None:
+        """All copies of the body for all rows. What does not vary with the row is that of the
+        first."""
+        nest, varying = self.nest, self._varying()
+        at = [row.loops.moved(loop.index) for row in rows]
+        for copy in range(self.copies):
+            shared: dict[Value, Register] = {}
+            for k, row in enumerate(rows):
+                with nest.within(row.scope):
+                    body = row.loops.lowered(loop.index, at[k], copy, None, shared)
+                for item, one in nest.accumulators.items():
+                    key = ((k, item), copy)
+                    value = body.lowering.lower(item.value)
+                    loop.states[key] = one.add(loop.states[key], value, None, step)
+                if k == 0:
+                    shared = {v: r for v, r in body.registers.items() if v not in varying}
+
+    def _varying(self) -> set[Value]:
+        """The values that depend on the row."""
+        kernel = self.nest.kernel
+        found = {kernel.iterators[self.outer]}
+        found |= {i.leaf for i in kernel.loads if not is_zero(i.access.strides[self.outer])}
+        for value in self.nest.body:
+            if value.op is not None and not found.isdisjoint(value.op.args):
+                found.add(value)
+        return found
 
     # --- one row after the other, onto the same sums --------------------------------------------
     def _across(self, pointers: list[str], first: str, last: str) -> None:
         nest, f = self.nest, self.f
         left, right = nest.bounds(self.outer + 1)
-        step = _COLUMN_COPIES * nest.lanes
+        step = _COLUMNS * nest.lanes
         middle = whole_steps(f, left, right, step)
         with f.loop(left, middle, step, name="strip") as at:
-            self._strip(pointers, first, last, at.index, _COLUMN_COPIES, None)
+            self._strip(pointers, first, last, at.index, _COLUMNS, None)
         if middle == right:
             return
         if has_masks(nest):
             with f.loop(middle, right, nest.lanes, name="strip") as at:
                 self._strip(pointers, first, last, at.index, 1, right)
             return
-        with f.loop(first, last, name="row") as row, self._row(pointers, row.index) as inner:
-            Innermost(nest, inner).rest(middle, right, {})
+        with f.loop(first, last, name="row") as one, self._row(pointers, one.index) as row:
+            row.loops.rest(middle, right, {})
 
     def _strip(
         self, pointers: list[str], first: str, last: str, index: str, copies: int, end: str | None
@@ -183,17 +268,16 @@ class Groups:
             start = nest.along(pointers[k], dtype.itemsize, index)
             at.append(f.offset(start, copy * nest.lanes * dtype.itemsize))
             sums.append((one.type, str(lanes.load(at[-1], dtype, dtype.itemsize, None))))
-        with (f.loop(first, last, name="row", accumulators=sums) as row,
-              self._row(pointers, row.index) as inner):  # fmt: skip
-            loops = Innermost(nest, inner)
-            moved = loops.moved(index)
-            bodies = [loops.lowered(index, moved, copy, mask)[1] for copy in range(copies)]
-            values = [(one, body.lower(item.value))
+        with (f.loop(first, last, name="row", accumulators=sums) as loop,
+              self._row(pointers, loop.index) as row):  # fmt: skip
+            moved = row.loops.moved(index)
+            bodies = [row.loops.lowered(index, moved, copy, mask) for copy in range(copies)]
+            values = [(one, body.lowering.lower(item.value))
                       for (item, one), body in product(self.columns.items(), bodies)]  # fmt: skip
-            row.carry(*(one.add([before], value, None)[0]
-                        for (one, value), before in zip(values, row.carried, strict=True)))
+            loop.carry(*(one.add([before], value, None)[0]
+                         for (one, value), before in zip(values, loop.carried, strict=True)))
         for (item, _), place, total in zip(
-            product(self.columns, range(copies)), at, row.results, strict=True
+            product(self.columns, range(copies)), at, loop.results, strict=True
         ):
             dtype = item.access.buffer.dtype
             lanes.store(total, place, dtype, dtype.itemsize, None)

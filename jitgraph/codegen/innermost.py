@@ -9,10 +9,11 @@ rest one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
@@ -51,15 +52,29 @@ class Write:
     streams: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of the body being emitted: what lowers its values, their registers so far, and where
+    its accesses are."""
+
+    lanes: Lanes
+    lowering: ScalarLowering
+    registers: Mapping[Value, Register]
+    at: list[str]
+
+
 def is_zero(stride: Size) -> bool:
     """Whether a stride is known to be zero."""
     return isinstance(stride, int) and stride == 0
 
 
+Key = TypeVar("Key", bound=Hashable)
+
+
 @dataclass(slots=True)
-class Carrying:
+class Carrying(Generic[Key]):
     index: str
-    states: dict[Store, list[str]]
+    states: dict[Key, list[str]]
 
 
 @contextmanager
@@ -68,9 +83,9 @@ def carrying(
     start: str,
     end: str,
     step: int,
-    types: Mapping[Store, list[str]],
-    states: dict[Store, list[str]],
-) -> Iterator[Carrying]:
+    types: Mapping[Key, list[str]],
+    states: dict[Key, list[str]],
+) -> Iterator[Carrying[Key]]:
     """A loop that carries registers of reductions, of these types: the body sets `states` for the
     next round, and after the loop they are the final ones."""
     flat = [typed for s, r in states.items() for typed in zip(types[s], r, strict=True)]
@@ -81,7 +96,7 @@ def carrying(
     inside.states = _dealt(states, loop.results)
 
 
-def _dealt(states: dict[Store, list[str]], flat: Sequence[str]) -> dict[Store, list[str]]:
+def _dealt(states: dict[Key, list[str]], flat: Sequence[str]) -> dict[Key, list[str]]:
     rest = iter(flat)
     return {s: [next(rest) for _ in registers] for s, registers in states.items()}
 
@@ -191,13 +206,6 @@ class Innermost:
             return self._sweep(begin, end, self.nest.lanes, 1, states, masked=True, few=True)
         return self._one_by_one(begin, end, states)
 
-    def strip(
-        self, begin: str, end: str, states: dict[Store, list[str]]
-    ) -> dict[Store, list[str]]:
-        """Some steps of the main loop, no more than a block of a reduction."""
-        step = self.copies * self.nest.lanes
-        return self._block(begin, end, step, self.copies, states, masked=False)
-
     def _aligned(self, begin: str) -> str | None:
         """Whether to write past the caches: the caller says so, and vectors are aligned."""
         nest, f = self.nest, self.f
@@ -258,7 +266,7 @@ class Innermost:
         for item, registers in loop.states.items():
             accumulator = accumulators[item]
             if not isinstance(accumulator, Running):
-                placed = [self._placed(accumulator, one, begin, copy)
+                placed = [self.placed(accumulator, one, begin, copy)
                           for copy, one in enumerate(self._by_copy(item, registers))]  # fmt: skip
                 after[item] = accumulator.absorb(states[item], placed)
         return after
@@ -267,7 +275,7 @@ class Innermost:
         parts = len(self.nest.accumulators[item].partial_types())
         return [registers[k : k + parts] for k in range(0, len(registers), parts)]
 
-    def _placed(
+    def placed(
         self, accumulator: Accumulator, partials: list[str], begin: str, copy: int
     ) -> list[str]:
         """The partials of a copy after a block that began at `begin`."""
@@ -282,7 +290,7 @@ class Innermost:
                 total = f.emit(f"add i64 {total}, {more}")
         return accumulator.placed(partials, total, nest.size(accumulator.store.places[-1]))
 
-    def _step(self, index: str, begin: str, lanes: int) -> str:
+    def steps_since(self, index: str, begin: str, lanes: int) -> str:
         """How far into a block a step is, for reductions that ask."""
         if not any(s.places is not None for s in self.nest.accumulators):
             return ""
@@ -293,10 +301,10 @@ class Innermost:
         return spread
 
     def _copies(
-        self, loop: Carrying, begin: str, end: str, copies: int, masked: bool
+        self, loop: Carrying[Store], begin: str, end: str, copies: int, masked: bool
     ) -> dict[Store, list[str]]:
         mask = mask_before(self.nest, loop.index, end) if masked else None
-        step = self._step(loop.index, begin, self.nest.lanes)
+        step = self.steps_since(loop.index, begin, self.nest.lanes)
         after: dict[Store, list[str]] = {s: [] for s in loop.states}
         at = self.moved(loop.index)
         writes: list[Write] = []
@@ -345,13 +353,13 @@ class Innermost:
         types = {s: single[s].partial_types() for s in states}
         with carrying(self.f, begin, end, 1, types, partials) as loop:
             at = self.moved(loop.index)
-            step = self._step(loop.index, begin, 1)
+            step = self.steps_since(loop.index, begin, 1)
             loop.states = self._scalar_body(loop.index, at, loop.states, single, step)
         after = dict(states)
         for item, registers in loop.states.items():
             if item.running is not None:
                 continue  # the loop is over
-            placed = self._placed(single[item], registers, begin, 0)
+            placed = self.placed(single[item], registers, begin, 0)
             filled = single[item].widened(placed, self.nest.lanes)
             after[item] = self.nest.accumulators[item].absorb(states[item], [filled])
         return after
@@ -376,24 +384,28 @@ class Innermost:
         nest = self.nest
         if nest.lanes == 1:
             return self._scalar_body(index, at, partials, nest.accumulators, step)
-        lanes, lowering, moved = self.lowered(index, at, copy, mask)
+        body = self.lowered(index, at, copy, mask)
         steps = {k: s for (k, m), s in self.steps.items() if m == (mask is not None)}
-        writes += nest.store_all(lanes, lowering, moved, steps)
+        writes += nest.store_all(body.lanes, body.lowering, body.at, steps)
         after, more = self._combined(
-            nest.accumulators, partials, lanes, lowering, moved, steps, step
+            nest.accumulators, partials, body.lanes, body.lowering, body.at, steps, step
         )
         writes += more
         return after
 
     def lowered(
-        self, index: str, at: list[str], copy: int, mask: str | None
-    ) -> tuple[Lanes, ScalarLowering, list[str]]:
-        """What emits a copy of the body, `copy` vectors after `index`, and where its accesses
-        are: all loads are emitted."""
+        self,
+        index: str,
+        at: list[str],
+        copy: int,
+        mask: str | None,
+        known: Mapping[Value, Register] = MappingProxyType({}),
+    ) -> Copy:
+        """A copy of the body, `copy` vectors after `index`, with all loads that are not `known`."""
         nest, f, lanes = self.nest, self.f, Lanes(self.f, self.nest.lanes, mask)
         moved = [self._after(p, a, copy * lanes.count)
                  for p, a in zip(at, nest.accesses, strict=True)]  # fmt: skip
-        bindings: dict[Value, Register] = dict(self.uniform)
+        bindings: dict[Value, Register] = self.uniform | dict(known)
         if copy:
             index = f.emit(f"add nuw nsw i64 {index}, {copy * lanes.count}")
         here = f"{lanes.spread(index, ['i64'])}"
@@ -403,7 +415,7 @@ class Innermost:
         )
         masked = mask is not None
         for k, item in enumerate(self.kernel.loads):
-            if nest.level[item.leaf] == nest.rank:
+            if nest.level[item.leaf] == nest.rank and item.leaf not in bindings:
                 stride = item.access.strides[self.inner]
                 bindings[item.leaf] = lanes.load(
                     moved[k], item.leaf.dtype, stride, self.steps.get((k, masked))
@@ -413,7 +425,7 @@ class Innermost:
             if (value.op is not None and value.op.definition is ELEMENT
                     and nest.level[value] == nest.rank):  # fmt: skip
                 bindings[value] = self._gathered(value, lanes, lowering, index)
-        return lanes, lowering, moved
+        return Copy(lanes, lowering, bindings, moved)
 
     def _combined(
         self,
@@ -447,7 +459,7 @@ class Innermost:
     ) -> dict[Store, list[str]]:
         """The body on one element."""
         nest = self.nest
-        with nest.forgetting():
+        with nest.within(nest.scope()):
             nest.registers[self.kernel.iterators[-1]] = index
             nest.compute(nest.rank, at)
             for write in nest.store_all(Lanes(self.f, 1), nest.outside, at, {}):

@@ -212,6 +212,14 @@ def _share(
         _share(context, nests, rows, level + 1, inner)
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is known at a place in the code: registers of values, and what lowers more of them."""
+
+    registers: dict[Value, Register]
+    outside: ScalarLowering
+
+
 def _in_memory(item: Store) -> bool:
     """Whether a store combines with what is there."""
     return item.combine is not None and not item.in_register
@@ -370,12 +378,16 @@ class Nest:
             loop.states = self.inside(depth + 1, inner, loop.states)
         return loop.states
 
-    @contextmanager
-    def forgetting(self) -> Iterator[None]:
+    def scope(self) -> Scope:
         """For code that does not come before all that follows: its registers are its own."""
+        registers = dict(self.registers)
+        return Scope(registers, ScalarLowering(self.f, registers, self.contract))
+
+    @contextmanager
+    def within(self, scope: Scope) -> Iterator[None]:
+        """While code of this scope is written."""
         saved = self.outside, self.registers
-        self.registers = dict(self.registers)
-        self.outside = ScalarLowering(self.f, self.registers, self.contract)
+        self.outside, self.registers = scope.outside, scope.registers
         yield
         self.outside, self.registers = saved
 
