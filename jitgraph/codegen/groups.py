@@ -117,8 +117,10 @@ class Groups:
 
     def emit(self, pointers: list[str]) -> None:
         """The loops."""
-        f = self.f
-        begin, end = self.nest.bounds(self.outer)
+        f, nest = self.f, self.nest
+        begin, end = nest.bounds(self.outer)
+        none = {(k, s): a.initial() for k in range(self.rows) for s, a in nest.accumulators.items()}
+        self._save(none)
         with f.loop(begin, end, self.rows, name="group") as group:
             last = f.minimum(f.emit(f"add i64 {group}, {self.rows}"), end)
             if self.slots:
@@ -143,21 +145,25 @@ class Groups:
         nest, f = self.nest, self.f
         left, right = nest.bounds(self.outer + 1)
         middle = whole_steps(f, left, right, self.copies * nest.lanes)
-        final, rows = f.emit(f"sub i64 {last}, 1"), []
-        for k in range(self.rows):
-            with self._row(pointers, f.minimum(f.emit(f"add i64 {first}, {k}"), final)) as row:
-                rows.append(row)
-        states = self._main_loop(rows, left, middle)
-        for k in range(self.rows):
-            for item, slots in self._slots(str(k)).items():
-                for register, (type_, slot) in zip(states[k, item], slots, strict=True):
-                    f.do(f"store {type_} {register}, ptr {slot}")
+        with f.if_then(f.emit(f"icmp slt i64 {left}, {middle}")):
+            final, rows = f.emit(f"sub i64 {last}, 1"), []
+            for k in range(self.rows):
+                number = f.minimum(f.emit(f"add i64 {first}, {k}"), final)
+                with self._row(pointers, number) as row:
+                    rows.append(row)
+            self._save(self._main_loop(rows, left, middle))
         with f.loop(first, last, name="row") as one, self._row(pointers, one.index) as row:
             slots_of = self._slots(f.emit(f"sub i64 {one}, {first}"))
             saved = {s: [f.emit(f"load {t}, ptr {p}") for t, p in slots]
                      for s, slots in slots_of.items()}  # fmt: skip
             for item, state in row.loops.rest(middle, right, saved).items():
                 nest.finish(item, row.loops.pointers, state)
+
+    def _save(self, states: dict[tuple[int, Store], list[str]]) -> None:
+        for k in range(self.rows):
+            for item, slots in self._slots(str(k)).items():
+                for register, (type_, slot) in zip(states[k, item], slots, strict=True):
+                    self.f.do(f"store {type_} {register}, ptr {slot}")
 
     def _slots(self, number: str) -> dict[Store, list[tuple[str, str]]]:
         """Types and addresses of what is kept of a row, by its number in the group."""
