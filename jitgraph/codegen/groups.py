@@ -34,8 +34,8 @@ from jitgraph.codegen.innermost import (
     mask_before,
     whole_steps,
 )
-from jitgraph.codegen.places import accumulator
-from jitgraph.codegen.scalar import Register
+from jitgraph.codegen.places import FirstPlace
+from jitgraph.codegen.scalar import Register, register_type, vector_of
 from jitgraph.codegen.vectors import Lanes, needs_steps
 from jitgraph.ir.kernel import Store
 from jitgraph.ir.values import Value
@@ -111,9 +111,11 @@ class Groups:
             s: [(t, self.f.emit(f"alloca [{rows} x {t}], align 64", "state")) for t in one.types()]
             for s, one in nest.accumulators.items()
         }
-        self.columns = {
-            s: accumulator(self.f, s, nest.lanes) for s in nest.kernel.stores if not self.slots
-        }
+        #: What is kept of a column: a sum, or an extremum and its place.
+        self.columns = [
+            (best, s) if (best := nest.kernel.extremum(s)) is not None else (s,)
+            for s in nest.kernel.stores if not self.slots and s not in nest.extrema
+        ]
 
     def emit(self, pointers: list[str]) -> None:
         """The loops."""
@@ -267,23 +269,32 @@ class Groups:
         nest, f = self.nest, self.f
         mask = None if end is None else mask_before(nest, index, end)
         lanes = Lanes(f, nest.lanes, mask)
-        at, sums = [], []
-        for (item, one), copy in product(self.columns.items(), range(copies)):
+        parts = [(item, copy) for column, copy in product(self.columns, range(copies))
+                 for item in column]  # fmt: skip
+        at, before = [], []
+        for item, copy in parts:
             dtype = item.access.buffer.dtype
-            k = len(nest.kernel.loads) + nest.kernel.stores.index(item)
-            start = nest.along(pointers[k], dtype.itemsize, index)
+            start = nest.along(pointers[nest.number(item)], dtype.itemsize, index)
             at.append(f.offset(start, copy * nest.lanes * dtype.itemsize))
-            sums.append((one.type, str(lanes.load(at[-1], dtype, dtype.itemsize, None))))
-        with (f.loop(first, last, name="row", accumulators=sums) as loop,
+            vector = vector_of(register_type(dtype), nest.lanes)
+            before.append((vector, str(lanes.load(at[-1], dtype, dtype.itemsize, None))))
+        with (f.loop(first, last, name="row", accumulators=before) as loop,
               self._row(pointers, loop.index) as row):  # fmt: skip
-            moved = row.loops.moved(index)
+            moved, carried, after = row.loops.moved(index), iter(loop.carried), []
             bodies = [row.loops.lowered(index, moved, copy, mask) for copy in range(copies)]
-            values = [(one, body.lowering.lower(item.value))
-                      for (item, one), body in product(self.columns.items(), bodies)]  # fmt: skip
-            loop.carry(*(one.add([before], value, None)[0]
-                         for (one, value), before in zip(values, loop.carried, strict=True)))
-        for (item, _), place, total in zip(
-            product(self.columns, range(copies)), at, loop.results, strict=True
-        ):
+            for column, body in product(self.columns, bodies):
+                state = [next(carried) for _ in column]
+                after += self._followed(column[-1], state, body.lowering.lower(column[-1].value))
+            loop.carry(*after)
+        for (item, _), place, total in zip(parts, at, loop.results, strict=True):
             dtype = item.access.buffer.dtype
             lanes.store(total, place, dtype, dtype.itemsize, None)
+
+    def _followed(self, item: Store, state: list[str], value: Register) -> list[str]:
+        """What is kept of a column, after one more row."""
+        nest = self.nest
+        if item.places is not None:
+            keeper = FirstPlace(self.f, item, nest.lanes)
+            return keeper.follow(state, value, nest.place(item))
+        assert item.combine is not None
+        return [str(nest.merged(item.combine, item.value.dtype, state[0], value, nest.lanes))]
