@@ -7,7 +7,9 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,6 +128,81 @@ def test_a_sum_of_nothing_is_zero(dtype: str) -> None:
     got = _sum(dtype)(nothing)
     assert got == 0
     assert got.dtype == nothing.sum().dtype
+
+
+# --- groups of rows ------------------------------------------------------------------------------
+_OF_ROWS: dict[str, Any] = {
+    "sum": lambda x: x.sum(axis=1),
+    "largest": lambda x: x.max(axis=1),
+    "place": lambda x: x.argmin(axis=1),
+    "product": lambda x: T.dot(x, x[0]),
+    "of two": lambda x: (x * x[:, ::-1]).sum(axis=1),
+}
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = jg.config.num_threads
+    yield partial(setattr, jg.config, "num_threads")
+    jg.config.num_threads = before
+
+
+@pytest.mark.parametrize("dtype", ["f64", "f32"])
+@pytest.mark.parametrize("name", _OF_ROWS)
+def test_a_row_is_the_same_in_any_group(
+    name: str, dtype: str, threads: Callable[[int], None]
+) -> None:
+    """To the bit, whichever rows are worked on with it and whichever thread does so."""
+    x = Variable(Type(DTYPES[dtype], (None, None)), name="x")
+    native = jg.function([x], _OF_ROWS[name](x))
+    rng = np.random.default_rng(7)
+    for rows, columns in ((2, 5), (23, 131), (23, 2600), (2003, 321)):
+        array = (rng.standard_normal((rows, columns)) * 1e3).astype(DTYPES[dtype])
+        threads(1)
+        want = native(array)
+        for count in (2, 5):
+            threads(count)
+            np.testing.assert_array_equal(native(array), want)
+        for first in (*range(1, min(rows - 1, 9)), rows - 2):
+            part = np.concatenate([array[:1], array[first:]])  # the first one is their factor
+            np.testing.assert_array_equal(native(part)[1:], want[first:])
+
+
+@pytest.mark.parametrize("dtype", ["f64", "f32"])
+def test_sums_of_rows_are_as_accurate_as_pairwise_ones(dtype: str) -> None:
+    x = Variable(Type(DTYPES[dtype], (None, None)), name="x")
+    native = jg.function([x], x.sum(axis=1))
+    for n in (2, 10, 34, 128, 1000, 4098, 20_004):
+        array = np.stack(_hard(dtype, n))
+        exact = np.array([math.fsum(row) for row in array.astype(np.float64)])
+        unit = float(np.finfo(array.dtype).eps) * abs(array.astype(np.float64)).sum(axis=1)
+        ours, theirs = abs(native(array) - exact) / unit, abs(array.sum(axis=1) - exact) / unit
+        assert ours.max() <= max(theirs.max(), 0.5) + 1, (n, ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", ["f64", "f32", "f16", "i8", "u16", "bool"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_places_along_outer_axes(
+    dtype: str, axis: int, threads: Callable[[int], None]
+) -> None:
+    """The first of equal elements, and the first NaN."""
+    x = Variable(Type(DTYPES[dtype], (None, None, None)), name="x")
+    native = jg.function([x], [x.argmax(axis=axis), x.argmin(axis=axis), x.max(axis=axis)])
+    rng = np.random.default_rng(3)
+    for shape in ((2, 2, 2), (9, 3, 129), (40, 17, 70), (900, 5, 300)):
+        array = rng.integers(0, 4, shape).astype(DTYPES[dtype])
+        cases = [array, np.zeros_like(array)]
+        if array.dtype.kind == "f":
+            some = rng.random(shape)
+            cases.append(np.where(some < 0.02, np.nan, array).astype(array.dtype))
+            cases.append(np.where(some < 0.9, -np.inf, np.inf).astype(array.dtype))
+            cases.append(np.full_like(array, np.inf))
+        for count in (1, 2, 5):
+            threads(count)
+            for case in cases:
+                want = case.argmax(axis=axis), case.argmin(axis=axis), case.max(axis=axis)
+                for got, right in zip(native(case), want, strict=True):
+                    np.testing.assert_array_equal(got, right)
 
 
 def test_large_results_are_right() -> None:
