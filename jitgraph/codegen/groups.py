@@ -13,7 +13,8 @@ columns goes down the group:
 
 Each row is added up as it would be on its own, and each column from the first row to the last: what
 is in a group with what changes no result. Where rows are missing in a group the last one takes
-their places, and only what comes after the main loop knows how many there are.
+their places, and only what comes after the main loop knows how many there are. Few or short rows
+are read one after the other.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ _ROWS = 8
 _ROWS_OF_PLACES = 4
 #: Sums in the main loop of rows: so many hide the latency of an addition.
 _SUMS = 4
+#: Shorter rows, in bytes, are one stream as they are: several lie in a page of memory.
+_LEAST_BYTES = 4096
+#: Fewer rows, and the chunks of several threads would have groups with rows missing.
+_LEAST_ROWS = 512
 #: Vectors side by side where sums over rows stay in registers.
 _COLUMNS = 4
 
@@ -69,10 +74,13 @@ def rows_in_groups(nest: Nest) -> int:
     rows = _ROWS_OF_PLACES if any(s.places is not None for s in kernel.stores) else _ROWS
     while rows > 1 and rows * max(streams, len(kernel.stores)) > _ROWS:
         rows //= 2
-    extent = kernel.extents[inner - 1]
-    while rows > 1 and isinstance(extent, int) and rows // 2 >= extent:
-        rows //= 2
-    return rows
+    if not nest.carried:
+        return rows
+    height, width = kernel.extents[inner - 1 :]
+    itemsize = max(access.buffer.dtype.itemsize for access in loads)
+    few = isinstance(height, int) and height < _LEAST_ROWS
+    short = isinstance(width, int) and width * itemsize < _LEAST_BYTES
+    return 1 if few or short else rows
 
 
 def _along_rows(nest: Nest, store: Store) -> bool:
@@ -119,16 +127,38 @@ class Groups:
 
     def emit(self, pointers: list[str]) -> None:
         """The loops."""
+        if not self.slots:
+            with self._groups() as (first, last):
+                self._across(pointers, first, last)
+            return
         f, nest = self.f, self.nest
-        begin, end = nest.bounds(self.outer)
-        none = {(k, s): a.initial() for k in range(self.rows) for s, a in nest.accumulators.items()}
-        self._save(none)
+        together, apart, done = (f.label(name) for name in ("together", "apart", "done"))
+        f.branch_if(self._pays(), together, apart)
+        f.block(together)
+        with nest.within(nest.scope()), self._groups() as (first, last):
+            self._along(pointers, first, last)
+        f.branch(done)
+        f.block(apart)
+        with nest.within(nest.scope()):
+            nest.loop(self.outer, pointers, {})
+        f.block(done)
+
+    def _pays(self) -> str:
+        """Whether the rows are many and long."""
+        f, nest = self.f, self.nest
+        rows, columns = (nest.size(e) for e in nest.kernel.extents[self.outer :])
+        itemsize = max(load.leaf.dtype.itemsize for load in nest.kernel.loads)
+        many = f.emit(f"icmp sge i64 {rows}, {_LEAST_ROWS}")
+        long = f.emit(f"icmp sge i64 {columns}, {_LEAST_BYTES // itemsize}")
+        return f.emit(f"and i1 {many}, {long}")
+
+    @contextmanager
+    def _groups(self) -> Iterator[tuple[str, str]]:
+        """A loop over the groups: where one begins and ends."""
+        f = self.f
+        begin, end = self.nest.bounds(self.outer)
         with f.loop(begin, end, self.rows, name="group") as group:
-            last = f.minimum(f.emit(f"add i64 {group}, {self.rows}"), end)
-            if self.slots:
-                self._along(pointers, group.index, last)
-            else:
-                self._across(pointers, group.index, last)
+            yield group.index, f.minimum(f.emit(f"add i64 {group}, {self.rows}"), end)
 
     @contextmanager
     def _row(self, pointers: list[str], number: str) -> Iterator[_Row]:
@@ -147,13 +177,11 @@ class Groups:
         nest, f = self.nest, self.f
         left, right = nest.bounds(self.outer + 1)
         middle = whole_steps(f, left, right, self.copies * nest.lanes)
-        with f.if_then(f.emit(f"icmp slt i64 {left}, {middle}")):
-            final, rows = f.emit(f"sub i64 {last}, 1"), []
-            for k in range(self.rows):
-                number = f.minimum(f.emit(f"add i64 {first}, {k}"), final)
-                with self._row(pointers, number) as row:
-                    rows.append(row)
-            self._save(self._main_loop(rows, left, middle))
+        final, rows = f.emit(f"sub i64 {last}, 1"), []
+        for k in range(self.rows):
+            with self._row(pointers, f.minimum(f.emit(f"add i64 {first}, {k}"), final)) as row:
+                rows.append(row)
+        self._save(self._main_loop(rows, left, middle))
         with f.loop(first, last, name="row") as one, self._row(pointers, one.index) as row:
             slots_of = self._slots(f.emit(f"sub i64 {one}, {first}"))
             saved = {s: [f.emit(f"load {t}, ptr {p}") for t, p in slots]

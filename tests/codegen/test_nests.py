@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 
 import jitgraph as jg
 import jitgraph.tensor as T
-from jitgraph.codegen import cpu
+from jitgraph.codegen import cpu, groups
 from jitgraph.codegen.target import Target, host
 from jitgraph.ir import interpreter
 from jitgraph.ir.types import DTYPES, Type
@@ -52,6 +52,25 @@ def test_every_size_is_right_to_the_bit(name: str) -> None:
     agrees(name, host().vector_bytes)
 
 
+def in_groups(dtypes: Iterable[str]) -> list[str]:
+    """The variants of many rows."""
+    return [n for n in VARIANTS if "rows" in n and n.split()[-1] in dtypes
+            and "gathered" not in n]  # fmt: skip
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are worked on in groups however few and short they are."""
+    monkeypatch.setattr(groups, "_LEAST_ROWS", 2)
+    monkeypatch.setattr(groups, "_LEAST_BYTES", 1)
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("name", in_groups(["f32", "f64", "f16", "c64", "i8", "bool"]))
+def test_groups_of_rows_are_right_to_the_bit(name: str) -> None:
+    agrees(name, host().vector_bytes)
+
+
 def _haswell() -> Target:
     """Vectors of four doubles, and no masks."""
     features = "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+sse4.2,-avx512f"
@@ -66,6 +85,17 @@ def _haswell() -> Target:
 )
 @pytest.mark.parametrize("name", some("f64", "c64", "bool"))
 def test_targets_without_masks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "host", _haswell)
+    agrees(name, 32)
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64") or host().vector_bytes < 32,
+    reason="code for AVX2 only runs where there is AVX2",
+)
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("name", in_groups(["f64", "c64"]))
+def test_groups_of_rows_without_masks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "host", _haswell)
     agrees(name, 32)
 
@@ -156,18 +186,19 @@ def test_a_row_is_the_same_in_any_group(
     x = Variable(Type(DTYPES[dtype], (None, None)), name="x")
     native = jg.function([x], _OF_ROWS[name](x))
     rng = np.random.default_rng(7)
-    for rows, columns in ((2, 5), (23, 131), (23, 2600), (2003, 321)):
+    for rows, columns in ((2, 5), (23, 131), (517, 1031), (2003, 1500)):
         array = (rng.standard_normal((rows, columns)) * 1e3).astype(DTYPES[dtype])
         threads(1)
         want = native(array)
         for count in (2, 5):
             threads(count)
             np.testing.assert_array_equal(native(array), want)
-        for first in (*range(1, min(rows - 1, 9)), rows - 2):
-            part = np.concatenate([array[:1], array[first:]])  # the first one is their factor
-            np.testing.assert_array_equal(native(part)[1:], want[first:])
+        for by in range(1, min(rows - 1, 9)):  # the first row is a factor of the others
+            moved = np.concatenate([array[:1], np.roll(array[1:], by, axis=0)])
+            np.testing.assert_array_equal(native(moved)[1:], np.roll(want[1:], by))
 
 
+@pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize("dtype", ["f64", "f32"])
 def test_sums_of_rows_are_as_accurate_as_pairwise_ones(dtype: str) -> None:
     x = Variable(Type(DTYPES[dtype], (None, None)), name="x")

@@ -250,7 +250,7 @@ def _variants() -> dict[str, Variant]:
             Operand("i64", ("n",), below="n"))  # fmt: skip
         add(f"window {dtype}", _window, Operand(dtype, ("n", 2)), of_nothing=False)
     for dtype in ("f64", "f32", "f16", "c64", "c128", "i8", "i32"):
-        for rows in (8, 19):  # whole groups of rows, and one that is not
+        for rows in (8, 19):  # whole groups of rows, and one that lacks some
             many, vector = Operand(dtype, (rows, "n")), Operand(dtype, ("n",))
             add(f"{rows} rows {dtype}", _sums_of_rows, many, vector)
             add(f"two of {rows} rows {dtype}", lambda x, y: (x * y).sum(axis=1), many, many)
