@@ -190,6 +190,7 @@ class Innermost:
         if not self.copies:
             return self._sweep(begin, end, lanes, 1, states, masked=True)
         step = self.copies * lanes
+        begin = self._up_to_line(begin, end, states)
         middle = whole_steps(self.f, begin, end, step)
         if middle != begin:
             self.past_caches = self._aligned(begin)
@@ -205,6 +206,22 @@ class Innermost:
         if self.masked:
             return self._sweep(begin, end, self.nest.lanes, 1, states, masked=True, few=True)
         return self._one_by_one(begin, end, states)
+
+    def _up_to_line(self, begin: str, end: str, states: dict[Store, list[str]]) -> str:
+        """Rows that go past the caches may begin anywhere: does the elements before the first
+        whole vector, and tells where that is. Sums do not depend on where arrays lie."""
+        nest, f, flag = self.nest, self.f, self.nest.context.streams
+        streamed = [s for s in self.kernel.stores if s in nest.context.streamed]
+        if flag is None or not streamed or states or not self.masked or nest.rank < 2:
+            return begin
+        item, size = streamed[0], streamed[0].access.buffer.dtype.itemsize
+        start = nest.along(self.pointers[nest.number(item)], item.access.strides[-1], begin)
+        address = f.emit(f"sub i64 0, {f.emit(f'ptrtoint ptr {start} to i64')}")
+        missing = f.emit(f"and i64 {address}, {nest.lanes * size - 1}")
+        head = f.select(flag, "i64", f.emit(f"udiv i64 {missing}, {size}"), 0)
+        first = f.minimum(f.emit(f"add i64 {begin}, {head}"), end)
+        self._sweep(begin, first, nest.lanes, 1, states, masked=True, few=True)
+        return first
 
     def _aligned(self, begin: str) -> str | None:
         """Whether to write past the caches: the caller says so, and vectors are aligned."""
