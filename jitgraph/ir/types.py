@@ -31,6 +31,7 @@ DTYPES: dict[str, np.dtype[Any]] = {name: dtype for dtype, name in DTYPE_NAMES.i
 
 DType: TypeAlias = "np.dtype[Any]"
 BOOL, I64, F64 = np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float64)
+U64 = np.dtype(np.uint64)
 
 
 def as_dtype(dtype: Any) -> DType:
