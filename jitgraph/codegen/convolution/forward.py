@@ -148,9 +148,9 @@ def emit_packed_sweep(
     item, rows = f.tiling.item, f.tiling.rows
     adds = f.emit(f"icmp ne i64 {add}, 0")
     f.do(
-        f"call void @{base}.sweep(i64 {m}, i64 {n}, i64 {k}, ptr {a}, i64 {item}, "
-        f"i64 {rows * item}, i64 {f.product(k, rows * item)}, ptr {b}, i64 0, i64 0, i64 2, "
-        f"ptr {c}, i64 {c_rs}, i64 {item}, i1 {adds})"
+        f"call void @{base}.sweep(i64 {m}, i64 {n}, i64 {k}, i64 {k}, ptr {a}, i64 {item}, "
+        f"i64 {rows * item}, i64 {f.product(k, rows * item)}, i1 true, ptr {b}, i64 0, i64 0, "
+        f"i1 true, i1 false, ptr null, ptr null, ptr {c}, i64 {c_rs}, i64 {item}, i1 {adds})"
     )
 
 

@@ -24,7 +24,7 @@ from jitgraph.codegen.convolution.by_filters import emit_by_filters
 from jitgraph.codegen.convolution.by_input import emit_by_input
 from jitgraph.codegen.convolution.forward import emit_forward
 from jitgraph.codegen.llvm import Compiled, Module
-from jitgraph.codegen.matmul.kernel import emit_packed_panel, emit_panel, emit_sweep
+from jitgraph.codegen.matmul.kernel import emit_first, emit_packed_panel, emit_panel, emit_sweep
 from jitgraph.codegen.matmul.packing import emit_pack
 from jitgraph.codegen.matmul.tiling import Tiling
 from jitgraph.codegen.objects import cached_library
@@ -54,6 +54,7 @@ def library_text(dtype: str, target: Target) -> str:
     for vectors in range(1, tiling.vectors + 1):
         emit_panel(module, base, tiling, vectors)
         emit_packed_panel(module, base, tiling, vectors)
+        emit_first(module, base, tiling, vectors)
     emit_sweep(module, base, tiling)
     emit_pack(module, base, tiling)
     emit_forward(module, base, tiling)
