@@ -284,6 +284,9 @@ def pools(draw: Any) -> dict[str, Any]:
 @given(pools())
 def test_pooling_is_the_loop(case: dict[str, Any]) -> None:
     a = numbers(case["shape"], case["dtype"])
+    if case["mode"] == "max":  # a difference over a tie is half of what each element receives
+        order = np.random.default_rng(a.size).permutation(a.size)
+        a = (order.reshape(a.shape) / 4 - 8).astype(case["dtype"])
     x = T.tensor(case["dtype"], a.shape if case["known"] else [None] * a.ndim)
     ws, stride = case["ws"], case["stride"]
     y = T.nnet.pool_2d(x, ws, case["ignore_border"], stride, case["pad"], case["mode"])
