@@ -31,7 +31,7 @@ from jitgraph.errors import (
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
 from jitgraph.ir.order import order_of
-from jitgraph.ir.types import DTYPE_NAMES, Dim, Extent
+from jitgraph.ir.types import DTYPE_NAMES, Dim, Extent, can_cast, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import make_callable_type, set_entry
@@ -319,21 +319,21 @@ def _as_input(param: Value, value: Any, downcast: bool | None) -> Any:
 
 def _converted(param: Value, array: Any, typed: bool, downcast: bool | None) -> Any:
     have, want = array.dtype, param.dtype
-    if have.kind not in "biufc":
+    if kind_of(have) not in "biufc":
         raise _refused(param, DTypeError(
             f"input {param.describe()} is {param.type}, and was given {have}",
             hint="pass an array of numbers",
         ))  # fmt: skip
-    if np.can_cast(have, want, "safe") or (downcast and np.can_cast(have, want, "same_kind")):
+    if can_cast(have, want, "safe") or (downcast and can_cast(have, want, "same_kind")):
         return array.astype(want)
     if not typed:
-        if (want.kind in "fc" and have.kind in "biuf") or have.kind == want.kind == "c":
+        if (kind_of(want) in "fc" and kind_of(have) in "biuf") or have.kind == want.kind == "c":
             return array.astype(want)
         whole = have.kind in "biu" and want.kind in "iu"
         if whole and np.array_equal(adapted := array.astype(want), array):
             return adapted
     hint = f"pass x.astype({str(want)!r})" if typed else f"pass numbers that fit into {want}"
-    if typed and np.can_cast(have, want, "same_kind"):
+    if typed and can_cast(have, want, "same_kind"):
         hint += ", or build with allow_input_downcast=True"
     raise _refused(param, DTypeError(
         f"input {param.describe()} is {DTYPE_NAMES[want]}, and was given {have}: "

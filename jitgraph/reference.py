@@ -10,7 +10,7 @@ from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import Elementwise, resolve
 from jitgraph.ir.opdef import OPS, OpDef
 from jitgraph.ir.ops.reduction import Reduction
-from jitgraph.ir.types import DTYPES
+from jitgraph.ir.types import DTYPES, kind_of
 
 HEADER = """# The ops of the IR
 
@@ -57,7 +57,7 @@ def _dtypes(definition: OpDef) -> Iterator[str]:
                     yield name
             except DTypeError:
                 continue
-        elif isinstance(definition, Reduction) and dtype.kind in definition.accepts:
+        elif isinstance(definition, Reduction) and kind_of(dtype) in definition.accepts:
             yield name
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
-from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype
+from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype, can_cast, kind_of
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import Slots
@@ -91,8 +91,8 @@ def _held(array: np.ndarray[Any, Any], dtype: np.dtype[Any], borrow: bool) -> np
 
 def _converts(array: np.ndarray[Any, Any], dtype: np.dtype[Any], typed: bool) -> bool:
     """Arrays convert where NumPy calls it safe; Python numbers and lists adapt within a kind."""
-    return np.can_cast(array.dtype, dtype, "safe" if typed else "same_kind") or (
-        not typed and array.dtype.kind == "i" and dtype.kind in "iuf"
+    return can_cast(array.dtype, dtype, "safe" if typed else "same_kind") or (
+        not typed and array.dtype.kind == "i" and kind_of(dtype) in "iuf"
         and bool(np.all(array.astype(dtype) == array))
     )  # fmt: skip
 

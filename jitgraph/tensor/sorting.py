@@ -28,7 +28,7 @@ from jitgraph.ir.ops.arithmetic import (
 from jitgraph.ir.ops.indexing import SCATTER_ADD, gather, slice_, slice_axis
 from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.ops.selection import compress, how_many
-from jitgraph.ir.types import F64, I64, normalise_axes, normalise_axis
+from jitgraph.ir.types import F64, I64, kind_of, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.math import FUNCTIONS as F
@@ -196,7 +196,7 @@ def _first_of_each(ordered: Value, equal_nan: bool) -> Value:
     k = movement.iota(n, type(ordered))
     before = gather(ordered, [maximum(k - 1, 0)])
     differs = not_equal(ordered, before)
-    if equal_nan and ordered.dtype.kind in "fc":
+    if equal_nan and kind_of(ordered.dtype) in "fc":
         differs = differs & ~(isnan(ordered) & isnan(before))
     return differs | (k < 1)  # type: ignore[no-any-return]
 
@@ -251,7 +251,7 @@ def _hundredth(a: ArrayLike, q: ArrayLike) -> Value:
 def _order(a: ArrayLike, q: ArrayLike) -> Value:
     """q as an array, in the precision of a if it is a Python number."""
     own = as_tensor(a).dtype
-    weak = type(q) in (int, float) and own.kind == "f"
+    weak = type(q) in (int, float) and kind_of(own) == "f"
     value = as_tensor(q)
     return cast(value, own if weak else F64 if value.dtype.kind in "biu" else value.dtype)  # type: ignore[no-any-return]
 
@@ -283,7 +283,7 @@ def _rows_over(x: Value, axis: Axis) -> tuple[Value, tuple[int, ...]]:
 def _ordered(x: Value, *, ignore_nan: bool) -> tuple[Value, Value]:
     """Sorted rows, and how many elements of each count (as an i64 per row)."""
     rows = ops.sort(x)
-    if ignore_nan and rows.dtype.kind == "f":
+    if ignore_nan and kind_of(rows.dtype) == "f":
         return rows, reductions.sum(logical_not(isnan(rows)), -1)
     lead = movement.dims(rows)[:-1]
     n = cast(as_tensor(movement.dims(rows)[-1]), I64)
@@ -307,7 +307,7 @@ def _median(a: ArrayLike, axis: Axis, keepdims: bool, *, ignore_nan: bool) -> Va
         raise DTypeError(f"median does not take {x.type}")
     merged, axes = _rows_over(x, axis)
     rows, count = _ordered(merged, ignore_nan=ignore_nan)
-    result = x.dtype if x.dtype.kind == "f" else F64
+    result = x.dtype if kind_of(x.dtype) == "f" else F64
     high = minimum(count // 2, maximum(count - 1, 0))
     low = maximum((count - 1) // 2, 0)
     below, above = (cast(_element(rows, place), result) for place in (low, high))
@@ -323,11 +323,11 @@ def _finished(
     result follow those of the rows, and go in front."""
     last = _element(rows, maximum(count * 0 + movement.dims(rows)[-1] - 1, 0))
     broken: Any = count < 1
-    if rows.dtype.kind == "f" and not ignore_nan:
+    if kind_of(rows.dtype) == "f" and not ignore_nan:
         broken = isnan(last)
     broken = movement.expand_dims(broken, range(broken.ndim, broken.ndim + extra))
     found = where(broken, np.asarray(np.nan, found.dtype), found) if (
-        found.dtype.kind == "f"
+        kind_of(found.dtype) == "f"
     ) else found
     lead = found.ndim - extra
     found = movement.transpose(found, [*range(lead, found.ndim), *range(lead)])

@@ -9,7 +9,17 @@ import numpy as np
 
 from jitgraph.errors import ShapeError
 from jitgraph.ir.batching import along_rows
-from jitgraph.ir.opdef import Array, Attrs, OpDef, Routine, Shape, ShapeSource, emit, register
+from jitgraph.ir.opdef import (
+    Array,
+    Attrs,
+    OpDef,
+    Routine,
+    Shape,
+    ShapeSource,
+    emit,
+    in_single,
+    register,
+)
 from jitgraph.ir.ops.indexing import SCATTER_ADD, zeros_like
 from jitgraph.ir.ops.movement import dims, expand_dims, iota
 from jitgraph.ir.types import I64, Type
@@ -44,7 +54,7 @@ def _sort_gradient(g: Value, y: Value, x: Value) -> list[Value]:
 SORT = OpDef(
     name="sort",
     infer=_infer_sort,
-    evaluate=lambda x: np.sort(x, axis=-1),
+    evaluate=in_single(lambda x: np.sort(x, axis=-1)),
     shape=_same_shape,
     gradient=_sort_gradient,
     batch=along_rows,
@@ -65,7 +75,7 @@ def _argsort(name: str, kind: Literal["quicksort", "stable"], symbol: str, doc: 
     definition = OpDef(
         name=name,
         infer=_infer_argsort,
-        evaluate=evaluate,
+        evaluate=in_single(evaluate),
         shape=_same_shape,
         batch=along_rows,
         lower=Routine("numpy.sort", (symbol,), ("n",), ("n",), dense=True),
