@@ -9,6 +9,7 @@ import numpy as np
 
 from jitgraph.errors import ShapeError
 from jitgraph.ir.batching import along_rows
+from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import (
     Array,
     Attrs,
@@ -22,7 +23,7 @@ from jitgraph.ir.opdef import (
 )
 from jitgraph.ir.ops.indexing import SCATTER_ADD, zeros_like
 from jitgraph.ir.ops.movement import dims, expand_dims, iota
-from jitgraph.ir.types import I64, Type
+from jitgraph.ir.types import F32, I64, Type, is_bfloat16
 from jitgraph.ir.values import Value
 
 
@@ -51,12 +52,20 @@ def _sort_gradient(g: Value, y: Value, x: Value) -> list[Value]:
     return [emit(SCATTER_ADD, (zeros_like(x), g, *rows_at(argsort(x, stable=True))))]
 
 
+def _decompose_sort(x: Value) -> Value:
+    """bfloat16, which NumPy sorts wrongly where there are NaNs => the same numbers in float32."""
+    if not is_bfloat16(x.dtype):
+        return emit(SORT, (x,))
+    return cast(emit(SORT, (cast(x, F32),)), x.dtype)  # type: ignore[no-any-return]
+
+
 SORT = OpDef(
     name="sort",
     infer=_infer_sort,
     evaluate=in_single(lambda x: np.sort(x, axis=-1)),
     shape=_same_shape,
     gradient=_sort_gradient,
+    decompose=_decompose_sort,
     batch=along_rows,
     lower=Routine("numpy.sort", ("sort",), ("n",), ("n",), in_place=True),
     doc="The elements of each row (along the last axis) in order, NaNs last.",
@@ -72,9 +81,13 @@ def _argsort(name: str, kind: Literal["quicksort", "stable"], symbol: str, doc: 
     def evaluate(x: Array) -> Array:
         return np.argsort(x, axis=-1, kind=kind)
 
+    def decompose(x: Value) -> Value:
+        return emit(definition, (cast(x, F32) if is_bfloat16(x.dtype) else x,))
+
     definition = OpDef(
         name=name,
         infer=_infer_argsort,
+        decompose=decompose,
         evaluate=in_single(evaluate),
         shape=_same_shape,
         batch=along_rows,
