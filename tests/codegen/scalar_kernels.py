@@ -10,7 +10,8 @@ import numpy.typing as npt
 import jitgraph.ir.ops  # noqa: F401
 from jitgraph.codegen.libraries import addresses
 from jitgraph.codegen.llvm import Compiled, FunctionBuilder, Module, compile_ir
-from jitgraph.codegen.scalar import Register, ScalarLowering, store
+from jitgraph.codegen.registers import Register, store
+from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.codegen.target import host
 from jitgraph.codegen.vectors import Lanes
 from jitgraph.ir.types import DTYPES, DType, Type

@@ -16,7 +16,8 @@ from scalar_kernels import (
 )
 
 from jitgraph.codegen.llvm import FunctionBuilder, Module, compile_ir
-from jitgraph.codegen.scalar import ScalarLowering, constant_register
+from jitgraph.codegen.registers import constant_register
+from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.codegen.target import host
 from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import Elementwise, cast, resolve
