@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.ir.types import finfo, kind_of
+from jitgraph.ir.types import finfo, is_bfloat16, kind_of
 
 #: Benign programs hold no float beyond this.
 MODERATE = 100.0
@@ -36,6 +36,11 @@ def example_array(
         extreme = rng.random(shape) < 0.2
         array[extreme] = rng.choice(np.array(rare, dtype), int(extreme.sum()))
     return array
+
+
+def comparable(array: np.ndarray) -> np.ndarray:
+    """bfloat16 as float32, in which NumPy's assertions know of NaN; others as they are."""
+    return array.astype(np.float32) if is_bfloat16(array.dtype) else array
 
 
 def is_moderate(array: np.ndarray) -> bool:

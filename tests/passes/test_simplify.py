@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
 from jitgraph.ir.ops.exponential import sin
-from jitgraph.ir.types import kind_of, parse_type
+from jitgraph.ir.types import parse_type
 from jitgraph.ir.values import Value
 from jitgraph.ir.verifier import verify
 from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.pipeline import PIPELINE, optimise
 from jitgraph.passes.simplify import simplify
+from tests.arrays import comparable
 from tests.native import assert_close
 from tests.strategies import Program, functions
 
@@ -46,8 +47,9 @@ def test_ieee_algebra_keeps_every_bit(program: Program) -> None:
     got = interpreter.run(after, program.inputs())
     for g, w in zip(got, want, strict=True):
         assert g.dtype == w.dtype
+        g, w = comparable(g), comparable(w)
         np.testing.assert_array_equal(g, w)
-        if kind_of(g.dtype) == "f":
+        if g.dtype.kind == "f":
             number = ~np.isnan(g)
             np.testing.assert_array_equal(np.signbit(g)[number], np.signbit(w)[number])
 
