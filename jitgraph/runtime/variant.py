@@ -56,9 +56,9 @@ class Variant:
         results = [k for k, output in enumerate(outputs) if output.kind == "result"]
         if single and len(results) != 1:
             raise ValueError(f"single needs exactly one result, not {len(results)}")
-        for dtype in {spec.dtype for spec in (*params, *outputs)}:
-            if is_bfloat16(dtype):
-                know_bfloat16(singleton(dtype))
+        for output in outputs:
+            if is_bfloat16(output.dtype):
+                know_bfloat16(singleton(output.dtype))
         self._code = code
         shared = sum(param.shared_slot is not None for param in params)
         # A program without updates has no table of slots: it never looks at one.

@@ -96,8 +96,8 @@ def test_where_concatenate_dot_clip(a):
     for scalar in SCALARS[:3]:
         number = adapted(a, scalar)
         assert T.where([True], x, scalar).dtype == np.where([True], array, number).dtype
-        if a.kind not in "bc":
-            assert T.clip(x, 0, scalar).dtype == np.clip(array, adapted(a, 0), number).dtype
+        if a.kind not in "bc" and not is_bfloat16(a):  # NumPy clips bfloat16 in float32
+            assert T.clip(x, 0, scalar).dtype == np.clip(array, 0, scalar).dtype
 
 
 def test_python_scalars_adapt_and_must_fit():
