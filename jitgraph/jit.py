@@ -44,6 +44,7 @@ from jitgraph.location import caller_location
 from jitgraph.runtime.callable import make_callable_type, set_entry
 from jitgraph.tensor.number import Number
 from jitgraph.tensor.variable import Variable
+from jitgraph.tracing import Place, Restart, is_tracing, tracing
 from jitgraph.trees import LEAF, Node, Structure, flatten, leaf_names, unflatten
 
 #: What a leaf is: one of Python's numbers, or dtype and rank.
@@ -51,21 +52,6 @@ Kind = Any
 #: Points in space have up to so many coordinates, for which code is compiled that knows how many.
 COORDINATES = 4
 PYTHON_NUMBERS = (float, int, complex, bool)
-
-
-class _Tracing(threading.local):
-    """How many functions this thread is tracing, each inside the one before."""
-
-    depth = 0
-
-    def __enter__(self) -> None:
-        self.depth += 1
-
-    def __exit__(self, *raised: object) -> None:
-        self.depth -= 1
-
-
-_tracing = _Tracing()
 
 
 # --- arguments -----------------------------------------------------------------------------------
@@ -185,11 +171,10 @@ def _kind(leaf: Any) -> Kind:
     return None
 
 
-def _variable(kind: Kind, name: str) -> Variable:
+def _variable(kind: Kind, name: str, shape: tuple[int | None, ...]) -> Variable:
     if kind in PYTHON_NUMBERS:
         return Number.argument(kind, name)
-    dtype, rank = kind
-    return Variable(Type(dtype.newbyteorder("="), (None,) * rank), None, name)
+    return Variable(Type(kind[0].newbyteorder("="), shape), None, name)
 
 
 # --- programs ------------------------------------------------------------------------------------
@@ -205,6 +190,17 @@ class _Program:
     state: State | None = None
     #: Its own callable, for any other.
     packed: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """Programs of one kind of call, which wants some extents as numbers: by these numbers."""
+
+    places: tuple[Place, ...]
+    programs: dict[tuple[int, ...], _Program] = field(default_factory=dict)
+
+    def extents(self, leaves: Sequence[Any]) -> tuple[int, ...]:
+        return tuple([np.shape(leaves[k])[axis] for k, axis in self.places])
 
 
 @dataclass(slots=True)
@@ -227,14 +223,14 @@ class _Methods:
     _algebra: str | None
     _label: str
     _lock: threading.RLock
-    _programs: dict[Any, _Program]
+    _programs: dict[Any, _Program | _Sized]
     _chain: _Chain
     _bound: weakref.WeakKeyDictionary[Any, Any]
 
     # --- calls ----------------------------------------------------------------------------------
     def _slow(self, *args: Any, **kwargs: Any) -> Any:
         """Everything the native entry does not take as it is."""
-        if _tracing.depth:
+        if is_tracing():
             return self.__wrapped__(*args, **kwargs)
         call = self._parameters.call(args, dict(kwargs) if kwargs else kwargs)
         program = self._program(call)
@@ -251,17 +247,39 @@ class _Methods:
         kinds = tuple([_kind(leaf) for leaf in call.leaves])
         key = (kinds, call.structure, call.static)
         try:
-            found = self._programs.get(key)
+            found = self._found(key, call)
         except TypeError:
             raise self._unhashable(call) from None
         if found is None:
             if any(isinstance(leaf, Value) for leaf in call.leaves):
                 return None
             with self._lock:
-                found = self._programs.get(key)
-                if found is None:
-                    found = self._programs[key] = self._traced(call, kinds)
+                found = self._found(key, call) or self._trace(key, call)
         return found
+
+    def _found(self, key: Any, call: _Call) -> _Program | None:
+        found = self._programs.get(key)
+        if isinstance(found, _Sized):
+            return found.programs.get(found.extents(call.leaves))
+        return found
+
+    def _trace(self, key: Any, call: _Call) -> _Program:
+        """A program for a kind of call, for its extents only where these are asked for."""
+        known = self._programs.get(key)
+        places = set(known.places) if isinstance(known, _Sized) else set()
+        while True:
+            try:
+                program = self._traced(call, key[0], places)
+                break
+            except Restart as restart:
+                places |= restart.places
+        if not places:
+            self._programs[key] = program
+            return program
+        if not isinstance(known, _Sized) or set(known.places) != places:
+            known = self._programs[key] = _Sized(tuple(sorted(places)))
+        known.programs[known.extents(call.leaves)] = program
+        return program
 
     def _known(self, call: _Call) -> _Program:
         program = self._program(call)
@@ -331,16 +349,20 @@ class _Methods:
         return found
 
     # --- tracing --------------------------------------------------------------------------------
-    def _traced(self, call: _Call, kinds: tuple[Kind, ...]) -> _Program:
+    def _traced(self, call: _Call, kinds: tuple[Kind, ...], places: set[Place]) -> _Program:
+        """The function run on symbols, which know their extents at `places`."""
         names = self._parameters.leaf_names(call)
         for name, leaf, kind in zip(names, call.leaves, kinds, strict=True):
             if kind is None or (kind not in PYTHON_NUMBERS
                                 and not is_supported(kind[0].newbyteorder("="))):
                 raise self._no_array(name, leaf)
-        inputs = tuple(_variable(k, n) for k, n in zip(kinds, names, strict=True))
+        shapes = [tuple(size if (k, axis) in places else None
+                        for axis, size in enumerate(np.shape(leaf)))
+                  for k, leaf in enumerate(call.leaves)]  # fmt: skip
+        inputs = tuple(map(_variable, kinds, names, shapes))
         args, kwargs = call.arguments(inputs)
         try:
-            with _tracing:
+            with tracing(inputs):
                 out = self.__wrapped__(*args, **kwargs)
             leaves, structure = flatten(out)
             results = [expression_of(leaf, "a result of a function under jit") for leaf in leaves]
@@ -421,7 +443,7 @@ class _Methods:
     @property
     def traces(self) -> int:
         """How many kinds of calls were traced so far."""
-        return len(self._programs)
+        return sum(len(p.programs) if isinstance(p, _Sized) else 1 for p in self._programs.values())
 
     def __repr__(self) -> str:
         traced = f"traced {self.traces} time{'s' * (self.traces != 1)}"
@@ -475,8 +497,9 @@ def jit(
 ) -> Any:
     """A function of NumPy arrays, compiled: `jit(f)`, or `@jit` above its definition.
 
-    f is run once for each kind of arguments (dtypes and ranks, never shapes) on symbolic variables,
-    and what it computes becomes native code. Arguments and results may be trees of arrays (dicts,
+    f is run once for each kind of arguments (dtypes and ranks) on symbolic variables, and what it
+    computes becomes native code for all shapes; where f asks for an extent as a number, as in
+    `np.arange(len(x))`, for each number. Arguments and results may be trees of arrays (dicts,
     lists, tuples, named tuples, dataclasses). Python numbers adapt to arrays beside them, as in
     NumPy. Results are arrays, of rank 0 where NumPy gives scalars. Arrays that f takes from outside
     are constants; shared variables are read.

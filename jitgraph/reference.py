@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-import jitgraph.ir.ops  # noqa: F401  (declares the ops)
+import jitgraph.ir.kernel
+import jitgraph.ir.ops  # noqa: F401  (declares the others)
 from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import Elementwise, resolve
 from jitgraph.ir.opdef import OPS, OpDef

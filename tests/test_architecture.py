@@ -19,6 +19,7 @@ FLOORS = [
     {"tensor"},
     {"compiled"},
     {"function"},
+    {"tracing"},
     {"jit"},
     {"transforms"},
     {"lax"},

@@ -288,6 +288,62 @@ def test_threads_trace_once() -> None:
     assert traced == [1]
 
 
+# --- extents as numbers --------------------------------------------------------------------------
+def one_hot(x: Any, n: Any) -> Any:
+    return x[:, None] == np.arange(n.shape[1])
+
+
+def ridge(x: Any, n: Any) -> Any:
+    return n.T @ n + 0.5 * np.eye(n.shape[1]), np.zeros(n.shape).sum() + x[0]
+
+
+def horner(x: Any, n: Any) -> Any:
+    value = 0.0
+    for row in n[::-1]:
+        value = value * 0.5 + row
+    return value / (len(x) - 1)
+
+
+def halved(x: Any, n: Any) -> Any:
+    kept = np.concatenate([x, x])[: 2 * len(x) - 1]
+    return kept if len(kept) % 3 else -kept[: int(kept.shape[0] / 2)]
+
+
+def weighted(x: Any, n: Any) -> Any:
+    return (n @ n.T + x.sum()) * np.linspace(0.0, 1.0, (n @ n.T).shape[0])
+
+
+@pytest.mark.parametrize("function", [one_hot, ridge, horner, halved, weighted])
+def test_extents_that_are_asked_for_are_numbers(function: Any) -> None:
+    compiled = jg.jit(function)
+    shapes = [(4, 3, 5), (4, 3, 5), (5, 3, 5), (5, 2, 2), (2, 2, 2), (7, 1, 6), (4, 3, 5)]
+    for length, *shape in shapes:
+        x, n = np.arange(length) * 1.0, np.arange(np.prod(shape) * 1.0).reshape(shape)
+        expected, found = function(x, n), compiled(x, n)
+        for e, f in zip(*(v if isinstance(v, tuple) else (v,) for v in (expected, found)),
+                        strict=True):  # fmt: skip
+            assert_close(f, np.asarray(e))
+    wanted = {one_hot: {s[2] for s in shapes}, ridge: {s[1:] for s in shapes},
+              horner: {s[:2] for s in shapes}, halved: {s[0] for s in shapes},
+              weighted: {s[1] for s in shapes}}  # fmt: skip
+    assert compiled.traces == len(wanted[function])
+
+
+def test_extents_are_numbers_inside_loops_maps_and_gradients() -> None:
+    def total(x: Any) -> Any:
+        step = lambda s, row: s + (row * np.arange(row.shape[0])).sum()
+        return T.foldl(lambda row, s: step(s, row), x, 0.0)[0] + sum(r.sum() for r in x)
+
+    x = np.arange(6.0).reshape(2, 3)
+    expected = np.arange(3.0) + np.ones((2, 1))
+    assert_close(jg.jit(jg.grad(lambda x: (x @ np.arange(x.shape[1] * 1.0)).sum()))(x),
+                 np.tile(np.arange(3.0), (2, 1)))  # fmt: skip
+    assert_close(jg.jit(jg.vmap(lambda r: r * np.arange(len(r))))(x), x * np.arange(3))
+    assert_close(jg.vmap(lambda r: r * np.arange(len(r)))(x), x * np.arange(3))
+    assert_close(jg.jit(total)(x), (x * np.arange(3)).sum() + x.sum())
+    assert_close(jg.grad(total)(x), expected)
+
+
 def test_points_in_space_are_compiled_for_their_coordinates() -> None:
     """In a variant of its own, not a trace; other extents are served all the same."""
     @jg.jit
@@ -313,7 +369,7 @@ def converts(x: Any) -> Any:
 
 
 def counts(x: Any) -> Any:
-    return [i for i in range(x.shape[0])]  # here  # noqa: C416
+    return [x * i for i in range(x[x > 0].shape[0])]  # here
 
 
 def exports(x: Any) -> Any:
@@ -330,7 +386,7 @@ def writes(x: Any) -> Any:
 
 
 def iterates(x: Any) -> Any:
-    return [row * 2 for row in x]  # here
+    return [row * 2 for row in x[x > 0]]  # here
 
 
 UNTRACEABLE = [

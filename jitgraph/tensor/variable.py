@@ -34,6 +34,19 @@ from jitgraph.tensor.operands import Axis, refuse, typed, user_class
 #: What `Variable.eval` calls: `(variable, givens) -> array`. Compiling lies above this package, and
 #: imports point downward only, so `jitgraph.function` puts its evaluator here when imported.
 EVALUATOR: Callable[[Variable, Mapping[Any, Any]], Any] | None = None
+#: Called before a variable refuses to be a number: `jitgraph.tracing` puts here what makes a trace
+#: start over with extents known, and does not return then.
+FIX_EXTENTS: Callable[[Value], object] = id
+
+_HOW_TO_COMPUTE = (
+    "compute it with .eval({variable: value}) or jitgraph.function; under jit, name an argument in "
+    "static_argnames to have its value, and loop with T.scan"
+)
+_HOW_TO_MEET_ARRAYS = (
+    "np.stack joins variables, np.take(array, i, axis=0) or T.asarray(array)[i] indexes an array "
+    "by a variable, T.asarray(array).at[i].set(v) is the array with a variable written into it; "
+    + _HOW_TO_COMPUTE
+)
 
 _equal, _not_equal = math.FUNCTIONS["equal"], math.FUNCTIONS["not_equal"]
 _power = math.FUNCTIONS["power"]
@@ -128,6 +141,7 @@ class Variable(Value):
         return _not_equal(self, other) if _is_array(other) else NotImplemented
 
     def __bool__(self) -> bool:
+        FIX_EXTENTS(self)
         refuse(
             TruthValueError(
                 f"{self.describe()} ({self.type}) is symbolic: it is neither true nor false yet",
@@ -137,15 +151,9 @@ class Variable(Value):
             self,
         )
 
-    def _refuse(self, what: str) -> NoReturn:
-        refuse(
-            DTypeError(
-                f"{self.describe()} ({self.type}) is symbolic: {what}",
-                hint="compute it with .eval({variable: value}) or jitgraph.function; under jit, "
-                "name an argument in static_argnames to have its value, and loop with T.scan",
-            ),
-            self,
-        )
+    def _refuse(self, what: str, hint: str = _HOW_TO_COMPUTE) -> NoReturn:
+        FIX_EXTENTS(self)
+        refuse(DTypeError(f"{self.describe()} ({self.type}) is symbolic: {what}", hint=hint), self)
 
     def __float__(self) -> float:
         self._refuse("it has no number yet")
@@ -160,15 +168,19 @@ class Variable(Value):
         self._refuse("it has no number yet")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        self._refuse("it is no NumPy array yet (T.stack joins variables)")
+        self._refuse("it is no NumPy array yet", _HOW_TO_MEET_ARRAYS)
 
     def __len__(self) -> int:
         length = self._leading("has no length")
-        return length if isinstance(length, int) else self._refuse("its length is not known yet")
+        if not isinstance(length, int):
+            FIX_EXTENTS(typed(movement.dim(self, 0)))
+            self._refuse("its length is not known yet")
+        return length
 
     def __iter__(self) -> Iterator[Variable]:
         length = self._leading("cannot be iterated over")
         if not isinstance(length, int):
+            FIX_EXTENTS(typed(movement.dim(self, 0)))
             refuse(
                 DTypeError(
                     f"cannot iterate over {self.describe()} ({self.type}): its length is not known",
