@@ -76,29 +76,30 @@ def _decompose_matmul(a: Value, b: Value) -> Value:
     """A product with a vector => multiply and sum, which fuses with what is around it. So do
     products with one row, one column or one term, and those of dtypes without a micro-kernel."""
     if a.ndim == 1 and b.ndim == 1:
-        return _sum_product(a, b, 0)
+        return sum_product(a, b, 0)
     if b.ndim == 1:
-        return _sum_product(a, b, a.ndim - 1)
+        return sum_product(a, b, a.ndim - 1)
     if a.ndim == 1:
-        return _sum_product(expand_dims(a, (1,)), b, b.ndim - 2)
+        return sum_product(expand_dims(a, (1,)), b, b.ndim - 2)
     if a.type.shape[-1] == 1 and b.type.shape[-2] == 1:
         return multiply(a, b)  # type: ignore[no-any-return]
     if a.ndim == b.ndim == 2 and b.type.shape[1] == 1:
-        return expand_dims(_sum_product(a, squeeze(b, (1,)), 1), (1,))
+        return expand_dims(sum_product(a, squeeze(b, (1,)), 1), (1,))
     if a.ndim == b.ndim == 2 and a.type.shape[0] == 1:
-        return expand_dims(_sum_product(transpose(a, (1, 0)), b, 0), (0,))
+        return expand_dims(sum_product(transpose(a, (1, 0)), b, 0), (0,))
     if is_half(a.dtype):
         return cast(emit(MATMUL, (cast(a, F32), cast(b, F32))), a.dtype)  # type: ignore[no-any-return]
     if a.dtype not in (F32, F64):
         left = expand_dims(a, (a.ndim,))
-        return _sum_product(left, expand_dims(b, (b.ndim - 2,)), max(a.ndim, b.ndim) - 1)
+        return sum_product(left, expand_dims(b, (b.ndim - 2,)), max(a.ndim, b.ndim) - 1)
     return emit(MATMUL, (a, b))
 
 
-def _sum_product(a: Value, b: Value, axis: int) -> Value:
+def sum_product(a: Value, b: Value, axis: int) -> Value:
+    """The sum of products along an axis; of halves in single precision and rounded once."""
+    if is_half(a.dtype):
+        return cast(sum_product(cast(a, F32), cast(b, F32), axis), a.dtype)  # type: ignore[no-any-return]
     product = multiply(a, b)
-    if is_half(product.dtype):  # as NumPy does: half products are summed in single precision
-        return cast(sum_(cast(product, F32), (axis,)), product.dtype)  # type: ignore[no-any-return]
     return any_over(product, (axis,)) if product.dtype.kind == "b" else sum_(product, (axis,))
 
 
