@@ -39,9 +39,9 @@ _BFLOAT16 = ("bf16", "bfloat16")
 
 def as_dtype(dtype: Any) -> DType:
     """The numpy dtype for a name, type or dtype; raises DTypeError if jitgraph lacks it."""
+    named = named_dtype(dtype) if isinstance(dtype, str) else None
     try:
-        found = named_dtype(dtype) if isinstance(dtype, str) else None
-        found = (found or np.dtype(dtype)).newbyteorder("=")
+        found = (named or np.dtype(dtype)).newbyteorder("=")
     except TypeError:
         raise DTypeError(
             f"{dtype!r} is not a dtype", hint="one of: " + ", ".join(DTYPES)
@@ -120,10 +120,11 @@ def weak_kinds(kinds: Sequence[Any]) -> tuple[Any, ...]:
 def result_type(kinds: Sequence[Any]) -> DType:
     """What dtypes and Python numbers promote to (NEP 50); raises DTypeError."""
     try:
-        return as_dtype(np.result_type(*weak_kinds(kinds)))
+        found = np.result_type(*weak_kinds(kinds))
     except TypeError:
         listed = " and ".join(DTYPE_NAMES.get(k) or repr(k) for k in kinds)
         raise DTypeError(f"{listed} have no common dtype", hint="cast one to another") from None
+    return as_dtype(found)
 
 
 def can_cast(have: DType, want: DType, casting: Any) -> bool:
