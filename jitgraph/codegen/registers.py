@@ -36,8 +36,8 @@ def register_type(dtype: DType) -> str:
     """The LLVM type of a register of a real dtype (of one part, for a complex one)."""
     if is_bfloat16(dtype):
         return "float"
-    if dtype.kind in "fc":
-        return _FLOAT_TYPES[part_dtype(dtype)]
+    if (floating := _FLOAT_TYPES.get(part_dtype(dtype))) is not None:
+        return floating
     return "i1" if dtype == BOOL else f"i{8 * dtype.itemsize}"
 
 

@@ -224,6 +224,19 @@ def test_every_number_goes_through() -> None:
     assert np.isnan(same.astype("f4")[~number]).all()
 
 
+def test_nan_is_sorted_last_and_found_first() -> None:
+    """Unlike NumPy, which takes NaNs of bfloat16 for numbers when it sorts."""
+    x = numbers(4, 30)
+    x[1, [3, 7]] = x[2, 5] = np.nan
+    single = x.astype(np.float32)
+    got = jg.jit(lambda x: (np.sort(x), np.argsort(x, kind="stable"), np.argmax(x, axis=1),
+                            np.max(x, axis=1), np.unique(x)))(x)  # fmt: skip
+    want = (np.sort(single), np.argsort(single, kind="stable"), np.argmax(single, axis=1),
+            np.max(single, axis=1), np.unique(single))  # fmt: skip
+    for g, w in zip(got, want, strict=True):
+        assert_same(g, rounded(w) if w.dtype == np.float32 else w)
+
+
 # --- calls ----------------------------------------------------------------------------------------
 def test_arguments() -> None:
     x = T.vector("x", dtype=BF16)

@@ -16,7 +16,7 @@ import jitgraph.tensor as T
 from jitgraph.errors import DTypeError, OptionError, ShapeError
 from jitgraph.ir.ops import sorting as ops
 from jitgraph.ir.ops.exponential import sin
-from jitgraph.ir.types import DTYPES
+from jitgraph.ir.types import DTYPES, is_bfloat16
 from tests.arrays import example_array
 from tests.native import assert_close
 from tests.test_gradients import check_cases, normal
@@ -41,7 +41,8 @@ def listed(result: Any) -> list[Any]:
 
 
 # --- order ---------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+# NumPy sorts bfloat16 wrongly where there are NaNs; tests/tensor/test_bfloat16.py has a test of it.
+@pytest.mark.parametrize("dtype", [d for d in DTYPES.values() if not is_bfloat16(d)], ids=str)
 def test_sorting(dtype: Any) -> None:
     x = example_array(RNG, dtype, (5, 37), benign=False)
     if dtype.kind == "f":
