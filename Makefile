@@ -13,9 +13,10 @@ INSTALLED := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_INSTALLED := $(BENCH)/.installed
 PEERS ?=
-# The wheel without CUDA: PyPI's own draws gigabytes of libraries along.
+# The wheel without CUDA: the ordinary one draws gigabytes of libraries along. TORCH_INDEX is the
+# address of an index that has it, where pip does not know one; TORCH=torch takes the ordinary wheel.
 TORCH ?= torch==2.13.0+cpu
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 
 .PHONY: demo test lint bench bench-quick clean
 .DELETE_ON_ERROR:
@@ -60,7 +61,7 @@ $(BENCH_INSTALLED): pyproject.toml
 	    $(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check "$$peer" \
 	        || echo "$$peer cannot be installed: left out" >&2; done
 	@$(if $(TORCH),$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --extra-index-url $(TORCH_INDEX) '$(TORCH)' \
+	    $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)' \
 	    || echo "$(TORCH) cannot be installed: left out" >&2,true)
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	    --target $(BENCH)/jitgraph --upgrade llvmlite

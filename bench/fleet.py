@@ -88,7 +88,8 @@ class Process:
         """The answer to a command. Raises Gone when there is none in time."""
         if self._process is None:
             self.start()
-        assert self._process is not None
+        if self._process is None:
+            raise Gone(self.missing or "did not start")
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")

@@ -14,7 +14,13 @@ from bench.cases import CASES
 from bench.fleet import ROOT, environment
 from bench.measure import Outcome
 
-COMPILED = {"elementwise": "fused f64 1e2", "MLP step": "MLP step, tiny"}
+#: What is compiled, and what the process has compiled before.
+COMPILED = {
+    "elementwise": ("fused f64 1e2", "arithmetic f64 1e2"),
+    "MLP step": ("MLP step, tiny", "logistic regression step f32, batch 600"),
+    "scan gradient": ("recurrent net f32, 200 steps of 64, vector, gradient",
+                      "recurrent net f32, 200 steps of 64, vector"),
+}  # fmt: skip
 #: What a peer has no part in.
 WITHOUT = {"import": (), "compile": ("numpy", "scipy"), "memory": ("scipy",)}
 
@@ -40,10 +46,15 @@ class Probe:
 def probes() -> Iterator[Probe]:
     """All of them."""
     yield Probe("import", ("import",))
-    for title, case in COMPILED.items():
+    first = "the first of a process"
+    for title, (case, before) in COMPILED.items():
         for warm in (False, True):
-            name = f"compile {title}, {'from the cache on disk' if warm else 'cold'}"
-            yield Probe(name, ("compile", case), warm=warm, quick=title == "elementwise")
+            how = "from the cache on disk" if warm else "cold"
+            quick = title == "elementwise"
+            if quick:
+                yield Probe(f"compile {title}, {first}, {how}", ("compile", case), warm=warm)
+            arguments = ("compile", case, before)
+            yield Probe(f"compile {title}, {how}", arguments, warm=warm, quick=quick)
     for n in (5, 6, 7):
         name = f"fused f64 1e{n}"
         yield Probe(

@@ -172,6 +172,8 @@ def _compilation(record: Record) -> Iterator[Verdict]:
         ("compile from the cache on disk: at most 5 ms",
          "compile elementwise, from the cache on disk", 5e-3),
         ("the same, MLP step", "compile MLP step, from the cache on disk", 5e-3),
+        ("cold compile of the gradient of a scan: at most 150 ms",
+         "compile scan gradient, cold", 150e-3),
         ("import: at most 150 ms", "import", 150e-3),
     ):  # fmt: skip
         seconds = _ours(record, name)

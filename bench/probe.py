@@ -1,7 +1,7 @@
 """What only a fresh process can tell: imports, compilations, memory.
 
     python -m bench.probe PEER import
-    python -m bench.probe PEER compile CASE
+    python -m bench.probe PEER compile CASE [CASE_BEFORE]
     python -m bench.probe PEER memory CASE SMALL_CASE
 
 Prints one number: seconds, or bytes.
@@ -34,12 +34,16 @@ def imported(peer: str) -> float:
     return time.perf_counter() - start
 
 
-def compiled(peer: str, name: str) -> float:
-    """Seconds from symbols to the first result, the library being imported."""
+def compiled(peer: str, name: str, before: str = "") -> float:
+    """Seconds from symbols to the first result, the library being imported and, if there is
+    something `before`, having compiled that."""
     from bench.cases import CASES
 
     adapter = importlib.import_module(module_of(peer)).Adapter(threads())
     adapter.version()
+    if before:
+        earlier = adapter.prepare(CASES[before], CASES[before].arrays())
+        exec(earlier.statement, earlier.names)
     case = CASES[name]
     arrays = case.arrays()
     start = time.perf_counter()

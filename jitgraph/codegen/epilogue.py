@@ -73,7 +73,7 @@ def _part(
 ) -> str:
     """The function that a product calls."""
     f = FunctionBuilder(
-        program.module, f"{made.name[1:]}.part", ["ptr %context", *_PART], internal=True,
+        program.module, f"{made.step}.part", ["ptr %context", *_PART], internal=True,
         passes=program.f.passes,
     )  # fmt: skip
     types = [argument.rsplit(" ", 1)[0] for argument in arguments]
@@ -81,7 +81,7 @@ def _part(
     bounds = [*_PART[2:], *_PART[:2]] if item.turned else list(_PART)
     f.do(f"call void {made.name}({', '.join([*loaded, *bounds])})")
     f.do("ret void")
-    return f.name
+    return program.module.merged(f).name
 
 
 def _task(program: ProgramEmitter, name: str, part: str, item: Epilogue, unit: int) -> str:
@@ -97,4 +97,4 @@ def _task(program: ProgramEmitter, name: str, part: str, item: Epilogue, unit: i
     flat = ", ".join(f"i64 {register}" for pair in bounds for register in pair)
     f.do(f"call void {part}(ptr {context}, {flat})")
     f.do("ret void")
-    return f.name
+    return program.module.merged(f).name

@@ -292,7 +292,7 @@ class Launcher:
         unit: int,
     ) -> str:
         """The function that runs one chunk. The last `flags` arguments come after the bounds."""
-        name = f"{made.name[1:]}.task"
+        name = f"{made.step}.task"
         f = FunctionBuilder(
             self.program.module, name, ["ptr %context", "i64 %chunk"], internal=True,
             passes=self.f.passes,
@@ -309,7 +309,7 @@ class Launcher:
         arguments[len(arguments) - flags : len(arguments) - flags] = [f"i64 {begin}", f"i64 {end}"]
         f.do(f"call void {made.name}({', '.join(arguments)})")
         f.do("ret void")
-        return f.name
+        return f.module.merged(f).name
 
     # --- totals ---------------------------------------------------------------------------------
     def _fill(self, item: Store, copies: _Copies, chunks: str) -> None:

@@ -69,6 +69,7 @@ class Module:
         self._helpers: list[str] = []
         self._metadata: dict[str, str] = {}
         self._names: set[str] = set()
+        self._merged: dict[str, FunctionBuilder] = {}
 
     def declare(self, line: str) -> None:
         """Add a top-level line, once: a declaration, a global, a type."""
@@ -88,6 +89,14 @@ class Module:
         fresh = name not in self._names
         self._names.add(name)
         return fresh
+
+    def merged(self, function: FunctionBuilder) -> FunctionBuilder:
+        """A finished function, or the one of the same text that was here before: equal kernels, as
+        in loops that Python has unrolled, are compiled once."""
+        first = self._merged.setdefault(str(function).replace(function.name, "@", 1), function)
+        if first is not function:
+            self.functions.remove(function)
+        return first
 
     def metadata(self, operands: str, *, distinct: bool = False) -> str:
         """The name (`!3`) of the node `!{operands}`. A distinct node gets itself as its first

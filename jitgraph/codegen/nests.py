@@ -65,8 +65,10 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class NestFunction:
     """The function of a kernel or a row nest, and what to pass: pointers by key, then scalars, then
-    the first and the last (exclusive) round of each split loop."""
+    the first and the last (exclusive) round of each split loop. Its name is that of another step
+    where the same function serves both."""
 
+    step: str
     name: str
     buffers: tuple[Buffer, ...]
     scalars: tuple[Value, ...]
@@ -108,13 +110,9 @@ def emit_nest(
     """Add the function of a kernel or a row nest to the module, which runs a part of each of the
     loops `split`. Where it `streams`, it is told whether to write past the caches."""
     inside = kept_inside(work) if isinstance(work, Rows) else []
-    touched = work.reads() | work.writes()
-    if isinstance(work, Rows):
-        touched |= set(work.locals)
-    outside = sorted(touched - set(inside), key=lambda b: b.number)
-    by_key = {memory.key(b): b for b in outside}
+    by_key = {memory.key(b): b for b in _in_order_of_use(work) if b not in inside}
     scalars = work.scalars()
-    parameters = [f"ptr noalias %{key}" for key in by_key]
+    parameters = [f"ptr noalias %p{k}" for k in range(len(by_key))]
     for k, scalar in enumerate(scalars):
         parameters += scalar_parameters(scalar, f"%v{k}")
     for loop in split:
@@ -124,7 +122,7 @@ def emit_nest(
     function = FunctionBuilder(
         module, name, parameters, internal=True, attributes=_ATTRIBUTES, passes="explicit"
     )
-    places = {key: f"%{key}" for key in by_key}
+    places = {key: f"%p{k}" for k, key in enumerate(by_key)}
     for buffer in inside:
         made = f"alloca [{max(_bytes(buffer), 1)} x i8], align {_ALIGN}"
         places[memory.key(buffer)] = function.emit(made, "local")
@@ -146,7 +144,19 @@ def emit_nest(
         with function.if_then("%streams"):
             function.do("fence seq_cst")
     function.do("ret void")
-    return NestFunction(function.name, tuple(by_key.values()), tuple(scalars))
+    same = module.merged(function).name
+    return NestFunction(name, same, tuple(by_key.values()), tuple(scalars))
+
+
+def _in_order_of_use(work: Kernel | Rows) -> list[Buffer]:
+    """The buffers that the work reads or writes. Their order is that of the parameters, so that
+    functions which differ in their buffers only have the same text."""
+    used: list[Buffer] = []
+    for kernel in work.kernels if isinstance(work, Rows) else (work,):
+        used += [load.access.buffer for load in kernel.loads]
+        used += [source.view.buffer for source in kernel.sources]
+        used += [store.access.buffer for store in kernel.stores]
+    return list(dict.fromkeys(used))
 
 
 def streamed_stores(work: Kernel | Rows, memory: Memory) -> list[Store]:

@@ -8,6 +8,7 @@ GIL is held again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.calls import emit_call, words_needed
@@ -88,9 +89,10 @@ class ProgramEmitter:
         self.contract = contract
         self.memory = Memory(program.placement, program.inherited)
         # Without kernels the scalars are the work, and with them they are next to nothing.
-        works = any(not isinstance(step, Zero) for step in program.work())
+        work = program.work()
+        works = any(not isinstance(step, Zero) for step in work)
         passes: Passes = "quick" if works else "vectorise"
-        if any(isinstance(s, Loop) and _is_scalar(s) for s in program.work()):
+        if any(isinstance(s, Loop) and _is_scalar(s) for s in work):
             passes = "explicit"
         self.f = FunctionBuilder(
             module,
@@ -454,8 +456,12 @@ class ProgramEmitter:
             case Zero():
                 self._zero(step)
 
+    @cached_property
+    def _numbers(self) -> dict[Work, int]:
+        return {step: number for number, step in enumerate(self.program.work())}
+
     def _name(self, step: Work) -> str:
-        return f"{self.prefix}kernel{self.program.work().index(step)}"
+        return f"{self.prefix}kernel{self._numbers[step]}"
 
     def _zero(self, step: Zero) -> None:
         size = self.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))

@@ -33,9 +33,12 @@ from jitgraph.passes.merge import Availability
 def fuse_epilogues(steps: Sequence[Step]) -> list[Step]:
     """The steps with kernels moved into the products that they go on from."""
     users = Counter(b for step in steps for b in _touched(step))
+    products = {step.out.buffer for step in steps if isinstance(step, Product)}
     fused: list[Step] = []
     for step in steps:
-        at = _product_before(fused, step) if isinstance(step, Kernel) else None
+        at = None
+        if isinstance(step, Kernel) and not products.isdisjoint(step.reads()):
+            at = _product_before(fused, step)
         product = None if at is None else fused[at]
         if (
             isinstance(step, Kernel) and isinstance(product, Product) and at is not None

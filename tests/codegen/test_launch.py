@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jitgraph as jg
+import jitgraph.tensor as T
 from jitgraph.codegen import launch
 from jitgraph.ir import interpreter
 from tests.codegen.variants import VARIANTS
@@ -82,3 +84,21 @@ def test_sums_of_many_chunks_have_the_same_bits(dtype: str) -> None:
             with jg.set_num_threads(threads):
                 runs.append(b"".join(r.tobytes() for r in fn(array)))
         assert len(set(runs)) == 1, shape
+
+
+def test_equal_kernels_are_compiled_once() -> None:
+    """Steps of a loop that Python unrolled call one function, each with memory of its own."""
+    x, m = T.dvector("x"), T.dmatrix("m")
+    value = x
+    for _ in range(6):
+        value = T.tanh((m * value).sum(axis=1))  # too large to be fused with the next
+    f = jg.function([x, m], value)
+    text = f.dump("llvm")
+    assert len(re.findall(r"call void @kernel0\(", text)) >= 6
+    assert len(re.findall(r"define internal void @kernel\d+\(", text)) == 1
+    a = np.linspace(-1.0, 1.0, 50)
+    b = np.cos(np.outer(a, np.arange(50.0)))
+    expected = a
+    for _ in range(6):
+        expected = np.tanh((b * expected).sum(axis=1))
+    np.testing.assert_allclose(f(a, b), expected, rtol=1e-9)
