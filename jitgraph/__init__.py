@@ -8,11 +8,13 @@
 """
 
 from jitgraph.config import config
-from jitgraph.function import function
+from jitgraph.function import clone, function, subgraph
+from jitgraph.inputs import In, Out
 from jitgraph.jit import jit
 from jitgraph.runtime import memory
 from jitgraph.runtime.threads import get_num_threads, set_num_threads
 from jitgraph.tensor.marks import stop_gradient
+from jitgraph.tensor.opaque import as_op
 from jitgraph.tensor.shared import shared
 from jitgraph.transforms import (
     checkpoint,
@@ -33,8 +35,12 @@ from jitgraph.transforms import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "In",
+    "Out",
     "__version__",
+    "as_op",
     "checkpoint",
+    "clone",
     "config",
     "custom_vjp",
     "function",
@@ -51,6 +57,7 @@ __all__ = [
     "set_num_threads",
     "shared",
     "stop_gradient",
+    "subgraph",
     "value_and_grad",
     "verify_grad",
     "vjp",

@@ -9,29 +9,29 @@ from __future__ import annotations
 import inspect
 import keyword
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from jitgraph.driver import Compilation, Interface, Layout
+from jitgraph import inputs, modes
+from jitgraph.driver import Compilation, Interface, Layout, default_layout
 from jitgraph.errors import (
-    DTypeError,
     InputError,
     InternalError,
-    JitgraphError,
     LinAlgError,
-    Operand,
     OptionError,
     ShapeError,
     UpdateError,
 )
+from jitgraph.inputs import Argument, by_input, refused
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
+from jitgraph.ir.ops.opaque import is_opaque, reraise
 from jitgraph.ir.order import order_of
-from jitgraph.ir.types import DTYPE_NAMES, Dim, Extent, can_cast, kind_of
+from jitgraph.ir.printer import print_function
+from jitgraph.ir.substitution import substituted, without_rules
+from jitgraph.ir.types import Dim, Extent
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import make_callable_type, set_entry
@@ -46,6 +46,8 @@ STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
 
 #: What a variant returns for arguments it was not made for.
 REFUSED = object()
+#: The version of what a pickle of a compiled function holds.
+FORMAT = 1
 #: How often a call looks for its variant anew while shared variables change their shapes.
 RETRIES = 100
 
@@ -56,21 +58,31 @@ class Plan:
     results are the outputs, then the new values of `updated`."""
 
     function: Function
-    inputs: tuple[Value, ...]
+    arguments: tuple[Argument, ...]
     shared: tuple[SharedVariable, ...]
     updated: tuple[SharedVariable, ...]
     single: bool
     nothing: bool
     algebra: str
-    allow_input_downcast: bool | None
     #: Which numbers each input takes (`runtime.variant`); any where it does not say.
     numbers: tuple[str, ...] = ()
+    #: The names of the outputs, where a call returns a dict.
+    keys: tuple[str, ...] | None = None
+    #: See `modes`.
+    mode: str = "native"
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        return self.function.params[: len(self.arguments)]
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        return self.function.results[: len(self.function.results) - len(self.updated)]
 
     def interface(self) -> Interface:
-        outputs = len(self.function.results) - len(self.updated)
         return Interface(
-            (*(None for _ in self.inputs), *(s.slots.address for s in self.shared)),
-            (*(None for _ in range(outputs)), *(s.slots.address for s in self.updated)),
+            (*(None for _ in self.arguments), *(s.slots.address for s in self.shared)),
+            (*(None for _ in self.outputs), *(s.slots.address for s in self.updated)),
             self.single,
             self.nothing,
         )
@@ -81,6 +93,8 @@ class State:
     """What belongs to one compiled function besides its entry point."""
 
     plan: Plan
+    #: The optimised functions of variants, as text, where they are known without being made.
+    texts: dict[Layout, str] = field(default_factory=dict)
     compilations: dict[Layout, Compilation] = field(default_factory=dict)
     #: The variants in the order in which a call tries them.
     variants: list[Variant] = field(default_factory=list)
@@ -91,7 +105,12 @@ class State:
 
 class _Methods:
     """A compiled function. Call it with arrays, numbers or lists, by position or by name; look
-    inside with `dump()`."""
+    inside with `dump()`.
+
+    `f[variable]` is the value of a shared variable, or the default of an input, by variable or by
+    name; it can be set. Pickles and deep copies have shared variables of their own, or share them
+    with what else is in the same pickle.
+    """
 
     _state: State
 
@@ -102,7 +121,11 @@ class _Methods:
     @property
     def compilation(self) -> Compilation:
         """The stages of the variant compiled first."""
-        return next(iter(self._state.compilations.values()))
+        state = self._state
+        if not state.compilations:
+            compile_variant(state, next(iter(state.texts), None) or expected_layout(state.plan))
+            self._go_native()
+        return next(iter(state.compilations.values()))
 
     def dump(self, stage: str = "all") -> str:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
@@ -114,7 +137,7 @@ class _Methods:
         from jitgraph.profiling import profile
 
         plan = self._state.plan
-        arrays = coerced(plan, _by_input(plan, args, kwargs))
+        arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
         layout = layout_of(plan, arrays)
         inputs = [*arrays, *map(_intact, plan.shared)]
         return profile(plan.function, layout, inputs, plan.algebra, partial(explain, plan))
@@ -122,19 +145,83 @@ class _Methods:
     @property
     def __signature__(self) -> inspect.Signature:
         """The inputs, for help() and notebooks: those without a usable name are arg0, arg1, ..."""
-        seen: dict[str, None] = {}
-        for k, param in enumerate(self._state.plan.inputs):
-            name = param.name or ""
+        seen: dict[str, Argument] = {}
+        for k, argument in enumerate(self._state.plan.arguments):
+            name = argument.keyword or ""
             usable = name.isidentifier() and not keyword.iskeyword(name) and name not in seen
-            seen[name if usable else f"arg{k}"] = None
+            seen[name if usable else f"arg{k}"] = argument
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return inspect.Signature([inspect.Parameter(name, kind) for name in seen])
+        parameters: list[inspect.Parameter] = []
+        optional = True  # Python has no argument that must be given after one that may be left out
+        for name, argument in reversed(seen.items()):
+            optional = optional and argument.default is not None
+            default: Any = inspect.Parameter.empty
+            if argument.default is not None and optional:
+                default = argument.default.get_value()
+            parameters.append(inspect.Parameter(name, kind, default=default))
+        return inspect.Signature(parameters[::-1])
 
+    # --- values ---------------------------------------------------------------------------------
+    def _holder(self, key: Any) -> SharedVariable:
+        """What holds the value of an input with a default, or of a shared variable."""
+        plan = self._state.plan
+        holders: dict[Any, SharedVariable] = {}
+        for held in (*plan.shared, *plan.updated):
+            holders |= {held.name: held, held: held}
+        for argument in plan.arguments:
+            if argument.default is not None:
+                names = (argument.keyword, argument.variable)
+                holders |= dict.fromkeys(names, argument.default)
+        if key is None or key not in holders:
+            known = ", ".join(sorted(k for k in holders if isinstance(k, str))) or "none"
+            raise InputError(f"{self.name} holds no value of {key!r}", hint=f"it holds: {known}")
+        return holders[key]
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._holder(key).get_value()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._holder(key).set_value(value)
+
+    # --- copies ---------------------------------------------------------------------------------
+    def copy(
+        self,
+        share_memory: bool = False,
+        swap: Mapping[SharedVariable, SharedVariable] | None = None,
+        delete_updates: bool = False,
+        name: str | None = None,
+    ) -> Any:
+        """Another function of the same program. It reads and updates the same shared variables but
+        for those that `swap` replaces (`{old: new}`), and none with `delete_updates`. What inputs
+        start with is its own. No memory is shared besides, so `share_memory` changes nothing.
+
+        Raises UpdateError for a swap of what the function does not use, or for another type.
+        """
+        plan = self._state.plan
+        exchanged = _checked_swap(plan, swap or {})
+        for argument in plan.arguments:
+            if (held := argument.default) is not None:
+                exchanged[held] = SharedVariable(held.get_value(), held.name)
+        return dormant(_with_exchanged(plan, exchanged, delete_updates, name or self.name))
+
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state, plan = self._state, self._state.plan
+        with state.lock:
+            if not is_opaque(plan.function):
+                for layout, made in state.compilations.items():
+                    if layout not in state.texts:
+                        state.texts[layout] = print_function(made.optimised, locations=True)
+            texts = dict(state.texts)
+        return _restored, (FORMAT, replace(plan, function=without_rules(plan.function)), texts)
+
+    # --- looking inside -------------------------------------------------------------------------
     def __repr__(self) -> str:
         plan = self._state.plan
         takes = ", ".join(f"{i.describe()}: {i.type}" for i in plan.inputs)
-        results = plan.function.results[: len(plan.function.results) - len(plan.updated)]
-        gives = ", ".join(str(r.type) for r in results)
+        gives = ", ".join(str(r.type) for r in plan.outputs)
         updates = f", updates {', '.join(u.describe() for u in plan.updated)}" * bool(plan.updated)
         return f"<compiled {self.name}({takes}) -> {gives or 'None'}{updates}>"
 
@@ -145,17 +232,39 @@ class _Methods:
 
     def _slow(self, *args: Any, **kwargs: Any) -> Any:
         """Everything the native entry does not take as it is."""
-        state = self._state
-        given = _by_input(state.plan, args, kwargs)
-        if kwargs and (result := state.native(*given)) is not REFUSED:
-            return result
+        state, arguments = self._state, self._state.plan.arguments
+        given = by_input(self.name, arguments, args, kwargs)
+        as_they_are = len(given) > len(args) and not any(a.particular for a in arguments)
+        if as_they_are and state.native is not None:
+            result = state.native(*given)
+            if result is not REFUSED:
+                return result
         arrays = coerced(state.plan, given)
         for _ in range(RETRIES):
             compile_variant(state, layout_of(state.plan, arrays))
+            if state.native is None:
+                self._go_native()
             # Refused: another thread gave a shared variable another shape in between.
             if (result := state.native(*arrays)) is not REFUSED:
                 return result
         raise InternalError(f"{self.name} refuses arguments that were made to fit it")
+
+    def _go_native(self) -> None:
+        """Let calls find the variants, once there is one."""
+        from jitgraph.runtime.variant import ENTRY
+
+        state = self._state
+        with state.lock:
+            if state.native is not None:
+                return
+            first = state.variants[0].address
+            native = Native()
+            owned = (state.plan, state.variants)
+            set_entry(native, ENTRY, first, refuse_all, self._fail, owned)
+            set_entry(self, ENTRY, first, self._slow, self._fail, owned)
+            if type(self) is _Dormant:
+                self.__class__ = CompiledFunction
+            state.native = native
 
     def _fail(self, code: int, *args: Any) -> Any:
         """The native program stopped: the interpreter, given the same inputs, will say why."""
@@ -175,6 +284,7 @@ class _Methods:
 
 def explain(plan: Plan, code: int, *inputs: Any) -> None:
     """Raise why a program stopped that was given these arrays, one per parameter."""
+    reraise()
     if code == -2:
         raise MemoryError(f"{plan.function.name}: no memory for temporaries")
     interpreter.run(plan.function, inputs)
@@ -193,7 +303,8 @@ def compile_variant(state: State, layout: Layout) -> None:
         if layout in state.compilations:
             return
         plan = state.plan
-        made = Compilation(plan.function, layout, plan.interface(), plan.algebra)
+        made = Compilation(plan.function, layout, plan.interface(), plan.algebra,
+                           text=state.texts.get(layout))  # fmt: skip
         variant = Variant(
             made.code,
             made.signature.params,
@@ -219,19 +330,117 @@ class _NativeMethods:
 Native = make_callable_type("Native", _NativeMethods)
 
 
+class _Dormant(CompiledFunction):  # type: ignore[misc, valid-type]
+    """One that has no native program yet: its first call finds or compiles it."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._slow(*args, **kwargs)
+
+
+class _Named(CompiledFunction):  # type: ignore[misc, valid-type]
+    """One whose outputs have names."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        state = self._state
+        native = state.native
+        results: Any = REFUSED if native is None else native(*args, **kwargs)
+        if results is REFUSED:
+            results = self._slow(*args, **kwargs)
+        return dict(zip(state.plan.keys, results, strict=True))
+
+
+class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
+    """One that runs in the interpreter, or there as well."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        plan = self._state.plan
+        arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
+        given = [*arrays, *map(_intact, plan.shared)]
+        results = modes.interpreted(plan.mode, plan.function, given)
+        outputs, news = results[: len(plan.outputs)], results[len(plan.outputs) :]
+        if plan.mode == "checked":
+            native = self._slow(*arrays)
+            found = [native] if plan.single else native or []
+            modes.compare(plan.function, [*found, *(s.slots.get() for s in plan.updated)], results)
+            outputs = found
+        else:
+            for shared, new in zip(plan.updated, news, strict=True):
+                shared.slots.set(new)
+        if plan.keys is not None:
+            return dict(zip(plan.keys, outputs, strict=True))
+        return outputs[0] if plan.single else None if plan.nothing else outputs
+
+
 def compiled_function(plan: Plan, layout: Layout) -> Any:
     """The callable for a plan, its first variant compiled."""
-    from jitgraph.runtime.variant import ENTRY
-
-    made = CompiledFunction()
-    state = made._state = State(plan)
-    compile_variant(state, layout)
-    first = state.variants[0].address
-    state.native = Native()
-    owned = (plan, state.variants)
-    set_entry(state.native, ENTRY, first, refuse_all, made._fail, owned)
-    set_entry(made, ENTRY, first, made._slow, made._fail, owned)
+    made = dormant(plan)
+    compile_variant(made._state, layout)
+    made._go_native()
     return made
+
+
+def dormant(plan: Plan, texts: dict[Layout, str] | None = None) -> Any:
+    """The callable for a plan, which compiles nothing before it is called; `texts` are optimised
+    functions by layout."""
+    made = (_Watched() if plan.mode != "native" else _Named() if plan.keys is not None
+            else _Dormant())  # fmt: skip
+    made._state = State(plan, texts or {})
+    return made
+
+
+def expected_layout(plan: Plan) -> Layout:
+    """The variant to compile before a call is seen."""
+    extents: list[list[int | None]] = [[None] * p.ndim for p in plan.inputs]
+    extents += [list(s.slots.get().shape) for s in plan.shared]
+    return default_layout(plan.function, extents)
+
+
+# --- copies ------------------------------------------------------------------------------------
+def _restored(version: int, plan: Plan, texts: dict[Layout, str]) -> Any:
+    """The callable that a pickle holds."""
+    if version != FORMAT:
+        raise InputError(
+            f"the pickle of a compiled function has format {version}, not {FORMAT}",
+            hint="load it with the version of jitgraph that wrote it, and keep the program itself",
+        )
+    return dormant(plan, texts)
+
+
+def _checked_swap(
+    plan: Plan, swap: Mapping[SharedVariable, SharedVariable]
+) -> dict[Value, SharedVariable]:
+    checked: dict[Value, SharedVariable] = {}
+    for old, new in swap.items():
+        checked[old] = new
+        if old not in {*plan.shared, *plan.updated}:
+            known = ", ".join(s.describe() for s in plan.shared) or "none"
+            name = old.describe() if isinstance(old, Value) else repr(old)
+            raise UpdateError(f"{plan.function.name} has no shared variable {name} to swap",
+                              hint=f"it has: {known}", location=caller_location())  # fmt: skip
+        if not isinstance(new, SharedVariable) or not old.type.accepts(new.type):
+            raise UpdateError(
+                f"{old.describe()} is {old.type} and shared, and cannot be swapped for {new!r}",
+                hint="swap it for a shared variable of the same dtype and rank",
+                location=caller_location(),
+            )
+    return checked
+
+
+def _with_exchanged(
+    plan: Plan, exchanged: Mapping[Value, SharedVariable], without_updates: bool, name: str
+) -> Plan:
+    """The plan over other shared variables."""
+    updated = () if without_updates else tuple(exchanged.get(s, s) for s in plan.updated)
+    if len(set(updated)) < len(updated):
+        raise UpdateError("swap gives two shared variables one replacement, and both are updated",
+                          location=caller_location())  # fmt: skip
+    results = plan.function.results[: len(plan.outputs) + len(updated)]
+    shared = tuple(dict.fromkeys(exchanged.get(s, s) for s in plan.shared))
+    fn = Function((*plan.inputs, *shared), substituted(results, exchanged), name=name)
+    arguments = tuple(
+        a if a.default is None else replace(a, default=exchanged[a.default]) for a in plan.arguments
+    )
+    return replace(plan, function=fn, arguments=arguments, shared=shared, updated=updated)
 
 
 def dump_stage(compilation: Compilation, stage: str) -> str:
@@ -255,97 +464,7 @@ def dump_stage(compilation: Compilation, stage: str) -> str:
 # --- inputs ------------------------------------------------------------------------------------
 def coerced(plan: Plan, given: Sequence[Any]) -> list[Any]:
     """One array per input; raises InputError, DTypeError or ShapeError."""
-    return [_as_input(p, v, plan.allow_input_downcast) for p, v in
-            zip(plan.inputs, given, strict=True)]  # fmt: skip
-
-
-def _by_input(plan: Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
-    inputs = plan.inputs
-    if len(args) > len(inputs):
-        raise _wrong_call(plan, f"{len(args)} inputs given, {len(inputs)} wanted")
-    if len(args) == len(inputs) and not kwargs:
-        return list(args)
-    values: dict[Value, Any] = dict(zip(inputs, args, strict=False))
-    by_name = {p.name: p for p in inputs if p.name}
-    for name, value in kwargs.items():
-        if name not in by_name:
-            raise _wrong_call(plan, f"there is no input named {name!r}")
-        if by_name[name] in values:
-            raise _wrong_call(plan, f"the input {name!r} is given twice")
-        values[by_name[name]] = value
-    missing = [p.describe() for p in inputs if p not in values]
-    if missing:
-        plural = "s" * (len(missing) > 1)
-        raise _wrong_call(plan, f"missing input{plural}: {', '.join(missing)}")
-    return [values[p] for p in inputs]
-
-
-def _wrong_call(plan: Plan, message: str) -> InputError:
-    known = ", ".join(f"{p.describe()}: {p.type}" for p in plan.inputs) or "none"
-    hint = f"inputs of {plan.function.name}: {known}"
-    return InputError(message, hint=hint, location=caller_location())
-
-
-def _as_input(param: Value, value: Any, downcast: bool | None) -> Any:
-    type_ = param.type
-    if isinstance(value, Value):
-        raise InputError(
-            f"input {param.describe()} was given the symbolic {value!r}",
-            hint="call with arrays; to substitute an expression use givens=",
-        )
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise InputError(
-            f"input {param.describe()}: {error}", location=caller_location()
-        ) from None
-    typed = isinstance(value, np.ndarray | np.generic)
-    if array.dtype != type_.dtype:
-        array = _converted(param, array, typed, downcast)
-    if array.ndim != type_.rank:
-        raise _refused(param, ShapeError(
-            f"input {param.describe()} is {type_}, and was given an array of shape {array.shape}",
-            hint=f"pass an array of rank {type_.rank}",
-        ))  # fmt: skip
-    for axis, (known, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
-        if isinstance(known, int) and known != size:
-            raise _refused(param, ShapeError(
-                f"input {param.describe()} is {type_}, and was given an array of shape "
-                f"{array.shape} (dimension {axis}: {size} is not {known})",
-            ))  # fmt: skip
-    # Exact arrays in native byte order: the native entry takes nothing else.
-    return np.asarray(np.require(array, dtype=type_.dtype, requirements=["A", "E"]))
-
-
-def _converted(param: Value, array: Any, typed: bool, downcast: bool | None) -> Any:
-    have, want = array.dtype, param.dtype
-    if kind_of(have) not in "biufc":
-        raise _refused(param, DTypeError(
-            f"input {param.describe()} is {param.type}, and was given {have}",
-            hint="pass an array of numbers",
-        ))  # fmt: skip
-    if can_cast(have, want, "safe") or (downcast and can_cast(have, want, "same_kind")):
-        return array.astype(want)
-    if not typed:
-        if (kind_of(want) in "fc" and kind_of(have) in "biuf") or have.kind == want.kind == "c":
-            return array.astype(want)
-        whole = have.kind in "biu" and want.kind in "iu"
-        if whole and np.array_equal(adapted := array.astype(want), array):
-            return adapted
-    hint = f"pass x.astype({str(want)!r})" if typed else f"pass numbers that fit into {want}"
-    if typed and can_cast(have, want, "same_kind"):
-        hint += ", or build with allow_input_downcast=True"
-    raise _refused(param, DTypeError(
-        f"input {param.describe()} is {DTYPE_NAMES[want]}, and was given {have}: "
-        "the conversion could lose information",
-        hint=hint,
-    ))  # fmt: skip
-
-
-def _refused(param: Value, error: JitgraphError) -> JitgraphError:
-    """The error at the line of the call, with the input and the line that made it."""
-    operand = Operand(param.describe(), str(param.type), param.location)
-    return error.locate(caller_location(), [operand])
+    return inputs.coerced(plan.arguments, given)
 
 
 def layout_of(plan: Plan, arrays: Sequence[Any], *, coordinates: int = 1) -> Layout:
@@ -389,7 +508,7 @@ def _check_named(plan: Plan, arrays: Sequence[Any]) -> None:
             if isinstance(dim, Extent):
                 first, known = seen.setdefault(dim.name, (param, size))
                 if known != size:
-                    raise _refused(param, ShapeError(
+                    raise refused(param, ShapeError(
                         f"extent {dim.name} is {known} in {first.describe()} and {size} in "
                         f"{param.describe()}",
                     ))  # fmt: skip

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jitgraph.errors import ShapeError
+from jitgraph.errors import JitgraphError, ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
+from jitgraph.ir.ops.opaque import is_opaque
 from jitgraph.ir.order import C, Order
 from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.specialise import Fixed, always_failing, plain, specialise
@@ -55,6 +57,8 @@ class Compilation:
     algebra: str = "real"
     #: Whether the code takes the times of its steps (`codegen.probes`).
     probed: bool = False
+    #: The function after all passes as text, where that is known already.
+    text: str | None = None
     log: Callable[[Rewritten], None] | None = None
     trace: Trace = field(default_factory=Trace)
     times: dict[str, float] = field(default_factory=dict)
@@ -75,6 +79,12 @@ class Compilation:
     @property
     def optimised(self) -> Function:
         """The function after all passes of the pipeline."""
+        if self._optimised is None and self.text is not None:
+            from jitgraph.ir.parser import parse
+
+            # Of another version it may not be understood.
+            with self._timed("parse"), suppress(JitgraphError):
+                self._optimised = parse(self.text)
         if self._optimised is None:
             graph = self.graph
             with self._timed("optimise"):
@@ -133,7 +143,8 @@ class Compilation:
     def code(self) -> Compiled:
         """Machine code in this process; the other stages are passed over if the disk has it."""
         if self._code is None:
-            shelf = store()
+            # A call of Python is one of this process.
+            shelf = None if is_opaque(self.function) else store()
             entry = None
             if shelf is not None:
                 with self._timed("lookup"):

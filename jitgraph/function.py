@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace as changed
 from typing import Any
 
 import numpy as np
 
-from jitgraph.compiled import Plan, compiled_function
+from jitgraph.compiled import Plan, compiled_function, dormant, expected_layout
 from jitgraph.config import config
-from jitgraph.driver import default_layout
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
+from jitgraph.inputs import Argument, In, Out, as_input
 from jitgraph.ir.elementwise import cast, symbolic
 from jitgraph.ir.function import Function
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
+from jitgraph.modes import MODES
 from jitgraph.tensor import variable as _variable
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
@@ -28,7 +30,7 @@ Pairs = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
 
 
 def function(
-    inputs: Sequence[Variable],
+    inputs: Sequence[Variable | In],
     outputs: Any = None,
     *,
     updates: Pairs | None = None,
@@ -38,42 +40,51 @@ def function(
     allow_input_downcast: bool | None = None,
     algebra: str | None = None,
     no_default_updates: bool | Sequence[SharedVariable] = False,
+    mode: str | None = None,
 ) -> Any:
     """Compile expressions into one native function.
 
-    inputs: the variables the function takes, in order. outputs: an expression (the call returns an
-    array, 0-d for a scalar), a list of them (a list of arrays), or None. updates: pairs of shared
-    variable and new value, all computed from the old ones and stored after the outputs are.
-    givens: pairs of variable and what to put in its place. on_unused_input: "raise", "warn" or
-    "ignore". allow_input_downcast: take arrays of a wider dtype of the same kind.
-    algebra: "real" or "ieee", by default `config.algebra`. no_default_updates: shared variables
-    that keep their value although they have a default update (the states of random variables do),
-    or True for all.
+    inputs: the variables the function takes, in order; `In(x, value=1.0)` has a default. outputs:
+    an expression (the call returns an array, 0-d for a scalar), a list of them (a list of arrays),
+    a dict by name (a dict of arrays), or None. updates: pairs of shared variable and new value, all
+    computed from the old ones and stored after the outputs are. givens: pairs of variable and what
+    to put in its place. on_unused_input: "raise", "warn" or "ignore". allow_input_downcast: True
+    also takes arrays of a wider dtype of the same kind; False takes nothing that would lose
+    digits, not even Python's floats. algebra: "real" or "ieee", by default `config.algebra`.
+    no_default_updates: shared variables that keep their value although they have a default update
+    (the states of random variables do), or True for all. mode: "native", or to look for a mistake
+    "interpreted", "checked" or "guarded" (`jitgraph.modes`).
 
     Raises InputError for inputs that are missing, unused, given twice or not variables, UpdateError
     for updates of what is not shared or of another type, and at the call InputError, DTypeError,
     ShapeError and the run-time errors of ops. A failing call changes no shared variable.
     """
-    inputs = _checked_inputs(inputs)
-    single = not isinstance(outputs, list | tuple) and outputs is not None
-    listed = [outputs] if single else list(outputs or ())
+    arguments, kept = _declared(inputs, allow_input_downcast)
+    keys = _output_names(outputs)
+    single = not isinstance(outputs, list | tuple | Mapping) and outputs is not None
+    listed = [outputs] if single else list(outputs.values() if keys is not None else outputs or ())
     results = [expression_of(o, "an output") for o in listed]
-    pairs = _checked_updates(updates)
+    pairs = _checked_updates(updates) + kept
     replaced = _checked_givens(givens)
     roots = substituted([*results, *(new for _, new in pairs)], replaced)
     for target, new in default_updates(roots, replaced, dict(pairs), no_default_updates):
         pairs.append((target, new))
         roots.append(new)
     plan = planned(
-        inputs, roots, updated=tuple(s for s, _ in pairs), single=single,
+        arguments, roots, updated=tuple(s for s, _ in pairs), single=single,
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
-        algebra=algebra, name=name or "main", allow_input_downcast=allow_input_downcast,
+        algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys,
     )  # fmt: skip
-    return compiled_function(plan, _expected_layout(plan))
+    if mode not in (None, "native"):
+        if mode not in MODES:
+            raise OptionError(f"mode cannot be {mode!r}",
+                              hint=f"one of: {', '.join(map(repr, MODES))}")  # fmt: skip
+        return dormant(changed(plan, mode=mode))
+    return compiled_function(plan, expected_layout(plan))
 
 
 def planned(
-    inputs: tuple[Value, ...],
+    arguments: tuple[Argument, ...],
     roots: Sequence[Value],
     *,
     updated: tuple[SharedVariable, ...] = (),
@@ -82,54 +93,99 @@ def planned(
     on_unused_input: str = "ignore",
     algebra: str | None = None,
     name: str = "main",
-    allow_input_downcast: bool | None = None,
     numbers: tuple[str, ...] = (),
+    keys: tuple[str, ...] | None = None,
 ) -> Plan:
     """The program of these inputs and results (outputs, then the new values of `updated`)."""
+    inputs = tuple(argument.variable for argument in arguments)
     roots = substituted(roots, _large_constants(roots))
     shared = _shared_of(inputs, roots, on_unused_input)
     algebra = algebra or config.algebra
     if algebra not in ("real", "ieee"):
         raise OptionError(f"algebra cannot be {algebra!r}", hint="one of: 'real', 'ieee'")
     fn = Function((*inputs, *shared), roots, name=name)
-    return Plan(
-        fn, inputs, shared, updated, single, nothing, algebra, allow_input_downcast, numbers
-    )
+    return Plan(fn, arguments, shared, updated, single, nothing, algebra, numbers, keys)
 
 
-def _expected_layout(plan: Plan) -> Any:
-    extents: list[list[int | None]] = [[None] * p.ndim for p in plan.inputs]
-    extents += [list(s.slots.get().shape) for s in plan.shared]
-    return default_layout(plan.function, extents)
+def _numbers(arguments: Sequence[Argument]) -> tuple[str, ...]:
+    """Which numbers native code takes for each input without asking."""
+    if not any(argument.particular for argument in arguments):
+        return ()
+    from jitgraph.runtime.variant import ANY_NUMBER, TYPED
+
+    return tuple(TYPED if argument.particular else ANY_NUMBER for argument in arguments)
 
 
 # --- inputs and outputs ------------------------------------------------------------------------
-def _checked_inputs(inputs: Sequence[Variable]) -> tuple[Variable, ...]:
-    if isinstance(inputs, Value) or not isinstance(inputs, Sequence):
+def _declared(
+    inputs: Sequence[Variable | In], downcast: bool | None
+) -> tuple[tuple[Argument, ...], list[tuple[SharedVariable, Value]]]:
+    """The inputs as calls see them, and the updates of their defaults."""
+    if isinstance(inputs, Value | In) or not isinstance(inputs, Sequence):
         raise InputError("the inputs must be a list of variables", hint="function([x], x + 1)")
+    described = [item if isinstance(item, In) else In(item) for item in inputs]
     seen: set[Value] = set()
-    for item in inputs:
-        if not isinstance(item, Value):
-            raise InputError(f"{item!r} is not a symbolic variable", hint="such as T.dscalar('x')")
-        if isinstance(item, SharedVariable):
+    for item in described:
+        _check_input(item.variable)
+        if item.variable in seen:
+            raise InputError(f"the input {item.variable.describe()} is given twice",
+                             location=item.variable.location)  # fmt: skip
+        seen.add(item.variable)
+    arguments = tuple(_argument(item, downcast) for item in described)
+    updates = [
+        (a.default, _fitting_update(a.default, expression_of(item.update, "an update")))
+        for a, item in zip(arguments, described, strict=True)
+        if a.default is not None and item.update is not None
+    ]
+    return arguments, updates
+
+
+def _check_input(item: Any) -> None:
+    if not isinstance(item, Value):
+        raise InputError(f"{item!r} is not a symbolic variable", hint="such as T.dscalar('x')")
+    if isinstance(item, SharedVariable):
+        raise InputError(
+            f"the shared variable {item.describe()} cannot be an input",
+            hint="functions read shared variables by themselves; leave it out",
+            location=item.location,
+        )
+    if item.op is not None:
+        raise InputError(
+            f"{item.describe()} is an expression, not a variable",
+            hint="take its variables as inputs, or replace it through givens=",
+            location=item.location,
+        )
+
+
+def _argument(item: In, downcast: bool | None) -> Argument:
+    variable = item.variable
+    chosen = downcast if item.allow_downcast is None else item.allow_downcast
+    made = Argument(variable, item.name or variable.name, None, chosen, item.strict)
+    if item.value is None:
+        if item.update is not None:
             raise InputError(
-                f"the shared variable {item.describe()} cannot be an input",
-                hint="functions read shared variables by themselves; leave it out",
-                location=item.location,
-            )
-        if item.op is not None:
-            raise InputError(
-                f"{item.describe()} is an expression, not a variable",
-                hint="take its variables as inputs, or replace it through givens=",
-                location=item.location,
-            )
-        if item in seen:
-            raise InputError(f"the input {item.describe()} is given twice", location=item.location)
-        seen.add(item)
-    return tuple(inputs)
+                f"the input {variable.describe()} has an update, but no value to start with",
+                hint="In(x, value=0, update=x + 1)", location=variable.location,
+            )  # fmt: skip
+        return made
+    held = SharedVariable(np.array(as_input(made, item.value), order="C"), made.keyword)
+    return changed(made, default=held)
+
+
+def _output_names(outputs: Any) -> tuple[str, ...] | None:
+    if not isinstance(outputs, Mapping):
+        return None
+    for key in outputs:
+        if not isinstance(key, str):
+            raise InputError(f"outputs in a dict have names, not {key!r}",
+                             hint='function([x], {"y": x + 1})')  # fmt: skip
+    return tuple(outputs)
 
 
 def expression_of(value: Any, role: str) -> Value:
+    """An expression, or a constant; raises InputError for what cannot be one."""
+    if isinstance(value, Out):
+        value = value.variable
     if isinstance(value, Value):
         return value
     try:
@@ -281,19 +337,57 @@ def _large_constants(roots: Sequence[Value]) -> dict[Value, Value]:
     return found
 
 
+# --- expressions --------------------------------------------------------------------------------
+def clone(outputs: Any, replace: Pairs | None = None) -> Any:
+    """Expressions (one, or a list) with some of what they are made of replaced, as `givens` does:
+    `clone(cost, {x: x / 2})`."""
+    replaced = _checked_givens(replace)
+    if not isinstance(outputs, list | tuple):
+        return substituted([expression_of(outputs, "an expression")], replaced)[0]
+    return substituted([expression_of(o, "an expression") for o in outputs], replaced)
+
+
+def subgraph(inputs: Sequence[Variable], outputs: Any) -> Callable[..., Any]:
+    """A function of expressions: outputs (one, or a list) as they would be of other inputs.
+
+        softplus = jg.subgraph([x], T.log(1 + T.exp(x)))
+        cost = softplus(T.dot(a, w)).sum()
+    """
+    arguments, _ = _declared(inputs, None)
+
+    def call(*args: Any) -> Any:
+        if len(args) != len(arguments):
+            raise InputError(f"{len(args)} inputs given, {len(arguments)} wanted",
+                             location=caller_location())  # fmt: skip
+        return clone(outputs, zip((a.variable for a in arguments), args, strict=True))
+
+    return call
+
+
 # --- eval --------------------------------------------------------------------------------------
 def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
     """`expression.eval({x: 1.0})`: compiled once per expression and set of variables."""
     cache: dict[Any, Any] | None = getattr(expression, "evaluators", None)
     if cache is None:
         cache = expression.evaluators = {}
-    variables = tuple(givens)
-    key = frozenset(map(id, variables))
+    given = {_named(expression, key): value for key, value in givens.items()}
+    key = frozenset(map(id, given))
     if key not in cache:
-        cache[key] = (variables, function(list(variables), expression, on_unused_input="ignore"))
+        variables = tuple(given)
+        cache[key] = variables, function(variables, expression, on_unused_input="ignore")
     order, compiled = cache[key]
-    by_id = {id(v): value for v, value in givens.items()}
-    return compiled(*(by_id[id(v)] for v in order))
+    return compiled(*(given[v] for v in order))
+
+
+def _named(expression: Variable, key: Any) -> Any:
+    """The variable of an expression that a name stands for; anything else is itself."""
+    if not isinstance(key, str):
+        return key
+    found = [v for v in topological([expression]) if v.op is None and v.name == key]
+    if len(found) != 1:
+        raise InputError(f"{len(found) or 'no'} variables of the expression are named {key!r}",
+                         location=caller_location())  # fmt: skip
+    return found[0]
 
 
 _variable.EVALUATOR = _evaluate

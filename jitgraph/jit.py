@@ -37,7 +37,9 @@ from jitgraph.compiled import (
 from jitgraph.driver import Compilation
 from jitgraph.errors import InputError, InternalError, JitgraphError
 from jitgraph.function import default_updates, expression_of, planned
+from jitgraph.inputs import arguments_for
 from jitgraph.ir.function import Function
+from jitgraph.ir.pickling import found_at, path_of, reachable
 from jitgraph.ir.types import Type, is_supported
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
@@ -226,6 +228,8 @@ class _Methods:
     _programs: dict[Any, _Program | _Sized]
     _chain: _Chain
     _bound: weakref.WeakKeyDictionary[Any, Any]
+    #: Whose result this is, of which arguments, where it is not that of `jit`.
+    _again: tuple[Any, tuple[Any, ...]] | None = None
 
     # --- calls ----------------------------------------------------------------------------------
     def _slow(self, *args: Any, **kwargs: Any) -> Any:
@@ -348,6 +352,24 @@ class _Methods:
             found = self._bound[instance] = jit(method, **self._options)
         return found
 
+    # --- copies ---------------------------------------------------------------------------------
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """By name where a module has it under its name. What is in `__main__`, or made on the way,
+        goes with its function, so that picklers which take functions apart can."""
+        function = self.__wrapped__
+        if function.__module__ != "__main__" and found_at(function) is self:
+            return path_of(function)
+        if self._again is not None:
+            return self._again
+        static = tuple(sorted(self._parameters.static))
+        return _jitted, (reachable(function), {**self._options, "static_argnames": static})
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self
+
     # --- tracing --------------------------------------------------------------------------------
     def _traced(self, call: _Call, kinds: tuple[Kind, ...], places: set[Place]) -> _Program:
         """The function run on symbols, which know their extents at `places`."""
@@ -388,7 +410,7 @@ class _Methods:
         try:
             updates = list(default_updates(results, {}, {}, False))  # random numbers go on
             plan = planned(
-                inputs, [*results, *(new for _, new in updates)], single=native,
+                arguments_for(inputs), [*results, *(new for _, new in updates)], single=native,
                 updated=tuple(shared for shared, _ in updates),
                 algebra=self._algebra, name=self._label, numbers=numbers,
             )  # fmt: skip
@@ -478,6 +500,14 @@ class _Method:
 
 
 Jitted = make_callable_type("Jitted", _Methods)
+
+
+def _jitted(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """The function under jit that a pickle holds: the one its module has, if it has one."""
+    found = found_at(function)
+    if isinstance(found, Jitted) and found.__wrapped__ is function:
+        return found
+    return jit(function, **options)
 
 
 class _Untraced(Jitted):  # type: ignore[misc, valid-type]

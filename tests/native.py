@@ -9,6 +9,7 @@ import numpy as np
 
 from jitgraph.compiled import Plan, compiled_function, layout_of
 from jitgraph.driver import default_layout
+from jitgraph.inputs import arguments_for
 from jitgraph.ir.function import Function
 from tests.arrays import comparable
 
@@ -25,7 +26,7 @@ def compiled(
     With `arrays` the variant compiled first is the one for inputs like them, which saves a
     compilation where some have an extent of 1 or are not in C order.
     """
-    plan = Plan(fn, fn.params, (), (), False, False, algebra, None)
+    plan = Plan(fn, arguments_for(fn.params), (), (), False, False, algebra)
     if arrays is not None:
         return compiled_function(plan, layout_of(plan, arrays))
     return compiled_function(plan, default_layout(fn, [[None] * p.ndim for p in fn.params]))

@@ -18,6 +18,7 @@ FLOORS = [
     {"driver"},
     {"profiling"},
     {"tensor"},
+    {"inputs", "modes"},
     {"compiled"},
     {"function"},
     {"tracing"},

@@ -198,8 +198,8 @@ def test_one_variant_a_layout_not_a_size(monkeypatch: pytest.MonkeyPatch) -> Non
     """And a call that has its variant never comes to the slow path."""
     x, y = T.dmatrix("x"), T.dvector("y")
     slow = []
-    look = compiled._by_input
-    monkeypatch.setattr(compiled, "_by_input", lambda *args: slow.append(args) or look(*args))
+    look = compiled.by_input
+    monkeypatch.setattr(compiled, "by_input", lambda *args: slow.append(args) or look(*args))
     f = jg.function([x, y], x + y)
 
     def calls(expected: int, *inputs: tuple[Any, Any]) -> None:

@@ -198,6 +198,22 @@ def _triangular(o: _Operands) -> None:
         o.for_each(len(o.batch), call)
 
 
+# --- Python ------------------------------------------------------------------------------------
+def _python(o: _Operands) -> None:
+    """The number tells whose op it is; Python reads tables of pointers and extents."""
+    f, (kind, number) = o.f, o.step.routine.symbols
+    f.module.use("python", f"python_{kind}", f"declare i32 @python_{kind}(i64, ptr, ptr, ptr)")
+    tables = [o.p.call_words]
+    for words in (o.starts[: len(o.step.inputs)], o.starts[len(o.step.inputs) :], o.core):
+        kind_of = "i64" if words is o.core else "ptr"
+        for k, word in enumerate(words):
+            f.do(f"store {kind_of} {word}, ptr {f.offset(tables[-1], 8 * k)}")
+        tables.append(f.offset(tables[-1], 8 * len(words)))
+    given = ", ".join(f"ptr {table}" for table in tables[:3])
+    status = f.emit(f"call i32 @python_{kind}(i64 {number}, {given})")
+    o.p.require_success(f.emit(f"icmp eq i32 {status}, 0"))
+
+
 _EMITTERS: dict[str, Callable[[_Operands], None]] = {
     "numpy.linalg": _inner_loop,
     "numpy.linalg.qr": _qr,
@@ -205,4 +221,5 @@ _EMITTERS: dict[str, Callable[[_Operands], None]] = {
     "numpy.sort": _sort,
     "selection": _selection,
     "scipy.blas": _triangular,
+    "python": _python,
 }

@@ -85,6 +85,12 @@ def _scipy() -> _Addresses:
     return scipy_routines()
 
 
+def _python() -> _Addresses:
+    from jitgraph.codegen.trampoline import trampolines
+
+    return trampolines()
+
+
 def _iterations() -> Compiled:
     from jitgraph.codegen.iterations import library_text
 
@@ -100,6 +106,7 @@ LIBRARIES: dict[str, Callable[[], _Addresses]] = {
     "iterations": cache(_iterations),
     "selection": _selection,
     "numpy": _numpy,
+    "python": _python,
     "scipy": _scipy,
     "matmul_f32": lambda: _matmul("f32"),
     "matmul_f64": lambda: _matmul("f64"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from jitgraph.errors import InternalError
+from jitgraph.ir.pickling import Before
 from jitgraph.ir.printer import print_function
 from jitgraph.ir.values import Value, topological
 
@@ -47,6 +48,10 @@ class Function:
             self._ops = tuple(v for v in order if v not in params)
         return self._ops
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = self.params, self.results, self.checks
+        return _function, (Before((*self.params, *self.ops)), *values, self.name)
+
     def __str__(self) -> str:
         if self._text is None:
             self._text = print_function(self)
@@ -57,6 +62,16 @@ class Function:
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+def _function(
+    before: object,
+    params: tuple[Value, ...],
+    results: tuple[Value, ...],
+    checks: tuple[Value, ...],
+    name: str,
+) -> Function:
+    return Function(params, results, checks=checks, name=name)
 
 
 def print_expression(values: Value | Iterable[Value], *, locations: bool = False) -> str:

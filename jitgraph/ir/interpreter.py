@@ -7,8 +7,8 @@ error this raises (the user's line, the operands with their sizes of this call) 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,12 +32,14 @@ from jitgraph.ir.values import Op, Value
 #: What NumPy raises about operands; anything else is a defect and passes through as it is.
 NUMPY_ERRORS = (ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError)
 
+Watch: TypeAlias = "Callable[[Value, Sequence[Any], Any], None]"
 #: Operands of a failed check are shown with their elements up to this many.
 FEW = 8
 
 
-def run(fn: Function, inputs: Sequence[Array]) -> list[Array]:
+def run(fn: Function, inputs: Sequence[Array], *, watch: Watch | None = None) -> list[Array]:
     """The results of `fn`, as fresh arrays; every intermediate is dropped after its last use.
+    `watch` is shown each op's value, operands and result.
 
     Raises InputError, DTypeError or ShapeError for inputs that are not what the parameters say,
     the op's own error (ShapeError, OutOfBoundsError, DomainError) where an op has no value or a
@@ -53,6 +55,8 @@ def run(fn: Function, inputs: Sequence[Array]) -> list[Array]:
         operands = [arrays[a] for a in _op(value).args]
         result = _evaluate(value, operands)
         _confirm(fn, value, result, extents)
+        if watch is not None:
+            watch(value, operands, result)
         arrays[value] = result
         _release(_op(value).args, arrays, uses)
         pending = _check_ready(pending, checks, arrays, uses)
@@ -122,6 +126,8 @@ def _evaluate(value: Value, operands: list[Array]) -> Any:
             return tuple(map(np.asarray, found))
         return np.asarray(found)
     except (JitgraphError, *NUMPY_ERRORS) as error:
+        if op.definition.opaque:
+            raise
         raise explain(op, operands, error) from None
 
 

@@ -143,9 +143,14 @@ class OpDef:
     decompose: Callable[..., Value] | None = None
     batch: Batching | None = None
     doc: str = ""
+    #: Runs code of the user's, whose errors are its own; see `ir.ops.opaque`.
+    opaque: bool = False
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return op_named, (self.name,)
 
 
 OPS: dict[str, OpDef] = {}
@@ -165,6 +170,13 @@ def in_single(evaluate: Callable[..., Any]) -> Callable[..., Any]:
             return found.astype(narrow) if found.dtype == F32 else found
 
     return evaluated
+
+
+def op_named(name: str) -> OpDef:
+    """The declaration of an op, for graphs that come from elsewhere."""
+    if name not in OPS:
+        raise InternalError(f"there is no op {name}: the graph is of another version of jitgraph")
+    return OPS[name]
 
 
 def register(definition: OpDef) -> None:

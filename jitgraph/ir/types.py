@@ -197,6 +197,13 @@ class Type:
         dims = ", ".join(map(dim_text, self.shape))
         return f"{DTYPE_NAMES[self.dtype]}[{dims}]"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _type, (DTYPE_NAMES[self.dtype], self.shape)
+
+
+def _type(dtype: str, shape: tuple[Dim, ...]) -> Type:
+    return Type(DTYPES[dtype], shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle(Type):
@@ -214,6 +221,9 @@ class Bundle(Type):
 
     def __str__(self) -> str:
         return f"({', '.join(map(str, self.items))})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bundle.of, (self.items,)
 
 
 def type_of(array: np.ndarray[Any, Any] | np.generic) -> Type:

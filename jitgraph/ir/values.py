@@ -7,12 +7,14 @@ pass is `Function -> Function`.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from jitgraph.ir.operators import Operators
+from jitgraph.ir.pickling import Before, is_listed, slots_of
 from jitgraph.ir.types import Type, type_of
 from jitgraph.location import Location
 
@@ -40,6 +42,12 @@ class Literal:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Literal, (self.array,)
+
+    def __deepcopy__(self, memo: object) -> Literal:
+        return self
+
     @property
     def splat(self) -> Any:
         """The one element all are equal to (by bits), or None."""
@@ -62,6 +70,8 @@ class Value(Operators):
     __slots__ = ("__weakref__", "location", "name", "op", "type")
     #: `int`, `float` or `complex` for a Python number, which adapts to the arrays beside it.
     weak: ClassVar[Any] = None
+    #: Slots that neither pickles nor copies keep.
+    transient: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -100,6 +110,15 @@ class Value(Operators):
             return str(self.literal.array) if self.literal.array.size < 8 else "constant"
         return f"{self.op.name}(...)" if self.op is not None else "input"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        op = self.op
+        before = None if op is None or is_listed(self) else Before(topological(op.args))
+        return copyreg.__newobj__, (type(self),), (before, slots_of(self))  # type: ignore[attr-defined]
+
+    def __setstate__(self, state: tuple[Any, dict[str, Any]]) -> None:
+        for name, held in state[1].items():
+            setattr(self, name, held)
+
 
 class Op:
     """The application of a definition to arguments. Attributes are never changed after birth."""
@@ -123,6 +142,9 @@ class Op:
     @property
     def name(self) -> str:
         return self.definition.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Op, (self.definition, self.args, dict(self.attrs), self.type, self.location)
 
     def __repr__(self) -> str:
         return f"<{self.name} : {self.type}>"

@@ -86,7 +86,7 @@ def _op(value: Value) -> Op:
 def _problem(value: Value) -> str | None:
     """What is wrong with the op by itself, or None."""
     op = _op(value)
-    if OPS.get(op.name) is not op.definition:
+    if not op.definition.opaque and OPS.get(op.name) is not op.definition:
         return f"{op.name} is not the op registered under that name"
     problem = misfit(op.definition, len(op.args), op.attrs) or _unknown_attribute(op.attrs)
     if problem is not None:

@@ -132,7 +132,7 @@ class Slots:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy has cells of its own; the address of these would outlive them.
-        return Slots, (self._cells[0],)
+        return _cells, (self._cells[0],)
 
     def get(self) -> np.ndarray[Any, Any]:
         """The current array itself. It stays as it is while the caller holds it: updates go to
@@ -149,3 +149,8 @@ class Slots:
     def drop_spare(self) -> None:
         """Free the memory that is kept for the next update."""
         self._cells[1] = None
+
+
+def _cells(array: np.ndarray[Any, Any]) -> Slots:
+    """Cells with an array out of a pickle, which may have been turned into a file's memory."""
+    return Slots(np.require(np.asarray(array), requirements=["C", "A"]))

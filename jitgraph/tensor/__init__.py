@@ -32,6 +32,7 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `gradient` | `grad` |
 | `derivatives` | `jacobian`, `hessian`, `jvp`, `vjp`, `hvp`, `vectorize_graph` |
 | `marks` | `stop_gradient`, `grad_clip`, ...: what gradients see |
+| `opaque` | `as_op`, `Print`: Python functions in expressions |
 | `operands` | what may stand where an array is meant |
 | `dispatch`, `refusals` | NumPy's own names: `np.f(x)` is `T.f(x)`; which are refused, and why |
 
@@ -172,6 +173,7 @@ from jitgraph.tensor.math import (
     switch,
     where,
 )
+from jitgraph.tensor.opaque import Print, as_op
 from jitgraph.tensor.operands import as_tensor
 from jitgraph.tensor.products import (
     batched_dot,

@@ -135,6 +135,8 @@ from jitgraph.tensor.math import relu as relu
 from jitgraph.tensor.math import round as round
 from jitgraph.tensor.math import switch as switch
 from jitgraph.tensor.math import where as where
+from jitgraph.tensor.opaque import Print as Print
+from jitgraph.tensor.opaque import as_op as as_op
 from jitgraph.tensor.operands import as_tensor as as_tensor
 from jitgraph.tensor.products import batched_dot as batched_dot
 from jitgraph.tensor.products import convolve as convolve

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.ir.pickling import slots_of
 from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype, can_cast, kind_of
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
@@ -37,44 +38,73 @@ class SharedVariable(Variable):
     function that uses it and does not say otherwise.
     """
 
-    __slots__ = ("default_update", "serial", "slots")
+    __slots__ = ("allow_downcast", "default_update", "serial", "slots", "strict")
+    transient = (*Variable.transient, "serial")
     expression_class = Variable
 
-    def __init__(self, value: np.ndarray[Any, Any], name: str | None) -> None:
+    def __init__(
+        self,
+        value: np.ndarray[Any, Any],
+        name: str | None,
+        *,
+        strict: bool = False,
+        allow_downcast: bool | None = None,
+    ) -> None:
         super().__init__(
             Type(as_dtype(value.dtype), (None,) * value.ndim), None, name, caller_location()
         )
         self.slots = Slots(value)
         self.default_update: Value | None = None
+        self.strict = strict
+        self.allow_downcast = allow_downcast
         #: Greater than that of any made before.
         self.serial = next(_serials)
 
-    def get_value(self, borrow: bool = False) -> np.ndarray[Any, Any]:
-        """The present value: a copy, or with `borrow` the array itself (do not write to it)."""
+    def get_value(
+        self, borrow: bool = False, return_internal_type: bool = False
+    ) -> np.ndarray[Any, Any]:
+        """The present value: a copy, or with `borrow` the array itself (do not write to it). It is
+        a NumPy array in any case."""
         value: np.ndarray[Any, Any] = self.slots.get()
         return value if borrow else value.copy()
 
     def set_value(self, value: Any, borrow: bool = False) -> None:
         """Replace the value. It must convert to the variable's dtype without loss and have its
         rank; with `borrow` a fitting array is taken as it is. Raises DTypeError or ShapeError."""
-        self.slots.set(_fitting(value, self.dtype, self.ndim, borrow, self.describe()))
+        self.slots.set(_fitting(value, self, borrow))
+
+    def __setstate__(self, state: tuple[Any, dict[str, Any]]) -> None:
+        super().__setstate__(state)
+        self.serial = next(_serials)
+
+    def __copy__(self) -> SharedVariable:
+        """Another shared variable with the same value, which is its own from now on."""
+        made = type(self).__new__(type(self))
+        made.__setstate__((None, slots_of(self)))
+        made.slots = Slots(self.get_value())
+        return made
 
     def __repr__(self) -> str:
         dims = ", ".join(map(str, self.slots.get().shape))
         return f"{self.name or 'shared'}: {DTYPE_NAMES[self.dtype]}[{dims}] (shared)"
 
 
-def _fitting(
-    value: Any, dtype: np.dtype[Any], rank: int, borrow: bool, name: str
-) -> np.ndarray[Any, Any]:
+def _fitting(value: Any, variable: SharedVariable, borrow: bool) -> np.ndarray[Any, Any]:
     array = np.asarray(value)
-    if array.ndim != rank:
+    dtype, name = variable.dtype, variable.describe()
+    if array.ndim != variable.ndim:
         raise ShapeError(
-            f"{name} has rank {rank}, the new value rank {array.ndim}",
+            f"{name} has rank {variable.ndim}, the new value rank {array.ndim}",
             hint="make a new shared variable for another rank",
         )
     typed = isinstance(value, np.ndarray | np.generic)
-    if array.dtype != dtype and not _converts(array, dtype, typed):
+    if variable.strict and not (typed and array.dtype == dtype):
+        given = str(array.dtype) if typed else repr(value)
+        raise DTypeError(
+            f"{name} is strict: it holds arrays of {dtype}, and was given {given}",
+            hint=f"convert it: np.asarray(value, {str(dtype)!r})",
+        )
+    if array.dtype != dtype and not _converts(array, dtype, typed, variable.allow_downcast):
         raise DTypeError(
             f"{name} holds {dtype}, the new value {array.dtype}",
             hint=f"convert it: value.astype({str(dtype)!r})",
@@ -89,17 +119,31 @@ def _held(array: np.ndarray[Any, Any], dtype: np.dtype[Any], borrow: bool) -> np
     return np.array(array, dtype=dtype, order="C")
 
 
-def _converts(array: np.ndarray[Any, Any], dtype: np.dtype[Any], typed: bool) -> bool:
-    """Arrays convert where NumPy calls it safe; Python numbers and lists adapt within a kind."""
-    return can_cast(array.dtype, dtype, "safe" if typed else "same_kind") or (
-        not typed and array.dtype.kind == "i" and kind_of(dtype) in "iuf"
+def _converts(
+    array: np.ndarray[Any, Any], dtype: np.dtype[Any], typed: bool, downcast: bool | None
+) -> bool:
+    """Arrays convert where NumPy calls it safe, and with `downcast` within a kind; Python numbers
+    and lists adapt within a kind, unless it is False."""
+    narrows = downcast or (downcast is None and not typed)
+    return can_cast(array.dtype, dtype, "same_kind" if narrows else "safe") or (
+        not typed and kind_of(array.dtype) in "if" and kind_of(dtype) in "iuf"
         and bool(np.all(array.astype(dtype) == array))
     )  # fmt: skip
 
 
-def shared(value: Any, name: str | None = None, borrow: bool = False) -> SharedVariable:
+def shared(
+    value: Any,
+    name: str | None = None,
+    borrow: bool = False,
+    *,
+    strict: bool = False,
+    allow_downcast: bool | None = None,
+) -> SharedVariable:
     """A shared variable holding `value` (array, list or number). With `borrow` an array is not
-    copied, and changes made to it outside are seen. Raises DTypeError for unsupported dtypes."""
+    copied, and changes made to it outside are seen. `set_value` converts what loses nothing; arrays
+    of wider dtypes with `allow_downcast`, and with `strict` nothing. Raises DTypeError for
+    unsupported dtypes."""
     array = np.asarray(value)
     dtype = as_dtype(array.dtype)
-    return SharedVariable(_held(array, dtype, borrow), name)
+    held = _held(array, dtype, borrow)
+    return SharedVariable(held, name, strict=strict, allow_downcast=allow_downcast)

@@ -62,6 +62,7 @@ class Variable(Value):
     """
 
     __slots__ = ("evaluators", "indexed")
+    transient: ClassVar[tuple[str, ...]] = ("evaluators",)
     #: Results of ops over this class and its subclasses are of this class.
     expression_class: ClassVar[type[Variable]]
     #: What `eval` has compiled for this expression, by the variables given; unset until it has.

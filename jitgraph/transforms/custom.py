@@ -181,4 +181,4 @@ def checkpoint(f: Function) -> Any:
         made = with_gradient(values, (), taken, _rule(name, adjoints))
         return unflatten(structure, map(typed, made))
 
-    return transformed(f, call, "checkpoint")
+    return transformed(f, call, "checkpoint", checkpoint)

@@ -84,7 +84,7 @@ def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> 
         slopes = point.tree(_filled(pulled_back([cost], [one], point.leaves), point.leaves))
         return ((cost, aux), slopes) if has_aux else (cost, slopes)
 
-    return transformed(f, call, "value_and_grad")
+    return transformed(f, call, "value_and_grad", value_and_grad, argnums, has_aux)
 
 
 def grad(f: Any, *args: Any, **kwargs: Any) -> Any:
@@ -109,7 +109,7 @@ def _grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Any:
         value, slopes = both(*args, **kwargs)
         return (slopes, value[1]) if has_aux else slopes
 
-    return transformed(f, call, "grad")
+    return transformed(f, call, "grad", _grad, argnums, has_aux)
 
 
 # --- Jacobians -----------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def _jacobian(f: Function, argnums: Argnums, has_aux: bool, mode: str, transform
         found = unflatten(structure, parts)
         return (found, aux) if has_aux else found
 
-    return transformed(f, call, transform)
+    return transformed(f, call, transform, _jacobian, argnums, has_aux, mode, transform)
 
 
 def jacobian(f: Any, *args: Any, **kwargs: Any) -> Any:
@@ -183,7 +183,7 @@ def _hessian(f: Function, argnums: Argnums = 0) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         return rows(*args, **kwargs)
 
-    return transformed(f, call, "hessian")
+    return transformed(f, call, "hessian", _hessian, argnums)
 
 
 # --- products with a Jacobian --------------------------------------------------------------------

@@ -26,12 +26,15 @@ def checked(f: Any, transform: str) -> Function:
     return f  # type: ignore[no-any-return]
 
 
-def transformed(f: Function, made: Function, transform: str) -> Any:
-    """A transform of f as users hold it: under jit, with f's static arguments and algebra."""
+def transformed(f: Function, made: Function, transform: str, again: Any, *arguments: Any) -> Any:
+    """A transform of f as users hold it: under jit, with f's static arguments and algebra. It
+    pickles as `again(f, *arguments)`, which makes the same."""
     options = dict(f._options) if isinstance(f, Jitted) else {}
     options["name"] = f"{transform}({name_of(f)})"
     functools.update_wrapper(made, f, updated=())
-    return jit(made, **options)
+    result = jit(made, **options)
+    result._again = again, (f, *arguments)
+    return result
 
 
 def variables(tree: Any) -> tuple[list[Variable], Structure]:

@@ -46,7 +46,7 @@ def vmap(f: Function, in_axes: Any = 0, out_axes: Any = 0) -> Any:
             for (value, differs), place in zip(made, places, strict=True)
         ])  # fmt: skip
 
-    return transformed(f, call, "vmap")
+    return transformed(f, call, "vmap", vmap, in_axes, out_axes)
 
 
 def _axes_of(in_axes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
