@@ -13,7 +13,26 @@ from jitgraph.inputs import In, Out
 from jitgraph.jit import jit
 from jitgraph.runtime import memory
 from jitgraph.runtime.threads import get_num_threads, set_num_threads
-from jitgraph.tensor.marks import stop_gradient
+from jitgraph.tensor import (
+    Lop,
+    Rop,
+    cond,
+    foldl,
+    foldr,
+    fori_loop,
+    ifelse,
+    scan,
+    while_loop,
+)
+from jitgraph.tensor import map as map
+from jitgraph.tensor import reduce as reduce
+from jitgraph.tensor.marks import (
+    consider_constant,
+    disconnected_grad,
+    grad_clip,
+    stop_gradient,
+    zero_grad,
+)
 from jitgraph.tensor.opaque import as_op
 from jitgraph.tensor.shared import shared
 from jitgraph.transforms import (
@@ -34,26 +53,38 @@ from jitgraph.transforms import (
 
 __version__ = "0.1.0"
 
+# (`map` and `reduce` are left out: `import *` would hide Python's.)
 __all__ = [
     "In",
+    "Lop",
     "Out",
+    "Rop",
     "__version__",
     "as_op",
     "checkpoint",
     "clone",
+    "cond",
     "config",
+    "consider_constant",
     "custom_vjp",
+    "disconnected_grad",
+    "foldl",
+    "foldr",
+    "fori_loop",
     "function",
     "get_num_threads",
     "grad",
+    "grad_clip",
     "hessian",
     "hvp",
+    "ifelse",
     "jacfwd",
     "jacobian",
     "jacrev",
     "jit",
     "jvp",
     "memory",
+    "scan",
     "set_num_threads",
     "shared",
     "stop_gradient",
@@ -62,4 +93,6 @@ __all__ = [
     "verify_grad",
     "vjp",
     "vmap",
+    "while_loop",
+    "zero_grad",
 ]

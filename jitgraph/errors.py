@@ -67,6 +67,10 @@ class DTypeError(JitgraphError, TypeError):
     """A dtype that an operation does not take, or a conversion that would lose information."""
 
 
+class RangeError(DTypeError, OverflowError):
+    """A Python integer that the dtype beside it does not hold. jitgraph never wraps one."""
+
+
 class OutOfBoundsError(JitgraphError, IndexError):
     """An index outside its axis. jitgraph never clamps."""
 

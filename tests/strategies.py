@@ -465,11 +465,7 @@ def _taken(g: _Growing, bundle: Value) -> None:
     if g.benign and not all(map(is_moderate, made)):
         return
     found = items(bundle)
-    for k, (item, array) in enumerate(zip(found, made, strict=True)):
-        if op.attrs.get("condition") and op.attrs["carried"] <= k < len(made) - 1:
-            # Rows of steps not done are undefined.
-            item, array = slice_axis(item, 0, 0, found[-1]), array[: int(made[-1])]
-            g.arrays[found[-1]] = made[-1]
+    for item, array in zip(found, made, strict=True):
         if array.size <= MAX_SIZE and array.ndim <= MAX_RANK:
             g.arrays[item] = array
             g.pool.append(item)
@@ -483,8 +479,11 @@ def repeated(g: _Growing) -> None:
     count = g.draw(st.sampled_from([3, 2, 1, 4, 0]))
     long = [v for v in g.pool if v.ndim and g.shape(v)[0] >= max(count, 1)]
     sequences = g.draw(st.lists(st.sampled_from(long), max_size=2)) if long else []
+    for k, whole in enumerate(sequences):
+        sequences[k] = slice_axis(whole, 0, 0, count)
+        g.arrays[sequences[k]] = g.arrays[whole][:count]
     arrays = [np.asarray(0), *(g.arrays[v] for v in carried),
-              *(np.asarray(g.arrays[v][0]) for v in sequences),
+              *(np.zeros(g.shape(v)[1:], v.dtype) for v in sequences),
               *(g.arrays[v] for v in captured)]  # fmt: skip
     inner, params = _region(g, arrays)
     following = [_alike(inner, g.arrays[v]) for v in carried]

@@ -24,6 +24,7 @@ from jitgraph.errors import (
     JitgraphError,
     OptionError,
     OutOfBoundsError,
+    RangeError,
     ShapeError,
     TruthValueError,
     UpdateError,
@@ -233,7 +234,7 @@ AT_BUILD: list[tuple[Build, type[JitgraphError], list[str]]] = [
     (lambda: T.concatenate([K, K.T]), ShapeError, ["cannot concatenate", "K: f64[2, 3]"]),
     (lambda: K.sum(axis=2), ShapeError, ["axis 2 is out of bounds"]),
     (lambda: X & 1, DTypeError, ["bitwise_and does not take f64"]),
-    (lambda: N + 2**70, DTypeError, ["add"]),
+    (lambda: N + 2**70, RangeError, ["add: Python integer 1180591620717411303424"]),
     # gradients
     (lambda: T.grad(X, X), GradientError, ["needs a scalar cost", "cost.mean()"]),
     (lambda: T.grad(N.sum(), N), GradientError, ["only floating costs have a gradient"]),

@@ -276,7 +276,7 @@ def test_constant_parts_of_a_step_are_computed_once() -> None:
     xs, w, h0 = T.dmatrix("xs"), T.dmatrix("w"), T.dvector("h0")
     last, _ = T.loop_rows(lambda h, x: (h + x @ (w @ w), None), h0, xs)
     fn = optimise(program([xs, w, h0], [last]), Options())
-    assert sum(v.is_op("matmul") for v in fn.ops) == 1
+    assert sum(v.is_op("matmul") for v in fn.ops) == 2  # w @ w, and all rows times that
     (op,) = loops_of(fn)
     assert not any(v.is_op("matmul") for v in op.attrs["body"].ops)
 
@@ -313,6 +313,18 @@ def test_steps_must_keep_the_shape() -> None:
     f = jg.function([x, n], T.fori_loop(0, n, lambda i, a: T.concatenate([a, a]), x))
     with pytest.raises(ShapeError):
         f([1.0, 2.0], 3)
+
+
+def test_a_shape_may_be_found_to_be_the_same_at_run_time() -> None:
+    x, n = T.dvector("x"), T.lscalar("n")
+    last = T.fori_loop(0, n, lambda i, a: 2 * a[a > 0], x)
+    f = jg.function([x, n], [last, T.grad(last.sum(), x)])
+    for turns in (0, 3):
+        found = f([1.0, 2.0], turns)
+        np.testing.assert_array_equal(found[0], 2.0**turns * np.array([1, 2]))
+        np.testing.assert_array_equal(found[1], [2.0**turns] * 2)
+    assert f([1.0, -2.0], 0)[0].shape == (2,)
+    refused(ShapeError, lambda: f([1.0, -2.0], 1), "equal(2, 1)")
 
 
 # --- scan --------------------------------------------------------------------------------------
@@ -408,8 +420,19 @@ def test_loops_of_too_few_or_too_many_steps_are_refused() -> None:
     with pytest.raises(ShapeError, match="a loop of -2 steps has no rows"):
         jg.function([x, n], rows)(np.ones(2), -2)
     _, rows = T.loop_rows(lambda s, r: (s + r, s), 0.0, x, n)
-    with pytest.raises(ShapeError, match="a loop of 3 steps walks along 2 rows"):
+    with pytest.raises(JitgraphError, match="3 elements from 0 by 1 are not all inside axis 0"):
         jg.function([x, n], rows)(np.ones(2), 3)
+
+
+def test_sequences_are_equally_long() -> None:
+    a, b = T.dvector("a"), T.dvector("b")
+    _, rows = T.loop_rows(lambda s, r: (s, r[0] * r[1]), 0.0, (a, b))
+    f = jg.function([a, b], rows)
+    np.testing.assert_array_equal(f([1, 2], [3, 4]), [3, 8])
+    for short in ([3.0], [3.0, 4.0, 5.0]):
+        refused(ShapeError, lambda short=short: f([1, 2], short), "a loop of 2 steps")
+    known = [T.constant(np.ones(2)), T.constant(np.ones(3))]
+    refused(ShapeError, lambda: T.loop_rows(lambda s, r: (s, r[0]), 0.0, known), "equally long")
 
 
 def test_scan_starts_from_numpy_scalars() -> None:

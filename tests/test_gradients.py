@@ -113,6 +113,11 @@ def trials(count: int) -> list[Trial]:
     return made
 
 
+#: Operands by which there is a first derivative only.
+ONCE = {"gammainc": (0,), "gammaincc": (0,), "betainc": (0, 1), "hurwitz_zeta": (0,),
+        "riemann_zeta": (0,)}  # fmt: skip
+
+
 def test_every_elementwise_gradient() -> None:
     """First and second order; points where differences of two steps disagree lie at a kink."""
     count = 24
@@ -122,9 +127,12 @@ def test_every_elementwise_gradient() -> None:
     seconds: list[Value] = []
     for trial in every:
         first = adjoints(total(trial.built() * weights), trial.values)
-        mixed = total(sum(g * weights[::-1] * (k + 1) for k, g in enumerate(first)))
+        once = ONCE.get(trial.op.name, ())
+        parts = [g * weights[::-1] * (k + 1) for k, g in enumerate(first) if k not in once]
         firsts += first
-        seconds += adjoints(mixed, trial.values)
+        seconds += adjoints(total(sum(parts)), trial.values) if parts else (
+            [v * 0.0 for v in trial.values]
+        )
     params = [v for trial in every for v in trial.values]
     f = compiled(Function(params, [*firsts, *seconds]))
 
@@ -147,10 +155,11 @@ def test_every_elementwise_gradient() -> None:
             )  # fmt: skip
             slope = sum(
                 (k + 1) * weights[::-1] * (moved[which, 1][v][0] - moved[which, -1][v][0])
-                for k, v in enumerate(trial.values)
+                for k, v in enumerate(trial.values) if k not in ONCE.get(trial.op.name, ())
             ) / (2 * STEP)
             np.testing.assert_allclose(
-                found[value][1][smooth], slope[smooth], rtol=2e-5, atol=2e-5,
+                found[value][1][smooth], np.broadcast_to(slope, count)[smooth],
+                rtol=2e-5, atol=2e-5,
                 err_msg=f"{trial.op.name}, operand {which}, second order",
             )  # fmt: skip
 

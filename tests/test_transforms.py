@@ -430,3 +430,25 @@ def test_wrong_gradients_are_found() -> None:
 def test_errors(call: Any, error: Any, words: str) -> None:
     with pytest.raises(error, match=words):
         call(normal(3))
+
+
+# --- names ---------------------------------------------------------------------------------------
+NAMES = [
+    "grad", "value_and_grad", "jacobian", "hessian", "jvp", "Rop", "vjp", "Lop", "hvp", "vmap",
+    "stop_gradient", "disconnected_grad", "zero_grad", "consider_constant", "grad_clip",
+    "custom_vjp", "checkpoint", "verify_grad", "scan", "while_loop", "fori_loop", "cond", "ifelse",
+    "map", "reduce", "foldl", "foldr",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_transform_is_in_both_modules(name: str) -> None:
+    for module in (jg, T):
+        assert callable(getattr(module, name))
+    assert name in T.__all__
+
+
+def test_transforms_of_functions_under_the_name_of_tensors() -> None:
+    rows = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_allclose(T.vmap(lambda r: r.sum())(rows), rows.sum(1))
+    T.verify_grad(lambda r: (r**2).sum(), [rows])

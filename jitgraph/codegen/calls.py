@@ -167,6 +167,25 @@ def _selection(o: _Operands) -> None:
     f.do(f"call void @{name}({operands}, i64 {n}, i64 {count}, ptr {o.starts[-1]})")
 
 
+# --- places in sorted order ----------------------------------------------------------------------
+def _ordering(o: _Operands) -> None:
+    """Of two operands, rows of i64 both; a scalar has no length that the routine is told."""
+    f, routine = o.f, o.step.routine
+    (name,) = routine.symbols
+    sizes = iter(o.core)
+    lengths = {"m": "", "n": ""} | {core: next(sizes) for core in routine.operands if core}
+    parameters = [[f"ptr {{{k}}}", *([f"i64 {lengths[core]}"] if core else [])]
+                  for k, core in enumerate(routine.operands)]  # fmt: skip
+    template = ", ".join(word for words in parameters for word in words) + ", ptr {2}"
+    types = ", ".join(word.split()[0] for word in template.split(", "))
+    f.module.use("ordering", name, f"declare void @{name}({types})")
+
+    def call(starts: list[str]) -> None:
+        f.do(f"call void @{name}({template.format(*starts)})")
+
+    o.for_each(len(o.batch), call)
+
+
 # --- BLAS --------------------------------------------------------------------------------------
 def _triangular(o: _Operands) -> None:
     """x = a⁻¹ b, in place. Fortran sees rows as columns: xᵀ aᵀ = bᵀ, the triangle turned."""
@@ -220,6 +239,7 @@ _EMITTERS: dict[str, Callable[[_Operands], None]] = {
     "numpy.fft": _inner_loop,
     "numpy.sort": _sort,
     "selection": _selection,
+    "ordering": _ordering,
     "scipy.blas": _triangular,
     "python": _python,
 }

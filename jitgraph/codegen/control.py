@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 #: A loop of more steps than any counter reaches ends by its condition, or by Ctrl-C.
 UNBOUNDED = 2**63 - 1
+#: What comes back where there is no memory (see `codegen.program`).
+OUT_OF_MEMORY = -2
+#: How many rows there is room for at first where nobody knows how many there will be.
+ROWS = 16
 #: How many steps go by between looks for Ctrl-C: where steps are scalar arithmetic, and else.
 SCALAR_STEPS, STEPS = 1 << 20, 1 << 14
 
@@ -64,6 +68,30 @@ def _run(
     return inner.run([a.extents for a in fed], [a.register for a in fed], results)
 
 
+# --- memory that grows -------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """Memory that is exchanged for more as it fills up: cells with its address and its bytes, and a
+    variable with how many were needed last time, which is where the next call starts."""
+
+    cell: str
+    capacity: str
+    last: str
+
+
+def reserve_grown(emitter: ProgramEmitter) -> dict[Buffer, Growing]:
+    """Cells for the arrays that loops of a program write row by row, not knowing how many."""
+    f = emitter.f
+    grown = {b for step in emitter.program.work() for b in step.writes() if b.kind == "grown"}
+    found = {}
+    for buffer in sorted(grown, key=lambda b: b.number):
+        last = f"@{emitter.prefix}{buffer}.last"
+        f.module.declare(f"{last} = internal global i64 0")
+        found[buffer] = Growing(emitter.cell("grown"), f.emit("alloca i64", "capacity"), last)
+        f.do(f"store i64 0, ptr {found[buffer].capacity}")
+    return found
+
+
 # --- branch ------------------------------------------------------------------------------------
 def emit_branch(emitter: ProgramEmitter, step: Branch) -> None:
     """Run one of the two regions."""
@@ -109,10 +137,13 @@ class _LoopEmitter:
         self.captured = given[carried + step.rows :]
         self.finals = [emitter.pointer(s.final) for s in step.state]
         self.others = [None if s.other is None else emitter.pointer(s.other) for s in step.state]
-        self.outputs = [emitter.pointer(b) for b in step.outputs]
+        self.outputs = [None if b.kind == "grown" else emitter.pointer(b) for b in step.outputs]
         lengths = [_bytes(emitter, s.final) for s in step.state]
         self.strides = [emitter.product_of((*b.extents[1:], b.dtype.itemsize))
                         for b in step.outputs]  # fmt: skip
+        for buffer in step.outputs:
+            if buffer.kind == "grown":
+                emitter.require_product((*buffer.extents[1:], buffer.dtype.itemsize))
         done = None if step.done is None else emitter.pointer(step.done)
         header = f.begin_loop("step", [("i64", "0"), *self._initial()])
         count, *values = header.carried
@@ -131,6 +162,9 @@ class _LoopEmitter:
             else:
                 assert isinstance(now, str)
                 _copy(emitter, self.finals[k], now, lengths[k])
+        for buffer in step.outputs:
+            if buffer.kind == "grown":
+                self._settle(buffer, count)
         if done is not None:
             f.do(f"store i64 {count}, ptr {done}")
 
@@ -190,8 +224,10 @@ class _LoopEmitter:
         rows = [
             _Fed(a.extents, self._at(a.register, row, a.row), in_memory=True) for a in self.rows
         ]
-        outputs = [self._at(p, row, stride)
-                   for p, stride in zip(self.outputs, self.strides, strict=True)]  # fmt: skip
+        outputs = [
+            self._grown(b, row, stride) if p is None else self._at(p, row, stride)
+            for b, p, stride in zip(step.outputs, self.outputs, self.strides, strict=True)
+        ]
         yielded = _run(
             emitter, step.body, [number, *state, *rows, *self.captured], [*self.next, *outputs]
         )
@@ -206,6 +242,33 @@ class _LoopEmitter:
                 is_final = f.emit(f"icmp eq ptr {pointer}, {self.finals[k]}")
                 following += [pointer, f.select(is_final, "ptr", other, self.finals[k])]
         return following
+
+    def _grown(self, buffer: Buffer, row: str, stride: str) -> str:
+        """Where a row goes in memory that becomes twice as large whenever it is full."""
+        f, growing = self.f, self.emitter.grown[buffer]
+        used = f.emit(f"mul i64 {row}, {stride}")
+        capacity = f.emit(f"load i64, ptr {growing.capacity}")
+        with f.if_then(f.emit(f"icmp ugt i64 {f.emit(f'add i64 {used}, {stride}')}, {capacity}")):
+            twice, first = f.emit(f"shl i64 {capacity}, 1"), f.emit(f"mul i64 {stride}, {ROWS}")
+            last = f.emit(f"load atomic i64, ptr {growing.last} monotonic, align 8")
+            more = f.maximum(f.maximum(twice, first), last)
+            made = f.emit(f"call ptr @pool_take(i64 {more})")
+            self.emitter.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
+            old = f.emit(f"load ptr, ptr {growing.cell}")
+            _copy(self.emitter, made, old, used)
+            f.do(f"store ptr {made}, ptr {growing.cell}")
+            f.do(f"store i64 {more}, ptr {growing.capacity}")
+            f.do(f"call void @pool_give(ptr {old})")
+        return f.offset(f.emit(f"load ptr, ptr {growing.cell}"), used)
+
+    def _settle(self, buffer: Buffer, steps: str) -> None:
+        """Memory that grew stays where it is from now on."""
+        f, emitter = self.f, self.emitter
+        growing = emitter.grown[buffer]
+        emitter.pointers[emitter.memory.key(buffer)] = f.emit(f"load ptr, ptr {growing.cell}")
+        rows = f.emit(f"add i64 {steps}, {f.emit(f'lshr i64 {steps}, 3')}")
+        used = f.emit(f"mul i64 {rows}, {self.strides[self.step.outputs.index(buffer)]}")
+        f.do(f"store atomic i64 {used}, ptr {growing.last} monotonic, align 8")
 
     def _leave_unless(self, condition: Program, fed: Sequence[_Fed], end: str) -> None:
         f = self.f

@@ -73,6 +73,12 @@ def _selection() -> Compiled:
     return selection_library(host())
 
 
+def _ordering() -> Compiled:
+    from jitgraph.codegen.ordering import ordering_library
+
+    return ordering_library(host())
+
+
 def _numpy() -> _Addresses:
     from jitgraph.codegen.natives import numpy_routines
 
@@ -105,6 +111,7 @@ LIBRARIES: dict[str, Callable[[], _Addresses]] = {
     "angles": cache(_angles),
     "iterations": cache(_iterations),
     "selection": _selection,
+    "ordering": _ordering,
     "numpy": _numpy,
     "python": _python,
     "scipy": _scipy,

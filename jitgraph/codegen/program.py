@@ -12,7 +12,7 @@ from functools import cached_property
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.calls import emit_call, words_needed
-from jitgraph.codegen.control import emit_branch, emit_loop
+from jitgraph.codegen.control import OUT_OF_MEMORY, emit_branch, emit_loop, reserve_grown
 from jitgraph.codegen.epilogue import emit_with_epilogue
 from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module, Passes
@@ -50,7 +50,6 @@ from jitgraph.ir.kernel import (
 from jitgraph.ir.opdef import Size
 from jitgraph.ir.values import Value
 
-OUT_OF_MEMORY = -2
 #: Arenas up to this many bytes live on the stack.
 STACK_ARENA = 8192
 #: No machine has memory for a temporary of more bytes.
@@ -167,14 +166,14 @@ class ProgramEmitter:
         self.dims = f.emit(f"alloca [{max(rank, 1)} x i64]", "dims")
         self._reserve_memory()
         if any(not isinstance(step, Zero) for step in self.program.work()):
-            self.gil = self._cell("gil")
+            self.gil = self.cell("gil")
 
     def _reserve_memory(self) -> None:
         """Cells for what the program and its regions allocate, and memory on the stack."""
         f = self.f
-        self.heap = self._cell("heap") if self.program.slots else None
+        self.heap = self.cell("heap") if self.program.slots else None
         self.stack = f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", "stack")
-        self.late = [self._cell("late") for slot in self.program.slots if slot.late]
+        self.late = [self.cell("late") for slot in self.program.slots if slot.late]
         words = [words_needed(step) for step in self.program.steps if isinstance(step, Call)]
         #: Memory for the tables of pointers, extents and strides that a call takes.
         self.call_words = f.emit(f"alloca [{max(words)} x i64]", "words") if words else ""
@@ -183,7 +182,9 @@ class ProgramEmitter:
         if launches and not self.space:
             self.space = [f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", name)
                           for name in ("locals", "totals")]  # fmt: skip
-        self._free_cells = [self._cell("space") for _ in range(2 * launches)]
+        self.grown = reserve_grown(self)
+        self.owned += [growing.cell for growing in self.grown.values()]
+        self._free_cells = [self.cell("space") for _ in range(2 * launches)]
         self.scratch = (*self.late, *self._free_cells)
         self.owned += self.scratch
         self.regions: dict[Program, RegionEmitter] = {}
@@ -193,7 +194,7 @@ class ProgramEmitter:
                     prefix = f"{self.prefix}region{len(self.regions)}."
                     self.regions[program] = RegionEmitter(self, program, prefix)
 
-    def _cell(self, name: str) -> str:
+    def cell(self, name: str) -> str:
         cell = self.f.emit("alloca ptr", name)
         self.f.do(f"store ptr null, ptr {cell}")
         return cell
@@ -339,12 +340,16 @@ class ProgramEmitter:
     def require_sane(self, slot: Slot) -> None:
         """Leave where the size, worked out in floating point, is beyond any memory: as an integer
         it might have wrapped around to a small one."""
-        f = self.f
         if isinstance(slot.size, int):  # also where an extent of 0 hides one that is not known yet
             self.require("true" if slot.size < LARGEST_SLOT else "false", OUT_OF_MEMORY)
             return
+        self.require_product(slot.factors)
+
+    def require_product(self, factors: Sequence[Size]) -> None:
+        """Leave where so many bytes are beyond any memory."""
+        f = self.f
         total: str | None = None
-        for factor in slot.factors:
+        for factor in factors:
             part = f"{float(factor)!r}" if isinstance(factor, int) else f.emit(
                 f"sitofp i64 {self.size(factor)} to double"
             )  # fmt: skip

@@ -20,11 +20,13 @@ from jitgraph.ir.opdef import (
     OpDef,
     Shape,
     Size,
+    Told,
     apply_op,
     building_with,
     constant,
 )
 from jitgraph.ir.ops.arithmetic import equal, where
+from jitgraph.ir.ops.bundles import ITEM
 from jitgraph.ir.ops.movement import DIM
 from jitgraph.ir.types import I64, Bundle, Extent
 from jitgraph.ir.values import Literal, Value
@@ -226,9 +228,19 @@ class Builder:
                 operands = (Operand(a.describe(), str(a.type), a.location) for a in args)
                 raise error.locate(self.location, operands) from None
         if bundle:
-            self._bundles[value], shape = shape, ()  # type: ignore[assignment]
+            self._bundles[value], shape = self._told(value, shape), ()
         self._shapes[value] = shape, -1
         return value
+
+    def _told(self, bundle: Value, shapes: Iterable[Any]) -> tuple[Shape, ...]:
+        """The shapes of an op's results, with what only the results themselves can tell."""
+
+        def size(given: Size | Told) -> Size:
+            if not isinstance(given, Told):
+                return given
+            return self.emit(ITEM, (bundle,), {"index": given.index})
+
+        return tuple(tuple(map(size, shape)) for shape in shapes)
 
     def _demand(self, definition: OpDef, args: tuple[Value, ...], attrs: Attrs) -> None:
         if definition.requires is not None:

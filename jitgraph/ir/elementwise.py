@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.errors import DTypeError, JitgraphError, Operand, ShapeError
+from jitgraph.errors import DTypeError, JitgraphError, Operand, RangeError, ShapeError
 from jitgraph.ir import batching
 from jitgraph.ir.opdef import (
+    OPS,
     Array,
     ArrayLike,
     Attrs,
@@ -32,6 +33,7 @@ from jitgraph.ir.opdef import (
 from jitgraph.ir.types import (
     BOOL,
     DTYPE_NAMES,
+    I64,
     DType,
     Type,
     as_dtype,
@@ -90,6 +92,9 @@ def promote(definition: Elementwise, operands: Sequence[ArrayLike]) -> list[Valu
     cls = result_class(operands)
     kinds = _kinds(operands)
     loop = resolve(definition, kinds)
+    if loop[-1] == BOOL and any(getattr(o, "weak", None) is int for o in operands):
+        kinds = tuple(I64 if k is int else k for k in kinds)  # compared by value
+        loop = resolve(definition, kinds)
     try:
         return [_as_loop_dtype(o, d, cls) for o, d in zip(operands, loop, strict=False)]
     except OverflowError as error:
@@ -97,7 +102,9 @@ def promote(definition: Elementwise, operands: Sequence[ArrayLike]) -> list[Valu
             loop = resolve(definition, tuple(_kind(np.asarray(o)) if isinstance(k, type) else k
                                              for o, k in zip(operands, kinds, strict=True)))
             return [_as_loop_dtype(o, d, cls) for o, d in zip(operands, loop, strict=False)]
-        raise DTypeError(f"{definition.name}: {error}") from None
+        raise RangeError(
+            f"{definition.name}: {error}", hint="cast the array to a wider dtype first"
+        ) from None
 
 
 def _kinds(operands: Sequence[ArrayLike]) -> Operands:
@@ -132,10 +139,16 @@ def _kind(operand: ArrayLike) -> Any:
 
 def _as_loop_dtype(operand: ArrayLike, dtype: DType, cls: type[Value]) -> Value:
     if not isinstance(operand, Value):
-        if type(operand) is int:  # np.asarray(300, int8) must raise, not wrap
-            operand = dtype.type(operand)
+        if type(operand) is int and dtype.kind in "iu":  # must raise, not wrap
+            limits = np.iinfo(dtype)
+            if not limits.min <= operand <= limits.max:
+                raise OverflowError(f"Python integer {operand} out of bounds for {dtype}")
         return constant(np.asarray(operand).astype(dtype, copy=False), cls=cls)
-    return operand if operand.type.dtype == dtype else cast(operand, dtype)
+    if operand.type.dtype == dtype:
+        return operand
+    if operand.weak is int and dtype.kind in "iu":
+        return emit(OPS["narrow"], (operand,), dtype=dtype)
+    return cast(operand, dtype)  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=8192)
@@ -146,7 +159,7 @@ def _resolve(definition: Elementwise, kinds: Operands) -> tuple[DType, ...] | st
         return f"{definition.name} does not take {_names(kinds)}"
     if any(d not in DTYPE_NAMES for d in loop):
         return f"{definition.name} does not take {_names(kinds)}"
-    if "c" in {d.kind for d in loop} and definition.name not in COMPLEX:
+    if "c" in {kind_of(d) for d in loop} and definition.name not in COMPLEX:
         return f"{definition.name} does not take complex operands"
     return loop
 
@@ -290,6 +303,8 @@ def _infer_cast(types: Sequence[Type], attrs: Attrs) -> Type:
 
 
 def _evaluate_cast(x: Array, *, dtype: DType) -> Array:
+    if x.dtype.kind == "c" and dtype.kind not in "cb":  # as astype does, which warns of it
+        x = x.real
     with np.errstate(all="ignore"):
         return x.astype(dtype)
 

@@ -47,13 +47,14 @@ register(ELEMENT)
 
 
 # --- buffers and accesses ----------------------------------------------------------------------
-BufferKind: TypeAlias = Literal["param", "result", "temporary", "constant"]
+BufferKind: TypeAlias = Literal["param", "result", "temporary", "grown", "constant"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Buffer:
     """Memory for one array, numbered within its program. `extents` give its size where the
-    program allocates it; `name` is for people to read."""
+    program allocates it; what is `grown` is allocated by the loop that writes it, row by row.
+    `name` is for people to read."""
 
     number: int
     name: str
@@ -365,7 +366,8 @@ class Loop:
     after it are carried: `state` tells where steps write them; scalars are carried in registers and
     reach their buffer at the end. Then come `rows` rows of sequences
     and what is captured; the condition's parameters are the same without the rows. Outputs have a
-    row a step; `done` receives the number of steps, if anybody wants it.
+    row a step, and are grown where a condition decides how many there are; `done` receives the
+    number of steps, if anybody wants it.
     """
 
     steps: Size
@@ -386,7 +388,7 @@ class Loop:
         for argument in self.arguments:
             sizes += [] if argument is None else argument.scalars()
         for buffer in self.writes():
-            sizes += buffer.extents
+            sizes += buffer.extents[buffer.kind == "grown" :]
         return list({s: None for s in sizes if isinstance(s, Value)})
 
     def reads(self) -> set[Buffer]:

@@ -31,6 +31,15 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 #: A run-time extent: a number, or an i64 scalar.
 Size: TypeAlias = "int | Value"
 Shape: TypeAlias = "tuple[Size, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An extent that only the op itself tells: by the i64 scalar that is its result `index`."""
+
+    index: int
+
+
 #: Something a user may pass where an array is meant.
 ArrayLike: TypeAlias = Any
 
@@ -130,8 +139,8 @@ class OpDef:
     BatchingError.
 
     An op with several results infers a `Bundle`; its `evaluate` gives a tuple of arrays, its
-    `shape` a tuple of shapes, and its `gradient` receives a tuple of adjoints in place of g, None
-    for results nobody has used."""
+    `shape` a tuple of shapes (of sizes and `Told`), and its `gradient` receives a tuple of adjoints
+    in place of g, None for results nobody has used."""
 
     name: str
     infer: Callable[[Sequence[Type], Attrs], Type]

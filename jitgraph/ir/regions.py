@@ -8,9 +8,12 @@ from functools import lru_cache
 import numpy as np
 
 from jitgraph.errors import ShapeError
+from jitgraph.ir.elementwise import symbolic
 from jitgraph.ir.function import Function
 from jitgraph.ir.interpreter import run
 from jitgraph.ir.opdef import Array, Shape, ShapeSource, Size, constant, emit
+from jitgraph.ir.ops.arithmetic import equal
+from jitgraph.ir.ops.movement import dims
 from jitgraph.ir.types import I64
 from jitgraph.ir.values import Value, topological
 
@@ -67,6 +70,36 @@ def shapes_of_results(
             location=missing[0].location,
         )
     return [tuple(outer[s] if isinstance(s, Value) else s for s in shape) for shape in shapes]
+
+
+def changing(fn: Function, varying: int) -> list[bool]:
+    """Whether the extents of each result of a region may differ from step to step, as the first
+    parameters, so many, do (whose own extents do not)."""
+    shapes, params = extents(fn)
+    found = []
+    for shape in shapes:
+        sizes = [s for s in shape if isinstance(s, Value)]
+        stop = frozenset(v for v in topological(sizes) if v.is_op("dim"))
+        reached = set(topological(sizes, stop=stop)) - stop
+        found.append(not reached.isdisjoint(params[:varying]))
+    return found
+
+
+def keeping_shapes(fn: Function, carried: int, varying: int) -> Function:
+    """A body with checks that what is carried keeps its extents, where only the step can tell."""
+    try:
+        wandering = changing(fn, varying)[:carried]
+    except ShapeError:
+        return fn  # and whoever asks for its extents is told
+    pairs = [
+        pair
+        for param, result, wanders in zip(fn.params[1:], fn.results, wandering, strict=False)
+        if wanders for pair in zip(dims(param), dims(result), strict=True)
+    ]  # fmt: skip
+    if not pairs:
+        return fn
+    checks = [symbolic(equal(a, b)) for a, b in pairs]
+    return Function(fn.params, fn.results, checks=[*fn.checks, *checks], name=fn.name)
 
 
 def _as_value(size: Size) -> Value:

@@ -148,7 +148,9 @@ class _Writer:
     def _loop(self, loop: Loop) -> None:
         back = " reverse" if loop.reverse else ""
         carried = ", ".join(f"{s.final}/{s.other}" for s in loop.state)
-        outputs = ", ".join(b.name for b in loop.outputs)
+        outputs = ", ".join(
+            f"{b.name} grown" if b.kind == "grown" else b.name for b in loop.outputs
+        )
         self.lines.append(
             f"  loop {self._size(loop.steps)} steps{back} carries [{carried}] outputs [{outputs}]"
         )

@@ -34,6 +34,7 @@ DTYPES: dict[str, DType] = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
 BOOL, I64 = np.dtype(np.bool_), np.dtype(np.int64)
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+U64 = np.dtype(np.uint64)
 _BFLOAT16 = ("bf16", "bfloat16")
 
 

@@ -5,8 +5,8 @@
 
 The tape holds what the backward step needs of the forward one and cannot cheaply compute again:
 carried values, products, reductions, transcendental functions. A loop that writes the tape does
-all the loop in the cost does; `passes.regions` makes them one. A loop that ends by itself, after
-a number of steps nobody knows, is walked again, now counted, to write its tape.
+all the loop in the cost does; `passes.regions` makes them one. The tape of a loop that ends by
+itself grows with the steps.
 
 Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., chapter 4 (taping), 12 (loops).
 """
@@ -21,20 +21,19 @@ import numpy as np
 from jitgraph.errors import GradientError, ShapeError
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.function import Function
-from jitgraph.ir.opdef import Size, constant
+from jitgraph.ir.opdef import Size, constant, same_size
+from jitgraph.ir.ops.arithmetic import equal, minimum, where
 from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.control import LOOP, LoopParts, branch, loop
 from jitgraph.ir.ops.indexing import slice_axis, zeros_like
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.movement import broadcast_to, dim, dims
-from jitgraph.ir.regions import extents
+from jitgraph.ir.regions import changing
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.types import I64, Bundle, Type
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.fuse import EXPENSIVE, op_cost
 
-#: A loop of more steps than any memory has rows ends by its condition.
-UNBOUNDED = np.iinfo(np.int64).max
 #: Ops that only look at their operands in another way.
 _VIEWS = frozenset({"transpose", "expand_dims", "squeeze", "slice", "broadcast_to", "cast", "dim",
                     "constant", "iota", "reshape"})  # fmt: skip
@@ -148,13 +147,15 @@ class _LoopAdjoint:
 
     def run(self) -> list[Value | None]:
         backward = self._backward()
-        steps = self._steps()
-        tape = self._tape(backward.taped, steps)
-        sequences = [self._walked(self.args[k], steps) for k in self.parts.sequences]
-        flowing = [self._walked(self._known(k), steps) for k in self.outputs]
+        tape = self._tape(backward.taped)
+        steps = self.back
+        sequences = [self._walked(self.args[k]) for k in self.parts.sequences]
+        flowing = [self._walked(self._known(k)) for k in self.outputs]
         start = [self._initial(k) for k in self.live_state]
         totals = [zeros_like(self.args[self.parts.captured[k]]) for k in self.live_captured]
         captured = [self.args[k] for k in self.parts.captured]
+        if self.attrs["truncate"] is not None:
+            captured.append(_as_value(self.first))
         found = items(loop(
             backward.fn, [*start, *totals], [*tape, *sequences, *flowing], captured, steps,
             reverse=not self.attrs["reverse"],
@@ -170,43 +171,45 @@ class _LoopAdjoint:
         given = self.adjoint[k]
         return zeros_like(self.args[self.parts.carried[k]]) if given is None else given
 
-    # --- how many steps, and their rows ---------------------------------------------------------
-    def _steps(self) -> Size:
-        """The number of steps that were done."""
-        if self.attrs["condition"] is not None:
-            return items(self.value)[-1]
-        return self._bound()
+    # --- which steps, and their rows ------------------------------------------------------------
+    def _count(self, steps: Size) -> None:
+        """Find out how many steps are gone back, how many are left, and the first row of the
+        former."""
+        most: int | None = self.attrs["truncate"]
+        self.back: Size = steps
+        self.left: Size = 0
+        if most is not None:
+            self.back = min(steps, most) if isinstance(steps, int) else minimum(steps, most)
+            self.left = steps - self.back
+        self.first: Size = 0 if self.attrs["reverse"] else self.left
 
     def _bound(self) -> Size:
         known: int | None = self.attrs["steps"]
         return self.args[0] if known is None else known
 
-    def _walked(self, sequence: Value, steps: Size) -> Value:
-        """The rows that were walked; a sequence may have more."""
-        if steps is dim(sequence, 0):
+    def _walked(self, sequence: Value) -> Value:
+        """The rows that are gone back along."""
+        if self.back is dim(sequence, 0):
             return sequence
-        return slice_axis(sequence, 0, 0, steps)
+        return slice_axis(sequence, 0, self.first, self.back)
 
-    def _tape(self, taped: Sequence[Value], steps: Size) -> list[Value]:
+    def _tape(self, taped: Sequence[Value]) -> list[Value]:
         """Rows of values of the forward step, from a loop that does what the first one does."""
-        if not taped:
-            return []
         attrs = self.attrs
         forward = Function(
             self.body.params, [*self.body.results, *taped], checks=self.body.checks,
             name=self.body.name,
         )  # fmt: skip
-        unbounded = attrs["condition"] is not None and attrs["steps"] == UNBOUNDED
         carried, sequences, captured = (
             [self.args[k] for k in own]
             for own in (self.parts.carried, self.parts.sequences, self.parts.captured)
         )
         found = items(loop(
-            forward, carried, sequences, captured, steps if unbounded else self._bound(),
-            condition=None if unbounded else attrs["condition"], reverse=attrs["reverse"],
+            forward, carried, sequences, captured, self._bound(),
+            condition=attrs["condition"], reverse=attrs["reverse"], truncate=attrs["truncate"],
         ))  # fmt: skip
-        rows = found[len(self.body.results) : -1]
-        return [self._walked(row, steps) for row in rows]
+        self._count(self._bound() if attrs["condition"] is None else found[-1])
+        return [self._walked(row) for row in found[len(self.body.results) : -1]]
 
     # --- one step back --------------------------------------------------------------------------
     def _backward(self) -> _Backward:
@@ -229,6 +232,9 @@ class _LoopAdjoint:
         results = substituted(results, dict(zip(taped, names, strict=True)))
         params = [self.step, *state_seeds, *totals, *names, *self.rows, *output_seeds,
                   *self.captured]  # fmt: skip
+        if self.attrs["truncate"] is not None:  # rows are counted from the first that is walked
+            params.append(_param(self.step, "first"))
+            results = substituted(results, {self.step: self.step + params[-1]})
         return _Backward(Function(params, results, name=f"{self.body.name}_adjoint"), tuple(taped))
 
     def _frontier(self, results: Sequence[Value], fresh: set[Value]) -> list[Value]:
@@ -269,37 +275,43 @@ class _LoopAdjoint:
 
     def _changes_shape(self, value: Value) -> bool:
         """Whether a value may have another shape in another step, and so no tape."""
+        fn = Function(self.body.params, [value], checks=self.body.checks, name=self.body.name)
         try:
-            shapes, params = extents(Function(self.body.params, [value], name=self.body.name))
+            return changing(fn, 1 + len(self.carried) + len(self.rows))[0]
         except ShapeError:
             return True
-        varying = set(params[: 1 + len(self.carried) + len(self.rows)])
-        sizes = [s for s in shapes[0] if isinstance(s, Value)]
-        stop = {v for v in topological(sizes) if v.is_op("dim")}
-        return any(v in varying for v in topological(sizes, stop=stop) if v not in stop)
 
     # --- where adjoints go ----------------------------------------------------------------------
     def _placed(self, found: Sequence[Value]) -> list[Value | None]:
         result: list[Value | None] = [None] * len(self.args)
         flowing = iter(found)
         for k in self.live_state:
-            result[self.parts.carried[k]] = next(flowing)
+            result[self.parts.carried[k]] = self._reaching(next(flowing))
         for k in self.live_captured:
             result[self.parts.captured[k]] = next(flowing)
         for k in self.live_rows:
             position = self.parts.sequences[k]
-            result[position] = _padded(next(flowing), self.args[position])
+            result[position] = self._padded(next(flowing), self.args[position])
         return [r if w else None for r, w in zip(result, self.wanted, strict=True)]
 
+    def _reaching(self, adjoint: Value) -> Value:
+        """What arrives at the initial value: nothing, if not all steps are gone back."""
+        if same_size(self.left, 0):
+            return adjoint
+        reached: Value = where(equal(self.left, 0), adjoint, zeros_like(adjoint))
+        return reached
 
-def _padded(rows: Value, like: Value) -> Value:
-    """Rows with zeros after them, for the rows of the sequence that no step has read."""
-    have, want = dim(rows, 0), dim(like, 0)
-    if have is want or (isinstance(have, int) and have == want):
-        return rows
-    missing = _as_value(want) - _as_value(have)
-    zero = constant(np.zeros((), rows.dtype), cls=type(rows))
-    return concatenate([rows, broadcast_to(zero, (missing, *dims(like)[1:]))], 0)
+    def _padded(self, rows: Value, like: Value) -> Value:
+        """Rows with zeros around them, for the rows of the sequence that are not gone back along
+        or that no step has read."""
+        have, want = dim(rows, 0), dim(like, 0)
+        if have is want or (isinstance(have, int) and have == want):
+            return rows
+        zero = constant(np.zeros((), rows.dtype), cls=type(rows))
+        before, after = ([] if same_size(missing, 0)
+                         else [broadcast_to(zero, (missing, *dims(like)[1:]))]
+                         for missing in (self.first, want - have - self.first))
+        return concatenate([*before, rows, *after], 0)
 
 
 def _as_value(size: Size) -> Value:

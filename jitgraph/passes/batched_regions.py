@@ -17,7 +17,7 @@ from jitgraph.ir.opdef import Attrs, Size, constant
 from jitgraph.ir.ops.arithmetic import less, where
 from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.control import LOOP, LoopParts, branch, loop
-from jitgraph.ir.ops.indexing import SLICE, zeros_like
+from jitgraph.ir.ops.indexing import SLICE, slice_axis, zeros_like
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.movement import broadcast_to, dims, expand_dims, transpose
 from jitgraph.ir.ops.reduction import any_over, max_
@@ -147,6 +147,7 @@ class _Loop:
         found = items(loop(
             body, self._state(), self._sequences(), self._captured(), steps,
             condition=self._common_condition(), reverse=self.attrs["reverse"],
+            truncate=self.attrs["truncate"],
         ))  # fmt: skip
         outputs = [(_elements_first(v) if differs else v, differs)
                    for v, (_, differs) in zip(found[count:-1], made[count:], strict=True)]
@@ -167,10 +168,13 @@ class _Loop:
         alive = broadcast_to(constant(True), (self.size,))
         done = zeros_like(alive, I64)
         bounds = [] if self.bounds is None else [self.bounds]
+        longest = self._longest()
         found = items(loop(
-            self._masked_body(), [*self._state(), alive, done], self._sequences(),
-            [*self._captured(), *bounds], self._longest(),
+            self._masked_body(), [*self._state(), alive, done],
+            [slice_axis(s, 0, 0, longest) for s in self._sequences()],
+            [*self._captured(), *bounds], longest,
             condition=self._masked_condition(), reverse=self.attrs["reverse"],
+            truncate=self.attrs["truncate"],
         ))  # fmt: skip
         outputs = [(_elements_first(v), True) for v in found[count + 2 : -1]]
         return [*((v, True) for v in found[:count]), *outputs, (found[count + 1], True)]

@@ -5,24 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jitgraph.ir.function import Function
-from jitgraph.ir.kernel import Argument, Branch, Buffer, Loop, Program, State
+from jitgraph.ir.kernel import Argument, Branch, Buffer, Fetch, Loop, Program, State, Step
 from jitgraph.ir.opdef import Shape
 from jitgraph.ir.ops.bundles import ITEM
 from jitgraph.ir.ops.control import BRANCH, LOOP, Feed, LoopParts
 from jitgraph.ir.order import C
+from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Op, Value
 
 if TYPE_CHECKING:
     from jitgraph.passes.schedule import Scheduler
 
 
-def control_step(value: Value, scheduler: Scheduler) -> Loop | Branch:
-    """The step of a loop or a branch; its results get buffers, which become the items' views."""
+def control_steps(value: Value, scheduler: Scheduler) -> list[Step]:
+    """The step of a loop or a branch; its results get buffers, which become the items' views. What
+    tells their extents is read at once."""
     op = value.op
     assert op is not None
-    if op.definition is LOOP:
-        return _loop(value, op, scheduler)
-    return _branch(value, op, scheduler)
+    if op.definition is not LOOP:
+        return [_branch(value, op, scheduler)]
+    step = _loop(value, op, scheduler)
+    return [step] if step.done is None else [step, Fetch(_done(value, scheduler), step.done)]
+
+
+def is_grown(value: Value) -> bool:
+    """Whether a value is rows of a loop that ends by itself."""
+    if value.op is None or value.op.definition is not ITEM or not value.ndim:
+        return False
+    made = value.op.args[0].op
+    if made is None or made.definition is not LOOP or made.attrs["condition"] is None:
+        return False
+    return bool(value.op.attrs["index"] >= made.attrs["carried"])
+
+
+def _done(value: Value, scheduler: Scheduler) -> Value:
+    """The number of steps that a loop has done."""
+    assert isinstance(value.type, Bundle)
+    return scheduler.builder.emit(ITEM, (value,), {"index": len(value.type.items) - 1})
 
 
 def _program(fn: Function, scheduler: Scheduler) -> Program:
@@ -44,6 +63,14 @@ def _result(item: Value | None, like: Value, shape: Shape, scheduler: Scheduler)
         return scheduler.buffer(like, "temporary", extents=shape)
     buffer = scheduler.home(item)
     scheduler.views[item] = scheduler.whole(buffer)
+    return buffer
+
+
+def _grown(item: Value | None, like: Value, shape: Shape, scheduler: Scheduler) -> Buffer:
+    """Memory for a result of which only the loop itself finds out how large it is."""
+    buffer = scheduler.buffer(like, "grown", extents=shape)
+    if item is not None:
+        scheduler.views[item] = scheduler.whole(buffer)
     return buffer
 
 
@@ -76,13 +103,15 @@ def _loop(value: Value, op: Op, scheduler: Scheduler) -> Loop:
         if shapes[k]:
             other = scheduler.buffer(op.args[position], "temporary", extents=shapes[k])
         state.append(State(final, other))
+    condition: Function | None = attrs["condition"]
+    place = _result if condition is None else _grown
     outputs = tuple(
-        _result(items.get(k), body.results[k], shapes[k], scheduler)
+        place(items.get(k), body.results[k], shapes[k], scheduler)
         for k in range(carried, len(body.results))
     )
-    last = items.get(len(body.results))
-    done = None if last is None else _result(last, last, (), scheduler)
-    condition: Function | None = attrs["condition"]
+    done = None
+    if len(body.results) in items or (condition is not None and outputs):
+        done = scheduler.buffer(_done(value, scheduler), "temporary", extents=())
     return Loop(
         attrs["steps"] if parts.bound is None else op.args[0],
         attrs["reverse"],

@@ -71,17 +71,22 @@ def _refined(
 
 # --- unify -------------------------------------------------------------------------------------
 def unify(fn: Function) -> Function:
-    """`fn` with loops that differ in their outputs alone made one."""
-    groups: dict[Any, list[Value]] = {}
-    for value in fn.ops:
-        if value.op is not None and value.op.definition is LOOP:
-            groups.setdefault(_likeness(value.op), []).append(value)
-    merged: dict[Value, tuple[Value, list[int]]] = {}
-    with building_with(AsWritten()):  # not by the builder of the function around a region
-        for loops in groups.values():
-            for other in loops[1:]:
-                _merge(loops[0], other, merged)
-        return _with_items(fn, merged) if merged else fn
+    """`fn` with loops that differ in their outputs alone made one. Those that take what such loops
+    give may then be alike as well: so until nothing changes."""
+    while True:
+        groups: dict[Any, list[Value]] = {}
+        for value in fn.ops:
+            if value.op is not None and value.op.definition is LOOP:
+                groups.setdefault(_likeness(value.op), []).append(value)
+        merged: dict[Value, tuple[Value, list[int]]] = {}
+        with building_with(AsWritten()):  # not by the builder of the function around a region
+            for loops in groups.values():
+                for other in loops[1:]:
+                    _merge(loops[0], other, merged)
+            if not merged:
+                return fn
+            fn = _with_items(fn, merged)
+        fn = rebuild(fn, Builder(fn.params))  # equal values become one
 
 
 def _likeness(op: Op) -> Any:
@@ -123,7 +128,7 @@ def _merge(
     last = len(kept)
     for old in [v for v, (target, _) in merged.items() if target is current]:
         merged[old] = made, [*merged[old][1][:-1], last]
-    merged[first] = made, [*range(len(body.results)), last]
+    merged[first] = made, [*range(len(first.op.attrs["body"].results)), last]
     merged[other] = made, [*range(carried), *places, last]
 
 
@@ -268,6 +273,7 @@ class _Trimmed:
             steps,
             condition=self._trimmed_condition(captured, fixed),
             reverse=self.op.attrs["reverse"],
+            truncate=self.op.attrs["truncate"],
         )  # fmt: skip
 
     def _trimmed_condition(self, captured: Sequence[int], fixed: Sequence[int]) -> Function | None:

@@ -40,7 +40,7 @@ from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.types import Bundle, Type
 from jitgraph.ir.values import Value
 from jitgraph.passes.calls import call_step
-from jitgraph.passes.control import control_step
+from jitgraph.passes.control import control_steps, is_grown
 from jitgraph.passes.epilogue import fuse_epilogues
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
 from jitgraph.passes.loops import (
@@ -165,6 +165,7 @@ class Scheduler:
             buffer = self.buffer(value, "result")
             op = value.op
             computed = op is not None and op.name not in ("constant", "reshape")
+            computed = computed and not is_grown(value)
             if computed and value.ndim and value not in self._result_buffers:
                 self._result_buffers[value] = buffer
             plan.append((value, buffer))
@@ -207,7 +208,7 @@ class Scheduler:
         elif op.name == "reshape":
             self._reshape(value)
         elif isinstance(op.definition, Control):
-            self.steps.append(control_step(value, self))
+            self._control(value)
         elif isinstance(value.type, Bundle):
             self.do(call_step(value, self))
         elif op.name != "item":  # items have their views from the op that made them
@@ -217,6 +218,12 @@ class Scheduler:
             self.steps.append(Fetch(value, view.buffer))
             self.fetched.add(value)
             self._emit_checks()
+
+    def _control(self, value: Value) -> None:
+        steps = control_steps(value, self)
+        self.steps += steps
+        self.fetched |= {s.value for s in steps if isinstance(s, Fetch)}
+        self._emit_checks()
 
     def _constant(self, value: Value) -> None:
         self.views[value] = self.whole(self.buffer(value, "constant"))

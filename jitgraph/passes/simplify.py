@@ -15,16 +15,20 @@ from __future__ import annotations
 from jitgraph.ir.builder import Builder, rebuild
 from jitgraph.ir.function import Function
 from jitgraph.passes.base import Options
+from jitgraph.passes.fission import fissioned
 from jitgraph.passes.regions import has_regions, inside, trimmed, unify
 from jitgraph.passes.rules.registry import rules_for
 
 
 def simplify(fn: Function, options: Options) -> Function:
     """`fn` by simpler ops, with composite ops such as softmax recognised and kept; also inside
-    regions, whose loops are then made one where they do the same."""
+    regions, whose loops are then made one where they do the same, and parted from products."""
     fn = _swept(fn, options)
     if has_regions(fn):
         fn = _swept(trimmed(unify(fn)), options)
+        parted = fissioned(fn, reorders=options.algebra == "real")
+        if parted is not fn:
+            fn = trimmed(_swept(trimmed(parted), options))
     return fn
 
 

@@ -27,7 +27,8 @@ from jitgraph.runtime.variant import ENTRY, Variant
 _ENOUGH = 0.3
 _LEAST, _MOST = 3, 1000
 
-_KINDS = {Kernel: "kernel", Rows: "rows", Product: "product", Call: "call", Zero: "zero"}
+_KINDS = {Kernel: "kernel", Rows: "rows", Product: "product", Call: "call", Zero: "zero",
+          Loop: "loop", Branch: "branch"}  # fmt: skip
 
 
 def profile(

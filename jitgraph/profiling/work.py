@@ -116,7 +116,8 @@ class _Sized:
             math.prod(self.all(a.extents)) * a.view.buffer.dtype.itemsize
             for a in step.arguments if a is not None and a.view is not None
         )  # fmt: skip
-        return Amount(read, sum(map(self.bytes_of, step.writes())), 0, 0)
+        written = [b for b in step.writes() if b.kind != "grown"]
+        return Amount(read, sum(map(self.bytes_of, written)), 0, 0)
 
     # --- kernels --------------------------------------------------------------------------------
     def kernels(self, kernels: Sequence[Kernel], depth: int, known: set[Buffer]) -> Amount:

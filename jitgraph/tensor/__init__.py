@@ -14,14 +14,18 @@ expressions of them, and `jitgraph.function` compiles the expressions.
 | `reductions` | `sum`, `mean`, `argmax`, ... |
 | `statistics` | `average`, `cov`, what leaves NaNs out |
 | `shaping` | `reshape`, `concatenate`, `split`, ... |
-| `arranging`, `diagonals` | `flip`, `roll`, `tile`, `pad`, ...; `diag`, `tril`, `trace`, ... |
+| `arranging`, `diagonals` | `flip`, `roll`, `tile`, ...; `diag`, `tril`, `trace`, ... |
+| `padding`, `packing` | `pad`; `packbits`, `unpackbits` |
 | `indexing`, `masks` | `x[...]`; `nonzero`, `compress`, ... |
 | `writing` | `x.at[...].set(v)`, `set_subtensor`, `take_along_axis` |
+| `applying` | `apply_along_axis`, ... |
 | `linear`, `products` | `dot`, `matmul`, `outer`; `inner`, `kron`, `cross`, `convolve`, ... |
 | `contraction` | `einsum`, `tensordot` |
 | `counting` | `searchsorted`, `bincount`, `histogram`, ... |
-| `calculus` | `diff`, `gradient`, `trapezoid`, `interp`, polynomials |
-| `sorting` | `sort`, `argsort`, `unique`, `median`, `quantile` |
+| `calculus` | `diff`, `gradient`, `trapezoid`, `interp` |
+| `polynomials` | `polyval`, `polyfit`, `roots`, ... |
+| `sorting` | `sort`, `argsort`, `median`, `quantile` |
+| `sets` | `unique`, `isin`, `union1d`, ... |
 | `linalg` | `linalg.solve`, `linalg.svd`, ... |
 | `fft` | `fft.fft`, `fft.rfft2`, ... |
 | `control`, `scan` | `while_loop`, `fori_loop`, `cond`, `ifelse`; `scan`, `map`, `reduce` |
@@ -44,7 +48,9 @@ import inspect as _inspect
 import math as _math
 
 from jitgraph.tensor import calculus, fft, linalg, nnet, random, special
+from jitgraph.tensor import complex_products as _complex_products
 from jitgraph.tensor import dispatch as _dispatch
+from jitgraph.tensor.applying import apply_along_axis, apply_over_axes
 from jitgraph.tensor.arranging import (
     append,
     block,
@@ -56,25 +62,19 @@ from jitgraph.tensor.arranging import (
     flipud,
     insert,
     matrix_transpose,
-    pad,
     repeat,
     resize,
     roll,
     rollaxis,
     rot90,
     tile,
+    trim_zeros,
     unstack,
 )
 from jitgraph.tensor.calculus import (
     diff,
     ediff1d,
     interp,
-    polyadd,
-    polyder,
-    polyint,
-    polymul,
-    polysub,
-    polyval,
     trapezoid,
     unwrap,
 )
@@ -87,6 +87,7 @@ from jitgraph.tensor.counting import (
     histogram,
     histogram2d,
     histogram_bin_edges,
+    histogramdd,
     ravel_multi_index,
     searchsorted,
     unravel_index,
@@ -135,7 +136,6 @@ from jitgraph.tensor.functions import (
     imag,
     iscomplex,
     iscomplexobj,
-    isin,
     isneginf,
     isposinf,
     isreal,
@@ -175,6 +175,20 @@ from jitgraph.tensor.math import (
 )
 from jitgraph.tensor.opaque import Print, as_op
 from jitgraph.tensor.operands import as_tensor
+from jitgraph.tensor.packing import packbits, unpackbits
+from jitgraph.tensor.padding import pad
+from jitgraph.tensor.polynomials import (
+    poly,
+    polyadd,
+    polyder,
+    polydiv,
+    polyfit,
+    polyint,
+    polymul,
+    polysub,
+    polyval,
+    roots,
+)
 from jitgraph.tensor.products import (
     batched_dot,
     convolve,
@@ -227,7 +241,18 @@ from jitgraph.tensor.sequences import (
     mgrid,
     ogrid,
 )
-from jitgraph.tensor.sets import intersect1d, setdiff1d, setxor1d, union1d
+from jitgraph.tensor.sets import (
+    intersect1d,
+    isin,
+    setdiff1d,
+    setxor1d,
+    union1d,
+    unique,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
 from jitgraph.tensor.shaping import (
     array_split,
     atleast_1d,
@@ -274,8 +299,8 @@ from jitgraph.tensor.sorting import (
     percentile,
     quantile,
     sort,
+    sort_complex,
     top_k,
-    unique,
 )
 from jitgraph.tensor.special import polygamma, zeta
 from jitgraph.tensor.statistics import (

@@ -9,6 +9,8 @@ from jitgraph.tensor import linalg as linalg
 from jitgraph.tensor import nnet as nnet
 from jitgraph.tensor import random as random
 from jitgraph.tensor import special as special
+from jitgraph.tensor.applying import apply_along_axis as apply_along_axis
+from jitgraph.tensor.applying import apply_over_axes as apply_over_axes
 from jitgraph.tensor.arranging import append as append
 from jitgraph.tensor.arranging import block as block
 from jitgraph.tensor.arranging import broadcast_arrays as broadcast_arrays
@@ -19,23 +21,17 @@ from jitgraph.tensor.arranging import fliplr as fliplr
 from jitgraph.tensor.arranging import flipud as flipud
 from jitgraph.tensor.arranging import insert as insert
 from jitgraph.tensor.arranging import matrix_transpose as matrix_transpose
-from jitgraph.tensor.arranging import pad as pad
 from jitgraph.tensor.arranging import repeat as repeat
 from jitgraph.tensor.arranging import resize as resize
 from jitgraph.tensor.arranging import roll as roll
 from jitgraph.tensor.arranging import rollaxis as rollaxis
 from jitgraph.tensor.arranging import rot90 as rot90
 from jitgraph.tensor.arranging import tile as tile
+from jitgraph.tensor.arranging import trim_zeros as trim_zeros
 from jitgraph.tensor.arranging import unstack as unstack
 from jitgraph.tensor.calculus import diff as diff
 from jitgraph.tensor.calculus import ediff1d as ediff1d
 from jitgraph.tensor.calculus import interp as interp
-from jitgraph.tensor.calculus import polyadd as polyadd
-from jitgraph.tensor.calculus import polyder as polyder
-from jitgraph.tensor.calculus import polyint as polyint
-from jitgraph.tensor.calculus import polymul as polymul
-from jitgraph.tensor.calculus import polysub as polysub
-from jitgraph.tensor.calculus import polyval as polyval
 from jitgraph.tensor.calculus import trapezoid as trapezoid
 from jitgraph.tensor.calculus import unwrap as unwrap
 from jitgraph.tensor.constructors import tensor as tensor
@@ -51,6 +47,7 @@ from jitgraph.tensor.counting import digitize as digitize
 from jitgraph.tensor.counting import histogram as histogram
 from jitgraph.tensor.counting import histogram2d as histogram2d
 from jitgraph.tensor.counting import histogram_bin_edges as histogram_bin_edges
+from jitgraph.tensor.counting import histogramdd as histogramdd
 from jitgraph.tensor.counting import ravel_multi_index as ravel_multi_index
 from jitgraph.tensor.counting import searchsorted as searchsorted
 from jitgraph.tensor.counting import unravel_index as unravel_index
@@ -97,7 +94,6 @@ from jitgraph.tensor.functions import fromfunction as fromfunction
 from jitgraph.tensor.functions import imag as imag
 from jitgraph.tensor.functions import iscomplex as iscomplex
 from jitgraph.tensor.functions import iscomplexobj as iscomplexobj
-from jitgraph.tensor.functions import isin as isin
 from jitgraph.tensor.functions import isneginf as isneginf
 from jitgraph.tensor.functions import isposinf as isposinf
 from jitgraph.tensor.functions import isreal as isreal
@@ -138,6 +134,19 @@ from jitgraph.tensor.math import where as where
 from jitgraph.tensor.opaque import Print as Print
 from jitgraph.tensor.opaque import as_op as as_op
 from jitgraph.tensor.operands import as_tensor as as_tensor
+from jitgraph.tensor.packing import packbits as packbits
+from jitgraph.tensor.packing import unpackbits as unpackbits
+from jitgraph.tensor.padding import pad as pad
+from jitgraph.tensor.polynomials import poly as poly
+from jitgraph.tensor.polynomials import polyadd as polyadd
+from jitgraph.tensor.polynomials import polyder as polyder
+from jitgraph.tensor.polynomials import polydiv as polydiv
+from jitgraph.tensor.polynomials import polyfit as polyfit
+from jitgraph.tensor.polynomials import polyint as polyint
+from jitgraph.tensor.polynomials import polymul as polymul
+from jitgraph.tensor.polynomials import polysub as polysub
+from jitgraph.tensor.polynomials import polyval as polyval
+from jitgraph.tensor.polynomials import roots as roots
 from jitgraph.tensor.products import batched_dot as batched_dot
 from jitgraph.tensor.products import convolve as convolve
 from jitgraph.tensor.products import correlate as correlate
@@ -190,9 +199,15 @@ from jitgraph.tensor.sequences import meshgrid as meshgrid
 from jitgraph.tensor.sequences import mgrid as mgrid
 from jitgraph.tensor.sequences import ogrid as ogrid
 from jitgraph.tensor.sets import intersect1d as intersect1d
+from jitgraph.tensor.sets import isin as isin
 from jitgraph.tensor.sets import setdiff1d as setdiff1d
 from jitgraph.tensor.sets import setxor1d as setxor1d
 from jitgraph.tensor.sets import union1d as union1d
+from jitgraph.tensor.sets import unique as unique
+from jitgraph.tensor.sets import unique_all as unique_all
+from jitgraph.tensor.sets import unique_counts as unique_counts
+from jitgraph.tensor.sets import unique_inverse as unique_inverse
+from jitgraph.tensor.sets import unique_values as unique_values
 from jitgraph.tensor.shaping import array_split as array_split
 from jitgraph.tensor.shaping import atleast_1d as atleast_1d
 from jitgraph.tensor.shaping import atleast_2d as atleast_2d
@@ -237,8 +252,8 @@ from jitgraph.tensor.sorting import partition as partition
 from jitgraph.tensor.sorting import percentile as percentile
 from jitgraph.tensor.sorting import quantile as quantile
 from jitgraph.tensor.sorting import sort as sort
+from jitgraph.tensor.sorting import sort_complex as sort_complex
 from jitgraph.tensor.sorting import top_k as top_k
-from jitgraph.tensor.sorting import unique as unique
 from jitgraph.tensor.special import polygamma as polygamma
 from jitgraph.tensor.special import zeta as zeta
 from jitgraph.tensor.statistics import average as average
@@ -262,6 +277,11 @@ from jitgraph.tensor.writing import inc_subtensor as inc_subtensor
 from jitgraph.tensor.writing import put_along_axis as put_along_axis
 from jitgraph.tensor.writing import set_subtensor as set_subtensor
 from jitgraph.tensor.writing import take_along_axis as take_along_axis
+from jitgraph.transforms import checkpoint as checkpoint
+from jitgraph.transforms import custom_vjp as custom_vjp
+from jitgraph.transforms import value_and_grad as value_and_grad
+from jitgraph.transforms import verify_grad as verify_grad
+from jitgraph.transforms import vmap as vmap
 
 as_tensor_variable = as_tensor
 constant = as_tensor
@@ -374,12 +394,17 @@ def gammaln(x: Any, /) -> Variable: ...
 def digamma(x: Any, /) -> Variable: ...
 def trigamma(x: Any, /) -> Variable: ...
 def hurwitz_zeta(a: Any, b: Any, /) -> Variable: ...
+def zeta_slope(a: Any, b: Any, /) -> Variable: ...
+def riemann_slope(x: Any, /) -> Variable: ...
 def riemann_zeta(x: Any, /) -> Variable: ...
 def gammasgn(x: Any, /) -> Variable: ...
 def beta(a: Any, b: Any, /) -> Variable: ...
 def betaln(a: Any, b: Any, /) -> Variable: ...
 def binom(a: Any, b: Any, /) -> Variable: ...
 def poch(a: Any, b: Any, /) -> Variable: ...
+def gammainc_slope(a: Any, b: Any, /) -> Variable: ...
+def betainc_slope_a(a: Any, b: Any, c: Any, /) -> Variable: ...
+def betainc_slope_b(a: Any, b: Any, c: Any, /) -> Variable: ...
 def gammainc(a: Any, b: Any, /) -> Variable: ...
 def gammaincc(a: Any, b: Any, /) -> Variable: ...
 def betainc(a: Any, b: Any, c: Any, /) -> Variable: ...

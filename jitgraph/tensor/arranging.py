@@ -1,4 +1,4 @@
-"""Elements of an array in other places: turned, shifted, repeated, padded."""
+"""Elements of an array in other places: turned, shifted, repeated."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import numpy as np
 
 from jitgraph.errors import DTypeError, OptionError, ShapeError
 from jitgraph.ir.elementwise import cast
-from jitgraph.ir.opdef import ArrayLike, Size, emit, split_sizes
+from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import joining, movement
-from jitgraph.ir.ops.arithmetic import absolute, add, maximum, minimum, remainder
-from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_axis
+from jitgraph.ir.ops.arithmetic import add, maximum, minimum, not_equal, remainder, where
+from jitgraph.ir.ops.indexing import gather, slice_axis
+from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.types import normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
+from jitgraph.tensor import reductions
+from jitgraph.tensor.counting import searchsorted
 from jitgraph.tensor.indexing import getitem
 from jitgraph.tensor.operands import Axis, as_size, as_tensor, constant, public
 from jitgraph.tensor.shaping import concatenate, full_like, length, ravel
@@ -121,9 +124,12 @@ def matrix_transpose(x: ArrayLike) -> Value:
 
 # --- repeated ----------------------------------------------------------------------------------
 @public
-def repeat(a: ArrayLike, repeats: ArrayLike, axis: int | None = None) -> Value:
-    """a with each element so many times along an axis, or flattened. The numbers of repeats may
-    differ by element where they are known; one number may be symbolic."""
+def repeat(
+    a: ArrayLike, repeats: ArrayLike, axis: int | None = None, *, total_repeat_length: Any = None
+) -> Value:
+    """a with each element so many times along an axis, or flattened. Where the numbers of repeats
+    differ by element and are not known, the call tells how many there are, unless
+    `total_repeat_length` does: too many are left out, and the last one fills what is missing."""
     a = as_tensor(a)
     if axis is None:
         a, axis = ravel(a), 0
@@ -132,7 +138,7 @@ def repeat(a: ArrayLike, repeats: ArrayLike, axis: int | None = None) -> Value:
     if times.dtype.kind not in "iub":
         raise DTypeError(f"repeats must be integers, not {times.type}")
     if times.ndim and times.type.shape[0] != 1:
-        return _each_repeated(a, times, axis)
+        return _each_repeated(a, times, axis, total_repeat_length)
     count = length(getitem(times, 0) if times.ndim else times, "the number of repeats")
     sizes = movement.dims(a)
     wide = movement.expand_dims(a, (axis + 1,))
@@ -140,22 +146,33 @@ def repeat(a: ArrayLike, repeats: ArrayLike, axis: int | None = None) -> Value:
     return movement.reshape(wide, (*sizes[:axis], sizes[axis] * count, *sizes[axis + 1 :]))
 
 
-def _each_repeated(a: Value, times: Value, axis: int) -> Value:
-    if times.literal is None:
-        raise ShapeError(
-            f"repeats ({times.type}) are not known: the length of the result would depend on them",
-            hint="give a NumPy array, or one symbolic number for all elements",
+def _each_repeated(a: Value, times: Value, axis: int, total: Any) -> Value:
+    if times.ndim != 1:
+        raise ShapeError(f"repeats are a vector, not {times.type}")
+    extent, number = a.type.shape[axis], times.type.shape[0]
+    if isinstance(extent, int) and isinstance(number, int) and extent != number:
+        raise ShapeError(f"{number} repeats do not fit axis {axis} of {a.type}")
+    if times.literal is not None and total is None:
+        numbers = times.literal.array
+        if (numbers < 0).any():
+            raise ShapeError("repeats may not contain negative values")
+        rows: Any = np.repeat(np.arange(len(numbers)), numbers)
+    else:
+        # The sum unites both extents; a negative number of elements fails the call.
+        counts = cast(times, np.int64) + movement.iota(movement.dim(a, axis), type(a)) * 0
+        ends = prefix_sum(counts, 0)
+        least = minimum(reductions.min(counts, initial=0), 0)
+        size = length(total, "total_repeat_length") if total is not None else (
+            where(least < 0, least, reductions.sum(counts))
         )
-    numbers = times.literal.array
-    if (numbers < 0).any():
-        raise ShapeError("repeats may not contain negative values")
-    rows = np.repeat(np.arange(len(numbers)), numbers)
-    extent = a.type.shape[axis]
-    if isinstance(extent, int) and extent != len(numbers):
-        raise ShapeError(f"{len(numbers)} repeats do not fit axis {axis} of {a.type}")
+        found = searchsorted(ends, movement.iota(size, type(a)), "right")
+        rows = found if total is None else minimum(found, movement.dim(a, axis) - 1)
     sizes = movement.dims(a)
-    fitted = movement.reshape(a, (*sizes[:axis], len(numbers), *sizes[axis + 1 :]))
-    return getitem(fitted, (*(slice(None),) * axis, rows))
+    length_ = number if isinstance(number, int) else sizes[axis]
+    fitted = movement.reshape(a, (*sizes[:axis], length_, *sizes[axis + 1 :]))
+    order = [axis, *(k for k in range(a.ndim) if k != axis)]
+    read = gather(movement.transpose(fitted, order), [as_tensor(rows)])
+    return movement.transpose(read, [order.index(k) for k in range(a.ndim)])
 
 
 @public
@@ -183,140 +200,6 @@ def resize(a: ArrayLike, new_shape: Any) -> Value:
         return movement.broadcast_to(constant(np.zeros((), flat.dtype)), shape)
     places = movement.iota(total, cls=type(constant(0)))
     return movement.reshape(gather(flat, [remainder(places, maximum(have, 1))]), shape)
-
-
-# --- padded ------------------------------------------------------------------------------------
-@public
-def pad(array: ArrayLike, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Value:
-    """array with `pad_width` more elements before and after along each axis: a number, a pair for
-    all axes, or a pair per axis, or a dict of them by axis.
-
-    mode: "constant" (with `constant_values`), "edge", "reflect", "symmetric" (both of
-    `reflect_type="even"`), "wrap", "empty" (zeros).
-    """
-    x: Value = as_tensor(array)
-    widths = _pairs(pad_width, x.ndim, "pad_width")
-    if mode in ("constant", "empty"):
-        values = kwargs.pop("constant_values", 0) if mode == "constant" else 0
-        _no_more(kwargs, mode)
-        return _padded(x, widths, values)
-    if mode not in _SOURCES:
-        known = ", ".join(map(repr, ("constant", "empty", *_SOURCES)))
-        raise OptionError(f"pad has no mode {mode!r}", hint=f"one of: {known}")
-    if mode in ("reflect", "symmetric") and kwargs.pop("reflect_type", "even") != "even":
-        raise OptionError("pad takes reflect_type='even' only")
-    _no_more(kwargs, mode)
-    for axis, (before, after) in enumerate(widths):
-        if not all(isinstance(w, int) and w == 0 for w in (before, after)):
-            x = _continued(x, axis, before, after, mode)
-    return x
-
-
-def _no_more(kwargs: dict[str, Any], mode: str) -> None:
-    if kwargs:
-        raise OptionError(f"pad in mode {mode!r} does not take {', '.join(kwargs)}")
-
-
-def _pairs(given: Any, rank: int, what: str) -> list[tuple[Any, Any]]:
-    """One pair per axis from a number, a pair, a pair per axis or a dict by axis."""
-    if isinstance(given, dict):
-        by_axis = {normalise_axis(a, rank): w for a, w in given.items()}
-        return [_pair(by_axis.get(a, 0)) for a in range(rank)]
-    if isinstance(given, np.ndarray):
-        given = given.tolist()
-    if not isinstance(given, list | tuple):
-        return [_pair(given)] * rank
-    if not any(isinstance(g, list | tuple) for g in given):
-        return [_pair(given)] * rank
-    pairs = [_pair(g) for g in given]
-    if len(pairs) not in (1, rank):
-        raise ShapeError(f"{what} for {len(pairs)} axes does not fit {rank} dimensions")
-    return pairs * rank if len(pairs) == 1 else pairs
-
-
-def _pair(given: Any) -> tuple[Any, Any]:
-    if not isinstance(given, list | tuple):
-        return given, given
-    return (given[0], given[-1]) if len(given) in (1, 2) else _no_pair(given)
-
-
-def _no_pair(given: Any) -> tuple[Any, Any]:
-    raise ShapeError(f"{given!r} is no pair of widths")
-
-
-def _padded(x: Value, widths: Sequence[tuple[Any, Any]], values: Any) -> Value:
-    """x written into constants, axis by axis where these differ."""
-    widths = [(length(a, "a width"), length(b, "a width")) for a, b in widths]
-    fills = _pairs(values, x.ndim, "constant_values")
-    flat = [f for pair in fills for f in pair]
-    if all(f is flat[0] or (not isinstance(f, Value) and f == flat[0]) for f in flat):
-        return _framed(x, range(x.ndim), widths, flat[0] if flat else 0)
-    for axis, ((before, after), (first, last)) in enumerate(zip(widths, fills, strict=True)):
-        sizes = list(movement.dims(x))
-        parts = []
-        for width, fill in ((before, first), (after, last)):
-            sizes[axis] = width
-            parts.append(movement.broadcast_to(cast(as_tensor(fill), x.dtype), sizes))
-        x = joining.concatenate([parts[0], x, parts[1]], axis)
-    return x
-
-
-def _framed(
-    x: Value, axes: Sequence[int], widths: Sequence[tuple[Size, Size]], fill: Any
-) -> Value:
-    extents = movement.dims(x)
-    whole = [before + size + after
-             for (before, after), size in zip(widths, extents, strict=True)]  # fmt: skip
-    base = movement.broadcast_to(cast(as_tensor(fill), x.dtype), whole)
-    starts, moving = split_sizes([before for before, _ in widths])
-    sizes, unknown = split_sizes(extents)
-    return emit(SET_SLICE, (base, x, *moving, *unknown), axes=tuple(axes), starts=starts,
-                sizes=sizes, steps=(1,) * len(starts))  # fmt: skip
-
-
-def _continued(x: Value, axis: int, before: Any, after: Any, mode: str) -> Value:
-    """x beyond its ends, read at positions that lie inside."""
-    before, after = length(before, "a width"), length(after, "a width")
-    extent = movement.dim(x, axis)
-    if isinstance(extent, int) and extent == 0:
-        raise ShapeError(f"pad cannot extend axis {axis} of {x.type}, which is empty, by {mode!r}")
-    if all(isinstance(s, int) for s in (before, after, extent)):
-        places = np.arange(-before, extent + after)
-        chosen = constant(np.asarray(_SOURCES[mode](places, extent)))
-    else:
-        chosen = _SOURCES[mode](movement.iota(before + extent + after) - before, extent)
-    order = [axis, *(a for a in range(x.ndim) if a != axis)]
-    read = gather(movement.transpose(x, order), [chosen])
-    return movement.transpose(read, [order.index(a) for a in range(x.ndim)])
-
-
-def _edge(places: Any, extent: Size) -> Any:
-    return minimum(maximum(places, 0), extent - 1)
-
-
-def _reflect(places: Any, extent: Size) -> Any:
-    """0 1 2 3 | 2 1 0 1 2 ...: a triangle of period 2(n - 1)."""
-    period = maximum(2 * (extent - 1), 1)
-    there = remainder(places, period)
-    return minimum(there, absolute(period - there)) if not _is_one(extent) else there * 0
-
-
-def _is_one(extent: Size) -> bool:
-    return isinstance(extent, int) and extent == 1
-
-
-def _symmetric(places: Any, extent: Size) -> Any:
-    """0 1 2 3 | 3 2 1 0 0 1 ...: a triangle of period 2n."""
-    there = remainder(places, 2 * extent)
-    return minimum(there, 2 * extent - 1 - there)
-
-
-def _wrap(places: Any, extent: Size) -> Any:
-    return remainder(places, extent)
-
-
-#: Where, by mode, what lies beyond the ends is read.
-_SOURCES = {"edge": _edge, "reflect": _reflect, "symmetric": _symmetric, "wrap": _wrap}
 
 
 # --- taken apart and put together --------------------------------------------------------------
@@ -392,6 +275,26 @@ def _inserted(x: Value, places: Any, value: Value, axis: int) -> Value:
     parts = slice_axis(x, axis, 0, int(places)), slice_axis(x, axis, int(places), rest)
     middle = movement.broadcast_to(value, sizes)
     return joining.concatenate([parts[0], middle, parts[1]], axis)
+
+
+@public
+def trim_zeros(filt: ArrayLike, trim: str = "fb", axis: Any = None) -> Value:
+    """An array without the zeros at the front ("f") and the back ("b") of axes: how many are left
+    the call tells."""
+    if set(trim.lower()) - set("fb"):
+        raise OptionError(f"trim is {trim!r}", hint="'f', 'b' or 'fb'")
+    x: Value = as_tensor(filt)
+    for place in normalise_axes(tuple(axis) if isinstance(axis, list) else axis, x.ndim):
+        others = tuple(a for a in range(x.ndim) if a != place)
+        some = reductions.any(not_equal(x, 0), others)
+        extent = movement.dim(x, place)
+        there = cast(some, np.int64)
+        ends = [reductions.argmax(v) for v in (there, flip(there))]
+        front, back = (end if which in trim.lower() else end * 0
+                       for which, end in zip("fb", ends, strict=True))  # fmt: skip
+        size = where(reductions.any(some), extent - front - back, 0)
+        x = slice_axis(x, place, where(size > 0, front, 0), size)
+    return x
 
 
 def _flat_without_axis(arr: ArrayLike, axis: int | None) -> tuple[Value, int]:

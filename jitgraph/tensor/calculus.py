@@ -1,4 +1,4 @@
-"""Differences, slopes, areas, interpolation and polynomials of sampled values."""
+"""Differences, slopes, areas and interpolation of sampled values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from jitgraph.errors import OptionError, ShapeError
 from jitgraph.ir.elementwise import cast
-from jitgraph.ir.opdef import ArrayLike, Size
+from jitgraph.ir.opdef import ArrayLike
 from jitgraph.ir.ops import joining, movement
 from jitgraph.ir.ops.arithmetic import (
     absolute,
@@ -22,15 +22,13 @@ from jitgraph.ir.ops.arithmetic import (
     remainder,
     where,
 )
-from jitgraph.ir.ops.indexing import gather, slice_axis
+from jitgraph.ir.ops.indexing import gather
 from jitgraph.ir.types import BOOL, F64, kind_of, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
-from jitgraph.tensor.arranging import pad
 from jitgraph.tensor.counting import searchsorted
 from jitgraph.tensor.indexing import getitem
 from jitgraph.tensor.operands import Axis, as_tensor, common_dtype, promoted, public
-from jitgraph.tensor.products import convolve
 from jitgraph.tensor.shaping import concatenate, ravel
 
 
@@ -217,85 +215,3 @@ def interp(
     y = where(at < getitem(places, 0), ends[0], y)
     y = where(at > getitem(places, -1), ends[1], y)
     return where(isnan(at), at, y)  # type: ignore[no-any-return]
-
-
-# --- polynomials: coefficients from the highest power down -------------------------------------
-def _coefficients(p: ArrayLike) -> Value:
-    value = as_tensor(p)
-    if value.ndim > 1:
-        raise ShapeError(f"coefficients are a vector, not {value.type}")
-    return movement.reshape(value, (-1,)) if not value.ndim else value
-
-
-def _falling(size: Size, least: int) -> Value:
-    """size - 1 + least, ..., least."""
-    counter = movement.iota(size, cls=type(as_tensor(0)))
-    return (size - 1 + least) - counter  # type: ignore[no-any-return]
-
-
-@public
-def polyval(p: ArrayLike, x: ArrayLike) -> Value:
-    """The value at x of the polynomial whose coefficients are p, from the highest power down: by
-    Horner's scheme for a known number of them, else by powers."""
-    c, x = _coefficients(p), as_tensor(x)
-    size = movement.dim(c, 0)
-    if isinstance(size, Value):
-        powers = movement.expand_dims(x, (x.ndim,)) ** _falling(size, 0)
-        return reductions.sum(c * powers, -1)
-    y: Any = cast(movement.broadcast_to(as_tensor(0), movement.dims(x)), x.dtype)
-    for k in range(size):
-        y = y * x + getitem(c, k)
-    return y  # type: ignore[no-any-return]
-
-
-@public
-def polyadd(a1: ArrayLike, a2: ArrayLike) -> Value:
-    """The coefficients of the sum of two polynomials."""
-    a, b = _aligned(a1, a2)
-    return a + b  # type: ignore[no-any-return]
-
-
-@public
-def polysub(a1: ArrayLike, a2: ArrayLike) -> Value:
-    """The coefficients of the difference of two polynomials."""
-    a, b = _aligned(a1, a2)
-    return a - b  # type: ignore[no-any-return]
-
-
-def _aligned(a1: ArrayLike, a2: ArrayLike) -> list[Value]:
-    """Two polynomials with as many coefficients each, zeros in front of the shorter one."""
-    pair = promoted([_coefficients(a1), _coefficients(a2)])
-    sizes = [movement.dim(v, 0) for v in pair]
-    if all(isinstance(n, int) for n in sizes):
-        size: Any = builtins.max(sizes)
-    else:
-        size = maximum(*sizes)
-    return [pad(v, [(size - n, 0)]) for v, n in zip(pair, sizes, strict=True)]
-
-
-@public
-def polymul(a1: ArrayLike, a2: ArrayLike) -> Value:
-    """The coefficients of the product of two polynomials."""
-    return convolve(_coefficients(a1), _coefficients(a2))
-
-
-@public
-def polyder(p: ArrayLike, m: int = 1) -> Value:
-    """The coefficients of the m-th derivative of a polynomial."""
-    c = _coefficients(p)
-    for _ in range(m):
-        c = getitem(c, slice(None, -1))
-        c = c * _falling(movement.dim(c, 0), 1)
-    return c
-
-
-@public
-def polyint(p: ArrayLike, m: int = 1, k: ArrayLike = None) -> Value:
-    """The coefficients of the m-th integral of a polynomial, with the constants k."""
-    c = _coefficients(p)
-    given = [0.0] * m if k is None else k
-    constants = movement.broadcast_to(movement.reshape(as_tensor(given), (-1,)), (m,))
-    for j in range(m):
-        last = slice_axis(constants, 0, j, 1)
-        c = joining.concatenate(promoted([c / _falling(movement.dim(c, 0), 1), last]), 0)
-    return c

@@ -17,8 +17,10 @@ from jitgraph import trees
 from jitgraph.errors import DTypeError, InputError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import Size
+from jitgraph.ir.ops.arithmetic import maximum
 from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.control import branch, loop
+from jitgraph.ir.ops.indexing import slice_axis
 from jitgraph.ir.ops.movement import dim
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.types import BOOL, I64, Type, can_cast, kind_of, result_type
@@ -105,8 +107,8 @@ def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], init
     """`x = initial; while condition(x): x = body(x)`, for a tree of arrays x.
 
     The condition gives a bool scalar, the body a tree of the same structure, dtypes and shapes.
-    Differentiable in reverse mode: the loop is then walked once more, counted, to keep what
-    the way back needs.
+    Differentiable in reverse mode: what the way back needs is then kept of every step, in memory
+    that grows with them.
     """
     begun = latest()
     leaves, weak, structure = _leaves(initial)
@@ -135,7 +137,8 @@ def fori_loop(lower: Any, upper: Any, body: Callable[[Any, Any], Any], initial: 
         return _leaves_like(structure, made, "the body of fori_loop")
 
     initial_leaves, params, following = _settled(leaves, weak, step)
-    steps: Size = last - first
+    between = last - first
+    steps: Size = max(between, 0) if isinstance(between, int) else maximum(between, 0)
     found = _loop(initial_leaves, params, following, steps, count=count, name="fori",
                   begun=begun)  # fmt: skip
     return trees.unflatten(structure, found[: len(leaves)])
@@ -151,7 +154,8 @@ def loop_rows(
     """`carry, rows = initial, []; for x in sequences: carry, y = step(carry, x)`, with the y joined
     along a new leading axis: JAX's `lax.scan`.
 
-    sequences: a tree of arrays walked along their leading axes, or None with a length. reverse:
+    sequences: a tree of arrays walked along their leading axes, which are equally long, or None
+    with a length; with both, so many of the first rows are walked. reverse:
     from the last row to the first; rows of the outputs stay at their places.
     """
     begun = latest()
@@ -174,8 +178,11 @@ def loop_rows(
         return following
 
     initial_leaves, params, following = _settled(leaves, weak, one)
+    steps = _length(walked, length)
+    if length is not None:
+        walked = [slice_axis(s, 0, 0, steps) for s in walked]
     found = _loop(
-        initial_leaves, params, following, _length(walked, length), sequences=walked, rows=rows,
+        initial_leaves, params, following, steps, sequences=walked, rows=rows,
         outputs=outputs, reverse=reverse, name="scan", begun=begun,
     )  # fmt: skip
     split = len(leaves)
@@ -190,6 +197,9 @@ def _length(sequences: Sequence[Value], length: Any) -> Size:
         return as_size(length, "the length")
     if not sequences:
         refuse(InputError("a loop over no sequences needs a length", hint="length=10"))
+    known = {s.type.shape[0] for s in sequences if isinstance(s.type.shape[0], int)}
+    if len(known) > 1:
+        refuse(ShapeError("sequences that are walked together must be equally long"), *sequences)
     return dim(sequences[0], 0)
 
 

@@ -10,8 +10,17 @@ from jitgraph.errors import DTypeError, OptionError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, emit
 from jitgraph.ir.ops import movement, reduction
-from jitgraph.ir.ops.arithmetic import equal, isnan, logical_not, maximum, minimum, where
+from jitgraph.ir.ops.arithmetic import (
+    equal,
+    isnan,
+    logical_not,
+    maximum,
+    minimum,
+    not_equal,
+    where,
+)
 from jitgraph.ir.ops.indexing import SCATTER_ADD, gather
+from jitgraph.ir.ops.sorting import SEARCH, sort_keys
 from jitgraph.ir.types import F64, I64, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
@@ -19,6 +28,11 @@ from jitgraph.tensor.indexing import getitem
 from jitgraph.tensor.operands import as_tensor, constant, promoted, public
 from jitgraph.tensor.sequences import evenly_spaced
 from jitgraph.tensor.shaping import length, ravel, sized
+
+#: The built-in, whose name NumPy gives to an argument.
+_range_of = range
+#: Positions in so few elements are found by comparing with all of them, which fuses with the rest.
+_FEW = 16
 
 
 # --- positions ---------------------------------------------------------------------------------
@@ -33,10 +47,7 @@ def searchsorted(
     a: ArrayLike, v: ArrayLike, side: str = "left", sorter: ArrayLike = None
 ) -> Value:
     """Where elements v would have to be put into the sorted vector a to keep it sorted: before
-    equal ones ("left") or after them ("right"). `sorter` is what sorts a.
-
-    Every element of a is compared with every one of v, in one pass without memory.
-    """
+    equal ones ("left") or after them ("right"). `sorter` is what sorts a."""
     if side not in ("left", "right"):
         raise OptionError(f"searchsorted has no side {side!r}", hint="'left' or 'right'")
     known: Value = as_tensor(a)
@@ -47,6 +58,15 @@ def searchsorted(
     known, wanted = promoted([known, as_tensor(v)])
     if known.dtype.kind == "c":
         raise DTypeError(f"searchsorted does not take {known.type}")
+    extent = known.type.shape[0]
+    if isinstance(extent, int) and extent <= _FEW:
+        return _compared(known, wanted, side)
+    flat = movement.reshape(wanted, (-1,)) if wanted.ndim != 1 else wanted
+    found = emit(SEARCH[side], (sort_keys(known), sort_keys(flat)))
+    return found if wanted.ndim == 1 else movement.reshape(found, movement.dims(wanted))
+
+
+def _compared(known: Value, wanted: Value, side: str) -> Value:
     wide = movement.expand_dims(wanted, (wanted.ndim,))
     passed = _before(known, wide) if side == "left" else logical_not(_before(wide, known))
     return reduction.sum_(cast(passed, I64), (wanted.ndim,))
@@ -150,21 +170,33 @@ def histogram(
     bin holds its upper bound. `density` divides by the total and the widths."""
     x = ravel(a)
     edges = histogram_bin_edges(x, bins, range)
-    places, inside = _bins_of(x, edges)
+    places, inside = _bins_of(x, edges, equal_ones=as_tensor(bins).ndim == 0)
     size = movement.dim(edges, 0) - 1
     counts = _counted(places, inside, weights, size)
     if density:
-        widths = getitem(edges, slice(1, None)) - getitem(edges, slice(None, -1))
-        counts = cast(counts, F64) / widths / reductions.sum(counts)
+        counts = cast(counts, F64) / _widths(edges) / reductions.sum(counts)
     return counts, edges
 
 
-def _bins_of(x: Value, edges: Value) -> tuple[Value, Value]:
+def _widths(edges: Value) -> Value:
+    return getitem(edges, slice(1, None)) - getitem(edges, slice(None, -1))
+
+
+def _bins_of(x: Value, edges: Value, *, equal_ones: bool) -> tuple[Value, Value]:
     """The bin of each element, 0 where it is outside of all, and whether it is inside."""
-    size = movement.dim(edges, 0)
-    place = searchsorted(edges, x, "right") - 1
-    inside = (x >= getitem(edges, 0)) & (x <= getitem(edges, -1))
-    return where(inside, minimum(place, size - 2), 0), inside
+    last = movement.dim(edges, 0) - 2
+    low, high = getitem(edges, 0), getitem(edges, -1)
+    inside = (x >= low) & (x <= high)
+    if not equal_ones:
+        place = searchsorted(edges, x, "right") - 1
+        return where(inside, minimum(place, last), 0), inside
+    # Where all are of one width that tells the bin, but for rounding, which the bounds mend.
+    share = (cast(x, edges.dtype) - low) / (high - low)
+    place = cast(where(inside, share, 0) * cast(as_tensor(last + 1), edges.dtype), I64)
+    place = minimum(place, last)
+    place = place - cast(inside & (x < gather(edges, [place])), I64)
+    above = inside & (x >= gather(edges, [place + 1])) & not_equal(place, last)
+    return place + cast(above, I64), inside
 
 
 def _counted(places: Value, inside: Value, weights: ArrayLike, size: Any) -> Value:
@@ -178,25 +210,62 @@ def _counted(places: Value, inside: Value, weights: ArrayLike, size: Any) -> Val
 
 
 @public
+def histogramdd(
+    sample: Any, bins: Any = 10, range: Any = None, density: bool | None = None,
+    weights: ArrayLike = None,
+) -> Any:  # fmt: skip
+    """`histogram` of points, one a row, in boxes, and the bounds along each axis. A list of vectors
+    gives the coordinates one by one."""
+    counts, edges = _histogram(_coordinates(sample), bins, range, density, weights)
+    return counts, tuple(edges)
+
+
+def _coordinates(sample: Any) -> list[Value]:
+    if isinstance(sample, list | tuple):
+        return [ravel(x) for x in sample]
+    points: Value = as_tensor(sample)
+    if points.ndim == 1:
+        return [points]
+    number = points.type.shape[1] if points.ndim == 2 else None
+    if not isinstance(number, int):
+        raise ShapeError(
+            f"histogramdd takes points of a known number of coordinates, not {points.type}",
+            hint="give the coordinates as a list of vectors",
+        )
+    return [getitem(points, (slice(None), k)) for k in _range_of(number)]
+
+
+def _histogram(
+    points: list[Value], bins: Any, ranges: Any, density: bool | None, weights: ArrayLike
+) -> tuple[Any, list[Any]]:
+    each = list(bins) if isinstance(bins, list | tuple) else [bins] * len(points)
+    limits = [None] * len(points) if ranges is None else list(ranges)
+    if len(each) != len(points) or len(limits) != len(points):
+        raise ShapeError(f"the bins or ranges do not fit {len(points)} coordinates")
+    edges = [histogram_bin_edges(p, b, r) for p, b, r in zip(points, each, limits, strict=True)]
+    sizes = [movement.dim(e, 0) - 1 for e in edges]
+    place, inside = _bins_of(points[0], edges[0], equal_ones=as_tensor(each[0]).ndim == 0)
+    for point, edge, b, size in zip(points[1:], edges[1:], each[1:], sizes[1:], strict=True):
+        own, within = _bins_of(point, edge, equal_ones=as_tensor(b).ndim == 0)
+        place, inside = place * size + own, inside & within
+    flat = _counted(place, inside, weights, movement.product(sizes))
+    counts = cast(movement.reshape(flat, sizes), F64)
+    if density:
+        for axis, edge in enumerate(edges):
+            others = [a for a in _range_of(len(edges)) if a != axis]
+            counts = counts / movement.expand_dims(_widths(edge), others)
+        counts = counts / reductions.sum(flat)
+    return counts, edges
+
+
+@public
 def histogram2d(
     x: ArrayLike, y: ArrayLike, bins: Any = 10, range: Any = None, density: bool | None = None,
     weights: ArrayLike = None,
 ) -> tuple[Value, ...]:  # fmt: skip
     """`histogram` of points (x, y) in rectangles, and the bounds along both axes."""
-    points = ravel(x), ravel(y)
     pair = bins if isinstance(bins, list | tuple) and len(bins) == 2 else (bins, bins)
-    ranges = range if range is not None else (None, None)
-    edges = [histogram_bin_edges(p, b, r)
-             for p, b, r in zip(points, pair, ranges, strict=True)]  # fmt: skip
-    (i, i_in), (j, j_in) = (_bins_of(p, e) for p, e in zip(points, edges, strict=True))
-    rows, columns = (movement.dim(e, 0) - 1 for e in edges)
-    flat = _counted(i * columns + j, i_in & j_in, weights, rows * columns)
-    counts = cast(movement.reshape(flat, (rows, columns)), F64)
-    if density:
-        for axis, e in enumerate(edges):
-            widths = getitem(e, slice(1, None)) - getitem(e, slice(None, -1))
-            counts = counts / (movement.expand_dims(widths, (1,)) if axis == 0 else widths)
-        counts = counts / reductions.sum(flat)
+    counts, edges = _histogram([ravel(x), ravel(y)], pair, range, density, weights)
     return counts, edges[0], edges[1]
 
 

@@ -347,18 +347,6 @@ def piecewise(x: ArrayLike, condlist: Any, funclist: Any, *args: Any, **kw: Any)
 
 
 @public
-def isin(
-    element: ArrayLike, test_elements: ArrayLike, assume_unique: bool = False,
-    invert: bool = False,
-) -> Value:  # fmt: skip
-    """Whether each element is among the test elements (with `invert`: is not). Every one is
-    compared with every one, in one pass without memory."""
-    x, tests = as_tensor(element), movement.reshape(as_tensor(test_elements), (-1,))
-    found = reductions.any(equal(movement.expand_dims(x, (x.ndim,)), tests), -1)
-    return logical_not(found) if invert else found
-
-
-@public
 def fromfunction(
     function: Any, shape: Any, *, dtype: Any = float, **kwargs: Any
 ) -> Any:

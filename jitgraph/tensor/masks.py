@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from jitgraph.errors import OutOfBoundsError, ShapeError
 from jitgraph.ir.elementwise import cast
-from jitgraph.ir.opdef import ArrayLike
+from jitgraph.ir.opdef import ArrayLike, Size, emit
 from jitgraph.ir.ops import movement, selection
-from jitgraph.ir.ops.arithmetic import not_equal
+from jitgraph.ir.ops.arithmetic import maximum, not_equal, where
 from jitgraph.ir.ops.indexing import gather
 from jitgraph.ir.ops.joining import concatenate
-from jitgraph.ir.types import BOOL, normalise_axis
+from jitgraph.ir.ops.prefix import prefix_sum
+from jitgraph.ir.ops.sorting import SEARCH
+from jitgraph.ir.types import BOOL, I64, normalise_axis
 from jitgraph.ir.values import Value
-from jitgraph.tensor.operands import as_tensor, public
+from jitgraph.tensor.operands import as_size, as_tensor, public
 
 
 def _truth(x: ArrayLike) -> Value:
@@ -45,27 +50,47 @@ def read(x: Value, mask: Value) -> Value:
 
 def places(mask: Value) -> list[Value]:
     """The indices along each axis of the true elements, in C order."""
-    flat = selection.positions(mask)
+    return split_places(selection.positions(mask), movement.dims(mask))
+
+
+def split_places(flat: Value, sizes: Sequence[Size]) -> list[Value]:
+    """Positions in C order as indices along each axis."""
     found: list[Value] = []
-    for size in movement.dims(mask)[:0:-1]:
+    for size in sizes[:0:-1]:
         found.append(flat % size)
         flat = flat // size
     return [flat, *found[::-1]]
 
 
+def _flat_places(mask: Value, size: Any, fill: Any) -> Value:
+    """Where a vector of bools is true; with a size so many places, `fill` where there are fewer."""
+    if size is None:
+        return selection.positions(mask)
+    met = prefix_sum(cast(mask, I64), 0)
+    number = movement.iota(as_size(size, "size"), type(mask))
+    found = emit(SEARCH["right"], (met, number))
+    return where(number < selection.how_many(mask), found, as_tensor(fill, I64))  # type: ignore[no-any-return]
+
+
 @public
-def nonzero(a: ArrayLike) -> tuple[Value, ...]:
-    """The indices of the elements that are not zero, one vector for each axis, in C order."""
+def nonzero(a: ArrayLike, *, size: Any = None, fill_value: int = 0) -> tuple[Value, ...]:
+    """The indices of the elements that are not zero, one vector for each axis, in C order. With
+    `size` the vectors are so long: `fill_value` stands where there are fewer elements."""
     x = as_tensor(a)
     if not x.ndim:
         raise ShapeError(f"nonzero takes no scalar: {x.type}", hint="use T.atleast_1d(x)")
-    return tuple(places(_truth(x)))
+    if size is None:
+        return tuple(places(_truth(x)))
+    flat = _flat_places(movement.reshape(_truth(x), (-1,)), size, -1)
+    made = split_places(maximum(flat, 0), movement.dims(x))
+    return tuple(where(flat < 0, as_tensor(fill_value, I64), index) for index in made)
 
 
 @public
-def flatnonzero(a: ArrayLike) -> Value:
-    """The indices in the flattened array of the elements that are not zero."""
-    return selection.positions(movement.reshape(_truth(a), (-1,)))
+def flatnonzero(a: ArrayLike, *, size: Any = None, fill_value: int = 0) -> Value:
+    """The indices in the flattened array of the elements that are not zero; with `size` so many,
+    `fill_value` where there are fewer."""
+    return _flat_places(movement.reshape(_truth(a), (-1,)), size, fill_value)
 
 
 @public

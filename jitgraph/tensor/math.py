@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
+
 from jitgraph.errors import DTypeError, InputError
 from jitgraph.ir import ops
 from jitgraph.ir.elementwise import Elementwise
@@ -120,6 +122,11 @@ def clip(x: ArrayLike, lo: ArrayLike, hi: ArrayLike) -> Value:
     The dtype is that of all three together."""
     x = as_tensor(x)
     bounds = [as_tensor(b) if isinstance(b, list | tuple) else b for b in (lo, hi)]
+    if x.dtype.kind in "iu":  # a bound beyond all there are is none
+        limits = np.iinfo(x.dtype)
+        lowest, highest = (b if type(b) is int else None for b in bounds)
+        bounds = [None if lowest is not None and lowest <= limits.min else bounds[0],
+                  None if highest is not None and highest >= limits.max else bounds[1]]  # fmt: skip
     y: Any = cast_to(x, common_dtype([x, *(b for b in bounds if b is not None)]))
     if bounds[0] is not None:
         y = arithmetic.maximum(y, bounds[0])

@@ -15,8 +15,8 @@ import numpy as np
 from jitgraph.errors import DTypeError, OptionError, ShapeError
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, constant, emit
+from jitgraph.ir.ops import eigenvalues, movement
 from jitgraph.ir.ops import linalg as ops
-from jitgraph.ir.ops import movement
 from jitgraph.ir.ops.arithmetic import conjugate, divide, equal, where
 from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.indexing import slice_axis
@@ -369,14 +369,14 @@ def eigvalsh(a: ArrayLike, UPLO: str = "L") -> Value:  # noqa: N803  (NumPy's na
 @public
 def eig(a: ArrayLike) -> tuple[Value, ...]:
     """Eigenvalues and eigenvectors (columns) of square matrices, complex also where NumPy would
-    find them real."""
-    return EigResult(*_several("eig", ops.EIG, a))
+    find them real. Gradients of the vectors are of those with the largest element real."""
+    return EigResult(*_several("eig", eigenvalues.EIG, a))
 
 
 @public
 def eigvals(a: ArrayLike) -> Value:
     """The eigenvalues of square matrices, complex also where NumPy would find them real."""
-    return _one("eigvals", lambda x: emit(ops.EIGVALS, (x,)), a)
+    return _one("eigvals", lambda x: emit(eigenvalues.EIGVALS, (x,)), a)
 
 
 @public

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeAlias, TypeVar, 
 
 import numpy as np
 
-from jitgraph.errors import DTypeError, JitgraphError, Operand, ShapeError
+from jitgraph.errors import DTypeError, JitgraphError, Operand, RangeError, ShapeError
 from jitgraph.ir import opdef
 from jitgraph.ir.elementwise import cast as cast_to
 from jitgraph.ir.opdef import ArrayLike, Size
@@ -100,6 +100,11 @@ def constant(array: ArrayLike, dtype: Any = None) -> Value:
             f"{described} is not an array of a supported dtype", hint="one of: " + ", ".join(DTYPES)
         )
     target = native if dtype is None else as_dtype(dtype)
+    if target.kind in "iu" and native.kind in "iu" and type(array) in (int, list, tuple):
+        try:
+            made = np.asarray(array, target)
+        except OverflowError as error:
+            raise RangeError(str(error), hint="give a wider dtype") from None
     with np.errstate(all="ignore"):
         return opdef.constant(made.astype(target, copy=False), cls=_variable_class)
 

@@ -13,9 +13,9 @@ from jitgraph.ir.ops.indexing import gather, slice_axis
 from jitgraph.ir.types import normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import contraction
-from jitgraph.tensor.arranging import pad
 from jitgraph.tensor.indexing import getitem
 from jitgraph.tensor.operands import as_tensor, constant, factors, promoted, public, stacked
+from jitgraph.tensor.padding import pad
 from jitgraph.tensor.shaping import moveaxis, ravel
 
 

@@ -8,6 +8,7 @@ raises ShapeError; a dtype without meaning raises DTypeError.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,10 @@ def axes_of(x: Value, axis: Axis) -> tuple[int, ...]:
 
 def _kept(y: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
     return expand_dims(y, axes) if keepdims else y
+
+
+#: Products of complex elements: loops, which `complex_products` puts here. They are built on sums.
+COMPLEX: dict[str, Callable[..., Value]] = {}
 
 
 def _total_dtype(x: Value, dtype: Any) -> DType:
@@ -94,7 +99,7 @@ def prod(
     x: ArrayLike, axis: Axis = None, dtype: Any = None, keepdims: bool = False,
     *, initial: ArrayLike = None, where: ArrayLike = True,
 ) -> Value:  # fmt: skip
-    """The product of elements, in the dtypes of `sum`. Complex operands raise DTypeError.
+    """The product of elements, in the dtypes of `sum`.
     The result is multiplied by `initial`; only elements `where` count."""
     x = as_tensor(x)
     total = _total_dtype(x, dtype)
@@ -102,8 +107,16 @@ def prod(
     axes = axes_of(x, axis)
     if total == BOOL:
         return _kept(reduction.all_over(cast(x, BOOL), axes), axes, keepdims)
-    y = cast(reduction.prod(cast(x, computed_in(total)), axes), total)
+    y = cast(_product(cast(x, computed_in(total)), axes), total)
     return _kept(_from(arithmetic.multiply, y, initial), axes, keepdims)
+
+
+def _product(x: Value, axes: tuple[int, ...]) -> Value:
+    return COMPLEX["prod"](x, axes) if x.dtype.kind == "c" else reduction.prod(x, axes)
+
+
+def _running_product(x: Value, axis: int) -> Value:
+    return COMPLEX["cumprod"](x, axis) if x.dtype.kind == "c" else prefix_prod(x, axis)
 
 
 def _chosen(x: Value, condition: ArrayLike, otherwise: Any) -> Value:
@@ -115,7 +128,9 @@ def _chosen(x: Value, condition: ArrayLike, otherwise: Any) -> Value:
 
 def _from(combine: Any, y: Value, initial: ArrayLike) -> Value:
     """A reduction with the element it starts from, in its own dtype."""
-    return y if initial is None else cast(combine(y, as_tensor(initial)), y.dtype)
+    if initial is None:
+        return y
+    return cast(combine(y, initial if type(initial) is int else as_tensor(initial)), y.dtype)  # type: ignore[no-any-return]
 
 
 def _running(x: ArrayLike, axis: int | None, dtype: Any, name: str) -> tuple[Value, int]:
@@ -140,7 +155,7 @@ def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
 def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Value:
     """The product of all elements up to each along an axis, in the dtypes of `sum`; without an
     axis, of the elements in C order, as a vector."""
-    return prefix_prod(*_running(x, axis, dtype, "cumprod"))
+    return _running_product(*_running(x, axis, dtype, "cumprod"))
 
 
 @public
@@ -172,7 +187,7 @@ def _cumulative(
     return concatenate([broadcast_to(as_tensor(first, y.dtype), sizes), y], axis)
 
 
-_CUMULATIVE = {"cumulative_sum": (prefix_sum, 0), "cumulative_prod": (prefix_prod, 1)}
+_CUMULATIVE = {"cumulative_sum": (prefix_sum, 0), "cumulative_prod": (_running_product, 1)}
 
 
 @public

@@ -9,7 +9,6 @@ _STRINGS = "makes strings"
 _MEMORY = "is about memory, which a symbolic array has not"
 _PYTHON = "calls a Python function element by element"
 _OBJECTS = "makes arrays from other objects"
-_LENGTH = "the length of the result depends on the data"
 _SETTINGS = "settings or information of NumPy itself"
 _DTYPES = "about dtypes, not arrays: NumPy's own takes `x.dtype`"
 
@@ -25,18 +24,9 @@ REFUSED: dict[str, str] = {
                      "format_float_positional", "format_float_scientific"), _STRINGS),
     **dict.fromkeys(("may_share_memory", "shares_memory", "nested_iters", "require",
                      "from_dlpack"), _MEMORY),
-    **dict.fromkeys(("apply_along_axis", "apply_over_axes", "frompyfunc", "fromiter"), _PYTHON),
+    **dict.fromkeys(("frompyfunc", "fromiter"), _PYTHON),
     **dict.fromkeys(("asmatrix", "bmat"), _OBJECTS),
-    "trim_zeros": _LENGTH,
-    "packbits": "packs bits of bytes, which nobody has asked for yet",
-    "unpackbits": "unpacks bits of bytes, which nobody has asked for yet",
     "real_if_close": "the dtype of the result depends on the data",
-    "roots": "needs the eigenvalues of a matrix that the data makes; see T.linalg",
-    "poly": "needs the eigenvalues of its argument; see T.linalg",
-    "polyfit": "is numpy.linalg.lstsq of T.vander(x, n): write that",
-    "polydiv": "the length of the result depends on the data",
-    "histogramdd": "histogram2d and histogram are there",
-    "mask_indices": "calls a Python function on an array",
     "min_scalar_type": "the dtype of the result depends on the data",
     "einsum_path": "T.einsum finds its path itself",
 }  # fmt: skip
@@ -48,6 +38,7 @@ OUTSIDE: dict[str, str] = {
                      "seterrcall", "show_config", "show_runtime"), _SETTINGS),
     **dict.fromkeys(("isdtype", "issubdtype", "mintypecode", "promote_types", "typename"), _DTYPES),
     "broadcast_shapes": "takes shapes, not arrays",
+    "mask_indices": "takes a number, not arrays",
     "isfortran": _MEMORY,
     "isscalar": "takes any object",
     "iterable": "takes any object",

@@ -22,6 +22,7 @@ from jitgraph.ir.ops.movement import dim, squeeze
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.types import BOOL, I64, Type
 from jitgraph.ir.values import Value
+from jitgraph.tensor.control import UNBOUNDED
 from jitgraph.tensor.operands import as_size, as_tensor, constant, refuse
 from jitgraph.tensor.regions import parameter, shared_captures, traced
 from jitgraph.tensor.shared import SharedVariable, latest, made_since
@@ -108,15 +109,19 @@ def scan(
     sequences: arrays to walk along, or dicts `{"input": x, "taps": [-1, 0, 1]}`. outputs_info: for
     each output None, if no step needs former ones, its initial value, or a dict `{"initial": x,
     "taps": [-2, -1]}`, whose rows are those before the first step. n_steps: else the length of the
-    shortest sequence. go_backwards: from the last rows to the first. mode, profile, allow_gc and
-    strict are accepted for the sake of old programs.
+    shortest sequence; or, without sequences, as many as it takes until. go_backwards: from the last
+    rows to the first. truncate_gradient: a gradient goes back through so many of the last steps, as
+    if those before were constant; -1 for all. strict: shared variables must be given as
+    non_sequences. mode, profile and allow_gc are accepted for the sake of old programs.
     """
-    if truncate_gradient != -1:
-        refuse(OptionError("truncate_gradient is not there yet", hint="leave it at -1"))
+    if truncate_gradient != -1 and truncate_gradient < 1:
+        refuse(OptionError(f"truncate_gradient={truncate_gradient}: it must be -1 or positive"))
     walked = [_sequence(s) for s in _listed(sequences)]
     outputs = [_output(o) for o in _listed(outputs_info)]
     others: list[Value] = [as_tensor(v) for v in _listed(non_sequences)]
     made = _Scan(fn, walked, outputs, others, n_steps, go_backwards, name or "scan")
+    made.truncate = None if truncate_gradient == -1 else int(truncate_gradient)
+    made.strict = strict
     return made.run(return_list)
 
 
@@ -131,7 +136,7 @@ def _listed(given: Any) -> list[Any]:
 def _sequence(given: Any) -> _Sequence:
     taps: Any = (0,)
     if isinstance(given, Mapping):
-        taps = given.get("taps", (0,))
+        taps = given.get("taps") or (0,)
         given = given["input"]
     array = as_tensor(given)
     if not array.ndim:
@@ -176,12 +181,14 @@ class _Scan:
         self.updates: dict[SharedVariable, Value] = {}
         self.begun = latest()
         self.stop: Value | None = None
+        self.truncate: int | None = None
+        self.strict = False
 
     def _steps(self, given: Any) -> Size:
         if given is not None:
             return as_size(given, "n_steps")
         if not self.sequences:
-            refuse(InputError("a scan without sequences needs n_steps"))
+            return UNBOUNDED  # refused when no `until` was found
         lengths = [s.length() for s in self.sequences]
         shortest = lengths[0]
         for length in lengths[1:]:
@@ -200,6 +207,8 @@ class _Scan:
         for state in made_since(self.begun, [*results, *self.updates.values(), *self._stopping()]):
             if state.default_update is not None:  # a random draw of the step
                 self.updates.setdefault(state, state.default_update)
+        if self.stop is None and isinstance(self.steps, int) and self.steps == UNBOUNDED:
+            refuse(InputError("a scan without sequences needs n_steps, or an until"))
         if not results and not self.updates:
             refuse(InputError("the step gives nothing", hint="return the row of the step"))
         carried = [o for o in self.outputs if o.taps]
@@ -225,8 +234,14 @@ class _Scan:
         if condition is not None:
             parts.append(traced(condition, [self.number, *params]))
         captured, joined = shared_captures(*parts)
+        given = set(self.others)
+        hidden = [v for v in captured if isinstance(v, SharedVariable) and v not in given]
+        if self.strict and hidden:
+            refuse(InputError("a strict scan uses a shared variable it is not given",
+                              hint="name it in non_sequences"), *hidden)  # fmt: skip
         made = items(loop(
             joined[0].function(own, self.name), initial, walked, captured, self.steps,
+            truncate=self.truncate,
             condition=None if condition is None
             else joined[1].function([self.number, *params], f"{self.name}_goes_on"),
         ))  # fmt: skip
@@ -307,8 +322,6 @@ class _Scan:
             if state.serial > self.begun and state.default_update is not None:
                 state.default_update = last
         rows = list(made[carried:-1])
-        if self.stop is not None:
-            rows = [slice_axis(row, 0, 0, made[-1]) for row in rows]
         if len(rows) == 1 and not return_list:
             return rows[0], updates
         return (rows or None), updates

@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Any
 
 from jitgraph.errors import DTypeError, ShapeError
-from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import joining, movement
 from jitgraph.ir.ops.arithmetic import minimum
@@ -377,7 +376,7 @@ def ones_like(x: ArrayLike, dtype: Any = None) -> Value:
 def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: Any = None) -> Value:
     """`fill_value` broadcast to x's shape, in x's dtype unless another is given."""
     x = as_tensor(x)
-    fill = cast(as_tensor(fill_value), x.dtype if dtype is None else dtype)
+    fill = as_tensor(fill_value, x.dtype if dtype is None else dtype)
     return movement.broadcast_to(fill, movement.dims(x))
 
 

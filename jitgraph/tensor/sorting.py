@@ -22,12 +22,9 @@ from jitgraph.ir.ops.arithmetic import (
     logical_not,
     maximum,
     minimum,
-    not_equal,
     where,
 )
-from jitgraph.ir.ops.indexing import SCATTER_ADD, gather, slice_, slice_axis
-from jitgraph.ir.ops.prefix import prefix_sum
-from jitgraph.ir.ops.selection import compress, how_many
+from jitgraph.ir.ops.indexing import gather, slice_, slice_axis
 from jitgraph.ir.types import F64, I64, kind_of, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
@@ -80,26 +77,72 @@ def argsort(
 
 
 @public
-def partition(a: ArrayLike, kth: Any, axis: int | None = -1) -> Value:
-    """The k-th element in its sorted place, smaller ones before it: here all are sorted."""
+def partition(
+    a: ArrayLike, kth: Any, axis: int | None = -1, kind: str = "introselect"
+) -> Value:
+    """The k-th element in its sorted place, smaller ones before it and larger ones behind, each in
+    the order they had; for several places everything is sorted."""
+    _check_kind(kind)
     x = as_tensor(a)
-    _check_places(x, kth, axis)
-    return sort(x, axis)
+    if _place(x, kth) is None:
+        return _along(x, axis, lambda rows: _with_places(rows, kth, ops.sort(rows)))
+    return _along(x, axis, lambda rows: along(rows, _partitioned(rows, kth)))
 
 
 @public
-def argpartition(a: ArrayLike, kth: Any, axis: int | None = -1) -> Value:
-    """The indices that partition: here those that sort."""
-    x = as_tensor(a)
-    _check_places(x, kth, axis)
-    return argsort(x, axis)
+def argpartition(
+    a: ArrayLike, kth: Any, axis: int | None = -1, kind: str = "introselect"
+) -> Value:
+    """The indices that partition."""
+    _check_kind(kind)
+    return _along(as_tensor(a), axis, lambda rows: _partitioned(rows, kth))
 
 
-def _check_places(x: Value, kth: Any, axis: int | None) -> None:
-    extent = x.type.shape[normalise_axis(axis, x.ndim)] if axis is not None else None
+def _check_kind(kind: str) -> None:
+    if kind != "introselect":
+        raise OptionError(f"kind is {kind!r}", hint="the one kind there is: introselect")
+
+
+def _place(x: Value, kth: Any) -> Size | None:
+    """The one place of a partition; None where there are several, or no order of one key."""
+    if x.dtype.kind == "c":
+        return None
+    if isinstance(kth, Value):
+        return as_size(kth, "kth") if not kth.ndim else None
+    places = np.ravel(kth)
+    return as_size(places[0], "kth") if len(places) == 1 else None
+
+
+def _partitioned(rows: Value, kth: Any) -> Value:
+    place = _place(rows, kth)
+    if place is None:
+        return _with_places(rows, kth, ops.argsort(rows, stable=True))
+    extent = movement.dims(rows)[-1]
+    if isinstance(place, int) and isinstance(extent, int):
+        if not -extent <= place < extent:
+            raise ShapeError(f"kth(={place}) is out of bounds for {extent} elements")
+        inside: Any = place + extent * (place < 0)
+    else:
+        inside = where(place < 0, place + extent, place) if isinstance(place, Value) else (
+            place + extent if place < 0 else place
+        )
+        inside = _checked(inside, extent, type(rows))
+    own = movement.broadcast_to(cast(as_tensor(inside), I64), ())
+    return emit(ops.ARGPARTITION, (ops.sort_keys(rows), own))
+
+
+def _checked(place: Size, extent: Size, cls: type[Value]) -> Value:
+    """A place that fails the call where it is none of the extent."""
+    return gather(movement.iota(extent, cls), [cast(as_tensor(place), I64)])
+
+
+def _with_places(rows: Value, kth: Any, found: Value) -> Value:
+    """What has been found, if all the places are inside."""
+    extent = rows.type.shape[-1]
     for k in np.ravel(kth) if not isinstance(kth, Value) else ():
         if isinstance(extent, int) and not -extent <= k < extent:
             raise ShapeError(f"kth(={k}) is out of bounds for {extent} elements")
+    return found
 
 
 @public
@@ -140,65 +183,20 @@ def lexsort(keys: Any, axis: int = -1) -> Value:
     return movement.transpose(order, [turn.index(i) for i in range(len(turn))])
 
 
+@public
+def sort_complex(a: ArrayLike) -> Value:
+    """The elements in ascending order along the last axis, as complex numbers."""
+    x = as_tensor(a)
+    short = x.dtype.kind in "iu" and x.dtype.itemsize <= 2
+    dtype = x.dtype if x.dtype.kind == "c" else np.dtype("c8" if short else "c16")
+    return cast(ops.sort(x), dtype)  # type: ignore[no-any-return]
+
+
 def _rows(x: Value) -> list[Value]:
     length = x.type.shape[0] if x.ndim else None
     if not isinstance(length, int):
         raise ShapeError(f"the number of keys must be known, not that of {x.type}")
     return [movement.squeeze(slice_axis(x, 0, k, 1), (0,)) for k in range(length)]
-
-
-# --- distinct elements --------------------------------------------------------------------------
-@public
-def unique(
-    ar: ArrayLike,
-    return_index: bool = False,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    axis: None = None,
-    *,
-    equal_nan: bool = True,
-) -> Any:
-    """The distinct elements in ascending order; with them, as asked: where each is met first, for
-    every element which one it is, how often each is met. How many there are the call tells."""
-    if axis is not None:
-        raise OptionError("unique along an axis is not there", hint="leave axis=None")
-    x = as_tensor(ar)
-    flat = movement.reshape(x, (-1,))
-    indices = ops.argsort(flat, stable=True) if return_index or return_inverse else None
-    ordered = ops.sort(flat) if indices is None else gather(flat, [indices])
-    first = _first_of_each(ordered, equal_nan)
-    count = how_many(first)
-    results = [compress(ordered, first, count)]
-    if return_index:
-        assert indices is not None
-        results.append(compress(indices, first, count))
-    if return_inverse:
-        assert indices is not None
-        rank = prefix_sum(cast(first, I64), 0) - 1
-        zeros = rank * 0
-        inverse = emit(SCATTER_ADD, (zeros, rank, indices))
-        results.append(movement.reshape(inverse, movement.dims(x)))
-    if return_counts:
-        starts = compress(movement.iota(movement.dims(flat)[0], type(flat)), first, count)
-        ends = concatenate([slice_axis(starts, 0, minimum(count, 1), maximum(count - 1, 0)),
-                            _as_vector(movement.dims(flat)[0], minimum(count, 1))], 0)  # fmt: skip
-        results.append(ends - starts)
-    return results[0] if len(results) == 1 else tuple(results)
-
-
-def _as_vector(number: Size, size: Size) -> Value:
-    return movement.broadcast_to(cast(as_tensor(number), I64), (size,))
-
-
-def _first_of_each(ordered: Value, equal_nan: bool) -> Value:
-    """Whether each element of a sorted vector differs from the one before it."""
-    n = movement.dims(ordered)[0]
-    k = movement.iota(n, type(ordered))
-    before = gather(ordered, [maximum(k - 1, 0)])
-    differs = not_equal(ordered, before)
-    if equal_nan and kind_of(ordered.dtype) in "fc":
-        differs = differs & ~(isnan(ordered) & isnan(before))
-    return differs | (k < 1)  # type: ignore[no-any-return]
 
 
 # --- order statistics ---------------------------------------------------------------------------
@@ -280,37 +278,48 @@ def _rows_over(x: Value, axis: Axis) -> tuple[Value, tuple[int, ...]]:
     return turned, axes
 
 
-def _ordered(x: Value, *, ignore_nan: bool) -> tuple[Value, Value]:
-    """Sorted rows, and how many elements of each count (as an i64 per row)."""
-    rows = ops.sort(x)
+#: Elements at so many places are selected one by one; for more the rows are sorted.
+_SELECTED = 24
+
+
+def _counted(rows: Value, *, ignore_nan: bool) -> Value:
+    """How many elements of each row count."""
     if ignore_nan and kind_of(rows.dtype) == "f":
-        return rows, reductions.sum(logical_not(isnan(rows)), -1)
-    lead = movement.dims(rows)[:-1]
+        return reductions.sum(logical_not(isnan(rows)), -1)
     n = cast(as_tensor(movement.dims(rows)[-1]), I64)
-    return rows, movement.broadcast_to(n, lead)
+    return movement.broadcast_to(n, movement.dims(rows)[:-1])
 
 
-def _element(rows: Value, place: Value) -> Value:
-    """One element of each row; `place` has the axes of the rows, then perhaps others."""
-    lead = rows.ndim - 1
-    own = [
-        movement.expand_dims(movement.iota(size, type(rows)),
-                             [a for a in range(place.ndim) if a != axis])
-        for axis, size in enumerate(movement.dims(rows)[:lead])
-    ]  # fmt: skip
-    return gather(rows, [*own, place])
+def _elements(rows: Value, *places: Value) -> list[Value]:
+    """The elements that sorting each row would bring to places, which have the axes of the rows,
+    then perhaps others."""
+    lead, shape = rows.ndim - 1, movement.dims(places[0])
+    flat = [movement.reshape(p, (*shape[:lead], -1)) for p in places]
+    number = flat[0].type.shape[-1]
+    if rows.dtype.kind == "c" or not isinstance(number, int) or number * len(places) > _SELECTED:
+        ordered = ops.sort(rows)
+        found = [along(ordered, p) for p in flat]
+    else:
+        # Side by side: where one is, the next is found at once.
+        each = [movement.expand_dims(p, (p.ndim,)) for p in flat]
+        wanted = movement.reshape(concatenate(each, -1), (*shape[:lead], number * len(places)))
+        chosen = along(rows, emit(ops.ARGSELECT, (ops.sort_keys(rows), wanted)))
+        apart = movement.reshape(chosen, (*shape[:lead], number, len(places)))
+        found = [movement.squeeze(slice_axis(apart, lead + 1, k, 1), (lead + 1,))
+                 for k in range(len(places))]  # fmt: skip
+    return [movement.reshape(f, shape) for f in found]
 
 
 def _median(a: ArrayLike, axis: Axis, keepdims: bool, *, ignore_nan: bool) -> Value:
     x = as_tensor(a)
     if x.dtype.kind == "c":
         raise DTypeError(f"median does not take {x.type}")
-    merged, axes = _rows_over(x, axis)
-    rows, count = _ordered(merged, ignore_nan=ignore_nan)
+    rows, axes = _rows_over(x, axis)
+    count = _counted(rows, ignore_nan=ignore_nan)
     result = x.dtype if kind_of(x.dtype) == "f" else F64
     high = minimum(count // 2, maximum(count - 1, 0))
     low = maximum((count - 1) // 2, 0)
-    below, above = (cast(_element(rows, place), result) for place in (low, high))
+    below, above = (cast(v, result) for v in _elements(rows, low, high))
     middle = where(count % 2 > 0, below, F["true_divide"](below + above, 2))
     return _finished(middle, rows, count, axes, keepdims, ignore_nan=ignore_nan)
 
@@ -321,10 +330,9 @@ def _finished(
 ) -> Value:  # fmt: skip
     """NaN where the rows have one, or nothing that counts; the axes as asked. `extra` axes of the
     result follow those of the rows, and go in front."""
-    last = _element(rows, maximum(count * 0 + movement.dims(rows)[-1] - 1, 0))
     broken: Any = count < 1
     if kind_of(rows.dtype) == "f" and not ignore_nan:
-        broken = isnan(last)
+        broken = broken | reductions.any(isnan(rows), -1)
     broken = movement.expand_dims(broken, range(broken.ndim, broken.ndim + extra))
     found = where(broken, np.asarray(np.nan, found.dtype), found) if (
         kind_of(found.dtype) == "f"
@@ -345,12 +353,12 @@ def _quantile(
     literal = order.literal
     if literal is not None and not ((literal.array >= 0) & (literal.array <= 1)).all():
         raise ShapeError("quantiles must be in the range [0, 1]")
-    merged, axes = _rows_over(x, axis)
-    rows, count = _ordered(merged, ignore_nan=ignore_nan)
+    rows, axes = _rows_over(x, axis)
+    count = _counted(rows, ignore_nan=ignore_nan)
     extra = order.ndim
     each = movement.expand_dims(count, range(count.ndim, count.ndim + extra))
     low, high, weight = _between(order, each, method)
-    below, above = (_element(rows, place) for place in (low, high))
+    below, above = _elements(rows, low) * 2 if weight is None else _elements(rows, low, high)
     found = _interpolated(below, above, weight)
     return _finished(found, rows, count, axes, keepdims, ignore_nan=ignore_nan, extra=extra)
 
@@ -414,5 +422,5 @@ def _interpolated(below: Value, above: Value, weight: Value | None) -> Value:
 
 __all__ = [
     "argpartition", "argsort", "lexsort", "median", "nanmedian", "nanpercentile", "nanquantile",
-    "partition", "percentile", "quantile", "sort", "top_k", "unique",
+    "partition", "percentile", "quantile", "sort", "sort_complex", "top_k",
 ]  # fmt: skip

@@ -30,9 +30,15 @@ _ALIASES = {
 }  # fmt: skip
 
 
+#: What `jitgraph.transforms` puts here.
+_TRANSFORMS = ("checkpoint", "custom_vjp", "value_and_grad", "verify_grad", "vmap")
+
+
 def stub() -> str:
     """The text of `__init__.pyi`."""
-    parts = [_HEAD, *_imports(), "\n"]
+    parts = [_HEAD, *_imports()]
+    parts += (f"from jitgraph.transforms import {name} as {name}\n" for name in _TRANSFORMS)
+    parts.append("\n")
     parts += (f"{alias} = {name}\n" for alias, name in _ALIASES.items())
     parts.append("inf: float\nnan: float\npi: float\nnewaxis: None\n")
     parts.append("_Name: TypeAlias = str | None\n_Shape: TypeAlias = Sequence[Any] | None\n\n")

@@ -239,6 +239,12 @@ class Variable(Value):
         """The indices that sort along an axis."""
         return sorting.argsort(self, axis, kind)
 
+    def argpartition(
+        self, kth: Any, axis: int | None = -1, kind: str = "introselect"
+    ) -> Variable:
+        """The indices that partition along an axis."""
+        return sorting.argpartition(self, kth, axis, kind)
+
     def nonzero(self) -> tuple[Variable, ...]:
         """The indices of the elements that are not zero, one vector for each axis."""
         return masks.nonzero(self)

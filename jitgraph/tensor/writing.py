@@ -110,7 +110,7 @@ def written(x: ArrayLike, key: Any, values: ArrayLike, combine: str) -> Value:
     x, given = as_tensor(x), as_tensor(values)
     if given.dtype.kind == "c" and x.dtype.kind != "c":
         raise DTypeError(f"{given.type} cannot be written into {x.type}")
-    value: Value = cast(given, x.dtype)
+    value: Value = as_tensor(values, x.dtype) if type(values) is int else cast(given, x.dtype)
     mask = key[0] if isinstance(key, tuple) and len(key) == 1 else key
     if isinstance(mask, Value) and mask.dtype == BOOL and mask.literal is None and (
         mask.ndim and value.ndim <= x.ndim - mask.ndim

@@ -12,6 +12,7 @@ with variables (it builds expressions), so transforms of transforms are nothing 
 derivatives take expressions as well, and are then the functions of `jitgraph.tensor`.
 """
 
+from jitgraph import tensor
 from jitgraph.transforms.checking import verify_grad
 from jitgraph.transforms.custom import checkpoint, custom_vjp
 from jitgraph.transforms.derivatives import (
@@ -26,6 +27,11 @@ from jitgraph.transforms.derivatives import (
     vjp,
 )
 from jitgraph.transforms.mapping import vmap
+
+# `jitgraph.tensor` has those that take expressions; it gets the others, which are built upon it.
+for _function in (checkpoint, custom_vjp, value_and_grad, verify_grad, vmap):
+    setattr(tensor, _function.__name__, _function)
+    tensor.__all__.append(_function.__name__)
 
 __all__ = [
     "checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp",

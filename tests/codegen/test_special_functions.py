@@ -19,7 +19,7 @@ import scipy.special
 from scalar_kernels import DTYPES, Array, compile_kernels
 
 from jitgraph.ir.opdef import OPS
-from jitgraph.ir.ops.special import FORMULAS
+from jitgraph.ir.ops.special import FORMULAS, SLOPES
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "mathlib.md"
 HEAD = "| special function | f64 | f32 | f16 | counted in |"
@@ -288,7 +288,7 @@ def test_narrower_floats_are_as_exact_as_documented(case: Case, dtype: str) -> N
 
 
 def test_every_function_has_a_row() -> None:
-    assert {case.name for case in CASES} == set(FORMULAS)
+    assert {case.name for case in CASES} == set(FORMULAS) - SLOPES
     assert {case.row for case in CASES} == set(bounds())
 
 
@@ -326,7 +326,7 @@ DIFFERENT: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("name", [n for n in FORMULAS if n not in SLOPES])
 def test_special_values_are_scipys(name: str) -> None:
     """All combinations of zeros, poles, infinities, NaN and extreme numbers."""
     points = np.array([*POINTS, *(-p for p in POINTS), np.nan])
@@ -340,3 +340,35 @@ def test_special_values_are_scipys(name: str) -> None:
         same |= DIFFERENT.get(name, lambda *x: np.zeros(x[0].shape, bool))(*given)
     wrong = np.flatnonzero(~same)[:6]
     assert same.all(), [(*(x[k] for x in given), got[k], want[k]) for k in wrong]
+
+
+# --- derivatives by parameters -------------------------------------------------------------------
+def _by(which: int, f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *x: mpmath.diff(lambda t: f(*x[:which], t, *x[which + 1 :]), x[which], h=1e-15)
+
+
+POSITIVE: tuple[Draw, ...] = (magnitudes(-4, 10), magnitudes(-4, 10))
+DERIVATIVES: dict[str, tuple[Callable[..., Any], list[tuple[Draw, ...]]]] = {
+    "gammainc_slope": (_by(0, _gammainc), [POSITIVE, (uniform(90, 110), uniform(80, 130))]),
+    "betainc_slope_a": (_by(0, _betainc), [(uniform(0.1, 9), uniform(0.1, 9), uniform(0, 1))]),
+    "betainc_slope_b": (_by(1, _betainc), [(uniform(0.1, 9), uniform(0.1, 9), uniform(0, 1))]),
+    "zeta_slope": (lambda s, q: mpmath.zeta(s, q, 1), [(uniform(1.01, 12), magnitudes(-6, 5))]),
+    "riemann_slope": (lambda s: mpmath.zeta(s, 1, 1), [(uniform(-8, 20),), (beside(1.0),)]),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SLOPES))
+def test_derivatives_by_parameters(name: str) -> None:
+    """Compiled and interpreted, of results that are not next to nothing."""
+    exact, draws = DERIVATIVES[name]
+    rng = np.random.default_rng(5)
+    given = [np.concatenate(c) for c in zip(*[[d(rng, 20) for d in row] for row in draws],
+                                            strict=True)]  # fmt: skip
+    with np.errstate(all="ignore"):
+        results = [compiled()[f"{name}.f64"](*given), OPS[name].evaluate(*given)]
+    with mpmath.workdps(40):
+        want = np.array([float(exact(*map(mpmath.mpf, map(float, row))).real)
+                         for row in zip(*given, strict=True)])  # fmt: skip
+    large = np.abs(want) > 1e-20
+    for found in results:
+        np.testing.assert_allclose(found[large], want[large], rtol=1e-11)

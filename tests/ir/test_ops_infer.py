@@ -126,11 +126,23 @@ SYSTEMS = [*matrices((3, 3), (3, 2)), *matrices((2, 4, 4), (2, 4, 1))]
 TRIANGULAR = [(arrays[::-1], attrs) for arrays, attrs in SYSTEMS]
 TALL = [*matrices((4, 2)), *matrices((2, 3, 1))]
 OBLONG = [*TALL, *matrices((2, 5)), *matrices((2, 3, 3))]
+def keys(*shape: int) -> np.ndarray:
+    """With many that are equal, and the least and the largest there are."""
+    found = np.random.default_rng(4).integers(-3, 4, shape)
+    ends = np.iinfo(np.int64)
+    return np.where(found == -3, ends.min, np.where(found == 3, ends.max, found))
+
+
+SEARCHES = [([np.sort(keys(*known)), keys(*wanted)], {}) for known, wanted in (
+    ((5,), (40,)), ((0,), (3,)), ((4,), (0,)), ((2, 3, 1), (2, 3, 7)), ((3, 700), (3, 33)),
+)]  # fmt: skip
 SLICE = {"axes": (0, 1), "starts": (None, 2), "sizes": (2, None), "steps": (2, -1)}
 OTHER_CASES: dict[str, list[Case]] = {
     "constant": [([], {"value": Literal(example((2, 3), d))}) for d in DTYPES],
     "cast": [case for to in DTYPES.values() for case in over_dtypes((2, 3), dtype=to)],
     "bitcast": [case for to in DTYPES.values() for case in over_dtypes((2, 3), dtype=to)],
+    "narrow": [([example(s, "i64") % 9], {"dtype": DTYPES[to]})
+               for s in ((), (2, 3)) for to in ("i8", "u8", "u64", "i64")],
     "dim": over_dtypes((2, 3), axis=1),
     "iota": [([size(5)], {"shape": (None,)}), ([size(0)], {"shape": (None,)}),
              ([], {"shape": (4,)})],
@@ -168,6 +180,11 @@ OTHER_CASES: dict[str, list[Case]] = {
     "sort": [*over_dtypes((3, 5)), *over_dtypes((0, 2)), *over_dtypes((4, 0))],
     "argsort": over_dtypes((2, 3, 1)),  # the order of equal elements is open
     "argsort_stable": [*over_dtypes((3, 5)), *over_dtypes((0, 2))],
+    **dict.fromkeys(("search_left", "search_right"), SEARCHES),
+    "argselect": [([keys(*shape, n), keys(*shape, 4) % n], {})
+                  for shape, n in (((), 7), ((2, 3), 5), ((3,), 2000), ((0,), 2))],
+    "argpartition": [([keys(*shape), size(k)], {})
+                     for shape, k in (((9,), 4), ((2, 3, 20), 0), ((2, 1500), 800), ((2, 1), 0))],
     "positions": [(counted(mask(*shape)), {}) for shape in ((2, 3), (7,), (0, 3))],
     "compress": [case for shape in ((2, 5), (19,), (0,)) for case in chosen(shape)],
     "expand": [([x[m], m, n], {}) for shape in ((2, 5), (19,), (0,))

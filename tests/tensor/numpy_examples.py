@@ -61,10 +61,29 @@ CALLS: dict[str, str] = {
     "rot90": "np.rot90(a) | np.rot90(a, 2) | np.rot90(a, -1)",
     "roll": "np.roll(a, 2) | np.roll(a, -1, axis=0) | np.roll(a, (1, 2), axis=(0, 1))",
     "repeat": "np.repeat(a, 3) | np.repeat(a, [1, 0, 2], axis=0)",
+    "repeats": "np.repeat(u, j) |"
+              " np.repeat(a, np.abs(k[:4]), axis=1) | np.repeat(u, 0 * j)",
     "tile": "np.tile(a, 2) | np.tile(u, (2, 1, 3))",
     "pad": "np.pad(a, 2) | np.pad(a, ((1, 2), (0, 1)), constant_values=(3, 4)) |"
            " np.pad(a, 9, mode='reflect') | np.pad(a, 7, mode='symmetric') |"
-           " np.pad(a, (1, 2), 'edge') | np.pad(a, ((5, 1), (2, 2)), 'wrap')",
+           " np.pad(a, (1, 2), 'edge') | np.pad(a, ((5, 1), (2, 2)), 'wrap') |"
+           " np.pad(a, {0: 1, -1: (0, 2)}, 'reflect', reflect_type='odd') |"
+           " np.pad(a, 7, 'symmetric', reflect_type='odd') |"
+           " np.pad(a, (2, 3), 'linear_ramp', end_values=((1, 2), (0, -5))) |"
+           " np.pad(a, 2, 'maximum') | np.pad(a, 3, 'mean', stat_length=2) |"
+           " np.pad(a, ((1, 2), (3, 0)), 'median') | np.pad(a, 1, 'minimum', stat_length=9)",
+    "pad integers": "np.pad(i, 9, 'reflect', reflect_type='odd') | np.pad(k, 4, 'mean') |"
+                    " np.pad(k, 5, 'linear_ramp', end_values=3) |"
+                    " np.pad(h, 3, 'median', stat_length=4) | np.pad(i, 2, 'minimum')",
+    "trim_zeros": "np.trim_zeros(np.pad(u, 2)) | np.trim_zeros(np.array([0, 0, 1, 0]) * k[:4], 'f')"
+                  " | np.trim_zeros(np.pad(a, (1, 2)))",
+    "packbits": "np.packbits(m) | np.packbits(k > 0, bitorder='little') | np.packbits(i, axis=1)",
+    "unpackbits": "np.unpackbits(np.astype(i, 'uint8'), axis=1) |"
+                  " np.unpackbits(np.astype(i, 'uint8'), count=-3, bitorder='little') |"
+                  " np.unpackbits(np.astype(i, 'uint8'), axis=0, count=29)",
+    "apply_along_axis": "np.apply_along_axis(lambda r: r.sum() * r[::-1], 1, a) |"
+                        " np.apply_along_axis(lambda r: r.max() - r.min(), 0, t)",
+    "apply_over_axes": "np.apply_over_axes(lambda x, axis: x.sum(axis), t, [0, 2])",
     "take": "np.take(a, [0, -1], axis=1) | np.take(a, i)",
     "take_along_axis": "np.take_along_axis(a, i[:, :2], axis=1)",
     "ix_": "np.ix_(np.abs(k), j)", "choose": "np.choose(i % 2, [a, w])",
@@ -102,7 +121,9 @@ CALLS: dict[str, str] = {
        for f in ("nansum", "nanprod", "nanmean", "nanmax", "nanmin", "nanstd", "nanvar",
                  "nanargmax", "nanargmin", "nancumsum", "nancumprod")},
     "cumsum": "np.cumsum(a) | np.cumsum(i, axis=0)",
-    "cumprod": "np.cumprod(a) | np.cumprod(a, axis=1) | np.cumprod(h, dtype='int8')",
+    "cumprod": "np.cumprod(a) | np.cumprod(c) | np.cumprod(c, axis=0) |"
+               " np.cumprod(a, axis=1) | np.cumprod(h, dtype='int8')",
+    "complex products": "np.prod(c) | np.prod(c, axis=1) | np.prod(np.tile(c, 5), keepdims=True)",
     "cumulative_sum": "np.cumulative_sum(a, axis=1, include_initial=True)",
     "cumulative_prod": "np.cumulative_prod(a, axis=0)",
     "average": "np.average(a, axis=1, weights=w) | np.average(a, 0, w[:, 0], returned=True)",
@@ -132,19 +153,35 @@ CALLS: dict[str, str] = {
     "interp": "np.interp(u, s, np.cos(s)) | np.interp(3 * u, s, s * s, left=-1, right=7)",
     "polyval": "np.polyval(u, a)", "polyadd": "np.polyadd(u, s)", "polysub": "np.polysub(s, u)",
     "polymul": "np.polymul(u, s)", "polyder": "np.polyder(u, 2)", "polyint": "np.polyint(u, 2)",
+    "poly": "np.poly(u) | np.poly(np.array([1, 2, 3]) * k[:3])",
+    "polydiv": "np.polydiv(s, u[:3]) | np.polydiv(u[:2], s) | np.polydiv(np.array([1., 5, 6]) +"
+               " 0 * u[:3], [1.0, 2.0])",
+    "polyfit": "np.polyfit(s, np.sin(s), 2) | np.polyfit(u, v, 1, w=s[:5]) |"
+               " np.polyfit(p[:, 0], r, 2) | np.polyfit(s, np.sin(s), 2, cov=True) |"
+               " np.polyfit(s, np.sin(s), 2, full=True)[:3] |"
+               " np.polyfit(p[:, 0], r, 1, cov='unscaled')",
+    "roots": "np.sort(np.roots(s) + 0j) | np.sort(np.roots(np.pad(u, 2)) + 0j) |"
+             " np.sort(np.roots(k[:4]) + 0j)",
     # positions and counts
     "searchsorted": "np.searchsorted(s, u) | np.searchsorted(s, s, side='right') |"
-                    " np.searchsorted(s, x)",
+                    " np.searchsorted(s, x) | np.searchsorted(np.sort(np.ravel(b)), n) |"
+                    " np.searchsorted(s[::-1], u, 'right', np.arange(6)[::-1]) |"
+                    " np.searchsorted(np.sort(np.ravel(b)), np.sort(np.ravel(b)), 'right')",
     "digitize": "np.digitize(u, s) | np.digitize(u, s[::-1], right=True)",
     "bincount": "np.bincount(np.abs(k)) | np.bincount(j, u, minlength=9)",
     "histogram": "np.histogram(a) | np.histogram(a, 5, (-1, 1)) | np.histogram(u, s, density=True)"
-                 " | np.histogram(a, 4, weights=w)",
+                 " | np.histogram(a, 4, weights=w) |"
+                 " np.histogram(np.ravel(b), np.sort(np.ravel(t)))",
     "histogram_bin_edges": "np.histogram_bin_edges(a, 6)",
+    "histogramdd": "np.histogramdd([u, v, u * v], 3) |"
+                   " np.histogramdd([u, v], (2, [-1, 0, 1.5]), weights=s[:5]) |"
+                   " np.histogramdd([u], 4, density=True)",
     "histogram2d": "np.histogram2d(u, v, bins=3)",
     "unravel_index": "np.unravel_index(np.abs(k), (3, 4))",
     "ravel_multi_index": "np.ravel_multi_index((i, i), (4, 5)) |"
                          " np.ravel_multi_index((i, k[:4]), (3, 3), mode='wrap')",
-    "isin": "np.isin(i, k) | np.isin(i, [1, 2], invert=True)",
+    "isin": "np.isin(i, k) | np.isin(n, np.tile(n, 3)) | np.isin(k, k[:0]) |"
+            " np.isin(i, [1, 2], invert=True)",
     # elementwise
     "where": "np.where(m, a, 0) | np.where(a > w, i, a)", "clip": "np.clip(a, -0.5, w)",
     "round": "np.round(a, 1)", "around": "np.around(a)", "fix": "np.fix(x)",
@@ -180,11 +217,20 @@ CALLS: dict[str, str] = {
     "sort": "np.sort(a) | np.sort(i, axis=0) | np.sort(c, axis=None)",
     "argsort": "np.argsort(a) | np.argsort(i, axis=0, kind='stable')",
     "lexsort": "np.lexsort((u, v)) | np.lexsort((k, h))",
-    "partition": "np.partition(k, 3)[3]",
-    "argpartition": "np.take(k, np.argpartition(k, 3)[3])",
-    "union1d": "np.union1d(i, k)", "intersect1d": "np.intersect1d(i, k) | np.intersect1d(n, a)",
-    "setdiff1d": "np.setdiff1d(k, i)", "setxor1d": "np.setxor1d(i, k) | np.setxor1d(u, v)",
-    "unique": "np.unique(i) | np.unique(k, return_counts=True, return_index=True)",
+    "sort_complex": "np.sort_complex(c) | np.sort_complex(u) | np.sort_complex(h)",
+    "partition": "np.partition(k, 3)[3] | np.sort(np.partition(t, 1)[..., :1]) |"
+                 " np.partition(a, -2, axis=0)[1] | np.partition(k, [1, 4])[[1, 4]]",
+    "argpartition": "np.take(k, np.argpartition(k, 3)[3]) | k[k.argpartition(-2)[-2]]",
+    "union1d": "np.union1d(i, k)",
+    "intersect1d": "np.intersect1d(i, k) | np.intersect1d(i, k, return_indices=True) |"
+                   " np.intersect1d(n, a)",
+    "setdiff1d": "np.setdiff1d(k, i) | np.setdiff1d(k, i, assume_unique=True)",
+    "setxor1d": "np.setxor1d(i, k) | np.setxor1d(u, v)",
+    **{f"unique_{f}": f"np.unique_{f}(i) | np.unique_{f}(n)" for f in ("all", "counts", "inverse")},
+    "unique_values": "np.sort(np.unique_values(i))",
+    "unique": "np.unique(i) | np.unique(i[:, :2] % 2, axis=0) | np.unique(t > 0, axis=2) |"
+              " np.unique(i % 2, True, True, True, axis=1) | np.unique(np.round(n), axis=0) |"
+              " np.unique(k, return_counts=True, return_index=True)",
     "median": "np.median(a) | np.median(t, axis=(0, 2)) | np.median(i, axis=1, keepdims=True)",
     "nanmedian": "np.nanmedian(n, axis=1) | np.nanmedian(n)",
     "quantile": "np.quantile(a, [0.2, 0.5], axis=1) | np.quantile(t, 0.3, method='hazen')",
@@ -211,7 +257,9 @@ SMOOTH = [
     "meshgrid", "sum", "prod", "mean", "std", "var", "ptp", "nanmean", "nanvar", "cumsum",
     "cumprod", "average", "cov", "corrcoef", "dot", "inner", "outer", "vdot", "kron", "cross",
     "tensordot", "einsum", "convolve", "correlate", "diff", "gradient", "trapezoid", "interp",
-    "polyval", "polymul", "polyint", "histogram2d", "take_along_axis", "where", "clip", "select",
+    "polyval", "polymul", "polyint", "poly", "polyfit", "histogram2d",
+    "complex products", "apply_along_axis", "apply_over_axes", "partition", "repeats",
+    "polydiv", "trim_zeros",    "take_along_axis", "where", "clip", "select",
     "choose", "float_power", "sinc", "real", "exp", "log", "sqrt", "sin", "tanh", "arcsin",
     "arctanh", "power", "angle", "methods", "reduce", "sort", "median", "quantile", "percentile",
 ]  # fmt: skip

@@ -230,9 +230,11 @@ def test_nan_is_sorted_last_and_found_first() -> None:
     x[1, [3, 7]] = x[2, 5] = np.nan
     single = x.astype(np.float32)
     got = jg.jit(lambda x: (np.sort(x), np.argsort(x, kind="stable"), np.argmax(x, axis=1),
-                            np.max(x, axis=1), np.unique(x)))(x)  # fmt: skip
+                            np.max(x, axis=1), np.unique(x), np.searchsorted(np.sort(x[0]), x[2]),
+                            np.median(x[0])))(x)  # fmt: skip
     want = (np.sort(single), np.argsort(single, kind="stable"), np.argmax(single, axis=1),
-            np.max(single, axis=1), np.unique(single))  # fmt: skip
+            np.max(single, axis=1), np.unique(single), np.searchsorted(np.sort(single[0]), single[2]),
+            np.median(single[0]))  # fmt: skip
     for g, w in zip(got, want, strict=True):
         assert_same(g, rounded(w) if w.dtype == np.float32 else w)
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import COMPLEX, Elementwise
@@ -139,3 +140,45 @@ def test_foreign_dtypes(dtype):
 
 def test_byte_order_is_made_native():
     assert T.constant(np.ones(2, ">f8")).dtype == np.dtype("=f8")
+
+
+# --- Python integers that do not fit -------------------------------------------------------------
+x = T.tensor("uint8", (None,), "x")
+TOO_LARGE = {
+    "sum": lambda: x + 300, "reflected": lambda: 300 - x, "negative": lambda: x * -1,
+    "function": lambda: np.minimum(x, 256), "shift": lambda: x << 999,
+    "huge": lambda: T.lvector() + 2**63, "full": lambda: T.full(3, 300, dtype="uint8"),
+    "full_like": lambda: T.full_like(x, -1), "as_tensor": lambda: T.as_tensor([1, 300], "uint8"),
+    "set": lambda: x.at[0].set(300), "initial": lambda: T.max(x, initial=300),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_python_integers_that_do_not_fit_are_refused(name: str) -> None:
+    """NumPy raises OverflowError (NEP 50); ours says which line."""
+    with pytest.raises(OverflowError) as caught:
+        TOO_LARGE[name]()
+    assert isinstance(caught.value, DTypeError)
+    assert "test_dtypes.py:" in str(caught.value)
+
+
+def test_python_integers_that_do_not_fit_where_that_means_something() -> None:
+    """Comparisons are by value, and a bound beyond all there are is none."""
+    values = np.array([1, 250], np.uint8)
+    f = jg.function([x], [x == 300, x < 300, x > -1, T.clip(x, -5, 300), T.isin(x, 300)])
+    for got, want in zip(f(values), [values == 300, values < 300, values > -1,
+                                     np.clip(values, -5, 300), np.isin(values, 300)], strict=True):
+        np.testing.assert_array_equal(got, want)
+        assert got.dtype == want.dtype
+
+
+def test_integers_of_a_call_under_jit_are_looked_at_by_the_call() -> None:
+    f = jg.jit(lambda a, n: (a + n, a < 2 * n))
+    values = np.array([1, 250], np.uint8)
+    total, smaller = f(values, 5)
+    np.testing.assert_array_equal(total, values + 5)
+    assert total.dtype == np.uint8
+    np.testing.assert_array_equal(smaller, [True, False])
+    for n in (300, -1):
+        with pytest.raises(OverflowError, match=f"{n} out of bounds for uint8"):
+            f(values, n)

@@ -12,7 +12,7 @@ import pytest
 
 import jitgraph as jg
 import jitgraph.tensor as T
-from jitgraph.errors import OutOfBoundsError, ShapeError
+from jitgraph.errors import BatchingError, OutOfBoundsError, ShapeError
 from jitgraph.ir.ops.exponential import sin
 from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.ops.reduction import max_, sum_
@@ -191,3 +191,46 @@ def test_threads() -> None:
             assert_close(found[0], a[a > 0].sum())
             assert_close(found[1], np.sort(a, None)[::100])
             assert_close(found[2], np.linalg.inv(a), bound=1e-8)
+
+
+# --- a given number ------------------------------------------------------------------------------
+def test_nonzero_of_a_given_number() -> None:
+    """As JAX's: filled up where there are fewer, cut where there are more."""
+    rows = np.array([[0, 3, 0, 4, 5], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]])
+    x = T.lvector("x")
+    for size in (0, 2, 4):
+        f = jg.function([x], [T.flatnonzero(x, size=size, fill_value=-7),
+                              T.nonzero(x, size=size)[0]])  # fmt: skip
+        for row in rows:
+            found = np.flatnonzero(row)[:size]
+            for got, fill in zip(f(row), (-7, 0), strict=True):
+                want = np.concatenate([found, np.full(size - len(found), fill)])
+                np.testing.assert_array_equal(got, want)
+    m = T.lmatrix("m")
+    i, j = jg.function([m], list(T.nonzero(m, size=5, fill_value=9)))(rows)
+    np.testing.assert_array_equal(i, [0, 0, 0, 1, 9])
+    np.testing.assert_array_equal(j, [1, 3, 4, 4, 9])
+    each = jg.jit(jg.vmap(lambda row: T.flatnonzero(row, size=2)))(rows)
+    np.testing.assert_array_equal(each, [[1, 3], [4, 0], [0, 0]])
+
+
+RAGGED: dict[str, Any] = {
+    "read": lambda x: x[x > 0], "nonzero": lambda x: T.nonzero(x)[0], "unique": T.unique,
+    "compress": lambda x: T.compress(x > 0, x), "repeat": lambda x: T.repeat(x, x > 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RAGGED)
+def test_masks_that_differ_say_what_to_do_under_vmap(name: str) -> None:
+    with pytest.raises(BatchingError) as caught:
+        jg.jit(jg.vmap(RAGGED[name]))(np.ones((2, 3)))
+    assert "cannot be stacked" in str(caught.value)
+    assert "test_masks.py:" in str(caught.value)
+    assert "T.where" in str(caught.value)
+
+
+def test_one_mask_for_all_elements_of_a_vmap() -> None:
+    rows, mask = np.arange(12.0).reshape(3, 4), np.array([True, False, True, True])
+    f = jg.jit(jg.vmap(lambda x, m: T.grad((x[m] ** 2).sum(), x) + x[m].sum(), in_axes=(0, None)))
+    want = np.where(mask, 2 * rows, 0) + rows[:, mask].sum(1)[:, None]
+    np.testing.assert_allclose(f(rows, mask), want)

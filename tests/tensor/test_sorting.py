@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.errors import DTypeError, OptionError, ShapeError
+from jitgraph.ir.opdef import emit
 from jitgraph.ir.ops import sorting as ops
 from jitgraph.ir.ops.exponential import sin
 from jitgraph.ir.types import DTYPES, is_bfloat16
@@ -133,6 +135,80 @@ def test_precision_follows_the_operand() -> None:
             lambda m, a: m.quantile(a, 0.3), lambda m, a: m.percentile(a, 30))  # fmt: skip
 
 
+# --- places in order without sorting -------------------------------------------------------------
+KEYS: dict[str, Callable[[int], np.ndarray]] = {
+    "few": lambda n: RNG.integers(-2, 3, n),
+    "all": lambda n: RNG.integers(-(2**62), 2**62, n),
+    "ends": lambda n: RNG.choice([-(2**63), 0, 2**63 - 1], n),
+    "one": lambda n: np.full(n, 7),
+    "rising": np.arange,
+    "falling": lambda n: -np.arange(n),
+    "mostly one": lambda n: np.where(RNG.random(n) < 0.9, 5, RNG.integers(0, 10**9, n)),
+    # What the sample sees is not what there is.
+    "misleading": lambda n: np.where(np.arange(n) < n // 3, 10**6, RNG.integers(0, 99, n)),
+}
+
+
+def test_selection_finds_what_sorting_would() -> None:
+    """Stably, for places at both ends, of few keys and of many, however these are distributed."""
+    keys, places, place = T.lvector("keys"), T.lvector("places"), T.lscalar("place")
+    f = jg.function([keys, places, place], [
+        emit(ops.ARGSELECT, (keys, places)), emit(ops.ARGPARTITION, (keys, place)),
+    ])  # fmt: skip
+    for n in (1, 7, 8, 9, 512, 513, 3000, 40_000):
+        for name, make in KEYS.items():
+            x = make(n)
+            order = np.argsort(x, kind="stable")
+            asked = np.array([0, n - 1, n // 2, n // 2 + (n > 2), n // 7, 3 * n // 4, 0])
+            for k in (0, n // 3, n - 1):
+                chosen, parted = f(x, asked, k)
+                np.testing.assert_array_equal(chosen, order[asked], err_msg=f"{name}, {n}")
+                assert parted[k] == order[k]
+                for part, own in ((parted[:k], order[:k]), (parted[k + 1 :], order[k + 1 :])):
+                    np.testing.assert_array_equal(part, np.sort(own), err_msg=f"{name}, {n}, {k}")
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES.values() if d.kind not in "cV"], ids=str)
+def test_searches_and_medians_of_every_dtype(dtype: Any) -> None:
+    """In the order of sorting: NaNs last, both zeros equal."""
+    known = np.sort(example_array(RNG, dtype, (333,), benign=False))
+    wanted = np.concatenate([known[::7], example_array(RNG, dtype, (70,), benign=False)])
+    if dtype.kind == "f":
+        known[-3:] = np.nan
+        wanted[::9], wanted[1::9] = np.nan, -0.0
+    a, v = T.tensor(dtype, (None,)), T.tensor(dtype, (None, None))
+    sides = ("left", "right")
+    f = jg.function([a, v], [
+        *(T.searchsorted(table, v, side) for table in (a, a[:9]) for side in sides),
+        T.partition(v, 3, axis=0)[3], T.nanmedian(v, 1),
+    ])  # fmt: skip
+    table = wanted[: 116].reshape(29, 4)
+    *found, parted, middle = f(known, table)
+    for k, got in enumerate(found):
+        np.testing.assert_array_equal(got, np.searchsorted(known[: 9 if k > 1 else None], table,
+                                                           sides[k % 2]))  # fmt: skip
+    np.testing.assert_array_equal(parted, np.sort(table, 0)[3])
+    if dtype.kind != "b":
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            want = np.nanmedian(table.astype("f8") if dtype.itemsize == 2 else table, 1)
+        np.testing.assert_allclose(middle, want.astype(middle.dtype), rtol=1e-3)
+
+
+def test_one_table_for_all_elements_of_a_vmap() -> None:
+    known, rows = np.sort(RNG.normal(size=40)), RNG.normal(size=(3, 50))
+    own = np.sort(RNG.normal(size=(3, 40)), 1)
+    f = jg.jit(jg.vmap(T.searchsorted, in_axes=(None, 0)))
+    np.testing.assert_array_equal(f(known, rows), np.searchsorted(known, rows))
+    f = jg.jit(jg.vmap(T.searchsorted))
+    np.testing.assert_array_equal(f(own, rows),
+                                  [np.searchsorted(k, r) for k, r in zip(own, rows, strict=True)])
+    f = jg.jit(jg.vmap(lambda x: (T.median(x), T.argpartition(x, 4)[4])))
+    middle, place = f(rows)
+    np.testing.assert_allclose(middle, np.median(rows, 1))
+    np.testing.assert_array_equal(place, np.argsort(rows, 1)[:, 4])
+
+
 # --- errors and gradients ------------------------------------------------------------------------
 def test_errors() -> None:
     x = T.dmatrix("x")
@@ -156,5 +232,9 @@ def test_gradients() -> None:
         "sort along": (lambda x: T.sin(T.sort(T.as_tensor(x), 0)), [normal(4, 2)]),
         "median": (lambda x: T.sin(T.median(x, 1)), [normal(3, 4)]),
         "quantile": (lambda x: T.sin(T.quantile(x, [0.2, 0.7], 0)), [normal(5, 2)]),
+        "many quantiles": (lambda x: T.sin(T.quantile(x, np.linspace(0, 1, 30))), [normal(9)]),
+        "partition": (lambda x: T.sin(T.partition(x, 2)) * T.arange(5), [normal(2, 5)]),
+        "interp": (lambda x, xp, fp: T.interp(x, T.cumsum(T.abs(xp) + 0.1), fp),
+                   [normal(30) + 3, normal(25), normal(25)]),
         "largest": (lambda x: T.sin(T.top_k(x, 2)[0]), [normal(2, 5)]),
     }, 2)  # fmt: skip

@@ -93,11 +93,12 @@ def test_slopes_are_exact_where_they_change_form() -> None:
     np.testing.assert_allclose(got, want, rtol=5e-14)
 
 
-def test_derivatives_that_are_not_known_are_refused() -> None:
+def test_derivatives_by_parameters_are_there_once() -> None:
     a, x = T.dvectors("a", "x")
     for y in (T.gammainc(a, x), T.gammaincc(a, x), special.zeta(a, x), special.zeta(a)):
+        slope = T.grad(y.sum(), a)
         with pytest.raises(GradientError, match="has no gradient"):
-            T.grad(y.sum(), a)
+            T.grad(slope.sum(), a)
     density = jg.function([a, x], T.grad(T.gammainc(a, x).sum(), x))
     np.testing.assert_allclose(density([2.0], [3.0]), [3 * np.exp(-3.0)], rtol=1e-13)
 

@@ -143,7 +143,7 @@ def _next_fraction(
     return value * (c * d), c, d, n, c * d - 1.0
 
 
-def _power(a: Number, x: Number) -> Number:
+def leading_power(a: Number, x: Number) -> Number:
     """x^a·exp(-x) / Γ(a + 1)."""
     large = a > 10.0
     t = where(large, a, 10.0)
@@ -181,7 +181,7 @@ def gammainc(a: Number, x: Number) -> Number:
     usual, s, t = _regions(a, x)
     uniform, z, rest = _uniform(s, t)
     far = (t > 1.1) & (t > s)
-    ratio = _power(s, t)
+    ratio = leading_power(s, t)
     below = ratio * lower_series(s, where(uniform | far, 0.0, t))
     above = 1.0 - _by_fraction(s, t, far, ratio)
     y = where(uniform, 0.5 * erfc(-z) - rest, where(far, above, below))
@@ -196,7 +196,7 @@ def gammaincc(a: Number, x: Number) -> Number:
     far = (t > 1.1) & (t > s)
     bound = where(t < 0.5, -0.4 / log(where(t < 0.5, t, 0.5)), 0.75 * t)
     small = (t <= 1.1) & (s <= bound)
-    ratio = _power(s, t)
+    ratio = leading_power(s, t)
     below = 1.0 - ratio * lower_series(s, where(uniform | far | small, 0.0, t))
     above = _by_fraction(s, t, far, ratio)
     a_small, t_small = where(small, s, 0.5), where(small, t, 0.5)
@@ -246,7 +246,7 @@ def _next_beta(
     return value * (c * d), c, d, n, c * d - 1.0
 
 
-def _beta_power(a: Number, b: Number, x: Number) -> Number:
+def beta_power(a: Number, b: Number, x: Number) -> Number:
     """x^a·(1 - x)^b / B(a, b)."""
     large = (a > 8.0) & (b > 8.0)
     p, q = where(large, a, 8.0), where(large, b, 8.0)
@@ -267,7 +267,7 @@ def betainc(a: Number, b: Number, x: Number) -> Number:
     # For b < 1 it serves nearly up to 1, and 1 less the other could be next to nothing.
     turned = (z > (s + 1.0) / (s + t + 2.0)) & ((t > 1.0) | (z > 0.99))
     p, q = where(turned, t, s), where(turned, s, t)
-    part = _beta_power(s, t, z) / p * beta_fraction(p, q, where(turned, 1.0 - z, z))
+    part = beta_power(s, t, z) / p * beta_fraction(p, q, where(turned, 1.0 - z, z))
     y = where(turned, 1.0 - part, part)
     # All of the weight lies at 0 for a = 0 or infinite b, at 1 for b = 0 or infinite a.
     low, high = equal(a, 0.0) | equal(b, INF), equal(b, 0.0) | equal(a, INF)

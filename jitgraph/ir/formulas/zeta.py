@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from jitgraph.ir.formulas.gamma import gamma, log_gamma
+from jitgraph.ir.formulas.gamma import digamma, gamma, log_gamma
 from jitgraph.ir.formulas.iteration import Iteration
 from jitgraph.ir.formulas.numbers import (
     INF,
@@ -16,7 +16,7 @@ from jitgraph.ir.formulas.numbers import (
     where,
 )
 from jitgraph.ir.ops.arithmetic import floor
-from jitgraph.ir.ops.exponential import exp, power
+from jitgraph.ir.ops.exponential import exp, log, power
 
 #: How many terms are added up before the rest is an integral; more of them where q < 0.
 _TERMS = 9.0
@@ -80,3 +80,60 @@ def riemann_zeta(s: Number) -> Number:
     factor = where(is_integer(0.5 * s), 0.0, factor * sine_of_pi(0.5 * s))
     y = where(negative, factor * above, where(equal(t, 1.0), INF, above))
     return where(equal(s, -INF), NAN, y)
+
+
+# --- the derivative by s -------------------------------------------------------------------------
+#: The sum of log(q + k)·(q + k)^-s for k = n - 1, ..., 0.
+log_power_sum = Iteration(
+    "log_power_sum", 3,
+    start=lambda s, q, n: (0.0 * q, n),
+    more=lambda given, state: state[1] > 0.5,
+    step=lambda given, state: (
+        state[0] + _log_power(given[0], given[1] + (state[1] - 1.0)), state[1] - 1.0
+    ),
+    limit=20,
+)  # fmt: skip
+
+
+def _log_power(s: Number, a: Number) -> Number:
+    return log(a) * power(a, -s)
+
+
+def _continued_slope(s: Number, q: Number) -> Number:
+    """The derivative by s of `_continued`, for q > 0."""
+    a = q + _TERMS
+    inverse, size = 1.0 / a, log(a)
+    square = inverse * inverse
+    factor, slope = s * inverse, inverse
+    rest, rest_slope = 0.5 + factor * _CORRECTIONS[0], slope * _CORRECTIONS[0]
+    for k, c in enumerate(_CORRECTIONS[1:]):
+        first, second = s + (2.0 * k + 1.0), s + (2.0 * k + 2.0)
+        slope = (slope * first * second + factor * (first + second)) * square
+        factor = factor * first * second * square
+        rest, rest_slope = rest + c * factor, rest_slope + c * slope
+    last = power(a, -s)
+    tail = where(equal(last, 0.0), 0.0, last * (rest_slope - size * rest))
+    integral = power(a, 1.0 - s) / (s - 1.0)
+    return tail - log_power_sum(s, q, _TERMS + 0.0 * q) - integral * (size + 1.0 / (s - 1.0))
+
+
+def zeta_slope(s: Number, q: Number) -> Number:
+    """The derivative of Hurwitz's function by s > 1, for q > 0."""
+    usual = (s > 1.0) & (q > 0.0) & (q < INF)
+    y = _continued_slope(where(usual, s, 2.0), where(usual, q, 1.0))
+    return where(usual, y, where((s > 1.0) & equal(q, INF), 0.0, NAN))
+
+
+def riemann_slope(s: Number) -> Number:
+    """The derivative of ζ(s), by that of ζ(1 - s) for s < -0.1."""
+    negative = s < -0.1
+    t = where(negative, 1.0 - s, s)
+    t = where(equal(t, 1.0), 2.0, t)
+    own, slope = _continued(t, 1.0 + 0.0 * t), _continued_slope(t, 1.0 + 0.0 * t)
+    mild = where(t < 170.0, t, 170.0)
+    factor = 2.0 * gamma(mild) * power(2.0 * math.pi, -mild)
+    sine, cosine = sine_of_pi(0.5 * s), sine_of_pi(0.5 * s + 0.5)
+    turned = (math.log(2.0 * math.pi) - digamma(mild)) * (sine * own) - sine * slope
+    turned = factor * (turned + 0.5 * math.pi * cosine * own)
+    y = where(negative, where(t < 170.0, turned, NAN), slope)
+    return where(equal(s, 1.0), -INF, y)

@@ -27,11 +27,13 @@ from jitgraph.ir.opdef import (
     Shape,
     ShapeSource,
     Size,
+    Told,
     emit,
     register,
+    same_size,
 )
-from jitgraph.ir.ops.arithmetic import greater_equal, where
-from jitgraph.ir.regions import row_extents, shapes_of_results
+from jitgraph.ir.ops.arithmetic import equal, greater_equal, where
+from jitgraph.ir.regions import keeping_shapes, row_extents, shapes_of_results
 from jitgraph.ir.types import BOOL, I64, Bundle, Dim, Type
 from jitgraph.ir.values import Value
 
@@ -126,6 +128,8 @@ def _infer_loop(types: Sequence[Type], attrs: Attrs) -> Type:
     if parts.bound is not None and types[0] != Type(I64):
         raise DTypeError(f"the number of steps must be i64[], not {types[0]}")
     condition = attrs["condition"]
+    if condition is not None and attrs["reverse"]:
+        raise ShapeError("a loop that ends by a condition walks from the first row")
     if condition is not None and [r.type for r in condition.results] != [Type(BOOL)]:
         raise DTypeError("the condition of a loop must give one bool[]")
     if len(body.results) < len(parts.carried):
@@ -134,7 +138,7 @@ def _infer_loop(types: Sequence[Type], attrs: Attrs) -> Type:
         param = body.params[1 + position - parts.carried.start]
         _agree(f"the carried value {param.describe()}", types[position], result.type)
     rows = [_outside(r.type) for r in body.results[len(parts.carried) :]]
-    stacked = [Type(r.dtype, (steps, *r.shape)) for r in rows]
+    stacked = [Type(r.dtype, (steps if condition is None else None, *r.shape)) for r in rows]
     return Bundle.of([*(types[k] for k in parts.carried), *stacked, Type(I64)])
 
 
@@ -146,6 +150,7 @@ def _evaluate_loop(
     sequences: int,
     steps: int | None,
     reverse: bool,
+    truncate: int | None,
 ) -> tuple[Array, ...]:
     attrs = {"steps": steps, "carried": carried, "sequences": sequences}
     parts = LoopParts.of(len(operands), attrs)
@@ -153,7 +158,7 @@ def _evaluate_loop(
     if bound < 0 and len(body.results) > carried:
         raise ShapeError(f"a loop of {bound} steps has no rows to give")
     for k in parts.sequences:
-        if len(operands[k]) < bound:
+        if len(operands[k]) != bound:
             raise ShapeError(f"a loop of {bound} steps walks along {len(operands[k])} rows")
     state = [operands[k] for k in parts.carried]
     captured = [operands[k] for k in parts.captured]
@@ -161,23 +166,31 @@ def _evaluate_loop(
     first = [np.zeros(operands[k].shape[1:], operands[k].dtype) for k in parts.sequences]
     if len(body.results) > carried:
         shapes = row_extents(body, [np.asarray(0, np.int64), *state, *first, *captured])[carried:]
-        outputs = [np.zeros((bound, *shape), r.dtype)
+        rows = bound if condition is None else 0
+        outputs = [np.zeros((rows, *shape), r.dtype)
                    for shape, r in zip(shapes, body.results[carried:], strict=True)]  # fmt: skip
+    collected: list[list[Array]] = [[] for _ in outputs]
     done = 0
     while done < bound:
         row = np.asarray(bound - 1 - done if reverse else done, np.int64)
         if condition is not None and not run(condition, [row, *state, *captured])[0]:
             break
-        rows = [np.asarray(operands[k][row]) for k in parts.sequences]
-        results = run(body, [row, *state, *rows, *captured])
+        walked = [np.asarray(operands[k][row]) for k in parts.sequences]
+        results = run(body, [row, *state, *walked, *captured])
         for param, before, after in zip(body.params[1:], state, results[:carried], strict=False):
             if before.shape != after.shape:
                 raise ShapeError(f"{param.describe()} is carried with the shape {before.shape}, "
                                  f"and a step gives {after.shape}")  # fmt: skip
         state = results[:carried]
-        for output, result in zip(outputs, results[carried:], strict=True):
-            output[row] = result
+        if condition is None:
+            for output, result in zip(outputs, results[carried:], strict=True):
+                output[row] = result
+        else:
+            for own, result in zip(collected, results[carried:], strict=True):
+                own.append(result)
         done += 1
+    if condition is not None and done:
+        outputs = list(map(np.stack, collected))
     return (*state, *outputs, np.asarray(done, np.int64))
 
 
@@ -189,8 +202,8 @@ def _loop_shapes(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> An
     for final, step in zip(finals, inner, strict=False):
         for axis, size in zip(final, step, strict=True):
             source.same_size(axis, size)
-    rows: list[Shape] = [(bound, *shape) for shape in inner[len(finals) :]]
-    return (*finals, *rows, ())
+    done = bound if attrs["condition"] is None else Told(len(inner))
+    return (*finals, *((done, *shape) for shape in inner[len(finals) :]), ())
 
 
 def _given(
@@ -210,16 +223,15 @@ def _given(
 
 
 def _enough_rows(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    """Every sequence must have a row for each step, and outputs have no negative extent."""
+    """Every sequence must have a row for each step."""
     parts = LoopParts.of(len(args), attrs)
     bound: Size = attrs["steps"] if parts.bound is None else args[0]
-    conditions: list[Value] = []
-    if isinstance(bound, Value) and len(attrs["body"].results) > len(parts.carried):
-        conditions.append(symbolic(greater_equal(bound, 0)))
+    outputs = len(attrs["body"].results) > len(parts.carried)
+    conditions = [symbolic(greater_equal(bound, 0))] if outputs and not parts.sequences else []
     for k in parts.sequences:
         rows = source.shape(args[k])[0]
-        if rows is not bound:
-            conditions.append(symbolic(greater_equal(rows, bound)))
+        if not same_size(rows, bound):
+            conditions.append(symbolic(equal(rows, bound)))
     return conditions
 
 
@@ -233,8 +245,9 @@ LOOP = Control(
     doc="`steps` turns (or as many as the first operand says) of the body, which takes the number "
     "of the step, the carried values, a row of each sequence and the captured values, and gives "
     "the next carried values and a row of each output. Ends before a step whose `condition` is "
-    "false. Results: the carried values, the outputs (rows of steps not done are undefined), the "
-    "number of steps done. `reverse` walks rows from the last to the first.",
+    "false. Results: the carried values, the outputs (a row a step done), the number of steps "
+    "done. `reverse` walks rows from the last to the first. A gradient goes back through the last "
+    "`truncate` steps alone.",
 )
 register(LOOP)
 
@@ -248,14 +261,17 @@ def loop(
     *,
     condition: Function | None = None,
     reverse: bool = False,
+    truncate: int | None = None,
 ) -> Value:
     """The bundle of a loop's results."""
+    varying = 1 + len(carried) + len(sequences)
+    body = keeping_shapes(body, len(carried), varying)
     known = isinstance(steps, int)
     bound = () if isinstance(steps, int) else (steps,)
     return emit(
         LOOP, (*bound, *carried, *sequences, *captured), body=body, condition=condition,
         carried=len(carried), sequences=len(sequences), steps=steps if known else None,
-        reverse=reverse,
+        reverse=reverse, truncate=truncate,
     )  # fmt: skip
 
 

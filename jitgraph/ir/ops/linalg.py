@@ -31,11 +31,12 @@ from jitgraph.ir.opdef import (
     register,
 )
 from jitgraph.ir.ops.arithmetic import (
+    complex_,
     conjugate,
     divide,
     equal,
     greater,
-    isfinite,
+    imag,
     minimum,
     multiply,
     not_equal,
@@ -107,7 +108,7 @@ def _least_dim(named: Mapping[str, Dim]) -> Dim:
     return min(m, n) if isinstance(m, int) and isinstance(n, int) else None
 
 
-def _declare(
+def declare(
     name: str,
     operands: tuple[str, ...],
     results: Sequence[tuple[str, str]],
@@ -215,7 +216,8 @@ def as_row(x: Value) -> Value:
     return expand_dims(x, (x.ndim - 1,))
 
 
-def _like(x: Value, y: Value) -> Value:
+def like(x: Value, y: Value) -> Value:
+    """x in the dtype of y."""
     return x if x.dtype == y.dtype else cast(x, y.dtype)
 
 
@@ -233,7 +235,7 @@ def _solve_gradient(g: Value, y: Value, a: Value, b: Value) -> list[Value]:
     return [-matmul(of_b, adjoint(y)), of_b]
 
 
-SOLVE = _declare(
+SOLVE = declare(
     "solve", ("mm", "mn"), [("mn", "=")], np.linalg.solve, gradient=_solve_gradient,
     doc="x such that a @ x = b, for square matrices a and matrices b.",
 )  # fmt: skip
@@ -249,12 +251,12 @@ def _evaluate_inv_or_nan(a: Array) -> Array:
         return np.asarray(np.linalg._umath_linalg.inv(a))
 
 
-INV_OR_NAN = _declare(
+INV_OR_NAN = declare(
     "inverse_or_nan", ("mm",), [("mm", "=")], _evaluate_inv_or_nan, symbols=("inv",),
     gradient=_inv_gradient, fails=False,
     doc="The inverse of square matrices, NaN for singular ones.",
 )  # fmt: skip
-INV = _declare(
+INV = declare(
     "inverse", ("mm",), [("mm", "=")], lambda a: np.linalg.inv(a), symbols=("inv",),
     gradient=_inv_gradient, doc="The inverse of square matrices.",
 )  # fmt: skip
@@ -265,23 +267,27 @@ def _det_gradient(g: Value, y: Value, a: Value) -> list[Value]:
     return [as_column(as_column(factor)) * adjoint(inv(a))]
 
 
-DET = _declare(
+DET = declare(
     "det", ("mm",), [("", "=")], lambda a: np.asarray(np.linalg.det(a)),
     gradient=_det_gradient, fails=False, doc="The determinant of square matrices.",
 )  # fmt: skip
 
 
 def _slogdet_gradient(g: Any, y: Value, a: Value) -> list[Value | None]:
+    """The logarithm of the determinant moves by tr(a⁻¹ da): its size by the real part, its phase by
+    the imaginary one."""
     of_sign, of_log = g
+    factor = None if of_log is None else like(of_log, a)
     if of_sign is not None and a.dtype == C128:
-        raise GradientError("the phase of a complex determinant has no gradient here",
-                            hint="use det, or only the logarithm")  # fmt: skip
-    if of_log is None:
+        turning = imag(of_sign * conjugate(items(y)[0]))
+        phase = complex_(turning * 0.0, turning)
+        factor = phase if factor is None else factor + phase
+    if factor is None:
         return [zeros_like(a)]
-    return [_like(as_column(as_column(of_log)), a) * adjoint(inv(a))]
+    return [as_column(as_column(factor)) * adjoint(inv(a))]
 
 
-SLOGDET = _declare(
+SLOGDET = declare(
     "slogdet", ("mm",), [("", "="), ("", "r")],
     lambda a: tuple(map(np.asarray, np.linalg.slogdet(a))),
     gradient=_slogdet_gradient, fails=False,
@@ -290,19 +296,20 @@ SLOGDET = _declare(
 
 
 def _lstsq_gradient(g: Any, y: Value, a: Value, b: Value, rcond: Value) -> list[Value | None]:
-    of_x, of_residuals, _, of_s = g
-    if of_residuals is not None or of_s is not None:
-        raise GradientError(
-            "lstsq has a gradient of its solution only",
-            hint="use svdvals, or compute the residuals from the solution",
-        )
-    if of_x is None:
-        return [zeros_like(a), zeros_like(b), None]
+    of_x, of_squares, _, of_s = g
     x = items(y)[0]
-    t = solve(matmul(adjoint(a), a), of_x)
-    of_b = matmul(a, t)
     residual = b - matmul(a, x)
-    return [matmul(residual, adjoint(t)) - matmul(of_b, adjoint(x)), of_b, None]
+    of_a, of_b = zeros_like(a), zeros_like(b)
+    if of_x is not None:
+        t = solve(matmul(adjoint(a), a), of_x)
+        of_b = matmul(a, t)
+        of_a = matmul(residual, adjoint(t)) - matmul(of_b, adjoint(x))
+    if of_squares is not None:
+        twice = residual * like(as_row(of_squares), residual) * 2.0
+        of_a, of_b = of_a - matmul(twice, adjoint(x)), of_b + twice
+    if of_s is not None:
+        of_a = of_a + _svdvals_gradient(of_s, items(y)[3], a)[0]
+    return [of_a, of_b, None]
 
 
 def _evaluate_lstsq(a: Array, b: Array, rcond: Array) -> tuple[Array, ...]:
@@ -314,7 +321,7 @@ def _evaluate_lstsq(a: Array, b: Array, rcond: Array) -> tuple[Array, ...]:
     return x, squares, np.asarray(rank, np.int32), s
 
 
-LSTSQ = _declare(
+LSTSQ = declare(
     "lstsq", ("mn", "mk", ""), [("nk", "="), ("k", "r"), ("", "i"), ("p", "r")], _evaluate_lstsq,
     gradient=_lstsq_gradient,
     doc="The x with the least |a @ x - b|, squared residuals, the rank, singular values; singular "
@@ -358,7 +365,7 @@ def _solve_triangle(*, lower: bool, unit: bool) -> OpDef:
             return emit(definition, (b, a))
         return solve(_triangle(a, lower=lower, unit=unit), b)
 
-    definition = _declare(
+    definition = declare(
         name, ("mn", "mm"), [("mn", "=")], evaluate, library="scipy.blas", gradient=gradient,
         requires=requires, decompose=decompose, fails=False, in_place=True, dense=True,
         doc=f"a⁻¹ @ b (b first), reading only the {'lower' if lower else 'upper'} triangle of a"
@@ -382,7 +389,7 @@ def _cholesky_gradient(g: Value, y: Value, a: Value) -> list[Value]:
     return [_folded(adjoint(solve_triangular(adjoint(y), adjoint(left), lower=False)))]
 
 
-CHOLESKY = _declare(
+CHOLESKY = declare(
     "cholesky", ("mm",), [("mm", "=")], lambda a: np.linalg.cholesky(a), symbols=("cholesky_lo",),
     gradient=_cholesky_gradient,
     doc="The lower triangular factor of Hermitian positive definite matrices, of which only the "
@@ -391,16 +398,12 @@ CHOLESKY = _declare(
 
 
 # --- eigenvalues --------------------------------------------------------------------------------
-def _finite(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[Value]:
-    return [all_(isfinite(args[0]))]
-
-
 def _eigvalsh_gradient(g: Value, y: Value, a: Value) -> list[Value]:
     _, v = items(eigh(a))
-    return [_folded(matmul(v * _like(as_row(g), v), adjoint(v)))]
+    return [_folded(matmul(v * like(as_row(g), v), adjoint(v)))]
 
 
-EIGVALSH = _declare(
+EIGVALSH = declare(
     "eigvalsh", ("mm",), [("m", "r")], lambda a: np.linalg.eigvalsh(a), symbols=("eigvalsh_lo",),
     gradient=_eigvalsh_gradient,
     doc="The eigenvalues of Hermitian matrices, ascending; only the lower triangles are read.",
@@ -413,67 +416,63 @@ def _eigh_gradient(g: Any, y: Value, a: Value) -> list[Value | None]:
     middle = None
     if of_v is not None:
         turned = matmul(adjoint(v), of_v)
-        middle = turned * _like(_inverse_differences(w), turned)
+        middle = turned * like(_inverse_differences(w), turned)
     if of_w is not None:
         i, j = places(v)
-        diagonal = where(equal(i, j), _like(as_row(of_w), v), constant(np.zeros((), v.dtype)))
+        diagonal = where(equal(i, j), like(as_row(of_w), v), constant(np.zeros((), v.dtype)))
         middle = diagonal if middle is None else middle + diagonal
     if middle is None:
         return [zeros_like(a)]
     return [_folded(matmul(matmul(v, middle), adjoint(v)))]
 
 
-EIGH = _declare(
+EIGH = declare(
     "eigh", ("mm",), [("m", "r"), ("mm", "=")], lambda a: tuple(np.linalg.eigh(a)),
     symbols=("eigh_lo",), gradient=_eigh_gradient,
     doc="Eigenvalues (ascending) and eigenvectors (columns) of Hermitian matrices; only the lower "
     "triangles are read.",
-)  # fmt: skip
-EIGVALS = _declare(
-    "eigvals", ("mm",), [("m", "c")], lambda a: np.linalg.eigvals(a).astype(C128),
-    requires=_finite, doc="The eigenvalues of square matrices, always complex.",
-)  # fmt: skip
-EIG = _declare(
-    "eig", ("mm",), [("m", "c"), ("mm", "c")],
-    lambda a: tuple(part.astype(C128) for part in np.linalg.eig(a)), requires=_finite,
-    doc="Eigenvalues and eigenvectors (columns) of square matrices, always complex.",
 )  # fmt: skip
 
 
 # --- orthogonal factors -------------------------------------------------------------------------
 def _svdvals_gradient(g: Value, y: Value, a: Value) -> list[Value]:
     u, _, vh = items(svd(a))
-    return [matmul(u * _like(as_row(g), u), vh)]
+    return [matmul(u * like(as_row(g), u), vh)]
 
 
-SVDVALS = _declare(
+SVDVALS = declare(
     "svdvals", ("mn",), [("p", "r")], lambda a: np.linalg.svd(a, compute_uv=False),
     symbols=("svd",), gradient=_svdvals_gradient, doc="The singular values, descending.",
 )  # fmt: skip
 
 
 def _svd_gradient(g: Any, y: Value, a: Value) -> list[Value | None]:
+    """Of complex matrices for costs that do not change with the phases of pairs of vectors, which
+    are open."""
     of_u, of_s, of_vh = g
     u, s, vh = items(y)
-    if (of_u is not None or of_vh is not None) and a.dtype == C128:
-        raise GradientError("the singular vectors of complex matrices have no gradient here",
-                            hint="use svdvals")  # fmt: skip
-    total = zeros_like(a) if of_s is None else matmul(u * _like(as_row(of_s), u), vh)
-    factors = _inverse_differences(square(s))
+    total = zeros_like(a) if of_s is None else matmul(u * like(as_row(of_s), u), vh)
+    factors = like(_inverse_differences(square(s)), a)
+    across, down = like(as_row(s), a), like(as_column(s), a)
     if of_u is not None:
         turned = matmul(adjoint(u), of_u)
-        skew = factors * (turned - adjoint(turned))
-        rest = (of_u - matmul(u, turned)) / as_row(s)
-        total = total + matmul(matmul(u, skew * as_row(s)) + rest, vh)
+        skew = turned - adjoint(turned)
+        inner = factors * skew * across
+        if a.dtype == C128:
+            i, j = places(skew)
+            zero = constant(np.zeros((), C128))
+            inner = inner + where(equal(i, j), skew / (across * 2.0), zero)
+        rest = (of_u - matmul(u, turned)) / across
+        total = total + matmul(matmul(u, inner) + rest, vh)
     if of_vh is not None:
         turned = matmul(vh, adjoint(of_vh))
         skew = factors * (turned - adjoint(turned))
-        rest = (of_vh - matmul(adjoint(turned), vh)) / as_column(s)
-        total = total + matmul(u, matmul(as_column(s) * skew, vh) + rest)
+        rest = (of_vh - matmul(adjoint(turned), vh)) / down
+        total = total + matmul(u, matmul(down * skew, vh) + rest)
     return [total]
 
 
-SVD = _declare(
+SVD = declare(
     "svd", ("mn",), [("mp", "="), ("p", "r"), ("pn", "=")],
     lambda a: tuple(np.linalg.svd(a, full_matrices=False)), symbols=("svd_s",),
     gradient=_svd_gradient, doc="u, singular values (descending) and vh: a = (u * s) @ vh.",
@@ -488,7 +487,7 @@ def _svd_full_gradient(g: Any, y: Value, a: Value) -> list[Value | None]:
     return list(_svd_gradient((None, of_s, None), svd(a), a))
 
 
-SVD_FULL = _declare(
+SVD_FULL = declare(
     "svd_full", ("mn",), [("mm", "="), ("p", "r"), ("nn", "=")],
     lambda a: tuple(np.linalg.svd(a)), symbols=("svd_f",), gradient=_svd_full_gradient,
     doc="Like `svd`, with all singular vectors.",
@@ -529,14 +528,14 @@ def _qr_gradient(g: Any, y: Value, a: Value) -> list[Value | None]:
     return [adjoint(solve_triangular(r, adjoint(total), lower=False))]
 
 
-QR = _declare(
+QR = declare(
     "qr", ("mn",), [("mn", "="), ("p", "="), ("mp", "=")], _evaluate_qr("reduced"),
     symbols=("qr_r_raw", "qr_reduced"), library="numpy.linalg.qr", in_place=True,
     gradient=_qr_gradient,
     doc="Householder's reflections (LAPACK's geqrf; above and on the diagonal they are r), their "
     "factors, and q with as many columns as r has rows.",
 )  # fmt: skip
-QR_COMPLETE = _declare(
+QR_COMPLETE = declare(
     "qr_complete", ("mn",), [("mn", "="), ("n", "="), ("mm", "=")], _evaluate_qr("complete"),
     symbols=("qr_r_raw", "qr_complete"), library="numpy.linalg.qr", in_place=True,
     doc="Like `qr`, with all columns of q, for matrices with more rows than columns.",

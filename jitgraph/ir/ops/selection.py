@@ -7,16 +7,17 @@ of arrays chosen by one mask are one value.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from jitgraph.errors import DTypeError, OutOfBoundsError, ShapeError
+from jitgraph.errors import BatchingError, DTypeError, OutOfBoundsError, ShapeError
+from jitgraph.ir.batching import Batch
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import Array, Attrs, OpDef, Routine, Shape, ShapeSource, emit, register
 from jitgraph.ir.ops.arithmetic import equal
-from jitgraph.ir.ops.indexing import SCATTER_ADD, zeros_like
-from jitgraph.ir.ops.movement import dims, reshape
+from jitgraph.ir.ops.indexing import SCATTER_ADD, gather, zeros_like
+from jitgraph.ir.ops.movement import broadcast_to, dims, expand_dims, product, reshape, transpose
 from jitgraph.ir.ops.reduction import sum_
 from jitgraph.ir.types import BOOL, I64, Type
 from jitgraph.ir.values import Value
@@ -46,6 +47,15 @@ def _counted(mask: Array, count: Array) -> Array:
     return mask
 
 
+def _ragged(batch: Batch) -> NoReturn:
+    raise BatchingError(
+        "a mask chooses another number of elements for each element of a vmap, and such arrays "
+        "cannot be stacked",
+        hint="keep the shape: T.where(mask, x, 0), x.sum(where=mask), ...; or give the number: "
+             "T.nonzero(x, size=n), T.flatnonzero(x, size=n)",
+    )  # fmt: skip
+
+
 # --- positions: where a mask is true ------------------------------------------------------------
 def _infer_positions(types: Sequence[Type], attrs: Attrs) -> Type:
     _check("positions", *types)
@@ -64,6 +74,7 @@ POSITIONS = OpDef(
     requires=lambda source, args, attrs: _all_counted(*args),
     lower=Routine("selection", ("positions",), ("n", None), ("k",), dense=True),
     decompose=_decompose_positions,
+    batch=lambda batch, mask, count: _ragged(batch),
     doc="Where a mask is true, counted in C order; the second operand is how often that is.",
 )
 register(POSITIONS)
@@ -98,6 +109,14 @@ def _decompose_compress(x: Value, mask: Value, count: Value) -> Value:
     return emit(COMPRESS, (*flat, count))
 
 
+def _batch_compress(batch: Batch, x: Value, mask: Value, count: Value) -> Value:
+    """One mask for all: the same places of each element."""
+    if batch.among(1):
+        _ragged(batch)
+    columns = transpose(reshape(x, (batch.size, product(dims(mask)))), (1, 0))
+    return transpose(gather(columns, [positions(mask, count)]), (1, 0))
+
+
 COMPRESS = OpDef(
     name="compress",
     infer=_infer_compress,
@@ -107,6 +126,7 @@ COMPRESS = OpDef(
     gradient=lambda g, y, x, mask, count: [expanded(g, mask, count), None, None],
     lower=Routine("selection", ("compress",), ("n", "n", None), ("k",), dense=True),
     decompose=_decompose_compress,
+    batch=_batch_compress,
     doc="The elements where a mask of the same shape is true, in C order; then their number.",
 )
 register(COMPRESS)
@@ -145,6 +165,16 @@ def _decompose_expand(x: Value, mask: Value, count: Value) -> Value:
     return reshape(emit(SCATTER_ADD, (base, x, positions(flat, count))), dims(mask))
 
 
+def _batch_expand(batch: Batch, x: Value, mask: Value, count: Value) -> Value:
+    if batch.among(1):
+        _ragged(batch)
+    sizes = dims(mask)
+    zero = zeros_like(reshape(mask, (-1,)), x.dtype)
+    base = broadcast_to(expand_dims(zero, (1,)), (product(sizes), batch.size))
+    placed = emit(SCATTER_ADD, (base, transpose(x, (1, 0)), positions(mask, count)))
+    return reshape(transpose(placed, (1, 0)), (batch.size, *sizes))
+
+
 EXPAND = OpDef(
     name="expand",
     infer=_infer_expand,
@@ -153,6 +183,7 @@ EXPAND = OpDef(
     requires=lambda source, args, attrs: _all_counted(*args[1:]),
     gradient=lambda g, y, x, mask, count: [compress(g, mask, count), None, None],
     decompose=_decompose_expand,
+    batch=_batch_expand,
     doc="An array with a vector's elements where the mask is true, and zeros: compress's adjoint.",
 )
 register(EXPAND)

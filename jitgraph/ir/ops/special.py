@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from jitgraph.ir.elementwise import REALS, Elementwise, Interval, Operands, binary, ternary, unary
-from jitgraph.ir.formulas import bessel, error, gamma, incomplete, logarithmic, zeta
+from jitgraph.ir.formulas import (
+    bessel,
+    error,
+    gamma,
+    incomplete,
+    incomplete_slopes,
+    logarithmic,
+    zeta,
+)
 from jitgraph.ir.opdef import Expand
 from jitgraph.ir.ops.arithmetic import absolute, equal, sign, where
 from jitgraph.ir.ops.exponential import POSITIVE, cos, exp, log, log1p
@@ -26,6 +34,10 @@ Derivative = Callable[..., Any]
 FORMULAS: dict[str, Formula] = {}
 #: The ops whose formulas serve in the dtype of the operands; others are computed in f64.
 OWN_DTYPE: set[str] = set()
+#: Derivatives of others by their parameters, which have no names outside.
+SLOPES = frozenset(
+    {"gammainc_slope", "betainc_slope_a", "betainc_slope_b", "zeta_slope", "riemann_slope"}
+)
 UNIT: Interval = (0.0, 1.0)
 SQRT_PI = math.sqrt(math.pi)
 SQRT_2PI = math.sqrt(2 * math.pi)
@@ -91,11 +103,21 @@ trigamma: Elementwise = _special(
     domain=(POSITIVE,), doc="The derivative of digamma(x).",
 )  # fmt: skip
 hurwitz_zeta: Elementwise = _special(
-    "hurwitz_zeta", zeta.zeta, None, lambda g, y, s, q: g * (-s * hurwitz_zeta(s + 1.0, q)),
+    "hurwitz_zeta", zeta.zeta, lambda g, y, s, q: g * zeta_slope(s, q),
+    lambda g, y, s, q: g * (-s * hurwitz_zeta(s + 1.0, q)),
     domain=((1.1, 4.0), POSITIVE), doc="The sum of (q + k)^-s over all k >= 0, for s > 1.",
 )  # fmt: skip
+zeta_slope: Elementwise = _special(
+    "zeta_slope", zeta.zeta_slope, None,
+    lambda g, y, s, q: -g * (hurwitz_zeta(s + 1.0, q) + s * zeta_slope(s + 1.0, q)),
+    domain=((1.1, 4.0), POSITIVE), doc="The derivative of hurwitz_zeta by s, for q > 0.",
+)  # fmt: skip
+riemann_slope: Elementwise = _special(
+    "riemann_slope", zeta.riemann_slope, None, doc="The derivative of riemann_zeta.",
+)  # fmt: skip
 riemann_zeta = _special(
-    "riemann_zeta", zeta.riemann_zeta, None, doc="The sum of k^-s over all k >= 1, continued.",
+    "riemann_zeta", zeta.riemann_zeta, lambda g, y, s: g * riemann_slope(s),
+    domain=((1.3, 4.0),), doc="The sum of k^-s over all k >= 1, continued.",
 )  # fmt: skip
 gammasgn = _special(
     "gammasgn", gamma.gamma_sign, lambda g, y, x: None, domain=(POSITIVE,),
@@ -139,16 +161,35 @@ def _beta_density(a: Value, b: Value, x: Value) -> Any:
     return exp((a - 1) * log(x) + (b - 1) * log1p(-x) - betaln(a, b))
 
 
+gammainc_slope: Elementwise = _special(
+    "gammainc_slope", incomplete_slopes.gammainc_slope, None,
+    lambda g, y, a, x: g * (_gamma_density(a, x) * (log(x) - digamma(a))),
+    domain=(POSITIVE, POSITIVE), doc="The derivative of gammainc by a.",
+)  # fmt: skip
+betainc_slope_a: Elementwise = _special(
+    "betainc_slope_a", incomplete_slopes.betainc_slope_a, None, None,
+    lambda g, y, a, b, x: g * (_beta_density(a, b, x) * (log(x) - digamma(a) + digamma(a + b))),
+    domain=(POSITIVE, POSITIVE, UNIT), doc="The derivative of betainc by a.",
+)  # fmt: skip
+betainc_slope_b: Elementwise = _special(
+    "betainc_slope_b", incomplete_slopes.betainc_slope_b, None, None,
+    lambda g, y, a, b, x: g * (_beta_density(a, b, x) * (log1p(-x) - digamma(b) + digamma(a + b))),
+    domain=(POSITIVE, POSITIVE, UNIT), doc="The derivative of betainc by b.",
+)  # fmt: skip
 gammainc = _special(
-    "gammainc", incomplete.gammainc, None, lambda g, y, a, x: g * _gamma_density(a, x),
+    "gammainc", incomplete.gammainc, lambda g, y, a, x: g * gammainc_slope(a, x),
+    lambda g, y, a, x: g * _gamma_density(a, x),
     domain=(POSITIVE, POSITIVE), doc="The regularised lower incomplete gamma function of (a, x).",
 )  # fmt: skip
 gammaincc = _special(
-    "gammaincc", incomplete.gammaincc, None, lambda g, y, a, x: -g * _gamma_density(a, x),
+    "gammaincc", incomplete.gammaincc, lambda g, y, a, x: -g * gammainc_slope(a, x),
+    lambda g, y, a, x: -g * _gamma_density(a, x),
     domain=(POSITIVE, POSITIVE), doc="1 - gammainc(a, x), to full accuracy.",
 )  # fmt: skip
 betainc = _special(
-    "betainc", incomplete.betainc, None, None, lambda g, y, a, b, x: g * _beta_density(a, b, x),
+    "betainc", incomplete.betainc, lambda g, y, a, b, x: g * betainc_slope_a(a, b, x),
+    lambda g, y, a, b, x: g * betainc_slope_b(a, b, x),
+    lambda g, y, a, b, x: g * _beta_density(a, b, x),
     domain=(POSITIVE, POSITIVE, UNIT),
     doc="The regularised incomplete beta function of (a, b, x).",
 )  # fmt: skip

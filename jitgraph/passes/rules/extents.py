@@ -11,7 +11,7 @@ from jitgraph.ir.opdef import Attrs, OpDef, constant, emit, split_sizes
 from jitgraph.ir.ops.arithmetic import less, less_equal, maximum
 from jitgraph.ir.ops.indexing import slice_bounds
 from jitgraph.ir.ops.movement import is_count, product
-from jitgraph.ir.types import I64, Type
+from jitgraph.ir.types import I64, Bundle, Type
 from jitgraph.ir.values import Op, Value
 from jitgraph.passes.rules.rule import Rule, fitted, number_of, recipe
 
@@ -47,6 +47,10 @@ def _is_size(value: Value, depth: int = _DEPTH) -> bool:
         return False
     if op.name in ("dim", *_POSITIONS) or (value.is_op("reduce_sum") and is_count(value, 1)):
         return True
+    if op.name == "item":  # how many steps a loop has done
+        loop = op.args[0]
+        assert isinstance(loop.type, Bundle)
+        return loop.is_op("loop") and op.attrs["index"] == len(loop.type.items) - 1
     if op.name in _ARRANGED:
         return _is_size(op.args[0], depth - 1)
     if op.name in ("add", "multiply", "maximum", "floor_divide"):
