@@ -233,8 +233,8 @@ def test_nan_is_sorted_last_and_found_first() -> None:
                             np.max(x, axis=1), np.unique(x), np.searchsorted(np.sort(x[0]), x[2]),
                             np.median(x[0])))(x)  # fmt: skip
     want = (np.sort(single), np.argsort(single, kind="stable"), np.argmax(single, axis=1),
-            np.max(single, axis=1), np.unique(single), np.searchsorted(np.sort(single[0]), single[2]),
-            np.median(single[0]))  # fmt: skip
+            np.max(single, axis=1), np.unique(single),
+            np.searchsorted(np.sort(single[0]), single[2]), np.median(single[0]))  # fmt: skip
     for g, w in zip(got, want, strict=True):
         assert_same(g, rounded(w) if w.dtype == np.float32 else w)
 
