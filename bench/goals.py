@@ -43,6 +43,8 @@ def verdicts(record: Record) -> Iterator[Verdict]:
     yield _never_slower(record, "other products: never slower than any library",
                         lambda c: c.group == "products" and "1024³" not in c.name)  # fmt: skip
     yield _two_threads(record)
+    yield _never_slower(record, "convolutions on LeNet's shapes: never slower than torch and JAX",
+                        lambda c: c.group == "convolutions")  # fmt: skip
     yield _never_slower(record, "recurrent nets, forward and gradients: ahead of every peer",
                         lambda c: c.family.startswith("recurrent net"))  # fmt: skip
     yield _masked_sum(record)

@@ -23,6 +23,7 @@ GROUPS = {
     "row gradients": "Gradients of rows",
     "reductions": "Reductions",
     "products": "Matrix products",
+    "convolutions": "Convolutions",
     "programs": "Programs",
     "training": "Training steps",
 }

@@ -24,6 +24,7 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, constant, emit
 from jitgraph.ir.ops import movement as move
 from jitgraph.ir.ops.arithmetic import absolute, complex_, imag, real
+from jitgraph.ir.ops.convolution import by_filters, by_input, convolve
 from jitgraph.ir.ops.exponential import sin
 from jitgraph.ir.ops.indexing import (
     ADD_SLICE,
@@ -37,6 +38,7 @@ from jitgraph.ir.ops.indexing import (
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, log_softmax, softmax
+from jitgraph.ir.ops.pooling import pool_max, pool_sum
 from jitgraph.ir.ops.prefix import prefix_prod, prefix_sum
 from jitgraph.ir.ops.reduction import REDUCE_MAX, REDUCE_MIN, REDUCE_PEAK, REDUCE_PROD, sum_
 from jitgraph.ir.ops.special import FORMULAS
@@ -273,6 +275,17 @@ STRUCTURAL: dict[str, tuple[Build, list[Array]]] = {
                     [normal(3, 4)]),
     "complex": (lambda x, y: real(complex_(x, y) * complex_(y, x)) * imag(complex_(x, y * y)),
                 [normal(3), normal(3, seed=1)]),
+    "conv": (lambda x, w: sin(convolve(x, w, strides=(2, 1), padding=(1, 0, 0, 2),
+                                       dilation=(1, 2), groups=2)),
+             [normal(2, 4, 4, 3), normal(2, 2, 2, 2, seed=1)]),
+    "conv_by_input": (lambda g, w: sin(by_input(g, w, (5,), strides=(2,), padding="half",
+                                                dilation=(1,), groups=1)),
+                      [normal(2, 3, 3), normal(3, 2, 3, seed=1)]),
+    "conv_by_filters": (lambda x, g: sin(by_filters(x, g, (2,), strides=(1,), padding="full",
+                                                    dilation=(1,), groups=1)),
+                        [normal(2, 2, 3), normal(2, 3, 4, seed=1)]),
+    "pool_max": (lambda x: sin(pool_max(x, (2, 2), (1, 2))), [normal(2, 3, 5)]),
+    "pool_sum": (lambda x: sin(pool_sum(x, (2, 3), (2, 1))), [normal(5, 4)]),
     "cast": (lambda x: sin(cast(cast(x, "c128"), "f64")), [normal(3)]),
     "log of softmax": (lambda x: sin(OPS["log"](softmax(x, (1,)))), [normal(2, 3)]),  # type: ignore[operator]
     "far softmax": (lambda x: log_softmax(x, (1,)), [np.array([[0.0, 800, -800], [1, 2, 3]])]),

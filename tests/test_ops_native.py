@@ -69,7 +69,8 @@ SPECIAL_ULPS = 16
 #: Ops that add or multiply many elements, in an order of their own.
 ROUNDING = {"reduce_sum", "reduce_prod", "sum_to", "matmul", "softmax", "log_softmax",
             "logsumexp", "scatter_add", "prefix_sum", "prefix_prod", "scatter", "fft", "ifft",
-            "rfft", "irfft", "solve_lower", "solve_upper", "solve_unit_lower",
+            "rfft", "irfft", "conv", "conv_by_input", "conv_by_filters", "pool_sum", "unpool",
+            "unpool_max", "pool_at_max", "solve_lower", "solve_upper", "solve_unit_lower",
             "solve_unit_upper"}  # fmt: skip
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import doctest
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from jitgraph.theano import uninstall
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -18,7 +21,15 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 DOCS = README.parent / "docs"
 PAGES = {
     README: 20, DOCS / "random.md": 10, DOCS / "control.md": 12, DOCS / "transforms.md": 20,
+    DOCS / "theano.md": 90,
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def without_theano() -> Iterator[None]:
+    """What docs/theano.md installs is gone afterwards."""
+    yield
+    uninstall()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.case import Case
 from bench.cases import (
     calls,
+    convolution,
     elementwise,
     jitted,
     loops,
@@ -19,8 +20,8 @@ from bench.cases import (
 
 CASES: dict[str, Case] = {}
 for _module in (
-    calls, elementwise, rows, reductions, masks, products, programs, jitted, random, loops,
-    training,
+    calls, elementwise, rows, reductions, masks, products, convolution, programs, jitted, random,
+    loops, training,
 ):  # fmt: skip
     for _case in _module.cases():
         assert _case.name not in CASES, f"two cases {_case.name}"

@@ -23,6 +23,10 @@ NAMESPACE = Names(
     take=lambda x, i: x[jnp.arange(i.shape[0]), i],
     masked_sum=lambda x, mask: jnp.sum(x, where=mask),
     scan=jax.lax.scan,
+    conv2d=lambda x, w: jax.lax.conv(x, w, (1, 1), "VALID"),
+    max_pool=lambda x: jax.lax.reduce_window(
+        x, -jnp.inf, jax.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID"
+    ),
     while_loop=jax.lax.while_loop,
     fori_loop=jax.lax.fori_loop,
     onehot=lambda y, n: jax.nn.one_hot(y, n, dtype=bool),

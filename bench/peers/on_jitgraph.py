@@ -17,6 +17,8 @@ NAMESPACE = Names(
     take=lambda x, i: x[T.arange(i.shape[0]), i],
     masked_sum=lambda x, mask: T.sum(x[mask]),
     scan=T.loop_rows,
+    conv2d=lambda x, w: T.nnet.conv2d(x, w, filter_flip=False),
+    max_pool=lambda x: T.nnet.pool_2d(x, (2, 2), ignore_border=True),
     onehot=lambda y, n: T.eq(T.expand_dims(y, 1), np.arange(n)),
     random_uniform=lambda seed, n, dtype: T.random.uniform(T.random.key(seed), n, dtype),
     random_normal=lambda seed, n, dtype: T.random.normal(T.random.key(seed), n, dtype),

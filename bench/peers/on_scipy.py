@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import scipy
-from scipy import special
+from scipy import signal, special
 from scipy.linalg import blas
 
 from bench.case import Case, results
 from bench.peers.base import NotHere, Peer, Prepared, call
+
+
+def convolution(x: Any, w: Any) -> Any:
+    """Image by image and filter by filter."""
+    y = [[sum(signal.correlate2d(a, b, "valid") for a, b in zip(image, filters, strict=True))
+          for filters in w] for image in x]  # fmt: skip
+    return np.array(y)
+
 
 FUNCTIONS: dict[str, Any] = {
     "function erf": special.erf,
@@ -17,6 +26,7 @@ FUNCTIONS: dict[str, Any] = {
     "function log1p": special.log1p,
     "function expm1": special.expm1,
     "softmax": lambda x: special.softmax(x, axis=-1),
+    "convolution": convolution,
     "logsumexp": lambda x: special.logsumexp(x, axis=-1),
 }
 

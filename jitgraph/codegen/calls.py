@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.convolution.call import emit_convolution
 from jitgraph.codegen.natives import loop_symbol, takes_data
 from jitgraph.ir.kernel import Call, View
 
@@ -34,7 +35,7 @@ def emit_call(p: ProgramEmitter, step: Call) -> None:
         f.module.declare("declare i32 @feclearexcept(i32)")
         f.module.declare("declare i32 @fetestexcept(i32)")
         f.emit(f"call i32 @feclearexcept(i32 {_INVALID})")
-    _EMITTERS[step.routine.library](_Operands(p, step))
+    _EMITTERS[step.routine.library](Operands(p, step))
     if step.routine.fails:
         flags = f.emit(f"call i32 @fetestexcept(i32 {_INVALID})")
         p.require_success(f.emit(f"icmp eq i32 {flags}, 0"))
@@ -45,7 +46,7 @@ def _cores(step: Call) -> list[str]:
     return [*passed[step.routine.in_place :], *step.routine.results]
 
 
-class _Operands:
+class Operands:
     """The registers of a call. All are made before any loop: what a loop computes ends with it."""
 
     def __init__(self, p: ProgramEmitter, step: Call) -> None:
@@ -95,12 +96,12 @@ class _Operands:
 
 
 # --- inner loops -------------------------------------------------------------------------------
-def _inner_loop(o: _Operands) -> None:
+def _inner_loop(o: Operands) -> None:
     routine = o.step.routine
     _call_loop(o, routine.library, routine.symbols, range(len(o.views)), o.core)
 
 
-def _qr(o: _Operands) -> None:
+def _qr(o: Operands) -> None:
     """Householder's reflections and their factors, in place; then q, made of them."""
     (raw, whole), core = o.step.routine.symbols, o.core
     _call_loop(o, "numpy.linalg", (raw,), range(2), core)
@@ -109,7 +110,7 @@ def _qr(o: _Operands) -> None:
 
 
 def _call_loop(
-    o: _Operands, library: str, symbols: Sequence[str], used: range, core: Sequence[str]
+    o: Operands, library: str, symbols: Sequence[str], used: range, core: Sequence[str]
 ) -> None:
     """Call an inner loop with some of the views, batch axis by batch axis."""
     f, rank = o.f, len(o.batch)
@@ -135,7 +136,7 @@ def _call_loop(
 
 
 # --- sorts -------------------------------------------------------------------------------------
-def _sort(o: _Operands) -> None:
+def _sort(o: Operands) -> None:
     """Rows of the one result, in place; or the places of the rows of an operand in order."""
     f, view = o.f, o.views[0]
     symbol = f"numpy.{o.step.routine.symbols[0]}.{view.buffer.dtype.str[1:]}"
@@ -155,7 +156,7 @@ def _sort(o: _Operands) -> None:
 
 
 # --- selections --------------------------------------------------------------------------------
-def _selection(o: _Operands) -> None:
+def _selection(o: Operands) -> None:
     """The extents are those of the operands and of the result."""
     f, (n, count) = o.f, o.core
     name = o.step.routine.symbols[0]
@@ -168,7 +169,7 @@ def _selection(o: _Operands) -> None:
 
 
 # --- places in sorted order ----------------------------------------------------------------------
-def _ordering(o: _Operands) -> None:
+def _ordering(o: Operands) -> None:
     """Of two operands, rows of i64 both; a scalar has no length that the routine is told."""
     f, routine = o.f, o.step.routine
     (name,) = routine.symbols
@@ -187,7 +188,7 @@ def _ordering(o: _Operands) -> None:
 
 
 # --- BLAS --------------------------------------------------------------------------------------
-def _triangular(o: _Operands) -> None:
+def _triangular(o: Operands) -> None:
     """x = a⁻¹ b, in place. Fortran sees rows as columns: xᵀ aᵀ = bᵀ, the triangle turned."""
     f, (m, n) = o.f, o.core
     kind = o.step.routine.symbols[0].removeprefix("solve_")
@@ -218,7 +219,7 @@ def _triangular(o: _Operands) -> None:
 
 
 # --- Python ------------------------------------------------------------------------------------
-def _python(o: _Operands) -> None:
+def _python(o: Operands) -> None:
     """The number tells whose op it is; Python reads tables of pointers and extents."""
     f, (kind, number) = o.f, o.step.routine.symbols
     f.module.use("python", f"python_{kind}", f"declare i32 @python_{kind}(i64, ptr, ptr, ptr)")
@@ -233,7 +234,7 @@ def _python(o: _Operands) -> None:
     o.p.require_success(f.emit(f"icmp eq i32 {status}, 0"))
 
 
-_EMITTERS: dict[str, Callable[[_Operands], None]] = {
+_EMITTERS: dict[str, Callable[[Operands], None]] = {
     "numpy.linalg": _inner_loop,
     "numpy.linalg.qr": _qr,
     "numpy.fft": _inner_loop,
@@ -241,5 +242,6 @@ _EMITTERS: dict[str, Callable[[_Operands], None]] = {
     "selection": _selection,
     "ordering": _ordering,
     "scipy.blas": _triangular,
+    "convolution": emit_convolution,
     "python": _python,
 }

@@ -9,10 +9,11 @@ rest one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
@@ -36,6 +37,8 @@ _COPIES = ((16, 2),)
 _LONG_BODY = 48
 #: The same where vectors may go past the caches, which only whole ones can.
 _STREAMED_BODY = 120
+#: Bytes of a line of the caches, and of a row from which on its ends do not matter.
+_LINE, _LONG_ROW = 64, 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +50,29 @@ class Write:
     streams: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy of the body being emitted: what lowers its values, their registers so far, and where
+    its accesses are."""
+
+    lanes: Lanes
+    lowering: ScalarLowering
+    registers: Mapping[Value, Register]
+    at: list[str]
+
+
 def is_zero(stride: Size) -> bool:
     """Whether a stride is known to be zero."""
     return isinstance(stride, int) and stride == 0
 
 
+Key = TypeVar("Key", bound=Hashable)
+
+
 @dataclass(slots=True)
-class Carrying:
+class Carrying(Generic[Key]):
     index: str
-    states: dict[Store, list[str]]
+    states: dict[Key, list[str]]
 
 
 @contextmanager
@@ -64,9 +81,9 @@ def carrying(
     start: str,
     end: str,
     step: int,
-    types: Mapping[Store, list[str]],
-    states: dict[Store, list[str]],
-) -> Iterator[Carrying]:
+    types: Mapping[Key, list[str]],
+    states: dict[Key, list[str]],
+) -> Iterator[Carrying[Key]]:
     """A loop that carries registers of reductions, of these types: the body sets `states` for the
     next round, and after the loop they are the final ones."""
     flat = [typed for s, r in states.items() for typed in zip(types[s], r, strict=True)]
@@ -77,9 +94,47 @@ def carrying(
     inside.states = _dealt(states, loop.results)
 
 
-def _dealt(states: dict[Store, list[str]], flat: Sequence[str]) -> dict[Store, list[str]]:
+def _dealt(states: dict[Key, list[str]], flat: Sequence[str]) -> dict[Key, list[str]]:
     rest = iter(flat)
     return {s: [next(rest) for _ in registers] for s, registers in states.items()}
+
+
+def has_masks(nest: Nest) -> bool:
+    """Whether the target has masked instructions."""
+    return nest.f.module.target.vector_bytes == 64
+
+
+def copies_of(nest: Nest) -> int:
+    """How many copies of the body the main loop has; 0 where every step is a masked one."""
+    kernel = nest.kernel
+    length = sum(op_length(v) for v in nest.body if nest.level[v] == nest.rank)
+    extent = kernel.extents[-1]
+    short = isinstance(extent, int) and extent <= nest.lanes
+    streams = nest.context.streams is not None and any(
+        item in nest.context.streamed for item in kernel.stores
+    )
+    if has_masks(nest) and (length > (_STREAMED_BODY if streams else _LONG_BODY) or short):
+        return 0
+    several = _REDUCING_COPIES if nest.carried else _COPIES
+    return next((n for limit, n in several if length <= limit), 1)
+
+
+def whole_steps(f: FunctionBuilder, begin: str, end: str, step: int) -> str:
+    """Where the last whole step from `begin` to `end` ends."""
+    if begin.isdigit() and end.isdigit():
+        return str(int(begin) + (int(end) - int(begin)) // step * step)
+    span = end if begin == "0" else f.emit(f"sub i64 {end}, {begin}")
+    whole = f.emit(f"and i64 {span}, {-step}")
+    return whole if begin == "0" else f.emit(f"add i64 {begin}, {whole}")
+
+
+def mask_before(nest: Nest, index: str, end: str) -> str:
+    """The lanes of a vector at `index` that are before the end."""
+    f, count = nest.f, nest.lanes
+    left = f.minimum(f.emit(f"sub i64 {end}, {index}"), count)
+    lanes = Lanes(f, count)
+    limit = lanes.spread(f.emit(f"trunc i64 {left} to i32"), ["i32"])
+    return f.emit(f"icmp slt {vector_of('i32', count)} {lanes.numbers('i32')}, {limit}")
 
 
 class Innermost:
@@ -91,17 +146,8 @@ class Innermost:
         self.pointers = pointers
         self.kernel = nest.kernel
         self.inner = nest.rank - 1
-        self.masked = nest.f.module.target.vector_bytes == 64
-        length = sum(op_length(v) for v in nest.body if nest.level[v] == nest.rank)
-        several = _REDUCING_COPIES if nest.carried else _COPIES
-        self.copies = next((n for limit, n in several if length <= limit), 1)
-        extent = self.kernel.extents[self.inner]
-        short = isinstance(extent, int) and extent <= nest.lanes
-        streams = nest.context.streams is not None and any(
-            item in nest.context.streamed for item in self.kernel.stores
-        )
-        if self.masked and (length > (_STREAMED_BODY if streams else _LONG_BODY) or short):
-            self.copies = 0
+        self.masked = has_masks(nest)
+        self.copies = copies_of(nest)
         self.uniform: dict[Value, Register] = {}
         self.steps: dict[tuple[int, bool], str] = {}
         self.past_caches: str | None = None
@@ -142,18 +188,42 @@ class Innermost:
         if not self.copies:
             return self._sweep(begin, end, lanes, 1, states, masked=True)
         step = self.copies * lanes
-        middle = self._whole(begin, end, step)
+        begin = self._up_to_line(begin, end, states)
+        middle = whole_steps(self.f, begin, end, step)
         if middle != begin:
-            self.past_caches = self._aligned(begin)
+            self.past_caches = self._aligned(begin, end)
             states = self._sweep(begin, middle, step, self.copies, states, masked=False)
-        if middle == end:
+        return self.rest(middle, end, states)
+
+    def rest(
+        self, begin: str, end: str, states: dict[Store, list[str]]
+    ) -> dict[Store, list[str]]:
+        """What is less than a step of the main loop."""
+        if begin == end:
             return states
         if self.masked:
-            return self._sweep(middle, end, lanes, 1, states, masked=True, few=True)
-        return self._one_by_one(middle, end, states)
+            return self._sweep(begin, end, self.nest.lanes, 1, states, masked=True, few=True)
+        return self._one_by_one(begin, end, states)
 
-    def _aligned(self, begin: str) -> str | None:
-        """Whether to write past the caches: the caller says so, and vectors are aligned."""
+    def _up_to_line(self, begin: str, end: str, states: dict[Store, list[str]]) -> str:
+        """Rows that go past the caches may begin anywhere: does the elements before the first
+        whole vector, and tells where that is. Sums do not depend on where arrays lie."""
+        nest, f, flag = self.nest, self.f, self.nest.context.streams
+        streamed = [s for s in self.kernel.stores if s in nest.context.streamed]
+        if flag is None or not streamed or states or not self.masked or nest.rank < 2:
+            return begin
+        item, size = streamed[0], streamed[0].access.buffer.dtype.itemsize
+        start = nest.along(self.pointers[nest.number(item)], item.access.strides[-1], begin)
+        address = f.emit(f"sub i64 0, {f.emit(f'ptrtoint ptr {start} to i64')}")
+        missing = f.emit(f"and i64 {address}, {nest.lanes * size - 1}")
+        head = f.select(flag, "i64", f.emit(f"udiv i64 {missing}, {size}"), 0)
+        first = f.minimum(f.emit(f"add i64 {begin}, {head}"), end)
+        self._sweep(begin, first, nest.lanes, 1, states, masked=True, few=True)
+        return first
+
+    def _aligned(self, begin: str, end: str) -> str | None:
+        """Whether to write past the caches: the caller says so, vectors are aligned, and lines that
+        other rows write as well are few (they cost more than is saved)."""
         nest, f = self.nest, self.f
         flag = nest.context.streams
         if flag is None:
@@ -167,15 +237,12 @@ class Innermost:
             size = nest.lanes * item.access.buffer.dtype.itemsize
             low = f.emit(f"and i64 {address}, {size - 1}")
             flag = f.emit(f"and i1 {flag}, {f.emit(f'icmp eq i64 {low}, 0')}")
+            count = f.emit(f"sub i64 {end}, {begin}")
+            row = f.emit(f"mul i64 {count}, {item.access.buffer.dtype.itemsize}")
+            whole = f.emit(f"icmp eq i64 {f.emit(f'and i64 {row}, {_LINE - 1}')}, 0")
+            long = f.emit(f"icmp sge i64 {row}, {_LONG_ROW}")
+            flag = f.emit(f"and i1 {flag}, {f.emit(f'or i1 {whole}, {long}')}")
         return flag
-
-    def _whole(self, begin: str, end: str, step: int) -> str:
-        """Where the last whole step from `begin` to `end` ends."""
-        if begin.isdigit() and end.isdigit():
-            return str(int(begin) + (int(end) - int(begin)) // step * step)
-        span = end if begin == "0" else self.f.emit(f"sub i64 {end}, {begin}")
-        whole = self.f.emit(f"and i64 {span}, {-step}")
-        return whole if begin == "0" else self.f.emit(f"add i64 {begin}, {whole}")
 
     def _sweep(
         self,
@@ -220,7 +287,7 @@ class Innermost:
         for item, registers in loop.states.items():
             accumulator = accumulators[item]
             if not isinstance(accumulator, Running):
-                placed = [self._placed(accumulator, one, begin, copy)
+                placed = [self.placed(accumulator, one, begin, copy)
                           for copy, one in enumerate(self._by_copy(item, registers))]  # fmt: skip
                 after[item] = accumulator.absorb(states[item], placed)
         return after
@@ -229,7 +296,7 @@ class Innermost:
         parts = len(self.nest.accumulators[item].partial_types())
         return [registers[k : k + parts] for k in range(0, len(registers), parts)]
 
-    def _placed(
+    def placed(
         self, accumulator: Accumulator, partials: list[str], begin: str, copy: int
     ) -> list[str]:
         """The partials of a copy after a block that began at `begin`."""
@@ -244,7 +311,7 @@ class Innermost:
                 total = f.emit(f"add i64 {total}, {more}")
         return accumulator.placed(partials, total, nest.size(accumulator.store.places[-1]))
 
-    def _step(self, index: str, begin: str, lanes: int) -> str:
+    def steps_since(self, index: str, begin: str, lanes: int) -> str:
         """How far into a block a step is, for reductions that ask."""
         if not any(s.places is not None for s in self.nest.accumulators):
             return ""
@@ -255,12 +322,12 @@ class Innermost:
         return spread
 
     def _copies(
-        self, loop: Carrying, begin: str, end: str, copies: int, masked: bool
+        self, loop: Carrying[Store], begin: str, end: str, copies: int, masked: bool
     ) -> dict[Store, list[str]]:
-        mask = self._mask(loop.index, end) if masked else None
-        step = self._step(loop.index, begin, self.nest.lanes)
+        mask = mask_before(self.nest, loop.index, end) if masked else None
+        step = self.steps_since(loop.index, begin, self.nest.lanes)
         after: dict[Store, list[str]] = {s: [] for s in loop.states}
-        at = self._moved(loop.index)
+        at = self.moved(loop.index)
         writes: list[Write] = []
         for copy in range(copies):
             partials = {
@@ -306,27 +373,20 @@ class Innermost:
         }  # fmt: skip
         types = {s: single[s].partial_types() for s in states}
         with carrying(self.f, begin, end, 1, types, partials) as loop:
-            at = self._moved(loop.index)
-            step = self._step(loop.index, begin, 1)
+            at = self.moved(loop.index)
+            step = self.steps_since(loop.index, begin, 1)
             loop.states = self._scalar_body(loop.index, at, loop.states, single, step)
         after = dict(states)
         for item, registers in loop.states.items():
             if item.running is not None:
                 continue  # the loop is over
-            placed = self._placed(single[item], registers, begin, 0)
+            placed = self.placed(single[item], registers, begin, 0)
             filled = single[item].widened(placed, self.nest.lanes)
             after[item] = self.nest.accumulators[item].absorb(states[item], [filled])
         return after
 
-    def _mask(self, index: str, end: str) -> str:
-        """The lanes before the end."""
-        f, count = self.f, self.nest.lanes
-        left = f.minimum(f.emit(f"sub i64 {end}, {index}"), count)
-        lanes = Lanes(f, count)
-        limit = lanes.spread(f.emit(f"trunc i64 {left} to i32"), ["i32"])
-        return f.emit(f"icmp slt {vector_of('i32', count)} {lanes.numbers('i32')}, {limit}")
-
-    def _moved(self, index: str) -> list[str]:
+    def moved(self, index: str) -> list[str]:
+        """Where the accesses are at an index."""
         return [self.nest.along(p, a.strides[self.inner], index)
                 for p, a in zip(self.pointers, self.nest.accesses, strict=True)]  # fmt: skip
 
@@ -342,12 +402,31 @@ class Innermost:
         step: str,
     ) -> dict[Store, list[str]]:
         """One copy of the body, `copy` vectors after `index`. Its stores join `writes`."""
-        nest, f, lanes = self.nest, self.f, Lanes(self.f, self.nest.lanes, mask)
-        if lanes.count == 1:
+        nest = self.nest
+        if nest.lanes == 1:
             return self._scalar_body(index, at, partials, nest.accumulators, step)
+        body = self.lowered(index, at, copy, mask)
+        steps = {k: s for (k, m), s in self.steps.items() if m == (mask is not None)}
+        writes += nest.store_all(body.lanes, body.lowering, body.at, steps)
+        after, more = self._combined(
+            nest.accumulators, partials, body.lanes, body.lowering, body.at, steps, step
+        )
+        writes += more
+        return after
+
+    def lowered(
+        self,
+        index: str,
+        at: list[str],
+        copy: int,
+        mask: str | None,
+        known: Mapping[Value, Register] = MappingProxyType({}),
+    ) -> Copy:
+        """A copy of the body, `copy` vectors after `index`, with all loads that are not `known`."""
+        nest, f, lanes = self.nest, self.f, Lanes(self.f, self.nest.lanes, mask)
         moved = [self._after(p, a, copy * lanes.count)
                  for p, a in zip(at, nest.accesses, strict=True)]  # fmt: skip
-        bindings: dict[Value, Register] = dict(self.uniform)
+        bindings: dict[Value, Register] = self.uniform | dict(known)
         if copy:
             index = f.emit(f"add nuw nsw i64 {index}, {copy * lanes.count}")
         here = f"{lanes.spread(index, ['i64'])}"
@@ -357,7 +436,7 @@ class Innermost:
         )
         masked = mask is not None
         for k, item in enumerate(self.kernel.loads):
-            if nest.level[item.leaf] == nest.rank:
+            if nest.level[item.leaf] == nest.rank and item.leaf not in bindings:
                 stride = item.access.strides[self.inner]
                 bindings[item.leaf] = lanes.load(
                     moved[k], item.leaf.dtype, stride, self.steps.get((k, masked))
@@ -367,13 +446,7 @@ class Innermost:
             if (value.op is not None and value.op.definition is ELEMENT
                     and nest.level[value] == nest.rank):  # fmt: skip
                 bindings[value] = self._gathered(value, lanes, lowering, index)
-        steps = {k: s for (k, m), s in self.steps.items() if m == masked}
-        writes += nest.store_all(lanes, lowering, moved, steps)
-        after, more = self._combined(
-            nest.accumulators, partials, lanes, lowering, moved, steps, step
-        )
-        writes += more
-        return after
+        return Copy(lanes, lowering, bindings, moved)
 
     def _combined(
         self,
@@ -407,19 +480,16 @@ class Innermost:
     ) -> dict[Store, list[str]]:
         """The body on one element."""
         nest = self.nest
-        saved = nest.outside, nest.registers
-        nest.registers = dict(nest.registers)
-        nest.outside = ScalarLowering(self.f, nest.registers, nest.contract)
-        nest.registers[self.kernel.iterators[-1]] = index
-        nest.compute(nest.rank, at)
-        for write in nest.store_all(Lanes(self.f, 1), nest.outside, at, {}):
-            write.run("")
-        after, writes = self._combined(
-            accumulators, partials, Lanes(self.f, 1), nest.outside, at, {}, step
-        )
-        for write in writes:
-            write.run("")
-        nest.outside, nest.registers = saved
+        with nest.within(nest.scope()):
+            nest.registers[self.kernel.iterators[-1]] = index
+            nest.compute(nest.rank, at)
+            for write in nest.store_all(Lanes(self.f, 1), nest.outside, at, {}):
+                write.run("")
+            after, writes = self._combined(
+                accumulators, partials, Lanes(self.f, 1), nest.outside, at, {}, step
+            )
+            for write in writes:
+                write.run("")
         return after
 
     def _after(self, pointer: str, access: Access, elements: int) -> str:

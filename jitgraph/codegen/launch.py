@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Memory, NestFunction, emit_nest, kept_inside, streamed_stores
-from jitgraph.codegen.places import accumulator
-from jitgraph.codegen.registers import register_type, store
+from jitgraph.codegen.places import FirstPlace, accumulator
+from jitgraph.codegen.registers import load, register_type, store
 from jitgraph.codegen.tiles import ROWS, tiled_loads
 from jitgraph.ir.kernel import Buffer, Kernel, Rows, Slot, Store
 from jitgraph.ir.opdef import Shape, Size
@@ -138,7 +138,7 @@ class Launcher:
         copies = self._locals(work, chunks)
         several, once, done = (self.f.label(n) for n in ("several", "once", "done"))
         # With the position of an extremum comes the extremum, for which results have no room.
-        fewest = 0 if any(s.places is not None for s in totals.values()) else 1
+        fewest = 0 if any(s.places is not None and s.in_register for s in totals.values()) else 1
         self.f.branch_if(self.f.emit(f"icmp sgt i64 {chunks}, {fewest}"), several, once)
         self.f.block(several)
         copies_of_totals = self._copies(copied, chunks, 1) if totals else {}
@@ -147,7 +147,13 @@ class Launcher:
                 self._fill(item, copies_of_totals[p.memory.key(buffer)], chunks)
         self._parallel(made, copies | copies_of_totals, streams, chunks, extent, unit)
         for buffer, item in totals.items():
-            self._join(item, buffer, copies_of_totals[p.memory.key(buffer)], chunks)
+            mine = copies_of_totals[p.memory.key(buffer)]
+            best = next((b for k in kernels if (b := k.extremum(item))), None)
+            if best is None:
+                self._join(item, buffer, mine, chunks)
+            else:
+                theirs = copies_of_totals[p.memory.key(best.access.buffer)]
+                self._join_places(item, best, (mine, theirs), chunks)
         self.f.branch(done)
         self.f.block(once)
         bounds = ["i64 0", f"i64 {extent}", *streams]
@@ -314,7 +320,7 @@ class Launcher:
     # --- totals ---------------------------------------------------------------------------------
     def _fill(self, item: Store, copies: _Copies, chunks: str) -> None:
         """Copies of a total begin with what adding changes nothing."""
-        f, dtype = self.f, item.value.dtype
+        f, dtype = self.f, item.access.buffer.dtype
         neutral = accumulator(f, item, 1).neutral()
         count = self.program.product_of(item.access.buffer.extents)
         with f.loop(0, chunks, name="copy") as copy:
@@ -341,3 +347,26 @@ class Launcher:
                 copy.carry(*joint.absorb(copy.carried, [joint.saved(from_)]))
             store(f, joint.result(copy.results), at, dtype)
 
+    def _join_places(
+        self, item: Store, best: Store, copies: tuple[_Copies, _Copies], chunks: str
+    ) -> None:
+        """All copies of the places of extrema, by those of the extrema."""
+        f, joint = self.f, accumulator(self.f, item, 1)
+        assert isinstance(joint, FirstPlace)
+        buffers = item.access.buffer, best.access.buffer
+        home = self.program.pointer(buffers[0])
+        with f.loop(0, self.program.product_of(buffers[0].extents), name="cell") as cell:
+            carried = list(zip(joint.types(), joint.initial(), strict=True))
+            with f.loop(0, chunks, name="copy", accumulators=carried) as copy:
+                before = [
+                    load(f, self._cell(own, buffer, str(copy), str(cell)), buffer.dtype)
+                    for own, buffer in zip(copies, buffers, strict=True)
+                ]
+                copy.carry(*joint.joined(before[::-1], copy.carried))
+            at = f.offset(home, f.emit(f"mul i64 {cell}, {buffers[0].dtype.itemsize}"))
+            store(f, joint.result(copy.results), at, buffers[0].dtype)
+
+    def _cell(self, copies: _Copies, buffer: Buffer, copy: str, cell: str) -> str:
+        """Where an element of a copy is."""
+        start = self.f.offset(copies.base, self.f.emit(f"mul i64 {copy}, {copies.size}"))
+        return self.f.offset(start, self.f.emit(f"mul i64 {cell}, {buffer.dtype.itemsize}"))

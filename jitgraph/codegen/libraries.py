@@ -49,6 +49,12 @@ def _matmul(dtype: str) -> Compiled:
     return matmul_library(dtype, host())
 
 
+def _convolution(dtype: str) -> Compiled:
+    from jitgraph.codegen.convolution.library import convolution_library
+
+    return convolution_library(dtype, host())
+
+
 def _pool() -> Compiled:
     from jitgraph.codegen.pool import pool_library
 
@@ -117,4 +123,6 @@ LIBRARIES: dict[str, Callable[[], _Addresses]] = {
     "scipy": _scipy,
     "matmul_f32": lambda: _matmul("f32"),
     "matmul_f64": lambda: _matmul("f64"),
+    "convolution_f32": lambda: _convolution("f32"),
+    "convolution_f64": lambda: _convolution("f64"),
 }

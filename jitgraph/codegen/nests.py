@@ -12,13 +12,15 @@ share.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from jitgraph.codegen.expansions import part_dtype
+from jitgraph.codegen.groups import Groups, rows_in_groups
 from jitgraph.codegen.innermost import Innermost, Write, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.places import FirstPlace, accumulator
@@ -29,7 +31,7 @@ from jitgraph.codegen.tiles import Tiles, tiled_loads
 from jitgraph.codegen.vectors import Lanes
 from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Rows, Source, Store
 from jitgraph.ir.opdef import Size
-from jitgraph.ir.types import DType, kind_of
+from jitgraph.ir.types import I64, DType, kind_of
 from jitgraph.ir.values import Value
 
 #: Functions with loops stay functions: inlining them costs compile time and loses `noalias`.
@@ -214,6 +216,14 @@ def _share(
         _share(context, nests, rows, level + 1, inner)
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is known at a place in the code: registers of values, and what lowers more of them."""
+
+    registers: dict[Value, Register]
+    outside: ScalarLowering
+
+
 def _in_memory(item: Store) -> bool:
     """Whether a store combines with what is there."""
     return item.combine is not None and not item.in_register
@@ -242,6 +252,10 @@ class Nest:
         self.carried = {s: depth for s in kernel.stores
                         if (depth := self._first_reduced(s)) < self.rank}  # fmt: skip
         self.accumulators = {s: accumulator(self.f, s, self.lanes) for s in self.carried}
+        #: Extrema in memory, which are written with their places.
+        self.extrema = {best for s in kernel.stores if (best := kernel.extremum(s))}
+        rows = rows_in_groups(self)
+        self.groups = Groups(self, rows) if rows > 1 else None
 
     # --- analysis -------------------------------------------------------------------------------
     def _levels(self) -> dict[Value, int]:
@@ -341,12 +355,14 @@ class Nest:
             states = loops.emit(*self.bounds(depth), states)
         elif self.tiles is not None and depth == self.rank - 2:
             states = self.tiles.emit(self, pointers, states)
+        elif self.groups is not None and depth == self.rank - 2:
+            self.groups.emit(pointers)
         else:
             states = self.loop(depth, pointers, states)
         for item in begun:
             state = states.pop(item)
             if item.running is None:
-                self._finish(item, pointers, state)
+                self.finish(item, pointers, state)
         return states
 
     def bounds(self, depth: int) -> tuple[str, str]:
@@ -367,6 +383,19 @@ class Nest:
                      for p, a in zip(pointers, self.accesses, strict=True)]  # fmt: skip
             loop.states = self.inside(depth + 1, inner, loop.states)
         return loop.states
+
+    def scope(self) -> Scope:
+        """For code that does not come before all that follows: its registers are its own."""
+        registers = dict(self.registers)
+        return Scope(registers, ScalarLowering(self.f, registers, self.contract))
+
+    @contextmanager
+    def within(self, scope: Scope) -> Iterator[None]:
+        """While code of this scope is written."""
+        saved = self.outside, self.registers
+        self.outside, self.registers = scope.outside, scope.registers
+        yield
+        self.outside, self.registers = saved
 
     def compute(self, depth: int, pointers: list[str]) -> None:
         """Everything that depends on the loops so far and on no other."""
@@ -404,12 +433,48 @@ class Nest:
     ) -> list[Write]:
         """The stores of one copy of the body, but for those that combine in registers; their
         values are computed."""
-        writes = []
-        for item in self.kernel.stores:
-            if item not in self.carried:
-                value = lowering.lower(item.value)
-                writes.append(self.written(lanes, value, item, pointers, steps, lowering))
-        return writes
+        return [
+            self.first_place(lanes, lowering.lower(item.value), item, pointers, steps)
+            if item.places is not None
+            else self.written(lanes, lowering.lower(item.value), item, pointers, steps, lowering)
+            for item in self.kernel.stores
+            if item not in self.carried and item not in self.extrema
+        ]
+
+    def first_place(
+        self,
+        lanes: Lanes,
+        value: Register,
+        item: Store,
+        pointers: list[str],
+        steps: Mapping[int, str],
+    ) -> Write:
+        """The extremum and its place in memory, where the value is better: to be emitted."""
+        best = self.kernel.extremum(item)
+        assert best is not None
+        at = [self.number(s) for s in (best, item)]
+        strides = [self.accesses[k].strides[-1] for k in at]
+        keeper, place = FirstPlace(self.f, item, lanes.count), self.place(item)
+
+        def run(suffix: str) -> None:
+            before = [lanes.load(pointers[k], s.access.buffer.dtype, stride, steps.get(k))
+                      for k, s, stride in zip(at, (best, item), strides, strict=True)]  # fmt: skip
+            after = keeper.follow(before, value, place)
+            for k, s, stride, register in zip(at, (best, item), strides, after, strict=True):
+                self._put(lanes, register, pointers[k], s, stride, steps.get(k))
+
+        return Write(run, streams=False)
+
+    def place(self, item: Store) -> str:
+        """The place of all elements along the innermost loop, which is none of those reduced."""
+        assert item.places is not None
+        total = "0"
+        for iterator, stride in zip(self.kernel.iterators, item.places, strict=True):
+            if not is_zero(stride):
+                index = self.registers[iterator]
+                more = self.f.emit(f"mul i64 {index}, {self.size(stride)}")
+                total = self.f.emit(f"add i64 {total}, {more}")
+        return total
 
     def written(
         self,
@@ -421,7 +486,7 @@ class Nest:
         lowering: ScalarLowering,
     ) -> Write:
         """The store of one value, to be emitted."""
-        k = len(self.kernel.loads) + self.kernel.stores.index(item)
+        k = self.number(item)
         run = partial(self.write, lanes, value, item, pointers[k], steps.get(k), lowering)
         return Write(run, item in self.context.streamed)
 
@@ -446,7 +511,20 @@ class Nest:
             value = self._after_previous(lanes, value, item, pointer, steps)
         elif item.combine is not None and _in_memory(item):
             before = lanes.load(pointer, dtype, stride, steps)
-            value = self._merged(item.combine, dtype, before, value, lanes.count)
+            value = self.merged(item.combine, dtype, before, value, lanes.count)
+        self._put(lanes, value, pointer, item, stride, steps, suffix)
+
+    def _put(
+        self,
+        lanes: Lanes,
+        value: Register,
+        pointer: str,
+        item: Store,
+        stride: Size,
+        steps: str | None,
+        suffix: str = "",
+    ) -> None:
+        dtype = item.access.buffer.dtype
         if lanes.count == 1:
             store(self.f, value, pointer, dtype)
         else:
@@ -464,13 +542,13 @@ class Nest:
         back = f.emit(f"sub i64 0, {self.size(strides[item.running])}")
         at = f.offset(pointer, f.emit(f"select i1 {first}, i64 0, i64 {back}"))
         before = lanes.load(at, dtype, strides[-1], steps)
-        after = self._merged(item.combine, dtype, before, value, lanes.count)
+        after = self.merged(item.combine, dtype, before, value, lanes.count)
         type_ = vector_of(register_type(part_dtype(dtype)), lanes.count)
         pairs = [(value, after)] if isinstance(value, str) else list(zip(value, after, strict=True))
         chosen = [f.emit(f"select i1 {first}, {type_} {a}, {type_} {b}") for a, b in pairs]
         return chosen[0] if len(chosen) == 1 else (chosen[0], chosen[1])
 
-    def _merged(
+    def merged(
         self, combine: str, dtype: DType, before: Register, value: Register, lanes: int
     ) -> Register:
         part = part_dtype(dtype)
@@ -480,16 +558,35 @@ class Nest:
                   for a, b in zip(before, value, strict=True))  # fmt: skip
         return re, im
 
-    def _finish(self, item: Store, pointers: list[str], state: list[str]) -> None:
+    def finish(self, item: Store, pointers: list[str], state: list[str]) -> None:
         """The end of a reduction in registers."""
-        pointer = pointers[len(self.kernel.loads) + self.kernel.stores.index(item)]
+        pointer = pointers[self.number(item)]
         dtype = item.access.buffer.dtype
         accumulator = self.accumulators[item]
-        if isinstance(accumulator, FirstPlace) and item.reduced & set(self.context.split):
-            accumulator.write_both(state, pointer)
+        if isinstance(accumulator, FirstPlace):
+            self._finish_place(accumulator, pointers, state)
             return
         value = accumulator.result(state)
         if item.combine is not None and len(item.reduced) > self.rank - self.carried[item]:
             before = load(self.f, pointer, dtype)
-            value = self._merged(item.combine, dtype, before, value, 1)
+            value = self.merged(item.combine, dtype, before, value, 1)
         store(self.f, value, pointer, dtype)
+
+    def _finish_place(
+        self, accumulator: FirstPlace, pointers: list[str], state: list[str]
+    ) -> None:
+        item = accumulator.store
+        pointer, best = pointers[self.number(item)], self.kernel.extremum(item)
+        if best is not None:
+            # The extremum itself is written after its place: what is there is from before.
+            before = [load(self.f, pointers[self.number(s)], s.access.buffer.dtype)
+                      for s in (best, item)]  # fmt: skip
+            store(self.f, accumulator.joined(before, state)[1], pointer, I64)
+        elif item.reduced & set(self.context.split):
+            accumulator.write_both(state, pointer)
+        else:
+            store(self.f, accumulator.result(state), pointer, I64)
+
+    def number(self, item: Store) -> int:
+        """Which of the accesses is that of a store."""
+        return len(self.kernel.loads) + self.kernel.stores.index(item)

@@ -13,7 +13,7 @@ element is worse than, at position 0: where nothing beats that, the first elemen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.reductions import Accumulator, combined, combining, constant
@@ -63,13 +63,37 @@ class FirstPlace(Accumulator):
     def add(
         self, partials: Sequence[str], value: Register, mask: str | None, step: str = ""
     ) -> list[str]:
-        assert isinstance(value, str)
-        if is_half(self.store.value.dtype):
-            value = widened(self.f.emit, value, self.store.value.dtype, self.lanes)
+        value = self._wide(value)
         better = self._beats(value, partials[0], self.lanes)
         if mask is not None:
             better = self.f.emit(f"and {vector_of('i1', self.lanes)} {better}, {mask}")
         return self._chosen(better, [value, step], partials, self.partial_types(), self.lanes)
+
+    def follow(self, state: Sequence[Register], value: Register, place: str) -> list[str]:
+        """An extremum and its place, as they are in memory, with an element merged in whose place
+        is behind all they have seen; it is the same in all lanes."""
+        best, before = state
+        better = self._beats(self._wide(value), self._wide(best), self.lanes)
+        here = Lanes(self.f, self.lanes).spread(place, ["i64"])
+        types = [vector_of(register_type(t), self.lanes) for t in (self.store.value.dtype, I64)]
+        return self._chosen(
+            better, [str(value), str(here)], [str(best), str(before)], types, self.lanes
+        )
+
+    def joined(self, before: Sequence[Register], state: Sequence[str]) -> list[str]:
+        """The better one of an extremum and its place in memory, and of a state."""
+        best, place = before
+        narrow = replace(self, lanes=1)
+        return self._first([narrow._wide(best), str(place)], self._winner(state), 1)
+
+    def _wide(self, value: Register) -> str:
+        """As it is compared."""
+        assert isinstance(value, str)
+        dtype = self.store.value.dtype
+        return widened(self.f.emit, value, dtype, self.lanes) if is_half(dtype) else value
+
+    def neutral(self) -> Register:
+        return "0"
 
     def placed(self, partials: Sequence[str], begin: str, stride: str) -> list[str]:
         """Partials with positions instead of steps: those of elements `stride` apart, the first

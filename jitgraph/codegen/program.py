@@ -18,15 +18,9 @@ from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module, Passes
 from jitgraph.codegen.nests import Memory
 from jitgraph.codegen.products import emit_product
-from jitgraph.codegen.registers import Register, load
+from jitgraph.codegen.registers import Register, load, type_number
 from jitgraph.codegen.scalar import ScalarLowering
-from jitgraph.codegen.signature import (
-    ROUTINE_FAILED,
-    Signature,
-    program_parameters,
-    slot_of_output,
-    type_number,
-)
+from jitgraph.codegen.signature import ROUTINE_FAILED, Signature, program_parameters, slot_of_output
 from jitgraph.errors import InternalError
 from jitgraph.ir.kernel import (
     Branch,
@@ -391,6 +385,12 @@ class ProgramEmitter:
         self.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
         return made
 
+    def borrow(self, size: str) -> str:
+        """Memory that the step itself gives back (`pool_give`)."""
+        made = self.f.emit(f"call ptr @pool_take(i64 {size})")
+        self.require(self.f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
+        return made
+
     def start(self, view: View) -> str:
         """Where a view begins."""
         start, offset = self.pointer(view.buffer), self.size(view.offset)
@@ -434,8 +434,11 @@ class ProgramEmitter:
                     size = self.product_of(sizes)
                     total = self.plus(total, self.f.emit(f"lshr i64 {size}, 3"))
             if isinstance(step, Call) and self._is_known((*step.batch, *step.core)):
-                # A routine does more to an element than a loop.
-                size = self.product_of((16, *step.batch, *step.core))
+                # A routine does more to an element than a loop. A convolution names so many sizes
+                # that their product means nothing.
+                many = step.routine.library == "convolution"
+                sizes = step.outputs[0].buffer.extents if many else (*step.batch, *step.core)
+                size = self.product_of((16, *sizes))
                 total = self.plus(total, size)
         if self.gil is None or (total.isdigit() and int(total) < LONG_WORK):
             return

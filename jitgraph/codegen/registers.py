@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.ir.types import BOOL, F32, F64, DType, is_bfloat16
@@ -56,6 +57,11 @@ def memory_type(dtype: DType) -> str:
     if is_bfloat16(dtype):
         return "i16"
     return "i8" if dtype == BOOL else register_type(dtype)
+
+
+def type_number(dtype: DType) -> int:
+    """The number by which generated code asks for arrays of a dtype."""
+    return py.BFLOAT16 if is_bfloat16(dtype) else dtype.num
 
 
 def constant_register(value: Any) -> Register:

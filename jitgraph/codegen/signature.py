@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jitgraph.codegen import pyobjects as py
 from jitgraph.ir.function import Function
 from jitgraph.ir.order import Order, open_axes
 from jitgraph.ir.types import Extent, is_bfloat16, kind_of
@@ -80,11 +79,6 @@ def singleton(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if not dtype.isnative or kind_of(dtype) not in "biufc" or dtype.char in "gG":
         raise ValueError(f"compiled programs cannot take arrays of {dtype!r}")
     return np.dtype(dtype.type if is_bfloat16(dtype) else dtype.char)
-
-
-def type_number(dtype: np.dtype[Any]) -> int:
-    """The number by which generated code asks for arrays of a dtype."""
-    return py.BFLOAT16 if is_bfloat16(dtype) else dtype.num
 
 
 def alias_number(dtype: np.dtype[Any]) -> int:

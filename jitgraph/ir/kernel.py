@@ -116,8 +116,9 @@ class Store:
     `combine` names the op that merges it with what is there: in a register, when the reduced
     iterators are the innermost ones, else in memory. `indices` add a computed offset (scatter).
     `places` make it argmax or argmin: how far the position moves with each iterator. The position
-    of the extremum is then stored, in i64, and never combined in memory. `running` is the loop
-    along which every point stores what is combined so far.
+    of the extremum is then stored, in i64; where it combines in memory, another store of the kernel
+    does so with the extremum (`Kernel.extremum`). `running` is the loop along which every point
+    stores what is combined so far.
     """
 
     value: Value
@@ -181,6 +182,16 @@ class Kernel:
     def accesses(self) -> list[Access]:
         """Of the loads, then of the stores."""
         return [load.access for load in self.loads] + [store.access for store in self.stores]
+
+    def extremum(self, place: Store) -> Store | None:
+        """The store that combines in memory what this one combines the place of, also there."""
+        if place.places is None or place.in_register:
+            return None
+        return next(
+            s for s in self.stores
+            if s.places is None and not s.in_register and s.value is place.value
+            and (s.combine, s.reduced) == (place.combine, place.reduced)
+        )  # fmt: skip
 
     def reads(self) -> set[Buffer]:
         read = {load.access.buffer for load in self.loads}
@@ -290,7 +301,7 @@ class Call:
 
     `core` are the sizes that the routine's signature names, in the order in which it does; the
     strides of a view are those of the batch, then of the axes that the routine sees. `choice` is
-    the number of the symbol to call.
+    the number of the symbol to call; `attrs` are the op's.
     """
 
     routine: Routine
@@ -300,6 +311,7 @@ class Call:
     outputs: tuple[View, ...]
     choice: Size = 0
     location: Location | None = None
+    attrs: Attrs = field(default_factory=dict)
 
     def scalars(self) -> list[Value]:
         sizes: list[Size] = [*self.batch, *self.core, self.choice]

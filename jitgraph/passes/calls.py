@@ -35,7 +35,8 @@ def call_step(value: Value, scheduler: Scheduler, out: View | None = None) -> Ca
     chosen: Size = 0
     if routine.choice is not None:
         chosen = scheduler.builder.find(op.args[routine.choice])
-    return Call(routine, batch, core, tuple(inputs), tuple(outs), chosen, value.location)
+    return Call(routine, batch, core, tuple(inputs), tuple(outs), chosen, value.location,
+                op.attrs)  # fmt: skip
 
 
 def _sizes(shapes: Sequence[Shape], cores: Sequence[str]) -> tuple[Shape, Shape]:

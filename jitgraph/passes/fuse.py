@@ -16,7 +16,7 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import Expand, Rejection, Routine, same_size
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.reduction import Reduction
-from jitgraph.ir.values import Op, Value
+from jitgraph.ir.values import Value
 
 VIEWS = frozenset({"transpose", "expand_dims", "squeeze", "slice", "broadcast_to"})
 #: Ops computed inside the loop nest of whoever uses them.
@@ -126,8 +126,7 @@ def stored_values(fn: Function, builder: Builder) -> set[Value]:
     for value in fn.ops:
         op = value.op
         assert op is not None
-        for arg in set(op.args):
-            uses[arg] += 1 + _may_read_twice(op)
+        uses.update(set(op.args))
         stored |= _needed_as_arrays(value, builder)
         # Scalars that are not scalar code (an element of an array) are fetched from memory.
         if not is_scalar_code(value) and (value.ndim == 0 or not is_pointwise(value, builder)):
@@ -187,16 +186,6 @@ def _is_smaller(value: Value, source: Value, builder: Builder) -> bool:
             return False
         rest.remove(extent)
     return True
-
-
-def _may_read_twice(op: Op) -> bool:
-    """Whether the op reads its operand twice if it cannot combine in registers: argmax over loops
-    that are not the innermost ones."""
-    definition = op.definition
-    if not isinstance(definition, Reduction) or not definition.positional:
-        return False
-    axes, rank = op.attrs["axes"], op.args[0].ndim
-    return tuple(axes) != tuple(range(rank - len(axes), rank))
 
 
 def _array_under(value: Value) -> Value:

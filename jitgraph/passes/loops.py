@@ -242,6 +242,8 @@ def _start_cell(store: Store, kernel: Kernel, rows: Rows) -> Kernel:
 
 def _neutral(store: Store) -> np.generic:
     assert store.combine is not None
+    if store.places is not None:
+        return np.int64(0)
     dtype = store.access.buffer.dtype
     value: np.generic = dtype.type(neutral(store.combine, dtype))
     return value

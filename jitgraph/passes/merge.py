@@ -299,6 +299,8 @@ def _without_dead_stores(steps: list[Step], results: set[Buffer]) -> list[Step]:
         if isinstance(step, Fetch):
             needed.add(step.buffer)
         elif isinstance(step, Kernel):
+            places = [s for s in step.stores if s.access.buffer in needed]
+            needed |= {best.access.buffer for s in places if (best := step.extremum(s))}
             stores = tuple(s for s in step.stores if s.access.buffer in needed)
             if not stores:
                 continue

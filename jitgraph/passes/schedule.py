@@ -31,13 +31,13 @@ from jitgraph.ir.kernel import (
     Zero,
 )
 from jitgraph.ir.opdef import Routine, Shape, Size, apply_op, constant, same_size
-from jitgraph.ir.ops.arithmetic import add, equal, isnan, logical_or, where
+from jitgraph.ir.ops.arithmetic import add
 from jitgraph.ir.ops.control import Control
 from jitgraph.ir.ops.indexing import SLICE, slice_bounds
 from jitgraph.ir.ops.prefix import Prefix
 from jitgraph.ir.ops.reduction import Reduction
 from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
-from jitgraph.ir.types import Bundle, Type
+from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Value
 from jitgraph.passes.calls import call_step
 from jitgraph.passes.control import control_steps, is_grown
@@ -242,7 +242,10 @@ class Scheduler:
 
     def is_whole(self, view: View, shape: Shape) -> bool:
         strides = self.sizes.row_major(shape, view.buffer.dtype.itemsize)
-        return same_size(view.offset, 0) and all(map(same_size, view.strides, strides))
+        return same_size(view.offset, 0) and all(
+            same_size(n, 1) or same_size(have, want)
+            for n, have, want in zip(shape, view.strides, strides, strict=True)
+        )
 
     def _reshape(self, value: Value) -> None:
         """Another view of the same memory, if that is in C order; else of a copy."""
@@ -365,30 +368,18 @@ class Scheduler:
         return tuple(by_loop.get(k, 0) for k in range(len(nest.extents)))
 
     def _by_extremum(self, value: Value, store: Store, index: Index, out: View) -> None:
-        """A position that registers cannot keep: the extremum first, then the least position that
-        has it, or NaN."""
+        """A position that registers cannot keep: the extremum lies in memory beside it."""
         assert value.op is not None
-        assert store.places is not None
         source = value.op.args[0]
-        best = Value(Type(source.dtype, value.type.shape))
         self._buffers += 1
-        home = Buffer(self._buffers, f"t{self._buffers}", best.dtype, "temporary",
+        home = Buffer(self._buffers, f"t{self._buffers}", source.dtype, "temporary",
                       self.builder.shape(value))  # fmt: skip
-        self.views[best] = self.whole(home)
-        for second in (False, True):
-            nest = self._nest(self.builder.shape(source), value)
-            combine, element = store.combine, nest.element(source, nest.identity())
-            if second:
-                found = apply_op(equal, (element, nest.element(best, index)), {}, value.location)
-                if element.type.is_float:
-                    nan = apply_op(isnan, (element,), {}, value.location)
-                    found = apply_op(logical_or, (found, nan), {}, value.location)
-                none = constant(np.int64(np.iinfo(np.int64).max))
-                place = nest.affine(store.places)
-                combine, element = "minimum", apply_op(where, (found, place, none), {}, None)
-            target = nest.access(out if second else self.views[best], index)
-            nest.stores.append(Store(element, target, combine, store.reduced))
-            self.do(nest.kernel())
+        nest = self._nest(self.builder.shape(source), value)
+        place = replace(store, value=nest.element(source, nest.identity()),
+                        access=nest.access(out, index))  # fmt: skip
+        best = replace(place, access=nest.access(self.whole(home), index), places=None)
+        nest.stores += [place, best]
+        self.do(nest.kernel())
 
     def _prefix(self, value: Value, definition: Prefix, out: View) -> None:
         """What is combined so far, along one loop: in a register where that is the innermost."""

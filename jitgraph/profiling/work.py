@@ -224,7 +224,15 @@ class _Sized:
 
     # --- routines -------------------------------------------------------------------------------
     def call(self, step: Call) -> Amount:
-        """Bytes only: what a routine computes is its own affair."""
+        """Bytes only: what a routine computes is its own affair, but for convolutions."""
         read, written = (sum(map(self.bytes_of, buffers))
                          for buffers in (step.reads(), step.writes()))  # fmt: skip
-        return Amount(read, written, 0, 0)
+        if step.routine.library != "convolution":
+            return Amount(read, written, 0, 0)
+        letters = dict.fromkeys("".join([*filter(None, step.routine.operands),
+                                         *step.routine.results]))  # fmt: skip
+        sizes = zip(letters, (self.size(s) for s in step.core), strict=True)
+        each = 2 * math.prod(n for letter, n in sizes if letter not in "czyx")
+        count = each * math.prod(self.all(step.batch))
+        single = step.outputs[0].buffer.dtype.itemsize == 4
+        return Amount(read, written, *((count, 0) if single else (0, count)))

@@ -20,10 +20,12 @@ from jitgraph.ir.ops import linalg as ops
 from jitgraph.ir.ops.arithmetic import conjugate, divide, equal, where
 from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.indexing import slice_axis
+from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
-from jitgraph.ir.types import DType, kind_of
+from jitgraph.ir.types import I64, DType, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor import linear, reductions, sorting
+from jitgraph.tensor.control import fori_loop
 from jitgraph.tensor.math import FUNCTIONS as F
 from jitgraph.tensor.operands import as_tensor, public
 
@@ -496,7 +498,7 @@ _PADE = (
     10559470521600, 670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1,
 )  # fmt: skip
 _THETA = 5.371920351148152
-#: Squarings are part of the program: so many, each made or left out as the call finds.
+#: No more squarings than this.
 _SQUARINGS = 16
 
 
@@ -513,12 +515,13 @@ def expm(a: ArrayLike) -> Value:
     size = reductions.max(reductions.sum(F["absolute"](x), -2), -1)
     steps: Value = F["ceil"](F["log2"](F["maximum"](size / _THETA, 1.0)))
     steps = F["minimum"](where(steps >= 0, steps, 0.0), float(_SQUARINGS))
+    none = constant(np.zeros(1, steps.dtype))
+    most = cast(reductions.max(concatenate([movement.reshape(steps, (-1,)), none], 0)), I64)
     steps = movement.expand_dims(steps, (steps.ndim, steps.ndim + 1))
     scaled = x * cast(F["exp2"](-steps), x.dtype)
-    y = _pade(scaled)
-    for k in range(_SQUARINGS):
-        y = where(steps > k, matmul(y, y), y)
-    return precision.round(y)
+    return precision.round(fori_loop(
+        0, most, lambda k, y: where(steps > cast(k, steps.dtype), matmul(y, y), y), _pade(scaled)
+    ))  # fmt: skip
 
 
 def _pade(x: Value) -> Value:

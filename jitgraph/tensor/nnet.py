@@ -13,6 +13,15 @@ from jitgraph.ir.ops.reduction import sum_
 from jitgraph.ir.types import normalise_axes
 from jitgraph.ir.values import Value
 from jitgraph.tensor import indexing
+from jitgraph.tensor.convolution import (
+    conv1d,
+    conv2d,
+    conv2d_transpose,
+    conv3d,
+    images2neibs,
+    pool_2d,
+    pool_3d,
+)
 from jitgraph.tensor.math import FUNCTIONS, relu
 from jitgraph.tensor.operands import Axis, as_tensor, public
 from jitgraph.tensor.reductions import as_float
@@ -23,8 +32,9 @@ if TYPE_CHECKING:
     from jitgraph.tensor.variable import Variable
 
 __all__ = [
-    "binary_crossentropy", "categorical_crossentropy", "log_softmax", "logsoftmax", "relu",
-    "sigmoid", "softmax", "softplus",
+    "binary_crossentropy", "categorical_crossentropy", "conv1d", "conv2d", "conv2d_transpose",
+    "conv3d", "images2neibs", "log_softmax", "logsoftmax", "pool_2d", "pool_3d", "relu", "sigmoid",
+    "softmax", "softplus",
 ]  # fmt: skip
 
 sigmoid: Callable[[ArrayLike], Variable] = FUNCTIONS["sigmoid"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
@@ -41,14 +43,30 @@ V = TypeVar("V", bound=type[Value])
 
 #: Scalars that adapt to the dtype of the arrays beside them (NEP 50).
 WEAK = (int, float, complex)
-_variable_class: type[Value] = Value
+_default_class: type[Value] = Value
+_asked_class: ContextVar[type[Value] | None] = ContextVar("_asked_class", default=None)
 
 
 def user_class(cls: V) -> V:
     """Class decorator: constants that users meet are of this class from now on."""
-    global _variable_class
-    _variable_class = cls
+    global _default_class
+    _default_class = cls
     return cls
+
+
+def variable_class() -> type[Value]:
+    """The class of what is made for users: constants, and parameters of loops."""
+    return _asked_class.get() or _default_class
+
+
+@contextmanager
+def speaking(cls: type[Value]) -> Iterator[None]:
+    """Within the block, what is made for users is of a class derived from theirs."""
+    token = _asked_class.set(cls)
+    try:
+        yield
+    finally:
+        _asked_class.reset(token)
 
 
 # --- public functions --------------------------------------------------------------------------
@@ -106,7 +124,7 @@ def constant(array: ArrayLike, dtype: Any = None) -> Value:
         except OverflowError as error:
             raise RangeError(str(error), hint="give a wider dtype") from None
     with np.errstate(all="ignore"):
-        return opdef.constant(made.astype(target, copy=False), cls=_variable_class)
+        return opdef.constant(made.astype(target, copy=False), cls=variable_class())
 
 
 def _holds_value(items: Iterable[Any]) -> bool:

@@ -16,6 +16,7 @@ from jitgraph.ir.substitution import substituted
 from jitgraph.ir.types import Extent, Type
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
+from jitgraph.tensor.operands import typed, variable_class
 from jitgraph.tensor.variable import Variable
 
 #: Ops that are rather done again inside than captured.
@@ -39,7 +40,7 @@ class Traced:
 def parameter(like: Type, name: str) -> Variable:
     """A region's parameter for arrays of a type; names of extents mean nothing inside."""
     shape = (None if isinstance(d, Extent) else d for d in like.shape)
-    return Variable(like.with_shape(shape), None, name, caller_location())
+    return typed(variable_class()(like.with_shape(shape), None, name, caller_location()))
 
 
 def traced(

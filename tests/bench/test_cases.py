@@ -41,7 +41,7 @@ def _cut(a: Any) -> Any:
 @pytest.mark.parametrize("family", [
     f for f, c in FAMILIES.items() if c.group in ("calls", "elementwise", "functions", "rows",
                                                   "row gradients", "reductions", "random", "loops",
-                                                  "masks")
+                                                  "masks", "convolutions")
     or f in ("Black-Scholes", "polynomial", "XOR step")
 ])  # fmt: skip
 def test_jitgraph_and_numpy_agree(family: str) -> None:

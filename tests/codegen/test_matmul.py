@@ -1,6 +1,7 @@
 """Generated matrix products against numpy: every stride pattern, nothing written outside C."""
 
 import ctypes
+import mmap
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -254,6 +255,58 @@ def test_padding_does_not_spread_nan(shape: tuple[int, int, int], layout: str, d
     multiply(a, b[0], c, dtype)
     np.testing.assert_array_equal(c[:, : n - 1], k)
     assert np.isnan(c[:, n - 1]).all()
+
+
+def guarded(values: Array, keep: list[mmap.mmap]) -> Array:
+    """A copy in C order that ends where memory that must not be read begins."""
+    size = -(-max(values.nbytes, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+    keep.append(mmap.mmap(-1, size + mmap.PAGESIZE))
+    memory = np.frombuffer(keep[-1], np.uint8)
+    protect = ctypes.CDLL(None).mprotect
+    protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    assert protect(memory.ctypes.data + size, mmap.PAGESIZE, 0) == 0
+    placed = memory[size - values.nbytes : size].view(values.dtype).reshape(values.shape)
+    placed[...] = values
+    return placed
+
+
+@pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="needs mprotect")
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 150), st.integers(1, 150), st.integers(1, 300)),
+    turned=st.tuples(st.booleans(), st.booleans()),
+    dtype=st.sampled_from(list(DTYPES)),
+    target=st.sampled_from(list(TARGETS)),
+)
+def test_nothing_is_read_behind_operands(
+    shape: tuple[int, int, int], turned: tuple[bool, bool], dtype: str, target: str
+) -> None:
+    """Panels packed by the way and fetched ahead are partly outside; a fault would end this."""
+    m, n, k = shape
+    rng, keep = np.random.default_rng(0), list[mmap.mmap]()
+    a, b = (
+        guarded(rng.standard_normal(s[::-1] if turn else s).astype(DTYPES[dtype]), keep)
+        for s, turn in zip(((m, k), (k, n)), turned, strict=True)
+    )
+    a, b = a.T if turned[0] else a, b.T if turned[1] else b
+    c = guarded(np.full((m, n), CANARY, DTYPES[dtype]), keep)
+    multiply(a, b, c, dtype, target)
+    assert is_product(a, b, c, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", ["rows", "transposed", "columns"])
+@pytest.mark.parametrize("out", ["rows", "sliced"])
+@pytest.mark.parametrize(
+    "shape", [(33, 50, 785), (47, 200, 785), (131, 333, 263), (300, 170, 261), (1100, 113, 262)]
+)
+def test_panels_packed_by_the_way(
+    shape: tuple[int, int, int], layout: str, out: str, dtype: str
+) -> None:
+    """Depths that are no multiple of the unrolled steps, rows and columns of no tile; one, two
+    and more tasks read each column."""
+    check(shape, ("rows", layout, out), dtype)
+    check(shape, ("transposed", layout, out), dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -7,7 +7,9 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 
 import jitgraph as jg
 import jitgraph.tensor as T
-from jitgraph.codegen import cpu
+from jitgraph.codegen import cpu, groups
 from jitgraph.codegen.target import Target, host
 from jitgraph.ir import interpreter
 from jitgraph.ir.types import DTYPES, Type
@@ -50,6 +52,25 @@ def test_every_size_is_right_to_the_bit(name: str) -> None:
     agrees(name, host().vector_bytes)
 
 
+def in_groups(dtypes: Iterable[str]) -> list[str]:
+    """The variants of many rows."""
+    return [n for n in VARIANTS if "rows" in n and n.split()[-1] in dtypes
+            and "gathered" not in n]  # fmt: skip
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are worked on in groups however few and short they are."""
+    monkeypatch.setattr(groups, "_LEAST_ROWS", 2)
+    monkeypatch.setattr(groups, "_LEAST_BYTES", 1)
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("name", in_groups(["f32", "f64", "f16", "c64", "i8", "bool"]))
+def test_groups_of_rows_are_right_to_the_bit(name: str) -> None:
+    agrees(name, host().vector_bytes)
+
+
 def _haswell() -> Target:
     """Vectors of four doubles, and no masks."""
     features = "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+sse4.2,-avx512f"
@@ -64,6 +85,17 @@ def _haswell() -> Target:
 )
 @pytest.mark.parametrize("name", some("f64", "c64", "bool"))
 def test_targets_without_masks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "host", _haswell)
+    agrees(name, 32)
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64") or host().vector_bytes < 32,
+    reason="code for AVX2 only runs where there is AVX2",
+)
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("name", in_groups(["f64", "c64"]))
+def test_groups_of_rows_without_masks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "host", _haswell)
     agrees(name, 32)
 
@@ -126,6 +158,82 @@ def test_a_sum_of_nothing_is_zero(dtype: str) -> None:
     got = _sum(dtype)(nothing)
     assert got == 0
     assert got.dtype == nothing.sum().dtype
+
+
+# --- groups of rows ------------------------------------------------------------------------------
+_OF_ROWS: dict[str, Any] = {
+    "sum": lambda x: x.sum(axis=1),
+    "largest": lambda x: x.max(axis=1),
+    "place": lambda x: x.argmin(axis=1),
+    "product": lambda x: T.dot(x, x[0]),
+    "of two": lambda x: (x * x[:, ::-1]).sum(axis=1),
+}
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = jg.config.num_threads
+    yield partial(setattr, jg.config, "num_threads")
+    jg.config.num_threads = before
+
+
+@pytest.mark.parametrize("dtype", ["f64", "f32"])
+@pytest.mark.parametrize("name", _OF_ROWS)
+def test_a_row_is_the_same_in_any_group(
+    name: str, dtype: str, threads: Callable[[int], None]
+) -> None:
+    """To the bit, whichever rows are worked on with it and whichever thread does so."""
+    x = Variable(Type(DTYPES[dtype], (None, None)), name="x")
+    native = jg.function([x], _OF_ROWS[name](x))
+    rng = np.random.default_rng(7)
+    for rows, columns in ((2, 5), (23, 131), (517, 1031), (2003, 1500)):
+        array = (rng.standard_normal((rows, columns)) * 1e3).astype(DTYPES[dtype])
+        threads(1)
+        want = native(array)
+        for count in (2, 5):
+            threads(count)
+            np.testing.assert_array_equal(native(array), want)
+        for by in range(1, min(rows - 1, 9)):  # the first row is a factor of the others
+            moved = np.concatenate([array[:1], np.roll(array[1:], by, axis=0)])
+            np.testing.assert_array_equal(native(moved)[1:], np.roll(want[1:], by))
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("dtype", ["f64", "f32"])
+def test_sums_of_rows_are_as_accurate_as_pairwise_ones(dtype: str) -> None:
+    x = Variable(Type(DTYPES[dtype], (None, None)), name="x")
+    native = jg.function([x], x.sum(axis=1))
+    for n in (2, 10, 34, 128, 1000, 4098, 20_004):
+        array = np.stack(_hard(dtype, n))
+        exact = np.array([math.fsum(row) for row in array.astype(np.float64)])
+        unit = float(np.finfo(array.dtype).eps) * abs(array.astype(np.float64)).sum(axis=1)
+        ours, theirs = abs(native(array) - exact) / unit, abs(array.sum(axis=1) - exact) / unit
+        assert ours.max() <= max(theirs.max(), 0.5) + 1, (n, ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", ["f64", "f32", "f16", "i8", "u16", "bool"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_places_along_outer_axes(
+    dtype: str, axis: int, threads: Callable[[int], None]
+) -> None:
+    """The first of equal elements, and the first NaN."""
+    x = Variable(Type(DTYPES[dtype], (None, None, None)), name="x")
+    native = jg.function([x], [x.argmax(axis=axis), x.argmin(axis=axis), x.max(axis=axis)])
+    rng = np.random.default_rng(3)
+    for shape in ((2, 2, 2), (9, 3, 129), (40, 17, 70), (900, 5, 300)):
+        array = rng.integers(0, 4, shape).astype(DTYPES[dtype])
+        cases = [array, np.zeros_like(array)]
+        if array.dtype.kind == "f":
+            some = rng.random(shape)
+            cases.append(np.where(some < 0.02, np.nan, array).astype(array.dtype))
+            cases.append(np.where(some < 0.9, -np.inf, np.inf).astype(array.dtype))
+            cases.append(np.full_like(array, np.inf))
+        for count in (1, 2, 5):
+            threads(count)
+            for case in cases:
+                want = case.argmax(axis=axis), case.argmin(axis=axis), case.max(axis=axis)
+                for got, right in zip(native(case), want, strict=True):
+                    np.testing.assert_array_equal(got, right)
 
 
 def test_large_results_are_right() -> None:

@@ -167,6 +167,18 @@ def _extremes(x: Any) -> Any:
     return [x.max(axis=-1), x.min(axis=0), x.argmax(axis=-1), x.any(), (x > 0).all(axis=0)]
 
 
+def _sums_of_rows(x: Any, v: Any) -> Any:
+    return [(x * v).sum(axis=1), x.sum(axis=1), (x - v).sum(axis=1)]
+
+
+def _sums_down(x: Any, v: Any) -> Any:
+    return [(x * v).sum(axis=0), x.sum(axis=0)]
+
+
+def _extremes_of_rows(x: Any) -> Any:
+    return [x.max(axis=1), x.argmin(axis=1), x.min(axis=0), x.argmax(axis=0)]
+
+
 def _halves(x: Any) -> Any:
     return T.concatenate([x, x * 2], axis=0)
 
@@ -237,6 +249,17 @@ def _variants() -> dict[str, Variant]:
         add(f"scattered {dtype}", _scattered, Operand(dtype, ("n", 3)),
             Operand("i64", ("n",), below="n"))  # fmt: skip
         add(f"window {dtype}", _window, Operand(dtype, ("n", 2)), of_nothing=False)
+    for dtype in ("f64", "f32", "f16", "c64", "c128", "i8", "i32"):
+        for rows in (8, 19):  # whole groups of rows, and one that lacks some
+            many, vector = Operand(dtype, (rows, "n")), Operand(dtype, ("n",))
+            add(f"{rows} rows {dtype}", _sums_of_rows, many, vector)
+            add(f"two of {rows} rows {dtype}", lambda x, y: (x * y).sum(axis=1), many, many)
+            add(f"down {rows} rows {dtype}", _sums_down, many, vector)
+            if dtype[0] != "c":
+                add(f"extremes of {rows} rows {dtype}", _extremes_of_rows, many, of_nothing=False)
+        add(f"known rows at once {dtype}", lambda x: x.sum(axis=1), Operand(dtype, ("n", "!21")))
+        add(f"rows of matrices {dtype}", lambda x: [x.sum(axis=2), x.sum(axis=1)],
+            Operand(dtype, (2, 11, "n")))  # fmt: skip
     for dtype in ("f64", "f32"):
         add(f"product of matrices {dtype}", lambda x, y: x @ y + 1,
             Operand(dtype, (5, "n")), Operand(dtype, ("n", 7)))  # fmt: skip

@@ -120,6 +120,61 @@ def matrices(*shapes: tuple[int, ...]) -> list[Case]:
     return cases
 
 
+def convolutions() -> dict[str, list[Case]]:
+    """Over one to three axes, with paddings, strides and groups; extents of results given by number
+    and at run time, also in a batch."""
+    found: dict[str, list[Case]] = {"conv": [], "conv_by_input": [], "conv_by_filters": []}
+    for x, w, y, attrs in (
+        ((2, 3, 5), (4, 3, 2), (2, 4, 4),
+         {"strides": (1,), "padding": (0, 0), "dilation": (1,), "groups": 1}),
+        ((3, 2, 4, 5, 4), (3, 6, 2, 3, 2), (3, 2, 6, 2, 4),
+         {"strides": (2, 1), "padding": (1, 0, 2, 0), "dilation": (1, 2), "groups": 2}),
+        ((1, 2, 3, 4, 2), (2, 2, 3, 1, 2), (1, 2, 3, 4, 3),
+         {"strides": (1, 1, 1), "padding": "half", "dilation": (1, 1, 1), "groups": 1}),
+        ((0, 1, 3, 2), (1, 1, 2, 2), (0, 1, 4, 3),
+         {"strides": (1, 1), "padding": "full", "dilation": (1, 1), "groups": 1}),
+    ):  # fmt: skip
+        rank = len(attrs["strides"])
+        found["conv"] += over_dtypes(x, w, **attrs)
+        for name, shapes, sizes in (
+            ("conv_by_input", (y, w), x[-rank:]), ("conv_by_filters", (x, y), w[-rank:])
+        ):  # fmt: skip
+            found[name] += over_dtypes(*shapes, sizes=sizes, **attrs)
+            found[name] += with_operands(
+                over_dtypes(*shapes, sizes=(None, *sizes[1:]), **attrs), size(sizes[0])
+            )
+    return found
+
+
+def pools() -> dict[str, list[Case]]:
+    """Windows that overlap, fill the array, and leave elements out; one too long to be taken
+    element by element."""
+    found: dict[str, list[Case]] = {
+        name: [] for name in ("pool_max", "pool_sum", "unpool", "unpool_max", "pool_at_max")
+    }
+    for x, y, attrs in (
+        ((2, 4, 6), (2, 2, 3), {"window": (2, 2), "strides": (2, 2)}),
+        ((5, 7), (2, 5), {"window": (3, 3), "strides": (2, 1)}),
+        ((2, 23), (2, 3), {"window": (11,), "strides": (5,)}),
+        ((6, 3, 8), (2, 3, 2), {"window": (2, 1, 3), "strides": (4, 1, 5)}),
+    ):
+        last = x[len(x) - len(attrs["window"]) :]
+        for name in ("pool_max", "pool_sum"):
+            found[name] += over_dtypes(x, **attrs)
+        found["unpool"] += over_dtypes(y, sizes=last, **attrs)
+        found["unpool"] += with_operands(
+            over_dtypes(y, sizes=(None, *last[1:]), **attrs), size(last[0])
+        )
+        for dtype in DTYPES:
+            if dtype == "bool" or dtype.startswith("c"):
+                continue
+            h, g = example(x, dtype), example(y, dtype)
+            top = OPS["pool_max"].evaluate(h, **attrs)
+            found["unpool_max"].append(([g, h, top], attrs))
+            found["pool_at_max"].append(([h[::-1], h, top], attrs))
+    return found
+
+
 SQUARES = [case for shape in ((3, 3), (2, 1, 4, 4), (0, 2, 2), (1, 1))
            for case in matrices(shape)]  # fmt: skip
 SYSTEMS = [*matrices((3, 3), (3, 2)), *matrices((2, 4, 4), (2, 4, 1))]
@@ -201,6 +256,7 @@ OTHER_CASES: dict[str, list[Case]] = {
     "solve": SYSTEMS, "qr_complete": TALL,
     "lstsq": [([*arrays, np.array(1e-15)], {}) for shapes in (((4, 2), (4, 3)), ((2, 3), (2, 1)))
               for arrays, _ in matrices(*shapes)],
+    **convolutions(), **pools(),
     "softmax": along_axes((2, 3)),
     "log_softmax": along_axes((2, 3)),
     "logsumexp": along_axes((2, 3)),

@@ -28,14 +28,18 @@ _EVENLY = 4
 _SHALLOW = 64
 #: Panels of a task that are so many that none is cut to make tasks equal.
 _MANY = 3
+#: So many tasks pack columns of B each for itself, while they read them: that is free where the
+#: next ones are fetched in time, but takes more of the caches than reading what is packed.
+_BY_THE_WAY = 2
 #: Elements that a task packs, as a power of two, and from how many on other threads help.
 _PACK_BITS = 14
 _PACKING = 1 << 15
 
 #: What the tasks know of a step, a part of the product whose packed operands fit the memory.
-#: Without `a_packed` or `b_packed` the operand is read in place. One that is packed in so many
-#: `parts` by others than its readers lies there block after block, `a_block` elements apart; one
-#: without parts is packed by the only task that reads it, block by block to the same place.
+#: Without `a_packed` A is read in place; without `b_packed` B is read panel by panel, and perhaps
+#: packed by the way. What is packed in so many `parts` by others than its readers lies there
+#: block after block, `a_block` elements apart; an A without parts is packed by the only task that
+#: reads it, block by block to the same place.
 _STEP = (
     "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, ptr %b, i64 %b_rs, i64 %b_cs, "
     "ptr %c, i64 %c_rs, i64 %c_cs, i64 %depth, i64 %row_tasks, i64 %col_tasks, i64 %col_unit, "
@@ -50,14 +54,16 @@ def emit_blocks(module: Module, name: str, tiling: Tiling) -> None:
 
     A step is what the memory for packed operands has room for. Tasks pack what several others
     are going to read; then tasks over a grid of C multiply, block by block along k, and pack what
-    only they read. Tasks depend on the sizes only, and none adds to what another computes.
+    only they read: A beforehand, B panel by panel on the stack. Tasks depend on the sizes only,
+    and none adds to what another computes.
     """
     _emit_pack_lines(module, name, tiling, "a")
     _emit_pack_lines(module, name, tiling, "b")
     _emit_pack_task(module, name, tiling)
     _emit_tile_task(module, name, tiling)
     f = Emitter(module, f"{name}.blocks", f"{PRODUCT}, {EPILOGUE}", tiling)
-    in_place = {"a": emit_a_in_place(f), "b": emit_b_in_place(f)}
+    few = f.emit(f"icmp sle i64 %m, {DIRECT_USES * f.tiling.rows}")
+    in_place = {"a": emit_a_in_place(f), "b": f.both(few, emit_b_readable(f))}
     record = emit_record(f, _STEP)
     packing, going, before = f.label("packing"), f.label("going"), f.current
     f.branch_if(f.both(in_place["a"], in_place["b"]), going, packing)
@@ -89,18 +95,12 @@ def emit_a_in_place(f: Emitter) -> str:
     return f.emit(f"icmp sle i64 %n, {DIRECT_USES * f.tiling.cols}")
 
 
-def emit_b_in_place(f: Emitter) -> str:
-    """Whether B is read where it lies, for a product of some size."""
-    few = f.emit(f"icmp sle i64 %m, {DIRECT_USES * f.tiling.rows}")
-    return f.both(few, emit_b_readable(f))
-
-
-def emit_b_readable(f: Emitter) -> str:
+def emit_b_readable(f: Emitter, n: str = "%n", b_cs: str = "%b_cs") -> str:
     """Whether the micro-kernel can read B where it lies."""
-    readable = f.is_item("%b_cs")
+    readable = f.is_item(b_cs)
     if f.tiling.masked:
         return readable
-    ragged = f.emit(f"and i64 %n, {f.tiling.lanes - 1}")
+    ragged = f.emit(f"and i64 {n}, {f.tiling.lanes - 1}")
     return f.both(readable, f.emit(f"icmp eq i64 {ragged}, 0"))
 
 
@@ -138,10 +138,12 @@ def _emit_plan(
             row_tasks,
         ),
     ):
-        several = f.emit(f"icmp ugt i64 {readers}, 1")
+        alone = 1 if x == "a" else f.select(emit_b_readable(f), "i64", _BY_THE_WAY, 1)
+        several = f.emit(f"icmp ugt i64 {readers}, {alone}")
         shared = f.both(several, f.emit(f"xor i1 {in_place[x]}, true"))
         block = f.product(lines, padded)
-        plan[f"{x}_packed"] = f.select(in_place[x], "ptr", "null", place)
+        nowhere = in_place[x] if x == "a" else f.emit(f"xor i1 {shared}, true")
+        plan[f"{x}_packed"] = f.select(nowhere, "ptr", "null", place)
         plan[f"{x}_block"] = f.select(shared, "i64", block, 0)
         plan[f"{x}_parts"] = f.select(shared, "i64", parts, 0)
         most = f.emit(f"udiv i64 {tiling.together // tiling.item}, {block}")
@@ -280,6 +282,7 @@ def _emit_tile_task(module: Module, name: str, tiling: Tiling) -> None:
     """One rectangle of the grid of C, block by block along k so that it stays in the cache."""
     f = Emitter(module, f"{name}.tile_task", TASK, tiling)
     u, item = unpacked(f, _STEP), tiling.item
+    buffer = f.emit(f"alloca [{tiling.kc * tiling.cols} x {tiling.type_}], align 64")
     row_part = f.emit(f"urem i64 %chunk, {u['row_tasks']}")
     i, m = _emit_part(f, u["m"], tiling.rows, u["row_tasks"], row_part)
     j, n = _emit_columns(f, u, f.emit(f"udiv i64 %chunk, {u['row_tasks']}"))
@@ -287,38 +290,34 @@ def _emit_tile_task(module: Module, name: str, tiling: Tiling) -> None:
         f.do("ret void")
     c = f.at(f.at(u["c"], i, u["c_rs"]), j, u["c_cs"])
     a_packed, b_packed = (f.emit(f"icmp ne ptr {u[f'{x}_packed']}, null") for x in "ab")
-    both_packed = f.both(a_packed, b_packed)
-    kind = f.select(both_packed, "i64", 2, f.emit(f"zext i1 {b_packed} to i64"))
     a_rs = f.select(a_packed, "i64", item, u["a_rs"])
     a_cs = f.select(a_packed, "i64", tiling.rows * item, u["a_cs"])
-    a_here, b_here = (
-        f.both(packed, f.emit(f"icmp eq i64 {u[f'{x}_parts']}, 0"))
-        for x, packed in (("a", a_packed), ("b", b_packed))
-    )
+    a_here = f.both(a_packed, f.emit(f"icmp eq i64 {u['a_parts']}, 0"))
+    readable = emit_b_readable(f, u["n"], u["b_cs"])
+    read_once = f.both(readable, f.emit(f"icmp sle i64 {m}, {tiling.rows}"))
+    stream = f.select(f.either(b_packed, read_once), "ptr", "null", buffer)
     with f.loop(0, f.parts(u["k"], u["depth"]), 1, "block", properties=ROLLED) as blocks:
         block = blocks.index
-        for x, here, start, count in (("a", a_here, i, m), ("b", b_here, j, n)):
-            with f.if_then(here):
-                f.do(
-                    f"call void @{name}.pack_lines_{x}"
-                    f"(ptr %record, i64 {block}, i64 {start}, i64 {count})"
-                )
+        with f.if_then(a_here):
+            f.do(f"call void @{name}.pack_lines_a(ptr %record, i64 {block}, i64 {i}, i64 {m})")
         depth, padded = _emit_depth(f, u, block)
         done = f.product(block, u["depth"])
         a_there = f.at(f.at(u["a"], i, u["a_rs"]), done, u["a_cs"])
-        b_there = f.at(f.at(u["b"], j, item), done, u["b_rs"])
+        b_there = f.at(f.at(u["b"], j, u["b_cs"]), done, u["b_rs"])
         a = f.select(a_packed, "ptr", _emit_packed(f, u, "a", block, i, padded), a_there)
         b = f.select(b_packed, "ptr", _emit_packed(f, u, "b", block, j, padded), b_there)
         line = f.product(padded, item)
         a_panel = f.product(f.select(a_packed, "i64", line, u["a_rs"]), tiling.rows)
-        b_step = f.select(b_packed, "i64", line, item)
-        steps = f.select(both_packed, "i64", padded, depth)
+        b_step = f.select(b_packed, "i64", line, u["b_cs"])
+        final = f.emit(f"icmp sge i64 {f.emit(f'add i64 {done}, {depth}')}, {u['k']}")
+        b_after = f.select(final, "ptr", "null", f.at(b_there, depth, u["b_rs"]))
         earlier = f.emit(f"or i64 {u['add']}, {block}")
         add = f.emit(f"icmp ne i64 {earlier}, 0")
         f.do(
-            f"call void @{name}.sweep(i64 {m}, i64 {n}, i64 {steps}, ptr {a}, i64 {a_rs}, "
-            f"i64 {a_cs}, i64 {a_panel}, ptr {b}, i64 {u['b_rs']}, i64 {b_step}, i64 {kind}, "
-            f"ptr {c}, i64 {u['c_rs']}, i64 {u['c_cs']}, i1 {add})"
+            f"call void @{name}.sweep(i64 {m}, i64 {n}, i64 {depth}, i64 {padded}, "
+            f"ptr {a}, i64 {a_rs}, i64 {a_cs}, i64 {a_panel}, i1 {a_packed}, "
+            f"ptr {b}, i64 {u['b_rs']}, i64 {b_step}, i1 {b_packed}, i1 {readable}, ptr {stream}, "
+            f"ptr {b_after}, ptr {c}, i64 {u['c_rs']}, i64 {u['c_cs']}, i1 {add})"
         )
     row, col = f.emit(f"add i64 {u['row0']}, {i}"), f.emit(f"add i64 {u['col0']}, {j}")
     row_end, col_end = f.emit(f"add i64 {row}, {m}"), f.emit(f"add i64 {col}, {n}")

@@ -7,7 +7,9 @@ panels of B that stay in the L1 cache; rows of A stream from the L2 cache.
     small products      one sweep over operands where they lie; a strided B is packed on the stack
     large products      tasks over a grid of C sweep, block by block along k, panels that are packed
                         in the order the micro-kernel reads them: by the task itself, or before
-                        by other tasks where several read them (`blocks`)
+                        by other tasks where several read them (`blocks`). A task packs a panel
+                        of B while it multiplies it with the first rows of A, and fetches the next
+                        panel while it multiplies this one with the others
     matrix and vector   dot products, or combinations of rows, streaming the matrix (`vectors`)
     batches             items are shared out to tasks
 
@@ -23,11 +25,10 @@ from types import MappingProxyType
 from jitgraph.codegen.llvm import Compiled, Module, compile_ir
 from jitgraph.codegen.matmul.blocks import (
     emit_a_in_place,
-    emit_b_in_place,
     emit_b_readable,
     emit_blocks,
 )
-from jitgraph.codegen.matmul.kernel import emit_packed_panel, emit_panel, emit_sweep
+from jitgraph.codegen.matmul.kernel import emit_first, emit_packed_panel, emit_panel, emit_sweep
 from jitgraph.codegen.matmul.memory import emit_memory
 from jitgraph.codegen.matmul.packing import emit_pack
 from jitgraph.codegen.matmul.parallel import (
@@ -52,7 +53,7 @@ from jitgraph.codegen.target import Target
 #: Products of up to this many multiplications are not worth a choice.
 _LITTLE = 1 << 12
 #: Products of up to this many multiplications are swept without blocks.
-_SMALL = 1 << 18
+_SMALL = 1 << 20
 #: Bytes of the stack for packing a small B.
 _STACK = 16384
 #: Multiplications of a batch that are worth a task.
@@ -92,6 +93,7 @@ def emit_matmul(module: Module, dtype: str, target: Target) -> str:
     for vectors in range(1, tiling.vectors + 1):
         emit_panel(module, name, tiling, vectors)
         emit_packed_panel(module, name, tiling, vectors)
+        emit_first(module, name, tiling, vectors)
     emit_sweep(module, name, tiling)
     emit_pack(module, name, tiling)
     emit_memory(module, tiling)
@@ -153,14 +155,8 @@ def _emit_small(module: Module, name: str, tiling: Tiling) -> None:
     """One sweep. False, and nothing done, where B is strided and too large for the stack."""
     f = Emitter(module, f"{name}.small", PRODUCT, tiling, returns="i1")
     item = tiling.item
-    a_panel = f.product("%a_rs", tiling.rows)
-    sweep = (
-        f"call void @{name}.sweep(i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
-        f"i64 {a_panel}, ptr %b, i64 %b_rs, i64 {item}, i64 0, "
-        "ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
-    )
     with f.if_then(emit_b_readable(f)):
-        f.do(sweep)
+        _emit_sweep(f, name)
         f.do("ret i1 true")
     size = f.product(f.round_up("%n", tiling.lanes), "%k", item)
     with f.if_then(f.emit(f"icmp ugt i64 {size}, {_STACK}")):
@@ -169,17 +165,25 @@ def _emit_small(module: Module, name: str, tiling: Tiling) -> None:
     f.do("ret i1 true")
     f = Emitter(module, f"{name}.small_packed", PRODUCT, tiling)
     stack = f.emit(f"alloca [{_STACK} x i8], align 64")
-    a_panel = f.product("%a_rs", tiling.rows)
     f.do(
         f"call void @{name}.pack_b(ptr {stack}, ptr %b, i64 %n, i64 %k, i64 %k, "
         f"i64 %b_cs, i64 %b_rs)"
     )
-    f.do(
-        f"call void @{name}.sweep(i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
-        f"i64 {a_panel}, ptr {stack}, i64 0, i64 {f.product('%k', item)}, i64 1, "
-        "ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
-    )
+    _emit_sweep(f, name, stack)
     f.do("ret void")
+
+
+def _emit_sweep(f: Emitter, name: str, b_packed: str | None = None) -> None:
+    """The product as one sweep over operands where they lie, or over a packed B."""
+    rows, item = f.tiling.rows, f.tiling.item
+    b = f"ptr %b, i64 %b_rs, i64 {item}, i1 false, i1 true"
+    if b_packed is not None:
+        b = f"ptr {b_packed}, i64 0, i64 {f.product('%k', item)}, i1 true, i1 false"
+    f.do(
+        f"call void @{name}.sweep(i64 %m, i64 %n, i64 %k, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
+        f"i64 {f.product('%a_rs', rows)}, i1 false, {b}, ptr null, "
+        "ptr null, ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
+    )
 
 
 def _emit_vector(module: Module, name: str, tiling: Tiling) -> None:
@@ -203,7 +207,7 @@ def _emit_cost(module: Module, name: str, tiling: Tiling) -> None:
     tiles = f.product("%m", f.round_up("%n", tiling.lanes), "%k")
     tiles = f.emit(f"udiv i64 {tiles}, {2 * tiling.lanes}")
     a_packing = f.select(emit_a_in_place(f), "i64", 0, f.product("%m", "%k"))
-    b_packing = f.select(emit_b_in_place(f), "i64", 0, f.product("%n", "%k"))
+    b_packing = f.select(emit_b_readable(f), "i64", 0, f.product("%n", "%k"))
     packing = f.emit(f"lshr i64 {f.emit(f'add i64 {a_packing}, {b_packing}')}, 1")
     scattered = f.product("%m", "%n", f.maximum(f.parts("%k", tiling.kc), 1), 3)
     storing = f.select(f.is_item("%c_cs"), "i64", 0, scattered)
@@ -222,12 +226,16 @@ def _emit_one(module: Module, name: str, tiling: Tiling) -> None:
     little = f.emit(f"icmp ule i64 {f.product('%m', '%n', '%k')}, {_LITTLE}")
     f.branch_if(f.both(in_order, little), direct, other)
     f.block(direct)
-    a_panel = f.product("%a_rs", tiling.rows)
+    narrow, wide = f.label("narrow"), f.label("wide")
+    f.branch_if(f.emit(f"icmp ult i64 {f.emit('sub i64 %n, 1')}, {tiling.lanes}"), narrow, wide)
+    f.block(narrow)
     f.do(
-        f"call void @{name}.sweep(i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
-        f"i64 {a_panel}, ptr %b, i64 %b_rs, i64 {tiling.item}, i64 0, "
-        "ptr %c, i64 %c_rs, i64 %c_cs, i1 false)"
+        f"call void @{name}.panel1(i64 %n, i64 %m, i64 %k, ptr %a, i64 %a_rs, i64 %a_cs, "
+        f"i64 {f.product('%a_rs', tiling.rows)}, ptr %b, i64 %b_rs, ptr %c, i64 %c_rs, i1 false)"
     )
+    f.branch(done)
+    f.block(wide)
+    _emit_sweep(f, name)
     f.branch(done)
     f.block(other)
     f.branch_if(f.either(one_col, one_row), vector, matrix)

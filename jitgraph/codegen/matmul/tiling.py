@@ -218,9 +218,10 @@ class Emitter(FunctionBuilder):
         it again in a loop, to save a register."""
         return self.emit(f'call ptr asm "", "=r,0"(ptr {pointer})')
 
-    def prefetch(self, address: str) -> None:
+    def prefetch(self, address: str, level: int = 1) -> None:
+        """Fetch a line to the cache of this level."""
         self.module.declare("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {4 - level}, i32 1)")
 
     def fill(self, record: str, fields: Sequence[str]) -> None:
         """Put typed values into a record, an array of i64, to be read back with `unpack`."""

@@ -1,0 +1,1 @@
+"""Convolution as an implicit matrix product; see `library`."""

@@ -1,0 +1,187 @@
+"""The adjoint by the images: turned filters times the adjoint of the outputs, whose rows are added
+up where the filters saw them."""
+
+from __future__ import annotations
+
+from jitgraph.codegen.convolution.forward import emit_blocks_of, emit_packed_sweep
+from jitgraph.codegen.convolution.geometry import (
+    ENOUGH_TASKS,
+    MOST_CHUNKS,
+    Fields,
+    Memory,
+    emit_chunks,
+    emit_clear,
+    emit_copies,
+    emit_geometry,
+    emit_offsets,
+    emit_pieces,
+    emit_runs,
+    emit_tasks,
+    rounded,
+)
+from jitgraph.codegen.llvm import Module
+from jitgraph.codegen.matmul.kernel import emit_width
+from jitgraph.codegen.matmul.parallel import TASK, emit_run
+from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling
+
+_PACKING = 1 << 15
+#: The products of a panel take this part of the second-level cache at most.
+_OF_L2 = 4
+_FIELDS = Fields(("parts", "share", "blocks", "deep", "block", "framed", "products"))
+
+
+def emit_by_input(module: Module, base: str, tiling: Tiling) -> None:
+    """Emit `i64 {base}.conv_by_input(geometry, g, w, x, memory)`. Tasks are some channels (`share`)
+    of an image."""
+    name = f"{base}.conv_by_input"
+    emit_copies(module, name, tiling, _FIELDS)
+    _emit_pack_task(module, name, base, tiling)
+    _emit_added(module, name, tiling)
+    _emit_task(module, name, base, tiling)
+    parameters = "ptr %geometry, ptr %g, ptr %w, ptr %x, ptr %memory"
+    f = Emitter(module, name, parameters, tiling, returns="i64", internal=False)
+    record = _FIELDS.emit_record(f)
+    u = emit_geometry(f) | {"a": "%g", "b": "%w", "out": "%x"}
+    images = f.product(u["images"], u["groups"])
+    room = module.target.l2_bytes // _OF_L2 // (tiling.cols * tiling.item)
+    fit = f.maximum(f.emit(f"udiv i64 {room}, {u['volume']}"), 1)
+    more = f.maximum(f.parts(str(ENOUGH_TASKS), f.maximum(images, 1)), f.parts(u["c"], fit))
+    parts = f.maximum(f.minimum(more, u["c"]), 1)
+    u["share"] = f.maximum(f.parts(u["c"], parts), 1)
+    u["parts"] = f.parts(u["c"], u["share"])
+    rows = f.product(u["share"], u["volume"])
+    u["blocks"], u["deep"], u["block"] = emit_blocks_of(f, u["o"], rows)
+    emit_chunks(f, u, f.product(images, u["parts"]))
+    panel = tiling.cols * (tiling.kc + tiling.unroll) * tiling.item
+    whole = f.emit(f"icmp eq i64 {u['copied']}, 0")
+    u["framed"] = rounded(f, f.select(whole, "i64", 0, f.product(u["share"], u["channel"])))
+    u["products"] = f.product(f.round_up(rows, tiling.rows), tiling.cols * tiling.item)
+    swept = f.emit(f"add i64 {rounded(f, u['products'])}, {panel}")
+    u["slot_bytes"] = f.emit(f"add i64 {u['framed']}, {swept}")
+    memory = Memory(f)
+    u["flags"] = memory.part(8 * MOST_CHUNKS)
+    u["offsets"] = memory.part(f.product(u["volume"], 8))
+    packing = f.product(u["groups"], u["parts"], u["blocks"])
+    u["packed"] = memory.part(f.product(packing, u["block"], tiling.item))
+    u["slot_memory"] = memory.part(f.product(u["slots"], u["slot_bytes"]))
+    memory.leave_if_asked()
+    emit_clear(f, u["flags"], str(8 * MOST_CHUNKS))
+    emit_offsets(f, u, "1")
+    typed = _FIELDS.typed(u)
+    much = f.emit(f"icmp ugt i64 {f.product(u['groups'], u['o'], u['depth'])}, {_PACKING}")
+    emit_run(f, f"{name}.pack_task", record, typed, packing, much)
+    emit_run(f, f"{name}.task", record, typed, u["chunks"], "true")
+    f.do("ret i64 0")
+
+
+def _emit_channels(f: Emitter, u: dict[str, str], part: str) -> tuple[str, str]:
+    """The first channel of a part, and how many it has."""
+    first = f.product(part, u["share"])
+    return first, f.rest(u["c"], first, u["share"])
+
+
+def _emit_pack_task(module: Module, name: str, base: str, tiling: Tiling) -> None:
+    """Pack the turned filters of a group for some channels, for one block."""
+    f = Emitter(module, f"{name}.pack_task", TASK, tiling)
+    u, item = _FIELDS.unpack(f), tiling.item
+    rest = f.emit(f"udiv i64 %chunk, {u['blocks']}")
+    group = f.emit(f"udiv i64 {rest}, {u['parts']}")
+    channel, channels = _emit_channels(f, u, f.emit(f"urem i64 {rest}, {u['parts']}"))
+    done = f.product(f.emit(f"urem i64 %chunk, {u['blocks']}"), u["deep"])
+    deep = f.rest(u["o"], done, u["deep"])
+    stride = f.product(u["depth"], item)
+    filter_ = f.emit(f"add i64 {f.product(group, u['o'])}, {done}")
+    source = f.item_at(f.at(u["b"], filter_, stride), f.product(channel, u["volume"]))
+    to = f.item_at(u["packed"], f.product("%chunk", u["block"]))
+    f.do(
+        f"call void @{base}.pack_a(ptr {to}, ptr {source}, "
+        f"i64 {f.product(channels, u['volume'])}, i64 {deep}, "
+        f"i64 {f.round_up(deep, tiling.unroll)}, i64 {item}, i64 {stride})"
+    )
+    f.do("ret void")
+
+
+def _emit_task(module: Module, name: str, base: str, tiling: Tiling) -> None:
+    """Some channels of one image: panel by panel of the outputs."""
+    item = tiling.item
+    with emit_tasks(module, f"{name}.task", tiling, _FIELDS) as (f, u, scratch, task):
+        part = f.emit(f"urem i64 {task}, {u['parts']}")
+        image = f.emit(f"udiv i64 {task}, {u['parts']}")
+        group = f.emit(f"urem i64 {image}, {u['groups']}")
+        channel, channels = _emit_channels(f, u, part)
+        inner = f.product(u["iz"], u["iy"], u["ix"])
+        at = f.emit(f"add i64 {f.product(image, u['c'])}, {channel}")
+        plain = f.item_at(u["out"], f.product(at, inner))
+        framed = f.emit(f"icmp ne i64 {u['framed']}, 0")
+        to = f.select(framed, "ptr", scratch, plain)
+        emit_clear(f, to, f.product(channels, u["channel"]))
+        products = f.offset(scratch, u["framed"])
+        panel = f.offset(products, rounded(f, u["products"]))
+        over = f.item_at(u["a"], f.product(image, u["o"], u["places"]))
+        rows = f.product(channels, u["volume"])
+        head = f.begin_loop("column", [("i64", "0")])
+        j = head.carried[0]
+        body, end = f.label("panel"), f.label("columns.end")
+        f.branch_if(f.emit(f"icmp slt i64 {j}, {u['places']}"), body, end)
+        f.block(body)
+        left = f.emit(f"sub i64 {u['places']}, {j}")
+        width = emit_width(f, left)
+        n = f.minimum(left, width)
+        stride = f.product(u["places"], item)
+        with f.loop(0, u["blocks"], name="block", properties=ROLLED) as block:
+            done = f.product(block.index, u["deep"])
+            deep = f.rest(u["o"], done, u["deep"])
+            padded = f.round_up(deep, tiling.unroll)
+            source = f.item_at(f.at(over, done, stride), j)
+            f.do(
+                f"call void @{base}.pack_b(ptr {panel}, ptr {source}, i64 {n}, i64 {deep}, "
+                f"i64 {padded}, i64 {item}, i64 {stride})"
+            )
+            number = f.emit(f"add i64 {f.product(group, u['parts'])}, {part}")
+            number = f.emit(f"add i64 {f.product(number, u['blocks'])}, {block}")
+            a = f.item_at(u["packed"], f.product(number, u["block"]))
+            emit_packed_sweep(f, base, rows, n, padded, a, panel, products,
+                              str(tiling.cols * item), block.index)  # fmt: skip
+        f.do(f"call void @{name}.added(ptr %record, ptr {to}, ptr {products}, i64 {channels}, "
+             f"i64 {j}, i64 {n})")  # fmt: skip
+        f.end_loop(head, [f.emit(f"add i64 {j}, {width}")])
+        f.block(end)
+        with f.if_then(framed):
+            f.do(f"call void @{name}.unframe(ptr %record, ptr {plain}, ptr {scratch}, "
+                 f"i64 {channels})")  # fmt: skip
+
+
+def _emit_added(module: Module, name: str, tiling: Tiling) -> None:
+    """Add the products of a panel to the input. Channels come innermost: elements of a filter that
+    are neighbours add to overlapping vectors, which should not follow upon each other."""
+    parameters = (
+        "ptr %record, ptr noalias %to, ptr noalias readonly %from, i64 %channels, i64 %first, "
+        "i64 %count"
+    )
+    f = Emitter(module, f"{name}.added", parameters, tiling)
+    u, item = _FIELDS.unpack(f), tiling.item
+    line = tiling.cols * item
+    between = f.product(u["volume"], line)
+    for done, place, length in emit_runs(f, u, "%first", "%count"):
+        for start, mask in emit_pieces(f, u, length):
+            source = f.item_at(f.item_at("%from", done), start)
+            along = f.product(start, u["sx"], item)
+            to = f.offset(f.offset("%to", place), along)
+            with f.loop(0, u["volume"], name="element", properties=ROLLED) as k:
+                offset = f.emit(f"load i64, ptr {f.at(u['offsets'], k, 8)}")
+                starts = [("ptr", f.offset(to, offset)), ("ptr", f.at(source, k, line))]
+                with f.loop(0, "%channels", name="c", accumulators=starts,
+                            properties=ROLLED) as c:  # fmt: skip
+                    _emit_added_piece(f, mask, *c.carried)
+                    c.carry(f.offset(c.carried[0], u["channel"]), f.offset(c.carried[1], between))
+    f.do("ret void")
+
+
+def _emit_added_piece(f: Emitter, mask: str | None, to: str, source: str) -> None:
+    type_ = f.tiling.type_ if mask is None else f.vector
+    if mask is not None and f.tiling.masked:
+        pair = f.masked_load(to, mask), f.masked_load(source, mask)
+        f.masked_store(f.emit(f"fadd {type_} {pair[0]}, {pair[1]}"), to, mask)
+        return
+    total = f.emit(f"fadd {type_} {f.load(type_, to)}, {f.load(type_, source)}")
+    f.store(type_, total, to)

@@ -1,0 +1,5 @@
+"""`scalar`, `dmatrix`, `fvectors`, ... under their names."""
+
+from jitgraph.theano.variables import CONSTRUCTORS
+
+globals().update(CONSTRUCTORS)

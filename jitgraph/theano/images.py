@@ -1,0 +1,314 @@
+"""Convolutions, pooling and patches under Theano's names, old and new."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import jitgraph.tensor as jt
+from jitgraph.errors import OptionError, ShapeError
+from jitgraph.theano.variables import as_tensor_variable, spoken
+
+
+def _numbers(given: Any) -> Any:
+    """A shape, or sizes, with constants as numbers."""
+    if given is None or isinstance(given, str | int):
+        return given
+    return tuple(_number(g) for g in given)
+
+
+def _number(given: Any) -> Any:
+    literal = getattr(given, "literal", None)
+    if literal is not None:
+        return int(literal.array)
+    return tuple(given) if isinstance(given, list | tuple) else given
+
+
+def _hint(given: Any) -> Any:
+    """What is known of a shape; variables are not."""
+    if given is None:
+        return None
+    return tuple(g if isinstance(g, int | np.integer) else None for g in _numbers(given))
+
+
+# --- convolutions ------------------------------------------------------------------------------
+@spoken
+def conv2d_of_today(
+    input: Any, filters: Any, input_shape: Any = None, filter_shape: Any = None,
+    border_mode: Any = "valid", subsample: Any = (1, 1), filter_flip: bool = True,
+    image_shape: Any = None, filter_dilation: Any = (1, 1), num_groups: int = 1,
+    unshared: bool = False, **unused: Any,
+) -> Any:  # fmt: skip
+    """`theano.tensor.nnet.conv2d`."""
+    if unshared:
+        raise OptionError("unshared convolutions are not there", hint="loop with theano.scan")
+    return jt.nnet.conv2d(
+        as_tensor_variable(input), as_tensor_variable(filters),
+        _hint(input_shape if image_shape is None else image_shape), _hint(filter_shape),
+        _numbers(border_mode), _numbers(subsample), filter_flip, _numbers(filter_dilation),
+        num_groups,
+    )  # fmt: skip
+
+
+def conv2d_of_old(
+    input: Any, filters: Any, image_shape: Any = None, filter_shape: Any = None,
+    border_mode: Any = "valid", subsample: Any = (1, 1), **unused: Any,
+) -> Any:  # fmt: skip
+    """`theano.tensor.nnet.conv.conv2d`."""
+    return conv2d_of_today(input, filters, image_shape, filter_shape, border_mode, subsample)
+
+
+@spoken
+def conv2d_of_signals(
+    input: Any, filters: Any, image_shape: Any = None, filter_shape: Any = None,
+    border_mode: Any = "valid", subsample: Any = (1, 1), **unused: Any,
+) -> Any:  # fmt: skip
+    """`theano.tensor.signal.conv.conv2d`: one channel, images and filters may be matrices."""
+    x, w = as_tensor_variable(input), as_tensor_variable(filters)
+    if x.ndim not in (2, 3) or w.ndim not in (2, 3):
+        raise ShapeError(f"signals are matrices or stacks of them, not {x.type} and {w.type}")
+    images, kernels = (
+        v.dimshuffle(0, "x", 1, 2) if v.ndim == 3 else v.dimshuffle("x", "x", 0, 1) for v in (x, w)
+    )
+    made = jt.nnet.conv2d(images, kernels, border_mode=border_mode, subsample=subsample)
+    if w.ndim == 2:
+        made = made[:, 0]
+    return made[0] if x.ndim == 2 else made
+
+
+@spoken
+def conv3d(
+    input: Any, filters: Any, input_shape: Any = None, filter_shape: Any = None,
+    border_mode: Any = "valid", subsample: Any = (1, 1, 1), filter_flip: bool = True,
+    filter_dilation: Any = (1, 1, 1), num_groups: int = 1,
+) -> Any:  # fmt: skip
+    """`theano.tensor.nnet.conv3d`."""
+    return jt.nnet.conv3d(
+        as_tensor_variable(input), as_tensor_variable(filters), _hint(input_shape),
+        _hint(filter_shape), _numbers(border_mode), _numbers(subsample), filter_flip,
+        _numbers(filter_dilation), num_groups,
+    )  # fmt: skip
+
+
+@spoken
+def conv3d_by_2d(signals: Any, filters: Any, signals_shape: Any = None,
+                 filters_shape: Any = None, border_mode: Any = "valid",
+                 subsample: Any = (1, 1, 1), **unused: Any) -> Any:  # fmt: skip
+    """`conv3d2d.conv3d`: axes are (batch, time, channels, rows, columns)."""
+    x, w = (as_tensor_variable(v).dimshuffle(0, 2, 1, 3, 4) for v in (signals, filters))
+    made = jt.nnet.conv3d(x, w, border_mode=border_mode, subsample=subsample)
+    return made.dimshuffle(0, 2, 1, 3, 4)
+
+
+@spoken
+def conv3D(V: Any, W: Any, b: Any, d: Any) -> Any:  # noqa: N802, N803  (Theano's names)
+    """`Conv3D.conv3D`: axes are (batch, rows, columns, time, channels), correlated."""
+    x, w = (as_tensor_variable(v).dimshuffle(0, 4, 1, 2, 3) for v in (V, W))
+    made = jt.nnet.conv3d(x, w, subsample=_numbers(d), filter_flip=False)
+    return made.dimshuffle(0, 2, 3, 4, 1) + b
+
+
+@spoken
+def conv2d_grad_wrt_inputs(
+    output_grad: Any, filters: Any, input_shape: Any, filter_shape: Any = None,
+    border_mode: Any = "valid", subsample: Any = (1, 1), filter_flip: bool = True,
+    filter_dilation: Any = (1, 1), num_groups: int = 1, unshared: bool = False,
+) -> Any:  # fmt: skip
+    """The adjoint of the images of a `conv2d` with this adjoint."""
+    return jt.nnet.conv2d_transpose(
+        as_tensor_variable(output_grad), as_tensor_variable(filters), _numbers(input_shape),
+        _hint(filter_shape), _numbers(border_mode), _numbers(subsample), filter_flip,
+        _numbers(filter_dilation), num_groups,
+    )  # fmt: skip
+
+
+@spoken
+def conv2d_transpose(
+    input: Any, filters: Any, output_shape: Any, filter_shape: Any = None,
+    border_mode: Any = "valid", input_dilation: Any = (1, 1), filter_flip: bool = True,
+    filter_dilation: Any = (1, 1), num_groups: int = 1, unshared: bool = False,
+) -> Any:  # fmt: skip
+    """`theano.tensor.nnet.conv2d_transpose`."""
+    return conv2d_grad_wrt_inputs(
+        input, filters, output_shape, filter_shape, border_mode, input_dilation, filter_flip,
+        filter_dilation, num_groups,
+    )  # fmt: skip
+
+
+@spoken
+def conv2d_grad_wrt_weights(
+    input: Any, output_grad: Any, filter_shape: Any, input_shape: Any = None,
+    border_mode: Any = "valid", subsample: Any = (1, 1), filter_flip: bool = True,
+    filter_dilation: Any = (1, 1), num_groups: int = 1, unshared: bool = False,
+) -> Any:  # fmt: skip
+    """The adjoint of the filters of a `conv2d` with this adjoint."""
+    g = as_tensor_variable(output_grad)
+    filters = jt.zeros(list(filter_shape), str(g.dtype))
+    made = conv2d_of_today(input, filters, input_shape, None, border_mode, subsample, filter_flip,
+                           None, filter_dilation, num_groups, unshared)  # fmt: skip
+    return jt.Lop(made, filters, g)
+
+
+@spoken
+def separable_conv2d(
+    input: Any, depthwise_filters: Any, pointwise_filters: Any, num_channels: int,
+    input_shape: Any = None, depthwise_filter_shape: Any = None,
+    pointwise_filter_shape: Any = None, border_mode: Any = "valid", subsample: Any = (1, 1),
+    filter_flip: bool = True, filter_dilation: Any = (1, 1),
+) -> Any:  # fmt: skip
+    """Filters for each channel, then one that mixes them."""
+    inner = conv2d_of_today(input, depthwise_filters, input_shape, None, border_mode, subsample,
+                            filter_flip, None, filter_dilation, num_channels)  # fmt: skip
+    return conv2d_of_today(inner, pointwise_filters, filter_flip=filter_flip)
+
+
+def get_conv_shape_1axis(image_shape: Any, kernel_shape: Any, border_mode: Any, subsample: int,
+                         dilation: int = 1) -> Any:  # fmt: skip
+    """The extent that comes out along an axis."""
+    if image_shape is None or kernel_shape is None:
+        return None
+    span = (kernel_shape - 1) * dilation + 1
+    named = {"half": 2 * (span // 2), "full": 2 * (span - 1), "valid": 0}
+    if isinstance(border_mode, str):
+        around = named[border_mode]
+    else:
+        around = sum(border_mode) if isinstance(border_mode, tuple) else 2 * border_mode
+    return (image_shape + around - span) // subsample + 1
+
+
+def get_conv_output_shape(image_shape: Any, kernel_shape: Any, border_mode: Any, subsample: Any,
+                          filter_dilation: Any = None) -> tuple[Any, ...]:  # fmt: skip
+    """The shape that comes out of a convolution."""
+    rank = len(subsample)
+    dilation = filter_dilation or (1,) * rank
+    modes = border_mode if isinstance(border_mode, tuple) else (border_mode,) * rank
+    columns = zip(image_shape[2:], kernel_shape[2:], modes, subsample, dilation, strict=True)
+    each = (get_conv_shape_1axis(*column) for column in columns)
+    return (image_shape[0], kernel_shape[0], *each)
+
+
+def bilinear_kernel_1D(ratio: int, normalize: bool = True) -> Any:  # noqa: N802  (Theano's name)
+    """The triangle that interpolates between points `ratio` apart."""
+    half = np.arange(1, ratio + 1)
+    made = np.concatenate([half, half[-2::-1]]).astype(float)
+    return as_tensor_variable(made / ratio if normalize else made)
+
+
+def bilinear_kernel_2D(ratio: int, normalize: bool = True) -> Any:  # noqa: N802  (Theano's name)
+    """The product of two triangles."""
+    line = bilinear_kernel_1D(ratio, normalize).data
+    return as_tensor_variable(np.outer(line, line))
+
+
+@spoken
+def bilinear_upsampling(input: Any, ratio: Any = None, frac_ratio: Any = None,
+                        batch_size: Any = None, num_input_channels: Any = None,
+                        use_1D_kernel: bool = True) -> Any:  # fmt: skip  # noqa: N803
+    """Images `ratio` times as large, edges repeated."""
+    if frac_ratio is not None:
+        raise OptionError("bilinear_upsampling has no frac_ratio=", hint="ratio=")
+    x = as_tensor_variable(input)
+    for axis in (2, 3):
+        x = _upsampled(x, axis, ratio)
+    return x
+
+
+def _upsampled(x: Any, axis: int, ratio: int) -> Any:
+    size = x.shape[axis]
+    at = jt.clip((jt.arange(size * ratio) - (ratio - 1) // 2) / float(ratio), 0, size - 1)
+    low = jt.cast(jt.floor(at), "int64")
+    weight = jt.cast(at - low, x.dtype)
+    high = jt.minimum(low + 1, size - 1)
+    pattern: list[Any] = ["x"] * x.ndim
+    pattern[axis] = 0
+    weight = weight.dimshuffle(*pattern)
+    return jt.take(x, low, axis) * (1 - weight) + jt.take(x, high, axis) * weight
+
+
+# --- pooling -----------------------------------------------------------------------------------
+def _window(ws: Any, ds: Any, ignore_border: Any, stride: Any, st: Any, pad: Any, padding: Any,
+            rank: int) -> dict[str, Any]:  # fmt: skip
+    """The windows, by our arguments, from old and new names of them."""
+    size = ws if ws is not None else ds
+    if size is None:
+        raise OptionError("the size of the windows is missing", hint="ws=(2, 2)")
+    around = pad if pad is not None else padding
+    return {
+        "ws": _numbers(size), "ignore_border": bool(ignore_border),
+        "stride": _numbers(stride if stride is not None else st),
+        "pad": (0,) * rank if around is None else _numbers(around),
+    }  # fmt: skip
+
+
+@spoken
+def pool_2d(
+    input: Any, ws: Any = None, ignore_border: Any = None, stride: Any = None, pad: Any = None,
+    mode: str = "max", ds: Any = None, st: Any = None, padding: Any = None,
+) -> Any:  # fmt: skip
+    """Windows along the last two axes, reduced by mode."""
+    windows = _window(ws, ds, ignore_border, stride, st, pad, padding, 2)
+    return jt.nnet.pool_2d(as_tensor_variable(input), mode=mode, **windows)
+
+
+@spoken
+def pool_3d(
+    input: Any, ws: Any = None, ignore_border: Any = None, stride: Any = None, pad: Any = None,
+    mode: str = "max", ds: Any = None, st: Any = None, padding: Any = None,
+) -> Any:  # fmt: skip
+    """Windows along the last three axes, reduced by mode."""
+    windows = _window(ws, ds, ignore_border, stride, st, pad, padding, 3)
+    return jt.nnet.pool_3d(as_tensor_variable(input), mode=mode, **windows)
+
+
+def max_pool_2d(input: Any, ds: Any, ignore_border: Any = None, st: Any = None,
+                padding: Any = (0, 0), mode: str = "max") -> Any:  # fmt: skip
+    """`pool_2d` under its older name."""
+    return pool_2d(input, ds, ignore_border, st, padding, mode)
+
+
+@spoken
+def max_pool_2d_same_size(input: Any, patch_size: Any) -> Any:
+    """The input where it is the largest of its patch, else 0."""
+    x = as_tensor_variable(input)
+    rows, columns = _numbers(patch_size)
+    top = jt.nnet.pool_2d(x, (rows, columns), False)
+    spread = jt.repeat(jt.repeat(top, rows, x.ndim - 2), columns, x.ndim - 1)
+    key = (..., slice(0, x.shape[x.ndim - 2]), slice(0, x.shape[x.ndim - 1]))
+    return jt.where(jt.equal(x, spread[key]), x, jt.zeros_like(x))
+
+
+class Pool:
+    """`Pool(ignore_border, mode)(x, ws)`."""
+
+    def __init__(self, *args: Any, ignore_border: bool = False, mode: str = "max", ndim: int = 2,
+                 **options: Any) -> None:  # fmt: skip
+        self.window = args[0] if args and not isinstance(args[0], bool) else options.get("ds")
+        self.ignore_border, self.mode, self.ndim = ignore_border, mode, ndim
+
+    def __call__(self, x: Any, ws: Any = None, stride: Any = None, pad: Any = None) -> Any:
+        pool = pool_2d if self.ndim == 2 else pool_3d
+        return pool(x, ws or self.window, self.ignore_border, stride, pad, self.mode)
+
+
+# --- patches -----------------------------------------------------------------------------------
+@spoken
+def images2neibs(ten4: Any, neib_shape: Any, neib_step: Any = None, mode: str = "valid") -> Any:
+    """The patches of images as rows of a matrix."""
+    return jt.nnet.images2neibs(as_tensor_variable(ten4), _numbers(neib_shape),
+                                _numbers(neib_step), mode)  # fmt: skip
+
+
+def Images2Neibs(mode: str = "valid") -> Any:  # noqa: N802  (Theano's name)
+    """`images2neibs` as an op."""
+    return lambda x, shape, step=None: images2neibs(x, shape, step, mode)
+
+
+@spoken
+def neibs2images(neibs: Any, neib_shape: Any, original_shape: Any, mode: str = "valid") -> Any:
+    """The images that patches next to each other were taken of."""
+    patches = as_tensor_variable(neibs)
+    (height, width), (n, channels, rows, columns) = _numbers(neib_shape), list(original_shape)
+    grid = (n, channels, rows // height, columns // width, height, width)
+    made = patches.reshape(grid).dimshuffle(0, 1, 2, 4, 3, 5)
+    return made.reshape((n, channels, rows, columns))
