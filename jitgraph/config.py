@@ -17,7 +17,7 @@ from jitgraph.cpus import usable_cpus
 from jitgraph.errors import OptionError
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
-    "floatX": ("float64", "float32", "float16"),
+    "floatX": ("float64", "float32", "float16", "bfloat16"),
     "algebra": ("real", "ieee"),
     "on_unused_input": ("raise", "warn", "ignore"),
     "cache": (True, False),

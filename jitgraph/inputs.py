@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError, InputError, JitgraphError, Operand, ShapeError
-from jitgraph.ir.types import DTYPE_NAMES
+from jitgraph.ir.types import DTYPE_NAMES, can_cast, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.tensor.shared import SharedVariable
@@ -143,7 +143,7 @@ def _converted(argument: Argument, array: Any, value: Any) -> Any:
     """An array of the input's dtype, if it is one that the input may be given."""
     param = argument.variable
     have, want = array.dtype, param.dtype
-    if have.kind not in "biufc":
+    if kind_of(have) not in "biufc":
         raise refused(param, DTypeError(
             f"input {param.describe()} is {param.type}, and was given {have}",
             hint="pass an array of numbers",
@@ -159,7 +159,7 @@ def _converted(argument: Argument, array: Any, value: Any) -> Any:
         ))  # fmt: skip
     typed = _is_typed(value)
     hint = f"pass x.astype({str(want)!r})" if typed else f"pass numbers that fit into {want}"
-    if typed and np.can_cast(have, want, "same_kind") and argument.downcast is None:
+    if typed and can_cast(have, want, "same_kind") and argument.downcast is None:
         hint += ", or build with allow_input_downcast=True"
     raise refused(param, DTypeError(
         f"input {param.describe()} is {DTYPE_NAMES[want]}, and was given {have}: "
@@ -172,18 +172,19 @@ def _may_convert(argument: Argument, array: Any, value: Any) -> bool:
     """Arrays convert where nothing can be lost, or by permission to fewer digits; lists and
     numbers, which have not chosen a dtype, also where nothing is lost of these very numbers."""
     have, want = array.dtype, argument.variable.dtype
-    if np.can_cast(have, want, "safe"):
+    if can_cast(have, want, "safe"):
         return True
-    if argument.downcast and want.kind in "fc" and np.can_cast(have, want, "same_kind"):
+    if argument.downcast and kind_of(want) in "fc" and can_cast(have, want, "same_kind"):
         return True
     loose = not isinstance(value, np.ndarray)
-    if argument.downcast is None and not _is_typed(value) and want.kind in "fc":
-        return have.kind in "biuf" or have.kind == want.kind
+    if argument.downcast is None and not _is_typed(value) and kind_of(want) in "fc":
+        return kind_of(have) in "biuf" or kind_of(have) == kind_of(want)
     if not (loose or argument.downcast) or (have.kind == "c" and want.kind != "c"):
         return False
     with np.errstate(all="ignore"):
         adapted = array.astype(want)
-    return bool(np.array_equal(adapted, array, equal_nan=want.kind in "fc" and have.kind in "fc"))
+    nan = kind_of(want) in "fc" and kind_of(have) in "fc"
+    return bool(np.array_equal(adapted, array, equal_nan=nan))
 
 
 def refused(param: Value, error: JitgraphError) -> JitgraphError:

@@ -40,7 +40,7 @@ from jitgraph.function import default_updates, expression_of, planned
 from jitgraph.inputs import arguments_for
 from jitgraph.ir.function import Function
 from jitgraph.ir.pickling import found_at, path_of, reachable
-from jitgraph.ir.types import DTYPE_NAMES, Type
+from jitgraph.ir.types import Type, is_supported
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import make_callable_type, set_entry
@@ -376,7 +376,7 @@ class _Methods:
         names = self._parameters.leaf_names(call)
         for name, leaf, kind in zip(names, call.leaves, kinds, strict=True):
             if kind is None or (kind not in PYTHON_NUMBERS
-                                and kind[0].newbyteorder("=") not in DTYPE_NAMES):
+                                and not is_supported(kind[0].newbyteorder("="))):
                 raise self._no_array(name, leaf)
         shapes = [tuple(size if (k, axis) in places else None
                         for axis, size in enumerate(np.shape(leaf)))
@@ -476,7 +476,7 @@ def _kind_text(kind: Kind) -> str:
     if kind is None or kind in PYTHON_NUMBERS:
         return "?" if kind is None else str(kind.__name__)
     dtype, rank = kind
-    return str(Type(dtype, (None,) * rank)) if dtype in DTYPE_NAMES else str(dtype)
+    return str(Type(dtype, (None,) * rank)) if is_supported(dtype) else str(dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,13 +19,13 @@ from jitgraph.errors import DomainError, InternalError, Operand
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import Array
-from jitgraph.ir.types import type_of
+from jitgraph.ir.types import computed_in, finfo, is_half, kind_of, type_of
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 
 MODES = ("native", "interpreted", "checked", "guarded")
 #: Relative to the largest element: sums in another order, formulas of our own.
-_TOLERANCE = {2: 1e-2, 4: 1e-4, 8: 1e-8, 16: 1e-8}
+_TOLERANCE = {4: 1e-4, 8: 1e-8, 16: 1e-8}
 
 
 def interpreted(mode: str, fn: Function, inputs: Sequence[Array]) -> list[Array]:
@@ -41,7 +41,7 @@ def interpreted(mode: str, fn: Function, inputs: Sequence[Array]) -> list[Array]
 
 
 def _not_finite(array: Any) -> str | None:
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fc":
+    if not isinstance(array, np.ndarray) or kind_of(array.dtype) not in "fc":
         return None
     if np.isnan(array).any():
         return "NaN"
@@ -61,7 +61,7 @@ def _guard(value: Value, operands: Sequence[Any], result: Any) -> None:
 
 
 def _with_range(array: Any) -> str:
-    if not isinstance(array, np.ndarray) or not array.size or array.dtype.kind not in "iuf":
+    if not isinstance(array, np.ndarray) or not array.size or kind_of(array.dtype) not in "iuf":
         return str(getattr(array, "dtype", "several results"))
     return f"{type_of(array)} from {array.min()} to {array.max()}"
 
@@ -78,9 +78,11 @@ def compare(fn: Function, native: Sequence[Array], expected: Sequence[Array]) ->
 
 
 def _agree(got: Array, want: Array) -> bool:
-    if want.dtype.kind not in "fc" or not want.size:
+    if kind_of(want.dtype) not in "fc" or not want.size:
         return bool(np.array_equal(got, want))
-    tolerance = _TOLERANCE[np.finfo(want.dtype).dtype.itemsize]
+    info = finfo(want.dtype)
+    tolerance = 16 * float(info.eps) if is_half(want.dtype) else _TOLERANCE[info.dtype.itemsize]
+    got, want = (a.astype(computed_in(a.dtype), copy=False) for a in (got, want))
     finite = np.isfinite(want)
     scale = float(np.abs(want[finite]).max()) if finite.any() else 0.0
     return bool(np.allclose(got, want, rtol=tolerance, atol=tolerance * scale, equal_nan=True))

@@ -11,12 +11,13 @@ from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import Elementwise, resolve
 from jitgraph.ir.opdef import OPS, OpDef
 from jitgraph.ir.ops.reduction import Reduction
-from jitgraph.ir.types import DTYPES
+from jitgraph.ir.types import DTYPES, is_bfloat16, kind_of
 
 HEADER = """# The ops of the IR
 
 Generated from the declarations in `jitgraph/ir/ops` by `python -m jitgraph.reference`. The dtypes
 are those of the loops an op computes in; public functions cast their operands to the nearest one.
+What takes f16 takes bf16 as well.
 
 | op | kind | dtypes | gradient | meaning |
 |---|---|---|---|---|
@@ -49,6 +50,8 @@ def _kind(definition: OpDef) -> str:
 
 def _dtypes(definition: OpDef) -> Iterator[str]:
     for name, dtype in DTYPES.items():
+        if is_bfloat16(dtype):  # it is known only where ml_dtypes is installed
+            continue
         if isinstance(definition, Elementwise):
             dtypes = (dtype,) * definition.arity
             if definition.name == "where":
@@ -58,7 +61,7 @@ def _dtypes(definition: OpDef) -> Iterator[str]:
                     yield name
             except DTypeError:
                 continue
-        elif isinstance(definition, Reduction) and dtype.kind in definition.accepts:
+        elif isinstance(definition, Reduction) and kind_of(dtype) in definition.accepts:
             yield name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
@@ -10,6 +11,13 @@ import pytest
 os.environ.setdefault("JITGRAPH_VERIFY", "1")
 # Every test compiles anew; those of the cache switch it on, in a directory of their own.
 os.environ["JITGRAPH_CACHE"] = "0"
+
+from jitgraph.errors import DTypeError
+from jitgraph.ir.types import bfloat16
+
+# Tests that go over all dtypes take bfloat16 too, where it is installed.
+with contextlib.suppress(DTypeError):
+    bfloat16()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

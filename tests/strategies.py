@@ -34,7 +34,7 @@ from jitgraph.ir.ops.linear import matmul
 from jitgraph.ir.ops.normalisation import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.ops.reduction import Reduction
-from jitgraph.ir.types import DTYPES, I64, Dim, Extent, Type
+from jitgraph.ir.types import DTYPES, I64, Dim, Extent, Type, kind_of
 from jitgraph.ir.values import Value, topological
 from tests.arrays import example_array, is_moderate
 
@@ -194,7 +194,7 @@ class _Growing:
 # --- elementwise ---------------------------------------------------------------------------------
 def _is_defined(g: _Growing, op: Elementwise, operands: Sequence[Any]) -> bool:
     arrays = [g.arrays.get(o) if isinstance(o, Value) else np.asarray(o) for o in operands]
-    kinds = {a.dtype.kind for a in arrays}
+    kinds = {kind_of(a.dtype) for a in arrays}
     last = arrays[-1]
     if op.name == "power" and kinds <= set("biu") and not (last >= 0).all():
         return False
@@ -231,12 +231,12 @@ def conversion(g: _Growing) -> Value | None:
     assert x is not None
     to = DTYPES[g.draw(st.sampled_from(EVERY_DTYPE[::-1]))]
     array = g.arrays[x]
-    readable = x.dtype.itemsize == to.itemsize and {x.dtype.kind, to.kind} <= set("iuf")
+    readable = x.dtype.itemsize == to.itemsize and {kind_of(x.dtype), kind_of(to)} <= set("iuf")
     if readable and not g.benign and not np.isnan(array).any() and g.draw(st.booleans()):
         return bitcast(x, to)
     if x.dtype.kind == "c" and to.kind != "c":
         return None
-    if x.dtype.kind == "f" and to.kind not in "fc":
+    if kind_of(x.dtype) == "f" and kind_of(to) not in "fc":
         if g.benign:
             return None
         if to.kind != "b":
@@ -259,7 +259,7 @@ def constant_array(g: _Growing) -> Value:
 def reduction(g: _Growing) -> Value | None:
     op = g.draw(st.sampled_from(REDUCTIONS))
     jumps = g.benign and op.positional
-    x = g.pick(lambda v: v.dtype.kind in op.accepts and not (jumps and v.dtype.kind == "f"))
+    x = g.pick(lambda v: kind_of(v.dtype) in op.accepts and not (jumps and kind_of(v.dtype) == "f"))
     if x is None:
         return None
     axes = g.some_axes(x.ndim, least=0 if op.positional else min(1, x.ndim))
@@ -270,10 +270,10 @@ def reduction(g: _Growing) -> Value | None:
 
 def row_step(g: _Growing) -> Value | None:
     """A reduction that keeps its axes, and what comes of it: x - max(x), x * sum(x)."""
-    x = g.pick(lambda v: v.dtype.kind in "iuf" and v.ndim > 0 and v.dtype.itemsize > 1)
+    x = g.pick(lambda v: kind_of(v.dtype) in "iuf" and v.ndim > 0 and v.dtype.itemsize > 1)
     if x is None:
         return None
-    op = g.draw(st.sampled_from([r for r in REDUCTIONS if x.dtype.kind in r.accepts
+    op = g.draw(st.sampled_from([r for r in REDUCTIONS if kind_of(x.dtype) in r.accepts
                                  and not r.positional]))  # fmt: skip
     axes = g.some_axes(x.ndim, least=1)
     if not op.of_nothing and any(g.shape(x)[a] == 0 for a in axes):
@@ -295,7 +295,7 @@ def normalisation(g: _Growing) -> Value | None:
 
 
 def running_sum(g: _Growing) -> Value | None:
-    x = g.pick(lambda v: v.dtype.kind in "iufc" and v.ndim > 0)
+    x = g.pick(lambda v: kind_of(v.dtype) in "iufc" and v.ndim > 0)
     if x is None:
         return None
     axis = g.draw(st.integers(0, x.ndim - 1))

@@ -42,7 +42,7 @@ from jitgraph.ir.ops.pooling import pool_max, pool_sum
 from jitgraph.ir.ops.prefix import prefix_prod, prefix_sum
 from jitgraph.ir.ops.reduction import REDUCE_MAX, REDUCE_MIN, REDUCE_PEAK, REDUCE_PROD, sum_
 from jitgraph.ir.ops.special import FORMULAS
-from jitgraph.ir.types import DTYPES, F64, Type, type_of
+from jitgraph.ir.types import DTYPES, F64, Type, kind_of, type_of
 from jitgraph.ir.values import Value, topological
 from jitgraph.passes.autodiff import gradients
 from tests.native import compiled
@@ -468,7 +468,7 @@ def test_complex_gradients() -> None:
 def differentiable(program: Program) -> list[Value]:
     """The f64 results, if all floats on the way are f64 (others round away small differences)."""
     values = topological(program.function.results)
-    if any(v.dtype.kind in "fc" and v.dtype != F64 for v in values):
+    if any(kind_of(v.dtype) in "fc" and v.dtype != F64 for v in values):
         return []
     return [r for r in program.function.results if r.dtype == F64]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.entry import PYTHON_ERROR
-from jitgraph.codegen.scalar import Register, register_type, store
+from jitgraph.codegen.registers import Register, register_type, store
 from jitgraph.ir.kernel import Argument, Branch, Buffer, Loop, Program
 
 if TYPE_CHECKING:

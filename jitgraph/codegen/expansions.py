@@ -12,10 +12,8 @@ import numpy as np
 from jitgraph.codegen.mathlib import COMPLEX, EXPANSIONS
 from jitgraph.errors import InternalError
 from jitgraph.ir.opdef import Attrs, Expand, OpDef, Rejection, apply_op, building_with
-from jitgraph.ir.types import DTYPE_NAMES, DType, Type
+from jitgraph.ir.types import DTYPE_NAMES, DType, Type, computed_in
 from jitgraph.ir.values import Op, Value
-
-F16, F32 = np.dtype("f2"), np.dtype("f4")
 
 
 def part_dtype(dtype: DType) -> DType:
@@ -103,5 +101,5 @@ def op_length(value: Value) -> int:
         return len(one_round(op.definition.lower, tuple(a.dtype for a in op.args)).steps)
     if not isinstance(op.definition.lower, Expand) or any(a.dtype.kind == "c" for a in op.args):
         return 1
-    dtypes = tuple(F32 if a.dtype == F16 else a.dtype for a in op.args)
+    dtypes = tuple(computed_in(a.dtype) for a in op.args)
     return len(expansion(op.name, dtypes).steps)

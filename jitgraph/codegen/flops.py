@@ -7,11 +7,11 @@ are none. A function such as exp is what its expansion is made of; a call counts
 
 from __future__ import annotations
 
-from jitgraph.codegen.expansions import F16, F32, expansion
+from jitgraph.codegen.expansions import expansion
 from jitgraph.codegen.mathlib import COMPLEX
 from jitgraph.codegen.mathlib.native import Native
 from jitgraph.ir.opdef import OPS, Expand, Inst, Intrinsic, apply_op
-from jitgraph.ir.types import DType, Type
+from jitgraph.ir.types import DType, Type, computed_in, kind_of
 from jitgraph.ir.values import Op, Value
 
 _ARITHMETIC = (Inst, Intrinsic, Native, Expand)
@@ -23,14 +23,14 @@ def flops(op: Op) -> int:
     """The floating-point operations of one application of an op."""
     lower = op.definition.lower
     operands = [a.dtype for a in op.args]
-    if not isinstance(lower, _ARITHMETIC) or not any(d.kind in "fc" for d in operands):
+    if not isinstance(lower, _ARITHMETIC) or not any(kind_of(d) in "fc" for d in operands):
         return 0
     is_complex = any(d.kind == "c" for d in operands)
     if isinstance(lower, Expand) or (is_complex and op.name in COMPLEX):
-        dtypes = tuple(F32 if d == F16 else d for d in operands)
+        dtypes = tuple(map(computed_in, operands))
         inside = sum(flops(inner) for _, inner in expansion(op.name, dtypes).steps)
         return max(inside, int(op.name in _EXTREMA))
-    if op.type.dtype.kind not in "fc":
+    if kind_of(op.type.dtype) not in "fc":
         return 0
     return (2 if op.name == "fma" else 1) * (2 if is_complex else 1)
 

@@ -36,7 +36,7 @@ from jitgraph.codegen.innermost import (
     whole_steps,
 )
 from jitgraph.codegen.places import FirstPlace
-from jitgraph.codegen.scalar import Register, register_type, vector_of
+from jitgraph.codegen.registers import Register, register_type, vector_of
 from jitgraph.codegen.vectors import Lanes, needs_steps
 from jitgraph.ir.kernel import Store
 from jitgraph.ir.values import Value

@@ -19,12 +19,8 @@ from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.places import Running, accumulator
 from jitgraph.codegen.reductions import Accumulator
-from jitgraph.codegen.scalar import (
-    Register,
-    ScalarLowering,
-    register_type,
-    vector_of,
-)
+from jitgraph.codegen.registers import Register, register_type, vector_of
+from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.codegen.vectors import Lanes, needs_steps
 from jitgraph.ir.kernel import ELEMENT, Access, Store
 from jitgraph.ir.opdef import Size

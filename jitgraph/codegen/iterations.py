@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jitgraph.codegen.llvm import FunctionBuilder, Module
-from jitgraph.codegen.scalar import Register, ScalarLowering
+from jitgraph.codegen.registers import Register
+from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.codegen.target import Target
 from jitgraph.ir.formulas.iteration import ITERATIONS, Iteration
 from jitgraph.ir.types import F64, Type

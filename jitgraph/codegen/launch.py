@@ -17,7 +17,7 @@ from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Memory, NestFunction, emit_nest, kept_inside, streamed_stores
 from jitgraph.codegen.places import FirstPlace, accumulator
-from jitgraph.codegen.scalar import load, register_type, store
+from jitgraph.codegen.registers import load, register_type, store
 from jitgraph.codegen.tiles import ROWS, tiled_loads
 from jitgraph.ir.kernel import Buffer, Kernel, Rows, Slot, Store
 from jitgraph.ir.opdef import Shape, Size

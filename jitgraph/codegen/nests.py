@@ -25,19 +25,13 @@ from jitgraph.codegen.innermost import Innermost, Write, carrying, is_zero
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.places import FirstPlace, accumulator
 from jitgraph.codegen.reductions import combined
-from jitgraph.codegen.scalar import (
-    Register,
-    ScalarLowering,
-    load,
-    register_type,
-    store,
-    vector_of,
-)
+from jitgraph.codegen.registers import Register, load, register_type, store, vector_of
+from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.codegen.tiles import Tiles, tiled_loads
 from jitgraph.codegen.vectors import Lanes
 from jitgraph.ir.kernel import ELEMENT, Buffer, Kernel, Rows, Source, Store
 from jitgraph.ir.opdef import Size
-from jitgraph.ir.types import I64, DType
+from jitgraph.ir.types import I64, DType, kind_of
 from jitgraph.ir.values import Value
 
 #: Functions with loops stay functions: inlining them costs compile time and loses `noalias`.
@@ -304,7 +298,7 @@ class Nest:
         sizes += [4 if s.places is not None else part_dtype(s.access.buffer.dtype).itemsize
                   for s in kernel.stores]
         lanes = self.f.module.target.vector_bytes // max(sizes)
-        if any(v.op is not None and v.dtype.kind in _LANE_BY_LANE.get(v.op.name, "")
+        if any(v.op is not None and kind_of(v.dtype) in _LANE_BY_LANE.get(v.op.name, "")
                for v in self.body):  # fmt: skip
             lanes = min(lanes, _FEW_LANES)
         elif any(v.op is not None and (v.op.name in _HALF_WORDS or (v.op.name, v.dtype) == _DEEP)

@@ -3,6 +3,8 @@
     ptr @new_array(i32 typenum, i32 nd, ptr dims)              a C-contiguous array, or NULL
     ptr @take_spare(ptr slot, i32 typenum, i32 nd, ptr dims)   the array for an update
 
+`typenum` is NumPy's for builtin dtypes, and an index of the table of descriptors for all.
+
 A result is an ordinary array that owns its memory. `PyArray_New` takes three times as long to make
 one as filling in the struct does, and knows nothing of the pool of large blocks; so where the
 layout of arrays is known for sure (`by_hand`), they are made here: the object by `_PyObject_New`,
@@ -30,8 +32,10 @@ def emit_arrays(module: Module) -> None:
     for char in "?bBhHiIlLqQefdFD":
         dtype = np.dtype(char)
         sizes[dtype.num] = str(dtype.itemsize)
+    sizes[py.BFLOAT16] = "2"
     items = ", ".join(f"i64 {size}" for size in sizes)
     module.declare(f"@item_sizes = internal constant [{py.TYPE_NUMBERS} x i64] [{items}]")
+    module.define(_NUMBER)
     _emit_by_numpy(module)
     _emit_by_hand(module)
     _emit_new_array(module)
@@ -45,7 +49,8 @@ def _emit_by_numpy(module: Module) -> None:
     type_ = f.emit(f"load ptr, {py.link('PyArray_Type')}")
     make = f.emit(f"load ptr, {py.link('PyArray_New')}")
     nothing = "ptr null, ptr null, i32 0, i32 0, ptr null"
-    made = f.emit(f"call ptr {make}(ptr {type_}, i32 %nd, ptr %dims, i32 %typenum, {nothing})")
+    number = f.emit("call i32 @number_in_numpy(i32 %typenum)")
+    made = f.emit(f"call ptr {make}(ptr {type_}, i32 %nd, ptr %dims, i32 {number}, {nothing})")
     f.do(f"ret ptr {made}")
 
 
@@ -180,6 +185,16 @@ def _give_up(f: FunctionBuilder, array: str, no_data: str) -> None:
     f.do(f"ret ptr {f.emit(f'call ptr @array_by_numpy({_ARGUMENTS})')}")
 
 
+# bfloat16 has another number in every process.
+_NUMBER = f"""
+define internal i32 @number_in_numpy(i32 %typenum) nounwind {{
+  %descr.p = getelementptr ptr, {py.link(len(py.API))}, i32 %typenum
+  %descr = load ptr, ptr %descr.p
+  %number.p = getelementptr i8, ptr %descr, i64 {py.DESCR_TYPENUM}
+  %number = load i32, ptr %number.p
+  ret i32 %number
+}}"""
+
 # A spare is overwritten only if nobody else can see it: one reference, no weak
 # ones, its own memory.
 _REUSABLE = py.C_CONTIGUOUS | _OWN
@@ -214,7 +229,8 @@ layout:
   %same.rank = icmp eq i32 %rank, %nd
   %descr.p = getelementptr i8, ptr %spare, i64 {py.ARRAY_DESCR}
   %descr = load ptr, ptr %descr.p
-  %same.descr = call i1 @descr_fits(ptr %descr, i32 %typenum, i32 %typenum)
+  %number = call i32 @number_in_numpy(i32 %typenum)
+  %same.descr = call i1 @descr_fits(ptr %descr, i32 %number, i32 %number)
   %ok.0 = and i1 %unique, %no.base
   %ok.1 = and i1 %ok.0, %no.weak
   %ok.2 = and i1 %reusable, %same.rank

@@ -17,10 +17,18 @@ from dataclasses import dataclass, replace
 
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.reductions import Accumulator, combined, combining, constant
-from jitgraph.codegen.scalar import F16, F32, Register, load, register_type, splat, store, vector_of
+from jitgraph.codegen.registers import (
+    Register,
+    load,
+    register_type,
+    splat,
+    store,
+    vector_of,
+    widened,
+)
 from jitgraph.codegen.vectors import Lanes
 from jitgraph.ir.kernel import Store
-from jitgraph.ir.types import I64, DType
+from jitgraph.ir.types import I64, DType, computed_in, is_half, kind_of
 
 #: From the position to the extremum, where chunks leave both for those who join them.
 _BESIDE = 8
@@ -33,7 +41,7 @@ class FirstPlace(Accumulator):
     @property
     def dtype(self) -> DType:
         """What is compared: halves as floats."""
-        return F32 if self.store.value.dtype == F16 else self.store.value.dtype
+        return computed_in(self.store.value.dtype)
 
     @property
     def block(self) -> int | None:
@@ -81,10 +89,8 @@ class FirstPlace(Accumulator):
     def _wide(self, value: Register) -> str:
         """As it is compared."""
         assert isinstance(value, str)
-        if self.store.value.dtype != F16:
-            return value
-        half = vector_of("half", self.lanes)
-        return self.f.emit(f"fpext {half} {value} to {self.type}")
+        dtype = self.store.value.dtype
+        return widened(self.f.emit, value, dtype, self.lanes) if is_half(dtype) else value
 
     def neutral(self) -> Register:
         return "0"
@@ -133,7 +139,7 @@ class FirstPlace(Accumulator):
         """Whether a is the better one: NaN is better than every number."""
         f, type_ = self.f, vector_of(register_type(self.dtype), lanes)
         word = "gt" if self.combine == "maximum" else "lt"
-        if self.dtype.kind != "f":
+        if kind_of(self.dtype) != "f":
             sign = "s" if self.dtype.kind == "i" else "u"
             return f.emit(f"icmp {sign}{word} {type_} {a}, {b}")
         better = f.emit(f"fcmp u{word} {type_} {a}, {b}")
@@ -193,7 +199,7 @@ class Running(Accumulator):
     def initial(self) -> list[str]:
         """What changes nothing: for sums not 0.0, to which -0.0 would be lost."""
         none = combining(self.combine).identity(self.dtype)
-        if self.combine == "add" and self.dtype.kind == "f":
+        if self.combine == "add" and kind_of(self.dtype) == "f":
             none = -0.0
         one = splat(register_type(self.dtype), constant(self.dtype, none), self.lanes)
         return [one] * self.parts

@@ -18,7 +18,8 @@ from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module, Passes
 from jitgraph.codegen.nests import Memory
 from jitgraph.codegen.products import emit_product
-from jitgraph.codegen.scalar import Register, ScalarLowering, load
+from jitgraph.codegen.registers import Register, load, type_number
+from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.codegen.signature import ROUTINE_FAILED, Signature, program_parameters, slot_of_output
 from jitgraph.errors import InternalError
 from jitgraph.ir.kernel import (
@@ -301,7 +302,7 @@ class ProgramEmitter:
         spec = self.signature.outputs[k]
         for axis, extent in enumerate(buffer.extents):
             f.do(f"store i64 {self.size(extent)}, ptr {f.offset(self.dims, 8 * axis)}")
-        arguments = f"i32 {buffer.dtype.num}, i32 {spec.rank}, ptr {self.dims}"
+        arguments = f"i32 {type_number(buffer.dtype)}, i32 {spec.rank}, ptr {self.dims}"
         if spec.kind == "update":
             slot = f.emit(f"load ptr, {slot_of_output(k)}")
             made = f.emit(f"call ptr @take_spare(ptr {slot}, {arguments})")

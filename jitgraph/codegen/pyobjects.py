@@ -28,8 +28,10 @@ DESCR_BYTEORDER, DESCR_TYPENUM = 26, 28
 
 C_CONTIGUOUS, F_CONTIGUOUS, OWNDATA, ALIGNED, WRITEABLE = 0x1, 0x2, 0x4, 0x100, 0x400
 FOREIGN_ORDER = ord(">")
-#: How many of NumPy's type numbers there are: descriptors of the builtin dtypes have those below.
-TYPE_NUMBERS = 24
+#: How many type numbers there are: NumPy's own for the builtin dtypes, and one more.
+TYPE_NUMBERS = 25
+#: bfloat16's number here. NumPy gives it one at run time, by when it was imported.
+BFLOAT16 = 24
 
 #: The table `@api`; NumPy's descriptors follow, by type number.
 API = (

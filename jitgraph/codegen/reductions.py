@@ -14,24 +14,27 @@ from dataclasses import dataclass, replace
 
 from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.scalar import (
+from jitgraph.codegen.registers import (
     F16,
-    F32,
     Register,
     constant_register,
     load,
+    narrowed,
     register_type,
     splat,
     vector_of,
+    widened,
 )
 from jitgraph.errors import InternalError
 from jitgraph.ir.kernel import Store
 from jitgraph.ir.opdef import OPS
 from jitgraph.ir.ops.reduction import Reduction
-from jitgraph.ir.types import DTYPE_NAMES, DType
+from jitgraph.ir.types import DTYPE_NAMES, F32, DType, is_bfloat16, kind_of
 
 #: Additions a lane makes before its sum joins the compensated one.
 BLOCK = 16
+#: What partial results of halves are rounded by, unless they are floats.
+_ROUNDED = ("add", "multiply")
 
 
 def combining(combine: str | None) -> Reduction:
@@ -44,7 +47,10 @@ def combining(combine: str | None) -> Reduction:
 
 def combined(f: FunctionBuilder, combine: str, dtype: DType, a: str, b: str, lanes: int) -> str:
     """Two partial results of a real dtype merged."""
-    type_, kind = vector_of(register_type(dtype), lanes), dtype.kind
+    if is_bfloat16(dtype):
+        merged = combined(f, combine, F32, a, b, lanes)
+        return narrowed(f.emit, merged, dtype, lanes) if combine in _ROUNDED else merged
+    type_, kind = vector_of(register_type(dtype), lanes), kind_of(dtype)
     suffix = ("" if lanes == 1 else f"v{lanes}") + DTYPE_NAMES[dtype].replace("u", "i")
     match combine, kind:
         case ("add" | "multiply"), "f":
@@ -86,7 +92,7 @@ class Accumulator:
     def dtype(self) -> DType:
         """What is accumulated: sums and products of halves are floats, as in NumPy."""
         part = part_dtype(self.store.value.dtype)
-        return F32 if part == F16 and self.combine in ("add", "multiply") else part
+        return F32 if is_bfloat16(part) or (part == F16 and self.combine in _ROUNDED) else part
 
     @property
     def parts(self) -> int:
@@ -94,7 +100,7 @@ class Accumulator:
 
     @property
     def is_compensated(self) -> bool:
-        return self.combine == "add" and self.dtype.kind == "f"
+        return self.combine == "add" and kind_of(self.dtype) == "f"
 
     @property
     def type(self) -> str:
@@ -153,8 +159,7 @@ class Accumulator:
         merged = []
         for before, one in zip(partials, values, strict=True):
             if part_dtype(self.store.value.dtype) != self.dtype:
-                half = vector_of("half", self.lanes)
-                one = self.f.emit(f"fpext {half} {one} to {self.type}")
+                one = widened(self.f.emit, one, self.store.value.dtype, self.lanes)
             after = combined(self.f, self.combine, self.dtype, before, one, self.lanes)
             if mask is not None:
                 bits = vector_of("i1", self.lanes)
@@ -218,7 +223,7 @@ class Accumulator:
         else:
             parts = [self._across(register) for register in state]
         if part_dtype(self.store.value.dtype) != self.dtype:
-            parts = [self.f.emit(f"fptrunc {register_type(self.dtype)} {p} to half") for p in parts]
+            parts = [narrowed(self.f.emit, p, self.store.value.dtype, 1) for p in parts]
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
 
     def _compensated(self, sum_: str, lost: str) -> str:
@@ -233,7 +238,7 @@ class Accumulator:
         """The lanes of a vector merged."""
         if self.lanes == 1:
             return register
-        f, type_, kind = self.f, register_type(self.dtype), self.dtype.kind
+        f, type_, kind = self.f, register_type(self.dtype), kind_of(self.dtype)
         suffix = f"v{self.lanes}{DTYPE_NAMES[self.dtype].replace('u', 'i')}"
         if kind == "b":
             word = "or" if self.combine in ("maximum", "logical_or") else "and"

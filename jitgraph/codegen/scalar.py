@@ -1,17 +1,10 @@
 """Lowering of scalar bodies: rank-0 expressions to straight-line LLVM instructions, on one element
 or on a vector of them.
 
-| dtype | register | memory |
-|---|---|---|
-| bool | `i1` | `i8` |
-| integers | `iN` | `iN` |
-| f16, f32, f64 | `half`, `float`, `double` | the same |
-| c64, c128 | a pair of registers | real part, imaginary part |
-
-f16 is computed op by op in f32 and rounded after each, which is what NumPy does. An op whose
-lowering is `Expand` is replaced by its expression in `codegen.mathlib`, built once per dtype and
-process. With more than one lane, registers are vectors (`<8 x double>`) and the instructions the
-same. Code from the library is never contracted: it says `fma` where it means it, and its
+f16 and bf16 are computed op by op in f32 and rounded after each, which is what NumPy does. An op
+whose lowering is `Expand` is replaced by its expression in `codegen.mathlib`, built once per dtype
+and process. With more than one lane, registers are vectors (`<8 x double>`) and the instructions
+the same. Code from the library is never contracted: it says `fma` where it means it, and its
 error-free transformations break where a multiply and an add fuse behind its back.
 """
 
@@ -26,6 +19,20 @@ from jitgraph.codegen.expansions import Template, expansion, one_round, part_dty
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.lookup import look_up
 from jitgraph.codegen.mathlib.native import Lookup, Native, Rarely
+from jitgraph.codegen.registers import (
+    F16,
+    I32,
+    Register,
+    constant_text,
+    memory_type,
+    narrowed,
+    packed,
+    register_type,
+    splat,
+    unpacked,
+    vector_of,
+    widened,
+)
 from jitgraph.errors import InternalError
 from jitgraph.ir.opdef import (
     Compare,
@@ -35,88 +42,28 @@ from jitgraph.ir.opdef import (
     OpDef,
     Rejection,
 )
-from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType
+from jitgraph.ir.types import (
+    BOOL,
+    DTYPE_NAMES,
+    F32,
+    F64,
+    I64,
+    DType,
+    computed_in,
+    is_bfloat16,
+    is_half,
+    kind_of,
+)
 from jitgraph.ir.values import Op, Value
 
-#: An SSA name or the text of a constant; for complex numbers the real and imaginary parts.
-Register: TypeAlias = "str | tuple[str, str]"
-
-F16, F32, F64 = (np.dtype(f"f{size}") for size in (2, 4, 8))
-I32, I64 = np.dtype("i4"), np.dtype("i8")
-_FLOAT_TYPES = {F16: "half", F32: "float", F64: "double"}
 #: Flags of additions, subtractions and multiplications that may fuse. Never nnan, ninf or
 #: reassoc: `isnan` must hold under every algebra.
 _CONTRACTED = {"fadd": "contract ", "fsub": "contract ", "fmul": "contract "}
-
-
-# --- types, constants, memory ------------------------------------------------------------------
-def register_type(dtype: DType) -> str:
-    """The LLVM type of a register of a real dtype (of one part, for a complex one)."""
-    if dtype.kind in "fc":
-        return _FLOAT_TYPES[part_dtype(dtype)]
-    return "i1" if dtype == BOOL else f"i{8 * dtype.itemsize}"
-
-
-def vector_of(type_: str, lanes: int) -> str:
-    """The vector type of `lanes` elements; one lane is the scalar type itself."""
-    return type_ if lanes == 1 else f"<{lanes} x {type_}>"
-
-
-def splat(type_: str, text: str, lanes: int) -> str:
-    """A scalar constant in every lane, as an operand."""
-    return text if lanes == 1 else f"splat ({type_} {text})"
-
-
-def memory_type(dtype: DType) -> str:
-    """The LLVM type of an element in memory (of one part, for a complex dtype)."""
-    return "i8" if dtype == BOOL else register_type(dtype)
-
-
-def constant_register(value: Any) -> Register:
-    """The text of a NumPy scalar (or 0-d array) as an operand, exact to the bit."""
-    array = np.asarray(value)
-    dtype = array.dtype
-    if dtype.kind == "c":
-        return _constant(array.real), _constant(array.imag)
-    return _constant(array)
-
-
-def _constant(array: Any) -> str:
-    array = np.asarray(array)
-    dtype = array.dtype
-    if dtype == BOOL:
-        return "true" if array else "false"
-    if dtype.kind in "iu":
-        return str(int(array.view(f"i{dtype.itemsize}")))
-    if dtype == F16:
-        return f"0xH{int(array.view('u2')):04X}"
-    return f"0x{int(array.astype(F64).view('u8')):016X}"  # LLVM writes floats as doubles too
-
-
-def load(emitter: FunctionBuilder, pointer: str, dtype: DType, suffix: str = "") -> Register:
-    """Load one element. `suffix` is put after the instruction: alignment, metadata."""
-    type_ = memory_type(dtype)
-    first = emitter.emit(f"load {type_}, ptr {pointer}{suffix}")
-    if dtype == BOOL:
-        return emitter.emit(f"icmp ne i8 {first}, 0")
-    if dtype.kind != "c":
-        return first
-    second = emitter.offset(pointer, dtype.itemsize // 2)
-    return first, emitter.emit(f"load {type_}, ptr {second}{suffix}")
-
-
-def store(
-    emitter: FunctionBuilder, register: Register, pointer: str, dtype: DType, suffix: str = ""
-) -> None:
-    """Store one element. `suffix` is put after the instruction: alignment, metadata."""
-    type_ = memory_type(dtype)
-    first, *second = [register] if isinstance(register, str) else register
-    if dtype == BOOL:
-        first = emitter.emit(f"zext i1 {first} to i8")
-    emitter.do(f"store {type_} {first}, ptr {pointer}{suffix}")
-    for part in second:
-        at = emitter.offset(pointer, dtype.itemsize // 2)
-        emitter.do(f"store {type_} {part}, ptr {at}{suffix}")
+#: Ops whose results of halves are halves.
+_EXACT = frozenset({
+    "absolute", "ceil", "copysign", "floor", "fmax", "fmin", "maximum", "minimum", "negative",
+    "positive", "rint", "sign", "trunc",
+})  # fmt: skip
 
 
 # --- lowering ----------------------------------------------------------------------------------
@@ -185,7 +132,7 @@ class ScalarLowering:
     def _number(self, value: Any) -> str:
         """The text of a real NumPy scalar as an operand."""
         array = np.asarray(value)
-        return splat(register_type(array.dtype), _constant(array), self.lanes)
+        return splat(register_type(array.dtype), constant_text(array), self.lanes)
 
     def _constant(self, value: Any) -> Register:
         array = np.asarray(value)
@@ -220,7 +167,7 @@ class ScalarLowering:
         """The op for operands of `dtypes`, by its declared lowering."""
         if any(d.kind == "c" for d in dtypes):
             return self._expand(expansion(definition.name, dtypes), operands, contract)
-        if F16 in dtypes:
+        if any(map(is_half, dtypes)):
             return self._widened(definition, dtypes, result, operands)
         lowering: Any = definition.lower
         plain = [operand for operand in operands if isinstance(operand, str)]
@@ -250,13 +197,15 @@ class ScalarLowering:
         result: DType,
         operands: Sequence[Register],
     ) -> Register:
-        """An f16 op in f32 (f64 for fma, which must round once: no sum of f16 and a product of
-        two lies so near the middle of two f16 that f64 moves it there)."""
+        """An op on halves in f32 (f64 for fma, which must round once: no sum of f16 and a product
+        of two lies so near the middle of two f16 that f64 moves it there)."""
         wide = F64 if definition.name == "fma" else F32
-        wider = tuple(wide if d == F16 else d for d in dtypes)
-        widened = [self.cast(r, d, w) for r, d, w in zip(operands, dtypes, wider, strict=True)]
-        wide_result = wide if result == F16 else result
-        computed = self._compute(definition, wider, wide_result, widened, False)
+        wider = tuple(wide if is_half(d) else d for d in dtypes)
+        given = [self.cast(r, d, w) for r, d, w in zip(operands, dtypes, wider, strict=True)]
+        wide_result = wide if is_half(result) else result
+        computed = self._compute(definition, wider, wide_result, given, False)
+        if is_bfloat16(result) and definition.name in _EXACT:
+            return computed
         return self.cast(computed, wide_result, result)
 
     def _emit(self, instruction: str) -> str:
@@ -267,7 +216,7 @@ class ScalarLowering:
 
     def _inst(self, inst: Inst, dtype: DType, operands: Sequence[str], contract: bool) -> str:
         names = {"f": inst.floating, "i": inst.signed, "u": inst.unsigned, "b": inst.boolean}
-        name, type_ = names[dtype.kind], self._type(dtype)
+        name, type_ = names[kind_of(dtype)], self._type(dtype)
         if name is None:
             raise InternalError(f"{inst} is not for {dtype}")
         if name == "neg":
@@ -281,7 +230,7 @@ class ScalarLowering:
         if dtype != other:
             return self._compare_signs(compare, dtype.kind == "i", x, y)
         type_ = self._type(dtype)
-        if dtype.kind == "f":
+        if kind_of(dtype) == "f":
             return self._emit(f"fcmp {compare.floating} {type_} {x}, {y}")
         predicate = compare.signed if dtype.kind == "i" else compare.unsigned
         return self._emit(f"icmp {predicate} {type_} {x}, {y}")
@@ -472,10 +421,14 @@ class ScalarLowering:
     def _lower_bitcast(
         self, op: Op, dtypes: Sequence[DType], operands: Sequence[Register]
     ) -> Register:
-        source, target = self._type(dtypes[0]), self._type(op.type.dtype)
+        source, target = dtypes[0], op.type.dtype
         if source == target:
             return operands[0]
-        return self._emit(f"bitcast {source} {operands[0]} to {target}")
+        assert isinstance(operands[0], str)
+        raw = packed(self._emit, operands[0], source, self.lanes)
+        from_, to = (self._of(memory_type(d)) for d in (source, target))
+        raw = raw if from_ == to else self._emit(f"bitcast {from_} {raw} to {to}")
+        return unpacked(self._emit, raw, target, self.lanes)
 
     def _lower_where(
         self, op: Op, dtypes: Sequence[DType], operands: Sequence[Register]
@@ -505,14 +458,14 @@ class ScalarLowering:
             return x
         from_, to = self._type(source), self._type(target)
         if target == BOOL:
-            if source.kind == "f":
+            if kind_of(source) == "f":
                 return self._emit(f"fcmp une {from_} {x}, {self._number(source.type(0))}")
             return self._emit(f"icmp ne {from_} {x}, {self._integer(0, 8 * source.itemsize)}")
-        if source.kind == "f":
-            if target.kind == "f":
+        if kind_of(source) == "f":
+            if kind_of(target) == "f":
                 return self._cast_float(x, source, target)
             return self._float_to_integer(x, source, target)
-        if target.kind == "f":
+        if kind_of(target) == "f":
             return self._integer_to_float(x, source, target)
         if source.itemsize == target.itemsize and source != BOOL:
             return x
@@ -521,13 +474,18 @@ class ScalarLowering:
         return self._emit(f"{'sext' if source.kind == 'i' else 'zext'} {from_} {x} to {to}")
 
     def _integer_to_float(self, x: str, source: DType, target: DType) -> str:
-        # An integer that f32 must round is infinite in f16, so f16 takes it from f32.
-        wide = F32 if target == F16 else target
+        # An integer that f32 must round is infinite in f16, so f16 takes it from f32; to bf16
+        # ml_dtypes rounds twice.
+        wide = computed_in(target)
         name = "sitofp" if source.kind == "i" else "uitofp"
         number = self._emit(f"{name} {self._type(source)} {x} to {self._type(wide)}")
         return self._cast_real(number, wide, target)
 
     def _cast_float(self, x: str, source: DType, target: DType) -> str:
+        if is_bfloat16(source):  # its register is a float
+            return self._cast_real(x, F32, target)
+        if is_bfloat16(target):
+            return narrowed(self._emit, self._cast_real(x, source, F32), target, self.lanes)
         if source == F64 and target == F16:
             x, source = self._to_odd_f32(x), F32
         name = "fpext" if source.itemsize < target.itemsize else "fptrunc"
@@ -554,8 +512,8 @@ class ScalarLowering:
     def _float_to_integer(self, x: str, source: DType, target: DType) -> str:
         """Truncation. What does not fit is what x86-64's instructions give under NumPy: narrow
         integers come from the low bits of an i32."""
-        if source == F16:
-            x, source = self._cast_float(x, F16, F32), F32
+        if is_half(source):
+            x, source = widened(self._emit, x, source, self.lanes), F32
         if target.kind == "u" and target.itemsize >= 4:
             return self._float_to_unsigned(x, source, target)
         number = self._float_to_signed(x, source, I64 if target == I64 else I32)

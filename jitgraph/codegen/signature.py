@@ -8,7 +8,7 @@ import numpy as np
 
 from jitgraph.ir.function import Function
 from jitgraph.ir.order import Order, open_axes
-from jitgraph.ir.types import Extent
+from jitgraph.ir.types import Extent, is_bfloat16, kind_of
 
 #: What a program returns where a native routine failed: beyond the numbers of all its checks.
 ROUTINE_FAILED = 1 << 40
@@ -76,9 +76,9 @@ def slot_of_output(output: int) -> str:
 
 def singleton(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """NumPy's own descriptor object for a native builtin dtype (unpickled ones are copies)."""
-    if not dtype.isnative or dtype.kind not in "biufc" or dtype.char in "gG":
+    if not dtype.isnative or kind_of(dtype) not in "biufc" or dtype.char in "gG":
         raise ValueError(f"compiled programs cannot take arrays of {dtype!r}")
-    return np.dtype(dtype.char)
+    return np.dtype(dtype.type if is_bfloat16(dtype) else dtype.char)
 
 
 def alias_number(dtype: np.dtype[Any]) -> int:

@@ -17,15 +17,17 @@ from dataclasses import dataclass
 
 from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.scalar import (
+from jitgraph.codegen.registers import (
     Register,
     load,
     memory_type,
+    packed,
     splat,
+    unpacked,
     vector_of,
 )
 from jitgraph.ir.opdef import Size
-from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType
+from jitgraph.ir.types import BOOL, DTYPE_NAMES, DType, is_bfloat16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Lanes:
         if stride == dtype.itemsize and not (parts and self.mask):
             return self._load_pairs(pointer, dtype) if parts else self._near(pointer, dtype)
         if stride == -dtype.itemsize and not parts and not self.mask:
-            return self._boolean(self._reversed(self._raw(self._first(pointer, dtype), dtype),
+            return self._unpacked(self._reversed(self._raw(self._first(pointer, dtype), dtype),
                                                 dtype), dtype)  # fmt: skip
         assert steps is not None
         pointers = self.pointers(pointer, steps)
@@ -87,7 +89,7 @@ class Lanes:
         """The elements at a vector of pointers."""
         first = self._gather(pointers, dtype)
         if dtype.kind != "c":
-            return self._boolean(first, dtype)
+            return self._unpacked(first, dtype)
         return first, self._gather(self._second(pointers, dtype), dtype)
 
     def store(
@@ -105,9 +107,7 @@ class Lanes:
             self._scatter(register[0], pointers, dtype)
             self._scatter(register[1], self._second(pointers, dtype), dtype)
             return
-        if dtype == BOOL:
-            bits, bytes_ = vector_of("i1", self.count), vector_of("i8", self.count)
-            register = self.f.emit(f"zext {bits} {register} to {bytes_}")
+        register = packed(self.f.emit, register, dtype, self.count)
         if stride == dtype.itemsize:
             self._store_near(register, pointer, dtype, suffix)
         elif stride == -dtype.itemsize and not self.mask:
@@ -117,11 +117,8 @@ class Lanes:
             self._scatter(register, self.pointers(pointer, steps), dtype)
 
     # --- pieces ---------------------------------------------------------------------------------
-    def _boolean(self, register: str, dtype: DType) -> str:
-        if dtype != BOOL:
-            return register
-        vector = vector_of("i8", self.count)
-        return self.f.emit(f"icmp ne {vector} {register}, zeroinitializer")
+    def _unpacked(self, raw: str, dtype: DType) -> str:
+        return unpacked(self.f.emit, raw, dtype, self.count)
 
     def _vector(self, dtype: DType) -> str:
         return vector_of(memory_type(dtype), self.count)
@@ -134,7 +131,7 @@ class Lanes:
 
     def _near(self, pointer: str, dtype: DType) -> str:
         if self.mask is None:
-            return self._boolean(self._raw(pointer, dtype), dtype)
+            return self._unpacked(self._raw(pointer, dtype), dtype)
         vector, bits = self._vector(dtype), vector_of("i1", self.count)
         name = f"@llvm.masked.load.v{self.count}{_name(dtype)}.p0"
         self.f.module.declare(f"declare {vector} {name}(ptr, i32, {bits}, {vector})")
@@ -142,7 +139,7 @@ class Lanes:
             f"call {vector} {name}(ptr {pointer}, i32 {self._align(dtype)}, {bits} {self.mask}, "
             f"{vector} zeroinitializer)"
         )
-        return self._boolean(loaded, dtype)
+        return self._unpacked(loaded, dtype)
 
     def _store_near(self, register: str, pointer: str, dtype: DType, suffix: str = "") -> None:
         vector, bits = self._vector(dtype), vector_of("i1", self.count)
@@ -232,4 +229,6 @@ def needs_steps(dtype: DType, stride: Size, masked: bool) -> bool:
 
 def _name(dtype: DType) -> str:
     """The element type in names of intrinsics."""
+    if is_bfloat16(dtype):
+        return "i16"
     return "i8" if dtype == BOOL else DTYPE_NAMES[part_dtype(dtype)].replace("u", "i")

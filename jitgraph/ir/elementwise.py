@@ -26,10 +26,21 @@ from jitgraph.ir.opdef import (
     ShapeSource,
     constant,
     emit,
+    in_single,
     register,
     result_class,
 )
-from jitgraph.ir.types import BOOL, DTYPE_NAMES, I64, DType, Type, as_dtype, broadcast_shapes
+from jitgraph.ir.types import (
+    BOOL,
+    DTYPE_NAMES,
+    I64,
+    DType,
+    Type,
+    as_dtype,
+    broadcast_shapes,
+    kind_of,
+    weak_kinds,
+)
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 
@@ -100,7 +111,7 @@ def _kinds(operands: Sequence[ArrayLike]) -> Operands:
     """What NumPy sees. An extent is a Python integer there: beside floats it adapts to them, so
     that `x.sum() / x.shape[0]` is of x's dtype; beside integers it stays i64, which it fits."""
     kinds = tuple(map(_kind, operands))
-    if any(isinstance(k, np.dtype) and k.kind in "fc" for k in kinds):
+    if any(isinstance(k, np.dtype) and kind_of(k) in "fc" for k in kinds):
         return tuple(int if is_extent(o) else k for o, k in zip(operands, kinds, strict=True))
     if all(isinstance(k, type) for k in kinds):  # nothing to adapt to
         return tuple(map(np.dtype, kinds))
@@ -143,12 +154,12 @@ def _as_loop_dtype(operand: ArrayLike, dtype: DType, cls: type[Value]) -> Value:
 @lru_cache(maxsize=8192)
 def _resolve(definition: Elementwise, kinds: Operands) -> tuple[DType, ...] | str:
     try:
-        loop = definition.signature(kinds)
+        loop = definition.signature(weak_kinds(kinds))
     except TypeError:
         return f"{definition.name} does not take {_names(kinds)}"
     if any(d not in DTYPE_NAMES for d in loop):
         return f"{definition.name} does not take {_names(kinds)}"
-    if "c" in {d.kind for d in loop} and definition.name not in COMPLEX:
+    if "c" in {kind_of(d) for d in loop} and definition.name not in COMPLEX:
         return f"{definition.name} does not take complex operands"
     return loop
 
@@ -225,7 +236,7 @@ def _declare(
     declared = Elementwise(
         name=name,
         infer=infer,
-        evaluate=evaluate,
+        evaluate=evaluate if isinstance(numpy, np.ufunc) else in_single(evaluate),
         shape=shape,
         gradient=None if derivatives is None else gradient,
         requires=requires,

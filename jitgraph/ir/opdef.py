@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from jitgraph.errors import InternalError, JitgraphError, Operand
-from jitgraph.ir.types import Type
+from jitgraph.ir.types import F32, Type, is_bfloat16
 from jitgraph.ir.values import Literal, Op, Value, literal_type
 from jitgraph.location import Location, caller_location
 
@@ -162,6 +163,22 @@ class OpDef:
 
 
 OPS: dict[str, OpDef] = {}
+
+
+def in_single(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    """The meaning of an op that NumPy lacks for bfloat16: computed in float32, rounded once."""
+
+    @functools.wraps(evaluate)
+    def evaluated(*arrays: Any, **attrs: Any) -> Any:
+        narrow = next((a.dtype for a in arrays if is_bfloat16(a.dtype)), None)
+        if narrow is None:
+            return evaluate(*arrays, **attrs)
+        wide = (a.astype(F32) if a.dtype == narrow else a for a in arrays)
+        found = np.asarray(evaluate(*wide, **attrs))
+        with np.errstate(all="ignore"):
+            return found.astype(narrow) if found.dtype == F32 else found
+
+    return evaluated
 
 
 def op_named(name: str) -> OpDef:

@@ -31,7 +31,7 @@ from jitgraph.errors import JitgraphError, ParseError
 from jitgraph.ir import ops as _tables  # noqa: F401  (declares every op)
 from jitgraph.ir.function import Function
 from jitgraph.ir.opdef import OPS, OpDef, apply_op
-from jitgraph.ir.types import DTYPES, Bundle, DType, Type, parse_type
+from jitgraph.ir.types import DTYPES, Bundle, DType, Type, bfloat16, kind_of, parse_type
 from jitgraph.ir.values import Literal, Value
 from jitgraph.ir.verifier import MALFORMED, misfit
 from jitgraph.location import Location
@@ -304,6 +304,8 @@ class _Parser:
             return self.region()
         if self.kind == "word":
             words = {"none": None, "true": True, "false": False, **DTYPES}
+            if self.token == "bf16":
+                words["bf16"] = bfloat16()
             if self.token not in words:
                 self.expected("an attribute: a number, string, dtype, true, false, none or list")
             return words[self.advance()]
@@ -389,10 +391,10 @@ def _from_hex(digits: str, dtype: DType, shape: tuple[int, ...]) -> np.ndarray[A
 def _array(elements: list[Any], dtype: DType) -> np.ndarray[Any, Any]:
     """Elements as read, in one dimension; raises ValueError or OverflowError on a misfit."""
     kinds = {"b": (bool,), "i": (int,), "u": (int,), "f": (int, float, _Bits), "c": (tuple,)}
-    wrong = next((e for e in elements if type(e) not in kinds[dtype.kind]), None)
+    wrong = next((e for e in elements if type(e) not in kinds[kind_of(dtype)]), None)
     if wrong is not None:
         raise ValueError(f"{wrong!r} is no element of it")
-    if dtype.kind == "f":
+    if kind_of(dtype) == "f":
         return _floats(elements, dtype)
     if dtype.kind == "c":
         parts = [part for pair in elements for part in pair]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitgraph.ir.types import DTYPE_NAMES
+from jitgraph.ir.types import DTYPE_NAMES, is_bfloat16, kind_of
 from jitgraph.ir.values import Literal, Value
 from jitgraph.location import Location
 
@@ -151,7 +151,7 @@ def format_literal(literal: Literal) -> str:
 def _elements(array: np.ndarray[Any, Any]) -> list[str]:
     """Every element in C order, such that reading it back gives the same bits."""
     flat = array.reshape(-1)
-    match array.dtype.kind:
+    match kind_of(array.dtype):
         case "b":
             return ["true" if x else "false" for x in flat]
         case "i" | "u":
@@ -169,7 +169,7 @@ def _format_float(x: Any) -> str:
         size = x.dtype.itemsize
         return "nan" if usual else f"0x{int(x.view(f'u{size}')):0{2 * size}x}"
     exact = repr(float(x))
-    if x.dtype.itemsize == 8 or np.isinf(x):
+    if x.dtype.itemsize == 8 or is_bfloat16(x.dtype) or np.isinf(x):
         return exact
     # Shortest for the narrow dtype; the parser goes through float64, which could round twice.
     short = repr(float(np.format_float_scientific(x)))

@@ -19,35 +19,125 @@ import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
 
-#: Short names, as printed, of every dtype jitgraph computes with.
-DTYPE_NAMES: dict[np.dtype[Any], str] = {
+DType: TypeAlias = "np.dtype[Any]"
+
+#: Short names, as printed, of every dtype jitgraph computes with; `bf16` is among them from its
+#: first use on.
+DTYPE_NAMES: dict[DType, str] = {
     np.dtype(np.bool_): "bool",
     **{np.dtype(f"i{n // 8}"): f"i{n}" for n in (8, 16, 32, 64)},
     **{np.dtype(f"u{n // 8}"): f"u{n}" for n in (8, 16, 32, 64)},
     **{np.dtype(f"f{n // 8}"): f"f{n}" for n in (16, 32, 64)},
     **{np.dtype(f"c{n // 8}"): f"c{n}" for n in (64, 128)},
 }
-DTYPES: dict[str, np.dtype[Any]] = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+DTYPES: dict[str, DType] = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 
-DType: TypeAlias = "np.dtype[Any]"
-BOOL, I64, F64 = np.dtype(np.bool_), np.dtype(np.int64), np.dtype(np.float64)
+BOOL, I64 = np.dtype(np.bool_), np.dtype(np.int64)
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 U64 = np.dtype(np.uint64)
+_BFLOAT16 = ("bf16", "bfloat16")
 
 
 def as_dtype(dtype: Any) -> DType:
     """The numpy dtype for a name, type or dtype; raises DTypeError if jitgraph lacks it."""
+    named = named_dtype(dtype) if isinstance(dtype, str) else None
     try:
-        found = DTYPES[dtype] if isinstance(dtype, str) and dtype in DTYPES else np.dtype(dtype)
-        found = found.newbyteorder("=")
+        found = (named or np.dtype(dtype)).newbyteorder("=")
     except TypeError:
         raise DTypeError(
             f"{dtype!r} is not a dtype", hint="one of: " + ", ".join(DTYPES)
         ) from None
-    if found not in DTYPE_NAMES:
+    if not is_supported(found):
         raise DTypeError(f"dtype {found} is not supported", hint="one of: " + ", ".join(DTYPES))
     return found
 
 
+def named_dtype(name: str) -> DType | None:
+    """The dtype of a short name, or bfloat16."""
+    return bfloat16() if name in _BFLOAT16 else DTYPES.get(name)
+
+
+def is_supported(dtype: DType) -> bool:
+    """Whether jitgraph computes with a dtype."""
+    return dtype in DTYPE_NAMES or (is_bfloat16(dtype) and bfloat16() == dtype)
+
+
+# --- bfloat16, and other halves ----------------------------------------------------------------
+def bfloat16() -> DType:
+    """The dtype of the package ml_dtypes, which is imported at its first use."""
+    if (known := DTYPES.get(_BFLOAT16[0])) is not None:
+        return known
+    dtype = np.dtype(_ml_dtypes().bfloat16)
+    DTYPE_NAMES[dtype] = _BFLOAT16[0]
+    return DTYPES.setdefault(_BFLOAT16[0], dtype)
+
+
+def _ml_dtypes() -> Any:
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise DTypeError(
+            "bfloat16 is a dtype of the package ml_dtypes, which is not installed",
+            hint="pip install ml_dtypes, or jitgraph[bfloat16]",
+        ) from None
+    return ml_dtypes
+
+
+def is_bfloat16(dtype: DType) -> bool:
+    if dtype.kind != "V":
+        return False
+    return dtype.type.__name__ == _BFLOAT16[1] and dtype.type.__module__ == "ml_dtypes"
+
+
+def kind_of(dtype: DType) -> str:
+    """NumPy's letter for the kind of a dtype. To NumPy bfloat16 is a void; here it is a float."""
+    return "f" if is_bfloat16(dtype) else dtype.kind
+
+
+def is_half(dtype: DType) -> bool:
+    """Whether elements are floats of 16 bits, which are computed in float32 and rounded after."""
+    return dtype.itemsize == 2 and kind_of(dtype) == "f"
+
+
+def computed_in(dtype: DType) -> DType:
+    """What sums and the like of a dtype are accumulated in."""
+    return F32 if is_half(dtype) else dtype
+
+
+def finfo(dtype: DType) -> Any:
+    """`np.finfo` of every float."""
+    return _ml_dtypes().finfo(dtype) if is_bfloat16(dtype) else np.finfo(dtype)
+
+
+def weak_kinds(kinds: Sequence[Any]) -> tuple[Any, ...]:
+    """Dtypes and Python numbers (or their types) as NumPy is to be asked for what they have in
+    common: it does not know how wide bfloat16 is, and takes a number beside it for a float32."""
+    narrow = next((k for k in kinds if isinstance(k, np.dtype) and is_bfloat16(k)), None)
+    if narrow is None:
+        return tuple(kinds)
+    return tuple(narrow if k is int or k is float or type(k) in (int, float) else k for k in kinds)
+
+
+def result_type(kinds: Sequence[Any]) -> DType:
+    """What dtypes and Python numbers promote to (NEP 50); raises DTypeError."""
+    try:
+        found = np.result_type(*weak_kinds(kinds))
+    except TypeError:
+        listed = " and ".join(DTYPE_NAMES.get(k) or repr(k) for k in kinds)
+        raise DTypeError(f"{listed} have no common dtype", hint="cast one to another") from None
+    return as_dtype(found)
+
+
+def can_cast(have: DType, want: DType, casting: Any) -> bool:
+    """`np.can_cast`; floats are of one kind, whatever package they come from."""
+    if np.can_cast(have, want, casting):
+        return True
+    if casting != "same_kind" or not (is_bfloat16(have) or is_bfloat16(want)):
+        return False
+    return kind_of(want) == "f" and kind_of(have) in "biuf"
+
+
+# --- types -------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Extent:
     """An unknown number of elements along an axis, known by name."""
@@ -79,12 +169,12 @@ class Type:
 
     @property
     def is_float(self) -> bool:
-        return self.dtype.kind == "f"
+        return kind_of(self.dtype) == "f"
 
     @property
     def is_continuous(self) -> bool:
         """Whether gradients flow through values of this type."""
-        return self.dtype.kind in "fc"
+        return kind_of(self.dtype) in "fc"
 
     @property
     def is_static(self) -> bool:
@@ -161,10 +251,10 @@ def parse_type(text: str) -> Type:
     match = _TYPE.fullmatch(text)
     if match is None:
         raise ShapeError(f"{text!r} is not a type", hint="write f64[n, 784], i32[] or bool[?]")
-    if match[1] not in DTYPES:
+    if (dtype := named_dtype(match[1])) is None:
         raise DTypeError(f"{match[1]!r} is not a dtype", hint="one of: " + ", ".join(DTYPES))
     dims = match[2].strip()
-    return Type(DTYPES[match[1]], tuple(map(parse_dim, dims.split(",") if dims else ())))
+    return Type(dtype, tuple(map(parse_dim, dims.split(",") if dims else ())))
 
 
 def broadcast_dim(a: Dim, b: Dim) -> Dim | ShapeError:

@@ -27,7 +27,7 @@ from jitgraph.ir.kernel import (
     Zero,
 )
 from jitgraph.ir.opdef import Size
-from jitgraph.ir.types import DType
+from jitgraph.ir.types import DType, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.profiling.footprint import Region, footprint, region
 
@@ -187,7 +187,7 @@ class _Sized:
                 continue
             level[value] = max((level.get(a, depth) for a in value.op.args), default=depth)
             points = math.prod(extents[: max(level[value], depth)])
-            dtypes = [a.dtype for a in value.op.args if a.dtype.kind in "fc"]
+            dtypes = [a.dtype for a in value.op.args if kind_of(a.dtype) in "fc"]
             if dtypes:
                 yield max(dtypes, key=lambda d: d.itemsize), points * flops(value.op)
         for store in kernel.stores:

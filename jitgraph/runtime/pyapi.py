@@ -153,9 +153,22 @@ def _check_arrays() -> None:
 def _check_scalars() -> None:
     _check(_read(ctypes.c_double, 0.75, py.SCALAR_VALUE) == 0.75, "floats are laid out differently")
     for char in _CHARS:
-        scalar = np.dtype(char).type(1)
-        raw = ctypes.string_at(id(scalar) + py.SCALAR_VALUE, scalar.itemsize)
-        _check(raw == scalar.tobytes(), f"{type(scalar).__name__} is laid out differently")
+        _check_scalar(np.dtype(char))
+
+
+def _check_scalar(dtype: np.dtype[Any]) -> None:
+    scalar = dtype.type(1)
+    raw = ctypes.string_at(id(scalar) + py.SCALAR_VALUE, dtype.itemsize)
+    _check(raw == np.asarray(scalar).tobytes(), f"{dtype} scalars are laid out differently")
+
+
+def know_bfloat16(dtype: np.dtype[Any]) -> None:
+    """Let generated code make arrays of bfloat16."""
+    cell = len(py.API) + py.BFLOAT16
+    table = (ctypes.c_void_p * py.API_SIZE).from_address(LIBRARY.address("api"))
+    if table[cell] is None:
+        _check_scalar(dtype)
+        table[cell] = id(dtype)
 
 
 class _Handler(ctypes.Structure):

@@ -17,7 +17,8 @@ from jitgraph.codegen.llvm import Compiled
 from jitgraph.codegen.numbers import KINDS
 from jitgraph.codegen.signature import OutputSpec, ParamSpec, alias_number, singleton
 from jitgraph.ir.order import C, order_code
-from jitgraph.runtime.pyapi import LIBRARY
+from jitgraph.ir.types import is_bfloat16, kind_of
+from jitgraph.runtime.pyapi import LIBRARY, know_bfloat16
 
 #: The address of the function that calls go to.
 ENTRY = LIBRARY.address("entry")
@@ -55,6 +56,9 @@ class Variant:
         results = [k for k, output in enumerate(outputs) if output.kind == "result"]
         if single and len(results) != 1:
             raise ValueError(f"single needs exactly one result, not {len(results)}")
+        for output in outputs:
+            if is_bfloat16(output.dtype):
+                know_bfloat16(singleton(output.dtype))
         self._code = code
         shared = sum(param.shared_slot is not None for param in params)
         # A program without updates has no table of slots: it never looks at one.
@@ -112,7 +116,7 @@ def _record(param: ParamSpec, numbers: str) -> list[int]:
             low, span = int(limits.min), min(int(limits.max), 2**63 - 1) - int(limits.min)
         if numbers == PYTHON:  # no array and no NumPy scalar fits
             flags, scalar = _NEVER, id(Variant)
-            kind = {"f": "float", "c": "complex"}.get(dtype.kind, kind)
+            kind = {"f": "float", "c": "complex"}.get(kind_of(dtype), kind)
         elif numbers == TYPED and dtype.kind != "b":
             kind = "nothing"
     words = [

@@ -23,7 +23,7 @@ from jitgraph.ir.ops.arithmetic import (
     where,
 )
 from jitgraph.ir.ops.indexing import gather
-from jitgraph.ir.types import BOOL, F64, normalise_axes, normalise_axis
+from jitgraph.ir.types import BOOL, F64, kind_of, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.counting import searchsorted
@@ -91,7 +91,7 @@ def gradient(f: ArrayLike, *varargs: ArrayLike, axis: Axis = None, edge_order: i
         raise ShapeError(f"gradient: {len(given)} distances for {len(axes)} axes")
     if edge_order not in (1, 2):
         raise OptionError(f"edge_order must be 1 or 2, not {edge_order}")
-    if x.dtype.kind not in "fc":
+    if kind_of(x.dtype) not in "fc":
         x = cast(x, F64)
     slopes = [_slope(x, h, k, edge_order) for h, k in zip(given, axes, strict=True)]
     return slopes[0] if len(axes) == 1 else tuple(slopes)

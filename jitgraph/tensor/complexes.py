@@ -30,6 +30,7 @@ from jitgraph.ir.ops.arithmetic import (
     where,
 )
 from jitgraph.ir.ops.arithmetic import sqrt as real_sqrt
+from jitgraph.ir.types import result_type
 from jitgraph.ir.values import Value
 
 
@@ -208,4 +209,4 @@ def of_common_dtype(operands: list[Any]) -> list[Value] | None:
         return None
     weak = [o if type(o) in (int, float, complex) else k
             for o, k in zip(operands, kinds, strict=True)]  # fmt: skip
-    return [cast(o, np.result_type(*weak)) for o in operands]
+    return [cast(o, result_type(weak)) for o in operands]

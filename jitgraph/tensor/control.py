@@ -23,7 +23,7 @@ from jitgraph.ir.ops.control import branch, loop
 from jitgraph.ir.ops.indexing import slice_axis
 from jitgraph.ir.ops.movement import dim
 from jitgraph.ir.substitution import substituted
-from jitgraph.ir.types import BOOL, I64, Type
+from jitgraph.ir.types import BOOL, I64, Type, can_cast, kind_of, result_type
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import WEAK, as_size, as_tensor, refuse
 from jitgraph.tensor.regions import parameter, shared_captures, traced
@@ -58,8 +58,8 @@ def _settled(
         for k, (old, new) in enumerate(zip(initial, following, strict=False)):
             if old.dtype == new.dtype:
                 continue
-            if np.can_cast(old.dtype, new.dtype, "safe" if not weak[k] else "same_kind") or (
-                weak[k] and new.dtype.kind in "fc"
+            if can_cast(old.dtype, new.dtype, "safe" if not weak[k] else "same_kind") or (
+                weak[k] and kind_of(new.dtype) in "fc"
             ):
                 initial[k], changed = cast(old, new.dtype), True
         if not changed:
@@ -78,7 +78,7 @@ def _next_fits(initial: Value, old: Type, new: Value) -> Value:
     ):
         refuse(ShapeError(what, hint="start with an array of the shape the steps give"), new)
     if old.dtype != new.dtype:
-        if not np.can_cast(new.dtype, old.dtype, "safe"):
+        if not can_cast(new.dtype, old.dtype, "safe"):
             refuse(DTypeError(what, hint=f"start with dtype {new.dtype}, or cast the step's "
                                          "result"), new)  # fmt: skip
         new = cast(new, old.dtype)
@@ -295,6 +295,6 @@ def _alike(a: Value, b: Value) -> tuple[Value, Value]:
     """Both sides in one dtype; raises ShapeError for different ranks."""
     if a.ndim != b.ndim:
         refuse(ShapeError(f"one branch gives {a.type}, the other {b.type}: the ranks differ"), a, b)
-    dtype = np.result_type(a.dtype, b.dtype)
+    dtype = result_type((a.dtype, b.dtype))
     return cast(a, dtype), cast(b, dtype)
 

@@ -21,7 +21,7 @@ from jitgraph.ir.ops.arithmetic import (
 )
 from jitgraph.ir.ops.indexing import SCATTER_ADD, gather
 from jitgraph.ir.ops.sorting import SEARCH, sort_keys
-from jitgraph.ir.types import F64, I64
+from jitgraph.ir.types import F64, I64, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.indexing import getitem
@@ -39,7 +39,7 @@ _FEW = 16
 def _before(a: Value, b: Value) -> Value:
     """a < b in the order of sorting, where NaN comes last."""
     less: Value = a < b
-    return less if b.dtype.kind != "f" else less | (isnan(b) & logical_not(isnan(a)))
+    return less if kind_of(b.dtype) != "f" else less | (isnan(b) & logical_not(isnan(a)))
 
 
 @public
@@ -204,7 +204,7 @@ def _counted(places: Value, inside: Value, weights: ArrayLike, size: Any) -> Val
         base = sized((size,), constant(np.zeros((), np.int64)))
         return emit(SCATTER_ADD, (base, cast(inside, I64), places))
     w = ravel(weights)
-    w = w if w.dtype.kind in "fc" else cast(w, np.result_type(w.dtype, I64))
+    w = w if kind_of(w.dtype) in "fc" else cast(w, np.result_type(w.dtype, I64))
     base = sized((size,), constant(np.zeros((), w.dtype)))
     return emit(SCATTER_ADD, (base, where(inside, w, 0), places))
 

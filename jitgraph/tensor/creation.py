@@ -12,7 +12,7 @@ from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike
 from jitgraph.ir.ops import movement
 from jitgraph.ir.ops.arithmetic import ceil, equal, maximum
-from jitgraph.ir.types import F64, I64, DType, as_dtype
+from jitgraph.ir.types import F64, I64, DType, as_dtype, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import as_size, as_tensor, common_dtype, constant, public
 from jitgraph.tensor.shaping import length, sized
@@ -64,14 +64,14 @@ def arange(
         start, stop = 0, start
     bounds = [_bound(b) for b in (start, stop, step)]
     natural = common_dtype([*bounds, np.int64(0)])
-    if natural.kind not in "iuf":
+    if kind_of(natural) not in "iuf":
         raise DTypeError(f"arange does not take {natural}")
     result = natural if dtype is None else as_dtype(dtype)
     if not isinstance(bounds[2], Value) and bounds[2] == 0:
         raise DomainError("the step of arange cannot be 0")
     if not any(isinstance(b, Value) for b in bounds):
         return constant(np.arange(*bounds, dtype=result))
-    size = (_float_length if natural.kind == "f" else _integer_length)(*bounds)
+    size = (_float_length if kind_of(natural) == "f" else _integer_length)(*bounds)
     return _progression(_iota(size), bounds[0], bounds[2], result)
 
 

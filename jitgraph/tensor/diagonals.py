@@ -13,7 +13,7 @@ from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import joining, movement
 from jitgraph.ir.ops.arithmetic import equal, greater_equal, maximum, minimum, where
 from jitgraph.ir.ops.indexing import gather, slice_axis
-from jitgraph.ir.types import normalise_axis
+from jitgraph.ir.types import I64, normalise_axis, result_type
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.operands import as_size, as_tensor, constant, public
@@ -188,6 +188,6 @@ def vander(x: ArrayLike, N: Any = None, increasing: bool = False) -> Value:  # n
     powers = _counter(count)
     if not increasing:
         powers = maximum(count - 1, 0) - powers
-    dtype = np.promote_types(base.dtype, np.int64)
+    dtype = result_type((base.dtype, I64))
     raised = cast(movement.expand_dims(base, (1,)), dtype) ** movement.expand_dims(powers, (0,))
     return cast(raised, dtype)  # type: ignore[no-any-return]

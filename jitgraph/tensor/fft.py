@@ -15,7 +15,7 @@ from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike, Size, constant
 from jitgraph.ir.ops import fourier, movement
 from jitgraph.ir.ops.arithmetic import conjugate, divide, sqrt, where
-from jitgraph.ir.types import normalise_axis
+from jitgraph.ir.types import F32, computed_in, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor.indexing import getitem
 from jitgraph.tensor.operands import Axis, as_size, as_tensor, public
@@ -26,7 +26,7 @@ _SWAPPED = {None: "forward", "backward": "forward", "ortho": "ortho", "forward":
 
 
 def _single(x: Value) -> bool:
-    return x.dtype in (np.float32, np.complex64)
+    return x.dtype == np.complex64 or computed_in(x.dtype) == F32
 
 
 def _complex(x: Value) -> Value:
@@ -72,7 +72,7 @@ def _one(
 def _real(x: Value, what: str) -> Value:
     if x.dtype.kind == "c":
         raise DTypeError(f"{what} takes real numbers, not {x.type}", hint="use the complex fft")
-    return x if _single(x) else cast(x, np.float64)
+    return cast(x, np.float32 if _single(x) else np.float64)  # type: ignore[no-any-return]
 
 
 @public

@@ -29,7 +29,7 @@ from jitgraph.ir.ops.arithmetic import (
 )
 from jitgraph.ir.ops.bits import bitcast
 from jitgraph.ir.ops.indexing import gather
-from jitgraph.ir.types import BOOL, F64, I64
+from jitgraph.ir.types import BOOL, F64, I64, computed_in, finfo, is_half, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions, sequences
 from jitgraph.tensor.operands import (
@@ -46,7 +46,7 @@ from jitgraph.tensor.reductions import truth
 def _floating(x: ArrayLike) -> Value:
     """x in the dtype NumPy's functions of real numbers compute in."""
     value = as_tensor(x)
-    if value.dtype.kind in "fc":
+    if kind_of(value.dtype) in "fc":
         return value
     return cast(value, np.sqrt.resolve_dtypes((value.dtype, None))[0])
 
@@ -104,11 +104,11 @@ def nan_to_num(
     if value.dtype.kind == "c":
         parts = (arithmetic.real(value), arithmetic.imag(value))
         return complex_(*(_numbers(p, nan, posinf, neginf) for p in parts))
-    return _numbers(value, nan, posinf, neginf) if value.dtype.kind == "f" else value
+    return _numbers(value, nan, posinf, neginf) if kind_of(value.dtype) == "f" else value
 
 
 def _numbers(x: Value, nan: float, posinf: float | None, neginf: float | None) -> Value:
-    limits = np.finfo(x.dtype)
+    limits = finfo(x.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
     y = where(isinf(x), where(x > 0, x.dtype.type(high), x.dtype.type(low)), x)
@@ -151,7 +151,7 @@ def array_equal(a1: ArrayLike, a2: ArrayLike, equal_nan: bool = False) -> Value:
     ):
         return constant(np.False_)
     same = equal(x, y)
-    if equal_nan and x.dtype.kind in "fc" and y.dtype.kind in "fc":
+    if equal_nan and kind_of(x.dtype) in "fc" and kind_of(y.dtype) in "fc":
         same = same | (isnan(x) & isnan(y))
     return reductions.all(same)
 
@@ -193,7 +193,7 @@ def angle(z: ArrayLike, deg: bool = False) -> Value:
 def _as_bits(x: Value) -> tuple[Value, np.dtype[Any], int]:
     """The bits as signed integers, their dtype, and how many of them are the fraction's."""
     integer = np.dtype(f"i{x.dtype.itemsize}")
-    return bitcast(x, integer), integer, np.finfo(x.dtype).nmant
+    return bitcast(x, integer), integer, finfo(x.dtype).nmant
 
 
 @public
@@ -224,8 +224,8 @@ def ldexp(x1: ArrayLike, x2: ArrayLike) -> Value:
     x, n = _real(x1, "ldexp"), as_tensor(x2)
     if n.dtype.kind not in "iub":
         raise DTypeError(f"ldexp takes an integer exponent, not {n.type}")
-    wide = cast(x, F64) if x.dtype == np.float16 else x
-    limit = 1 << (wide.dtype.itemsize * 8 - np.finfo(wide.dtype).nmant - 2)
+    wide = cast(x, F64) if is_half(x.dtype) else x
+    limit = 1 << (wide.dtype.itemsize * 8 - finfo(wide.dtype).nmant - 2)
     count = minimum(maximum(cast(n, I64), -3 * limit), 3 * limit)
     part = count // 4  # four factors, none of which overflows before the product does
     rest = count - 3 * part
@@ -237,7 +237,7 @@ def ldexp(x1: ArrayLike, x2: ArrayLike) -> Value:
 
 def _power_of_two(n: Any, dtype: np.dtype[Any]) -> Value:
     """2^n for an n that needs no subnormal number."""
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     biased = cast(n + (int(info.maxexp) - 1), np.dtype(f"i{dtype.itemsize}"))
     return bitcast(biased * (1 << info.nmant), dtype)
 
@@ -246,8 +246,8 @@ def _power_of_two(n: Any, dtype: np.dtype[Any]) -> Value:
 def frexp(x: ArrayLike) -> tuple[Value, ...]:
     """m and n with x = m · 2^n and 0.5 <= |m| < 1."""
     x = _real(x, "frexp")
-    wide = cast(x, np.float32) if x.dtype == np.float16 else x
-    info = np.finfo(wide.dtype)
+    wide = cast(x, computed_in(x.dtype))
+    info = finfo(wide.dtype)
     odd = equal(wide, 0) | logical_not(arithmetic.isfinite(wide))
     small = absolute(wide) < info.smallest_normal
     scaled = where(small, wide * 2.0 ** (info.nmant + 2), wide)

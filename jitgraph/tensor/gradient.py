@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
-import numpy as np
-
 from jitgraph.errors import (
     DisconnectedError,
     DTypeError,
@@ -18,6 +16,7 @@ from jitgraph.errors import (
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.ops import movement
 from jitgraph.ir.ops.indexing import zeros_like
+from jitgraph.ir.types import can_cast, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.location import Location, caller_location
 from jitgraph.passes.autodiff import gradients, pulled_back
@@ -154,7 +153,7 @@ def same_shape(given: Any, target: Value, role: str) -> Value:
         refuse(ShapeError(
             f"{role} of {target.describe()} must be of its type, {target.type}, not {value.type}"
         ), value, target)  # fmt: skip
-    if not np.can_cast(value.dtype, target.dtype, "same_kind"):
+    if not can_cast(value.dtype, target.dtype, "same_kind"):
         refuse(DTypeError(
             f"{role} of {target.describe()} ({target.type}) cannot be {value.type}"
         ), value, target)  # fmt: skip
@@ -169,7 +168,7 @@ def _check_cost(cost: Any) -> None:
             f"the gradient needs a scalar cost, not {cost.type}",
             hint="reduce it first, such as cost.mean() or cost.sum()",
         ), cost)  # fmt: skip
-    if cost.dtype.kind != "f":
+    if kind_of(cost.dtype) != "f":
         refuse(GradientError(
             f"the cost is {cost.type}: only floating costs have a gradient",
             hint='cast what it is made of, such as x.astype("float64")',

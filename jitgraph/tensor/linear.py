@@ -8,7 +8,7 @@ from jitgraph.ir.ops.arithmetic import multiply
 from jitgraph.ir.ops.movement import expand_dims, reshape
 from jitgraph.ir.values import Value
 from jitgraph.tensor import contraction
-from jitgraph.tensor.operands import WEAK, as_tensor, promoted, public
+from jitgraph.tensor.operands import WEAK, as_tensor, factors, promoted, public
 
 
 @public
@@ -36,7 +36,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Value:
     dtypes promote as NumPy's do. Raises ShapeError for a scalar operand or known inner dimensions
     that differ.
     """
-    return linear.matmul(*promoted((as_tensor(a), as_tensor(b))))
+    return linear.matmul(*factors(a, b))
 
 
 @public

@@ -20,7 +20,7 @@ from jitgraph.ir.elementwise import Elementwise
 from jitgraph.ir.elementwise import cast as cast_to
 from jitgraph.ir.opdef import OPS, ArrayLike, Rejection
 from jitgraph.ir.ops import arithmetic
-from jitgraph.ir.types import F64
+from jitgraph.ir.types import F64, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor import complexes, masks, reductions
 from jitgraph.tensor.operands import as_tensor, common_dtype, operands, public, refuse
@@ -167,7 +167,7 @@ def isclose(
     """|a - b| <= atol + rtol·|b|, as bool; infinities are close to themselves, NaN to nothing
     unless equal_nan."""
     a, b = as_tensor(a), as_tensor(b)
-    if b.dtype.kind not in "fc":
+    if kind_of(b.dtype) not in "fc":
         b = cast_to(b, common_dtype((b, 1.0)))
     near = arithmetic.less_equal(arithmetic.absolute(a - b), atol + rtol * arithmetic.absolute(b))
     close = (near & arithmetic.isfinite(b)) | arithmetic.equal(a, b)

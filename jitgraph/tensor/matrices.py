@@ -22,7 +22,7 @@ from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.indexing import slice_axis
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.linear import matmul
-from jitgraph.ir.types import I64, DType
+from jitgraph.ir.types import I64, DType, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor import linear, reductions, sorting
 from jitgraph.tensor.control import fori_loop
@@ -70,7 +70,7 @@ class _Precision(NamedTuple):
     def round(self, y: Value) -> Value:
         """A result in the precision of the operands."""
         to = self.complex if y.dtype.kind == "c" else self.real
-        return y if y.dtype == to or y.dtype.kind not in "fc" else cast(y, to)
+        return y if y.dtype == to or kind_of(y.dtype) not in "fc" else cast(y, to)
 
 
 def prepared(*given: ArrayLike) -> tuple[list[Any], _Precision]:

@@ -13,7 +13,7 @@ from jitgraph.ir.ops import linalg as ops
 from jitgraph.ir.ops import movement
 from jitgraph.ir.ops.arithmetic import absolute, divide, isnan, sqrt, square, where
 from jitgraph.ir.ops.indexing import slice_axis
-from jitgraph.ir.types import F64, normalise_axis
+from jitgraph.ir.types import F64, kind_of, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.matrices import prepared, require_matrices, svdvals
@@ -25,7 +25,7 @@ _ORDERS = "None, fro, nuc, inf, -inf, 1, -1, 2, -2"
 
 def _inexact(x: ArrayLike) -> Value:
     value = as_tensor(x)
-    return value if value.dtype.kind in "fc" else cast(value, F64)
+    return value if kind_of(value.dtype) in "fc" else cast(value, F64)
 
 
 @public
@@ -128,5 +128,5 @@ def cond(x: ArrayLike, p: Any = None) -> Value:
         (wide,), precision = prepared(value)
         inverse = emit(ops.INV_OR_NAN, (wide,))
         found = precision.round(norm(wide, p, (-2, -1)) * norm(inverse, p, (-2, -1)))
-    broken = reductions.any(isnan(value), (-2, -1)) if value.dtype.kind in "fc" else False
+    broken = reductions.any(isnan(value), (-2, -1)) if kind_of(value.dtype) in "fc" else False
     return where(isnan(found) & ~as_tensor(broken), math.inf, found)  # type: ignore[no-any-return]

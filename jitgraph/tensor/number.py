@@ -14,7 +14,7 @@ import numpy as np
 
 from jitgraph.ir.elementwise import cast
 from jitgraph.ir.operators import TABLE
-from jitgraph.ir.types import I64, Type
+from jitgraph.ir.types import I64, Type, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.tensor.operands import WEAK
@@ -68,7 +68,7 @@ class Number(Variable):
 
     @property
     def weak(self) -> type | None:
-        return KINDS[self.dtype.kind]
+        return KINDS[kind_of(self.dtype)]
 
     __add__, __radd__ = _binary("add"), _binary("add", reflected=True)
     __sub__, __rsub__ = _binary("subtract"), _binary("subtract", reflected=True)

@@ -21,7 +21,16 @@ from jitgraph.ir.elementwise import cast as cast_to
 from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import joining, movement
 from jitgraph.ir.ops.indexing import slice_axis
-from jitgraph.ir.types import DTYPE_NAMES, DTYPES, I64, DType, as_dtype
+from jitgraph.ir.types import (
+    DTYPES,
+    F32,
+    I64,
+    DType,
+    as_dtype,
+    is_bfloat16,
+    is_supported,
+    result_type,
+)
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 
@@ -103,7 +112,7 @@ def constant(array: ArrayLike, dtype: Any = None) -> Value:
     except ValueError as error:
         raise DTypeError(f"{type(array).__name__} is not an array: {error}") from None
     native = made.dtype.newbyteorder("=")
-    if native not in DTYPE_NAMES:
+    if not is_supported(native):
         described = f"dtype {made.dtype}" if isinstance(array, np.ndarray) else repr(array)[:40]
         raise DTypeError(
             f"{described} is not an array of a supported dtype", hint="one of: " + ", ".join(DTYPES)
@@ -122,6 +131,12 @@ def _holds_value(items: Iterable[Any]) -> bool:
     return any(
         isinstance(i, Value) or (isinstance(i, list | tuple) and _holds_value(i)) for i in items
     )
+
+
+def factors(*given: ArrayLike) -> list[Value]:
+    """The operands of NumPy's generalised ufuncs of products, which make float32 of bfloat16."""
+    values = promoted([as_tensor(g) for g in given])
+    return [cast_to(v, F32) for v in values] if is_bfloat16(values[0].dtype) else values
 
 
 @public
@@ -156,10 +171,10 @@ def operands(given: Sequence[ArrayLike]) -> list[Any]:
 
 def common_dtype(given: Iterable[Any]) -> DType:
     """NumPy's result dtype of variables, arrays and Python scalars (NEP 50)."""
-    return as_dtype(np.result_type(*(
-        g if type(g) in WEAK else g.dtype if isinstance(g, Value) else np.asarray(g)
+    return result_type([
+        g if type(g) in WEAK else g.dtype if isinstance(g, Value) else np.asarray(g).dtype
         for g in given
-    )))  # fmt: skip
+    ])
 
 
 def promoted(values: Sequence[Value]) -> list[Value]:

@@ -24,7 +24,7 @@ from jitgraph.ir.ops.arithmetic import (
     where,
 )
 from jitgraph.ir.ops.indexing import SET_SLICE, gather, slice_axis
-from jitgraph.ir.types import normalise_axis
+from jitgraph.ir.types import kind_of, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.arranging import flip
@@ -214,7 +214,7 @@ def _statistic(function: Callable[..., Value]) -> Callable[..., _Along]:
                 size = int(size) if isinstance(size, np.integer | np.ndarray) else size
                 start = extent - size if k else 0
                 found = function(slice_axis(x, axis, start, size), axis, keepdims=True)
-                if x.dtype.kind in "iu" and found.dtype.kind == "f":
+                if x.dtype.kind in "iu" and kind_of(found.dtype) == "f":
                     found = rint(found)
                 sizes = list(movement.dims(x))
                 sizes[axis] = width

@@ -13,7 +13,7 @@ from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import joining, movement
 from jitgraph.ir.ops.arithmetic import absolute, greater, maximum, not_equal, sqrt, where
 from jitgraph.ir.ops.indexing import slice_axis
-from jitgraph.ir.types import F64
+from jitgraph.ir.types import F64, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor import matrices, reductions
 from jitgraph.tensor.control import fori_loop
@@ -175,7 +175,7 @@ def poly(seq_of_zeros: ArrayLike) -> Value:
         z = matrices.eigvals(z)
     if z.ndim != 1:
         raise ShapeError(f"poly takes roots or a square matrix, not {z.type}")
-    z = cast(z, z.dtype if z.dtype.kind in "fc" else F64)
+    z = cast(z, z.dtype if kind_of(z.dtype) in "fc" else F64)
     first = pad(movement.broadcast_to(constant(np.ones((), z.dtype)), (1,)),
                 (0, movement.dim(z, 0)))  # fmt: skip
 

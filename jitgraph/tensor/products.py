@@ -7,14 +7,14 @@ from typing import Any
 
 from jitgraph.errors import OptionError, ShapeError
 from jitgraph.ir.opdef import ArrayLike, Size
-from jitgraph.ir.ops import arithmetic, linear, movement, reduction
+from jitgraph.ir.ops import arithmetic, linear, movement
 from jitgraph.ir.ops.arithmetic import conjugate, minimum, multiply, where
 from jitgraph.ir.ops.indexing import gather, slice_axis
-from jitgraph.ir.types import BOOL, normalise_axis
+from jitgraph.ir.types import normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import contraction
 from jitgraph.tensor.indexing import getitem
-from jitgraph.tensor.operands import as_tensor, constant, promoted, public, stacked
+from jitgraph.tensor.operands import as_tensor, constant, factors, promoted, public, stacked
 from jitgraph.tensor.padding import pad
 from jitgraph.tensor.shaping import moveaxis, ravel
 
@@ -22,11 +22,6 @@ from jitgraph.tensor.shaping import moveaxis, ravel
 def conjugated(x: Value) -> Value:
     """The complex conjugate of complex values, others as they are."""
     return conjugate(x) if x.dtype.kind == "c" else x
-
-
-def _summed(x: Value, axis: int) -> Value:
-    reduce = reduction.any_over if x.dtype == BOOL else reduction.sum_
-    return reduce(x, (axis,))
 
 
 @public
@@ -42,21 +37,20 @@ def inner(a: ArrayLike, b: ArrayLike) -> Value:
 def vdot(a: ArrayLike, b: ArrayLike) -> Value:
     """The sum of conj(a)·b over all elements."""
     x, y = promoted([ravel(a), ravel(b)])
-    return _summed(multiply(conjugated(x), y), 0)
+    return linear.sum_product(conjugated(x), y, 0)
 
 
 @public
 def vecdot(x1: ArrayLike, x2: ArrayLike, axis: int = -1) -> Value:
     """The sums of conj(x1)·x2 along an axis."""
-    x, y = (moveaxis(as_tensor(v), axis, -1) for v in (x1, x2))
-    y = multiply(conjugated(x), y)
-    return _summed(y, y.ndim - 1)
+    x, y = (moveaxis(v, axis, -1) for v in factors(x1, x2))
+    return linear.sum_product(conjugated(x), y, max(x.ndim, y.ndim) - 1)
 
 
 @public
 def matvec(x1: ArrayLike, x2: ArrayLike) -> Value:
     """Matrices (the last two axes of x1) times vectors (the last axis of x2)."""
-    x, y = promoted([as_tensor(x1), as_tensor(x2)])
+    x, y = factors(x1, x2)
     product = linear.matmul(x, movement.expand_dims(y, (y.ndim,)))
     return movement.squeeze(product, (product.ndim - 1,))
 
@@ -64,7 +58,7 @@ def matvec(x1: ArrayLike, x2: ArrayLike) -> Value:
 @public
 def vecmat(x1: ArrayLike, x2: ArrayLike) -> Value:
     """Conjugated vectors (the last axis of x1) times matrices (the last two axes of x2)."""
-    x, y = promoted([as_tensor(x1), as_tensor(x2)])
+    x, y = factors(x1, x2)
     product = linear.matmul(movement.expand_dims(conjugated(x), (x.ndim - 1,)), y)
     return movement.squeeze(product, (product.ndim - 2,))
 
@@ -170,7 +164,7 @@ def _slid(x: Value, kernel: Value, mode: str, middle: Any, name: str) -> Value:
         terms = [slice_axis(wide, 0, start + j, size) * getitem(backwards, j) for j in range(n)]
         return functools.reduce(arithmetic.add, terms)
     places = movement.expand_dims(_counter(size), (1,)) + movement.expand_dims(_counter(n), (0,))
-    return _summed(multiply(gather(wide, [places + start]), backwards), 1)
+    return linear.sum_product(gather(wide, [places + start]), backwards, 1)
 
 
 def _counter(size: Size) -> Value:

@@ -21,11 +21,18 @@ from jitgraph.ir.ops.arithmetic import absolute, maximum, not_equal, sqrt, squar
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.movement import broadcast_to, dim, dims, expand_dims, product, reshape
 from jitgraph.ir.ops.prefix import prefix_max, prefix_min, prefix_prod, prefix_sum
-from jitgraph.ir.types import BOOL, F64, DType, as_dtype, normalise_axes, normalise_axis
+from jitgraph.ir.types import (
+    BOOL,
+    F64,
+    DType,
+    as_dtype,
+    computed_in,
+    kind_of,
+    normalise_axes,
+    normalise_axis,
+)
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import Axis, as_tensor, public
-
-_F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
 
 
 def axes_of(x: Value, axis: Axis) -> tuple[int, ...]:
@@ -52,21 +59,16 @@ def _total_dtype(x: Value, dtype: Any) -> DType:
 
 def _mean_dtype(x: Value, dtype: Any, name: str) -> DType:
     if dtype is None:
-        return x.dtype if x.dtype.kind in "fc" else F64
-    if (wanted := as_dtype(dtype)).kind not in "fc":
+        return x.dtype if kind_of(x.dtype) in "fc" else F64
+    if kind_of(wanted := as_dtype(dtype)) not in "fc":
         raise DTypeError(f"{name} cannot be computed in {wanted}", hint="give a floating dtype")
     return wanted
-
-
-def _wide(dtype: DType) -> DType:
-    """What a dtype accumulates in: float16 would lose the sum of a few thousand elements."""
-    return _F32 if dtype == _F16 else dtype
 
 
 def _sum(x: Value, axes: tuple[int, ...], dtype: DType) -> Value:
     if dtype == BOOL:
         return reduction.any_over(cast(x, BOOL), axes)
-    return cast(reduction.sum_(cast(x, _wide(dtype)), axes), dtype)  # type: ignore[no-any-return]
+    return cast(reduction.sum_(cast(x, computed_in(dtype)), axes), dtype)  # type: ignore[no-any-return]
 
 
 def _count(x: Value, axes: tuple[int, ...]) -> Any:
@@ -105,7 +107,7 @@ def prod(
     axes = axes_of(x, axis)
     if total == BOOL:
         return _kept(reduction.all_over(cast(x, BOOL), axes), axes, keepdims)
-    y = cast(_product(cast(x, _wide(total)), axes), total)
+    y = cast(_product(cast(x, computed_in(total)), axes), total)
     return _kept(_from(arithmetic.multiply, y, initial), axes, keepdims)
 
 
@@ -214,12 +216,12 @@ def mean(
     x = as_tensor(x)
     axes, result = axes_of(x, axis), _mean_dtype(x, dtype, "mean")
     if where is not True:
-        chosen = arithmetic.where(truth(as_tensor(where)), cast(x, _wide(result)), 0)
+        chosen = arithmetic.where(truth(as_tensor(where)), cast(x, computed_in(result)), 0)
         hits = broadcast_to(truth(as_tensor(where)), dims(chosen))
         count = reduction.sum_(cast(hits, np.int64), axes)
         y = reduction.sum_(chosen, axes) / cast(count, _real(chosen.dtype))
         return _kept(cast(y, result), axes, keepdims)
-    return _kept(cast(_mean(x, axes, _wide(result)), result), axes, keepdims)
+    return _kept(cast(_mean(x, axes, computed_in(result)), result), axes, keepdims)
 
 
 def _mean(x: Value, axes: tuple[int, ...], dtype: DType) -> Value:
@@ -234,7 +236,7 @@ def var(
     """The variance: mean of |x - mean(x)|², divided by the count less ddof. Real for complex x."""
     x = as_tensor(x)
     axes, result = axes_of(x, axis), _mean_dtype(x, dtype, "var")
-    y = _variance(x, axes, _wide(result), ddof)
+    y = _variance(x, axes, computed_in(result), ddof)
     return _kept(y if y.dtype == _real(result) else cast(y, _real(result)), axes, keepdims)
 
 
@@ -354,4 +356,4 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Value:
 
 def as_float(x: Value) -> Value:
     """x itself if its dtype is floating or complex, else as float64."""
-    return x if x.dtype.kind in "fc" else cast(x, F64)
+    return x if kind_of(x.dtype) in "fc" else cast(x, F64)

@@ -13,7 +13,7 @@ from jitgraph.ir.opdef import ArrayLike
 from jitgraph.ir.ops import movement
 from jitgraph.ir.ops.arithmetic import absolute, equal, floor, sign, where
 from jitgraph.ir.ops.exponential import log10, power
-from jitgraph.ir.types import as_dtype, normalise_axis
+from jitgraph.ir.types import as_dtype, kind_of, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import creation
 from jitgraph.tensor.operands import as_tensor, common_dtype, constant, public
@@ -61,7 +61,7 @@ def evenly_spaced(
     size = length(num, "num")
     working = common_dtype([first, last, float(1)])
     target = working if dtype is None else as_dtype(dtype)
-    if working.kind not in "fc":
+    if kind_of(working) not in "fc":
         raise DTypeError(f"linspace does not take {first.type} and {last.type}")
     first, last = cast(first, working), cast(last, working)
     delta = last - first
@@ -113,7 +113,7 @@ def geomspace(
     """`num` real numbers from start to stop in equal ratios; both of one sign, neither 0."""
     first, last = as_tensor(start), as_tensor(stop)
     working = common_dtype([first, last, float(1)])
-    if working.kind != "f":
+    if kind_of(working) != "f":
         raise DTypeError(f"geomspace does not take {first.type} and {last.type}")
     first, last = cast(first, working), cast(last, working)
     sizes = absolute(first), absolute(last)

@@ -33,7 +33,7 @@ from jitgraph.ir.ops.movement import (
 from jitgraph.ir.ops.prefix import prefix_sum
 from jitgraph.ir.ops.selection import compress, how_many, positions
 from jitgraph.ir.ops.sorting import sort
-from jitgraph.ir.types import BOOL, I64, normalise_axis
+from jitgraph.ir.types import BOOL, I64, kind_of, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.control import fori_loop
@@ -130,7 +130,7 @@ def _first_of_each(ordered: Value, equal_nan: bool) -> Value:
     k = iota(n, type(ordered))
     before = gather(ordered, [maximum(k - 1, 0)])
     differs = not_equal(ordered, before)
-    if equal_nan and ordered.dtype.kind in "fc":
+    if equal_nan and kind_of(ordered.dtype) in "fc":
         differs = differs & ~(isnan(ordered) & isnan(before))
     return differs | (k < 1)  # type: ignore[no-any-return]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.pickling import slots_of
-from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype
+from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype, can_cast, kind_of
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
 from jitgraph.runtime.callable import Slots
@@ -125,8 +125,8 @@ def _converts(
     """Arrays convert where NumPy calls it safe, and with `downcast` within a kind; Python numbers
     and lists adapt within a kind, unless it is False."""
     narrows = downcast or (downcast is None and not typed)
-    return np.can_cast(array.dtype, dtype, "same_kind" if narrows else "safe") or (
-        not typed and array.dtype.kind in "if" and dtype.kind in "iuf"
+    return can_cast(array.dtype, dtype, "same_kind" if narrows else "safe") or (
+        not typed and kind_of(array.dtype) in "if" and kind_of(dtype) in "iuf"
         and bool(np.all(array.astype(dtype) == array))
     )  # fmt: skip
 

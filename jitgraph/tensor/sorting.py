@@ -25,7 +25,7 @@ from jitgraph.ir.ops.arithmetic import (
     where,
 )
 from jitgraph.ir.ops.indexing import gather, slice_, slice_axis
-from jitgraph.ir.types import F64, I64, normalise_axes, normalise_axis
+from jitgraph.ir.types import F64, I64, kind_of, normalise_axes, normalise_axis
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.math import FUNCTIONS as F
@@ -249,7 +249,7 @@ def _hundredth(a: ArrayLike, q: ArrayLike) -> Value:
 def _order(a: ArrayLike, q: ArrayLike) -> Value:
     """q as an array, in the precision of a if it is a Python number."""
     own = as_tensor(a).dtype
-    weak = type(q) in (int, float) and own.kind == "f"
+    weak = type(q) in (int, float) and kind_of(own) == "f"
     value = as_tensor(q)
     return cast(value, own if weak else F64 if value.dtype.kind in "biu" else value.dtype)  # type: ignore[no-any-return]
 
@@ -284,7 +284,7 @@ _SELECTED = 24
 
 def _counted(rows: Value, *, ignore_nan: bool) -> Value:
     """How many elements of each row count."""
-    if ignore_nan and rows.dtype.kind == "f":
+    if ignore_nan and kind_of(rows.dtype) == "f":
         return reductions.sum(logical_not(isnan(rows)), -1)
     n = cast(as_tensor(movement.dims(rows)[-1]), I64)
     return movement.broadcast_to(n, movement.dims(rows)[:-1])
@@ -316,7 +316,7 @@ def _median(a: ArrayLike, axis: Axis, keepdims: bool, *, ignore_nan: bool) -> Va
         raise DTypeError(f"median does not take {x.type}")
     rows, axes = _rows_over(x, axis)
     count = _counted(rows, ignore_nan=ignore_nan)
-    result = x.dtype if x.dtype.kind == "f" else F64
+    result = x.dtype if kind_of(x.dtype) == "f" else F64
     high = minimum(count // 2, maximum(count - 1, 0))
     low = maximum((count - 1) // 2, 0)
     below, above = (cast(v, result) for v in _elements(rows, low, high))
@@ -331,11 +331,11 @@ def _finished(
     """NaN where the rows have one, or nothing that counts; the axes as asked. `extra` axes of the
     result follow those of the rows, and go in front."""
     broken: Any = count < 1
-    if rows.dtype.kind == "f" and not ignore_nan:
+    if kind_of(rows.dtype) == "f" and not ignore_nan:
         broken = broken | reductions.any(isnan(rows), -1)
     broken = movement.expand_dims(broken, range(broken.ndim, broken.ndim + extra))
     found = where(broken, np.asarray(np.nan, found.dtype), found) if (
-        found.dtype.kind == "f"
+        kind_of(found.dtype) == "f"
     ) else found
     lead = found.ndim - extra
     found = movement.transpose(found, [*range(lead, found.ndim), *range(lead)])

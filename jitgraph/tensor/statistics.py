@@ -12,7 +12,7 @@ from jitgraph.ir.opdef import ArrayLike
 from jitgraph.ir.ops import arithmetic, linear, movement, reduction
 from jitgraph.ir.ops.arithmetic import isnan, logical_not, maximum, minimum, sqrt, where
 from jitgraph.ir.ops.indexing import gather
-from jitgraph.ir.types import F64, I64
+from jitgraph.ir.types import F64, I64, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor import reductions
 from jitgraph.tensor.diagonals import diagonal
@@ -50,7 +50,7 @@ def average(
         )
         return (y, _full(y, count)) if returned else y
     w: Value = as_tensor(weights)
-    dtype = common_dtype([x, w] if x.dtype.kind in "fc" else [x, w, np.float64(0)])
+    dtype = common_dtype([x, w] if kind_of(x.dtype) in "fc" else [x, w, np.float64(0)])
     if w.ndim != x.ndim:
         axes = reductions.axes_of(x, axis)
         if axis is None or w.ndim != len(axes):
@@ -138,7 +138,7 @@ def corrcoef(
 def _without(x: ArrayLike, otherwise: Any) -> tuple[Value, Value | None]:
     """x with another number for every NaN, and where these are."""
     value = as_tensor(x)
-    if value.dtype.kind not in "fc":
+    if kind_of(value.dtype) not in "fc":
         return value, None
     missing = isnan(value)
     return where(missing, value.dtype.type(otherwise), value), missing

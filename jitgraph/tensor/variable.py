@@ -12,7 +12,7 @@ from jitgraph.errors import DTypeError, InternalError, TruthValueError
 from jitgraph.ir.function import print_expression
 from jitgraph.ir.opdef import ArrayLike, Size
 from jitgraph.ir.ops import arithmetic, movement
-from jitgraph.ir.types import DTYPE_NAMES
+from jitgraph.ir.types import DTYPE_NAMES, is_supported
 from jitgraph.ir.values import Value
 from jitgraph.tensor import (
     arranging,
@@ -471,5 +471,5 @@ def _size(size: Size) -> int | Variable:
 def _is_array(other: object) -> bool:
     """Whether `==` with other has NumPy's meaning, rather than that of Python objects."""
     if isinstance(other, np.ndarray | np.generic):
-        return other.dtype in DTYPE_NAMES
+        return is_supported(other.dtype)
     return isinstance(other, Value | int | float | complex | list | tuple)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jitgraph.inputs import by_input, coerced
 from jitgraph.ir import interpreter
+from jitgraph.ir.types import kind_of
 from jitgraph.theano.variables import Apply
 
 #: Numbers larger than this are suspect.
@@ -67,7 +68,7 @@ class Guarded(_Watched):
             self._check(result, f"the result of {value.op.name}", value)
 
     def _check(self, array: Any, what: str, value: Any) -> None:
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fc":
+        if not isinstance(array, np.ndarray) or kind_of(array.dtype) not in "fc":
             return
         finite = array[np.isfinite(array)]
         found = {"nan": np.isnan(array).any(), "inf": np.isinf(array).any(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jitgraph.errors import InternalError, OptionError
+from jitgraph.ir.types import kind_of
 from jitgraph.theano.config import config
 
 none = None
@@ -101,7 +102,7 @@ def detect_nan(fgraph: Any, i: int, node: Any, fn: Any) -> None:
 
     for storage in fn.outputs:
         array = storage[0]
-        if array.dtype.kind in "fc" and np.isnan(array).any():
+        if kind_of(array.dtype) in "fc" and np.isnan(array).any():
             print("*** NaN detected ***")
             print(node)
             print("Inputs :", [storage[0] for storage in fn.inputs])

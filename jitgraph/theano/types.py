@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import DTypeError
-from jitgraph.ir.types import Bundle, Dim, Type, as_dtype
+from jitgraph.ir.types import Bundle, Dim, Type, as_dtype, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
 from jitgraph.tensor.constructors import LETTERS
@@ -117,7 +117,7 @@ def _fits(array: np.ndarray[Any, Any], dtype: np.dtype[Any], given: Any) -> bool
         return True
     if isinstance(given, np.ndarray):
         return False
-    return bool(type(given) is float and dtype.kind == "f") or bool(
+    return bool(type(given) is float and kind_of(dtype) == "f") or bool(
         np.array_equal(array.astype(dtype), array)
     )
 

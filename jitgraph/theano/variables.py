@@ -17,7 +17,7 @@ import numpy as np
 from jitgraph.config import config as jitgraph_config
 from jitgraph.errors import TruthValueError
 from jitgraph.ir.ops import movement
-from jitgraph.ir.types import Type, as_dtype
+from jitgraph.ir.types import Type, as_dtype, kind_of
 from jitgraph.ir.values import Op, Value
 from jitgraph.location import Location
 from jitgraph.tensor import math, operands, reductions, shaping, sorting
@@ -434,7 +434,7 @@ class TensorSharedVariable(Habits, SharedVariable):
 def _adapted(value: Any, dtype: np.dtype[Any], downcast: bool | None) -> Any:
     array = np.asarray(value)
     lossless = not array.ndim and bool(array.astype(dtype) == array)
-    adapts = downcast or lossless or (type(value) is float and dtype.kind == "f")
+    adapts = downcast or lossless or (type(value) is float and kind_of(dtype) == "f")
     return array.astype(dtype) if adapts else value
 
 

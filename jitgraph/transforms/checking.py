@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import GradientError
+from jitgraph.ir.types import kind_of
 from jitgraph.jit import jit
 from jitgraph.transforms.derivatives import jvp, vjp
 from jitgraph.transforms.functions import Function, checked
@@ -38,7 +39,7 @@ def verify_grad(
     random = rng if hasattr(rng, "standard_normal") else np.random.default_rng(rng)
     point, structure = flatten(tuple(pt))
     arrays = [np.asarray(leaf) for leaf in point]
-    floating = [a for a in arrays if a.dtype.kind == "f"]
+    floating = [a for a in arrays if kind_of(a.dtype) == "f"]
     if len(floating) != len(arrays) or not arrays:
         raise GradientError(
             "gradients are verified at floating arrays only", hint="pass 2.0, not 2"

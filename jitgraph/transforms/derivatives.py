@@ -11,6 +11,7 @@ import numpy as np
 from jitgraph.errors import GradientError, InputError
 from jitgraph.ir.opdef import constant
 from jitgraph.ir.ops.indexing import zeros_like
+from jitgraph.ir.types import kind_of
 from jitgraph.ir.values import Value
 from jitgraph.jit import jit
 from jitgraph.location import caller_location
@@ -59,7 +60,7 @@ def _cost(out: Any, transform: str) -> Value:
             location=caller_location(),
         )
     (cost,) = leaves
-    if cost.ndim or cost.dtype.kind != "f":
+    if cost.ndim or kind_of(cost.dtype) != "f":
         raise GradientError(
             f"{transform} needs a function that gives a floating scalar, not {cost.type}",
             hint="reduce it first, such as .sum() or .mean(); jacobian differentiates arrays",

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import jitgraph.ir.ops  # noqa: F401
 from jitgraph.codegen.libraries import addresses
 from jitgraph.codegen.llvm import Compiled, FunctionBuilder, Module, compile_ir
-from jitgraph.codegen.scalar import Register, ScalarLowering, store
+from jitgraph.codegen.registers import Register, store
+from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.codegen.target import host
 from jitgraph.codegen.vectors import Lanes
-from jitgraph.ir.types import DTYPES, DType, Type
+from jitgraph.ir.types import DTYPES, DType, Type, finfo
 from jitgraph.ir.values import Value
 
 Array = npt.NDArray[Any]
@@ -95,7 +96,7 @@ def special_values(dtype: DType) -> Array:
         parts = np.array([0, -0.0, 1, -1.5, np.inf, -np.inf, np.nan, 1e-30, 3e15], part)
         grid = np.meshgrid(parts, parts)
         return np.stack(grid, -1).reshape(-1).view(dtype)
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     limits = [info.max, info.tiny, info.smallest_subnormal, 1 + info.eps, 1 - info.epsneg]
     positive = [0.0, np.inf, np.nan, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 10.25, 88, 100, 1023, *limits]
     return np.array([*positive, *(-x for x in positive)], dtype)

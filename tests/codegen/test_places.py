@@ -12,9 +12,9 @@ import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.codegen.reductions import BLOCK
 from jitgraph.codegen.target import host
-from jitgraph.ir.types import DTYPE_NAMES, DType
+from jitgraph.ir.types import DTYPE_NAMES, DType, finfo, kind_of
 
-REAL = [dtype for dtype in DTYPE_NAMES if dtype.kind in "biuf"]
+REAL = [dtype for dtype in DTYPE_NAMES if kind_of(dtype) in "biuf"]
 _LANES = host().vector_bytes // 4
 LENGTHS = (1, _LANES - 1, _LANES, _LANES + 1, 4 * _LANES + 3, 131, 4 * _LANES * BLOCK + 1, 700_001)
 
@@ -28,13 +28,13 @@ def arrays(dtype: DType, shape: tuple[int, ...]) -> Iterator[np.ndarray[Any, Any
         yield np.zeros(shape, dtype)
         yield np.ones(shape, dtype)
         return
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    limits = finfo(dtype) if kind_of(dtype) == "f" else np.iinfo(dtype)
     for value in (limits.min, limits.max):
         last = np.full(shape, value, dtype)
         yield last.copy()
         last.flat[-1] = 0
         yield last
-    if dtype.kind == "f":
+    if kind_of(dtype) == "f":
         yield np.where(few == 0, dtype.type(-0.0), dtype.type(0.0))
         yield np.full(shape, -np.inf, dtype)
         yield np.full(shape, np.nan, dtype)

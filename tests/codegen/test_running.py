@@ -8,7 +8,8 @@ import pytest
 import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.codegen.target import host
-from jitgraph.ir.types import DTYPE_NAMES, DType
+from jitgraph.ir.types import DTYPE_NAMES, DType, is_bfloat16
+from tests.arrays import comparable
 from tests.native import assert_close
 
 _LANES = host().vector_bytes // 8
@@ -23,8 +24,11 @@ def test_every_length(dtype: DType) -> None:
     for length in LENGTHS:
         array = rng.integers(0, 2, length).astype(dtype)
         for laid in (array, np.repeat(array, 3)[::3], array[::-1]):
-            np.testing.assert_array_equal(total(laid), np.cumsum(laid))
-            assert total(laid).dtype == np.cumsum(laid).dtype
+            want = np.cumsum(laid)
+            if is_bfloat16(dtype):  # which NumPy adds up without more digits
+                want = np.cumsum(comparable(laid)).astype(dtype)
+            np.testing.assert_array_equal(total(laid), want)
+            assert total(laid).dtype == want.dtype
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, None])

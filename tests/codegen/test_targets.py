@@ -60,7 +60,7 @@ def test_kernels(name: str, arm: Target) -> None:
     assert "\tret" in text
 
 
-@pytest.mark.parametrize("dtype", ["f16", "f32", "f64"])
+@pytest.mark.parametrize("dtype", sorted(DTYPES.keys() & {"f16", "bf16", "f32", "f64"}))
 def test_functions(dtype: str, arm: Target) -> None:
     def everything(x: Any) -> list[Any]:
         return [getattr(T, name)(x) for name in FUNCTIONS] + [x**1.7, x // 0.3, x % 0.3]
@@ -68,5 +68,5 @@ def test_functions(dtype: str, arm: Target) -> None:
     array = np.ones(37, DTYPES[dtype])
     text, outside = called_from_outside(jg.jit(everything).trace(array), [array])
     assert outside <= LIBC
-    lanes = {"f16": "4s", "f32": "4s", "f64": "2d"}[dtype]
+    lanes = "2d" if dtype == "f64" else "4s"
     assert re.search(rf"\tfmla\tv\d+\.{lanes}", text), "multiply-adds in vectors"

@@ -22,7 +22,7 @@ from jitgraph.ir.opdef import OpDef, Routine, emit
 from jitgraph.ir.ops.bundles import items
 from jitgraph.ir.ops.indexing import ADD_SLICE, SET_SLICE, SLICE
 from jitgraph.ir.ops.movement import iota
-from jitgraph.ir.types import DTYPES, I64, Bundle, Type, type_of
+from jitgraph.ir.types import DTYPES, I64, Bundle, Type, kind_of, type_of
 from jitgraph.ir.values import Value
 from jitgraph.passes.batching import batched
 from tests.ir.test_ops_infer import GRAPH_OPS, cases
@@ -68,7 +68,7 @@ def sizes_of(definition: OpDef, arrays: Sequence[np.ndarray], attrs: dict[str, A
 
 def varied(definition: OpDef, array: np.ndarray) -> np.ndarray:
     """Elements that differ but stay in the domain and inside the bounds of the first."""
-    if isinstance(definition.lower, Routine) and array.dtype.kind in "fc":
+    if isinstance(definition.lower, Routine) and kind_of(array.dtype) in "fc":
         return np.stack([array * (k + 1) for k in range(COUNT)])  # still positive definite
     return np.stack([np.roll(array, k) for k in range(COUNT)])
 
@@ -125,7 +125,7 @@ def test_every_op_against_a_loop(definition: OpDef) -> None:
                 told = f"{definition.name} {[a.shape for a in arrays]} {flags} {attrs}"
                 for got, want in zip(found, loop, strict=True):
                     check = np.testing.assert_array_equal
-                    if isinstance(definition.lower, Routine) and want.dtype.kind in "fc":
+                    if isinstance(definition.lower, Routine) and kind_of(want.dtype) in "fc":
                         check = functools.partial(np.testing.assert_allclose, atol=1e-9)
                     check(got, want, err_msg=told)
                 tried += 1

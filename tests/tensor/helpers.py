@@ -10,6 +10,7 @@ from jitgraph.ir.builder import Builder, rebuild
 from jitgraph.ir.function import Function
 from jitgraph.ir.interpreter import run
 from jitgraph.ir.values import Value
+from tests.arrays import comparable
 
 
 def evaluate(expression: Any, givens: dict[Any, Any] | None = None) -> Any:
@@ -33,6 +34,7 @@ def assert_same(got: np.ndarray[Any, Any], want: Any, rtol: float = 0.0) -> None
     """Equal in dtype, shape and elements (NaN equals NaN)."""
     want = np.asarray(want)
     assert (got.dtype, got.shape) == (want.dtype, want.shape)
+    got, want = comparable(got), comparable(want)
     if rtol and got.dtype.kind in "fc":
         np.testing.assert_allclose(got, want, rtol=rtol, atol=rtol)
     else:

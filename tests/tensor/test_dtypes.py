@@ -10,7 +10,7 @@ import jitgraph.tensor as T
 from jitgraph.errors import DTypeError
 from jitgraph.ir.elementwise import COMPLEX, Elementwise
 from jitgraph.ir.opdef import OPS
-from jitgraph.ir.types import DTYPE_NAMES
+from jitgraph.ir.types import DTYPE_NAMES, is_bfloat16
 from jitgraph.tensor import complexes
 from tests.tensor.helpers import assert_same, evaluate
 
@@ -43,6 +43,19 @@ def our_dtype(op, *operands):
         return None
 
 
+def adapted(dtype, scalar):
+    """What NumPy is to be given for a Python scalar: it does not know that bfloat16 is a float,
+    which one adapts to as to any other."""
+    return dtype.type(scalar) if is_bfloat16(dtype) and type(scalar) is not complex else scalar
+
+
+def dtype_of(function):
+    try:
+        return function().dtype
+    except (DTypeError, TypeError):
+        return None
+
+
 @pytest.mark.parametrize("op", BINARY, ids=lambda op: op.name)
 def test_binary(op):
     for a, b in itertools.product(DTYPES, DTYPES):
@@ -54,8 +67,9 @@ def test_binary(op):
 def test_binary_with_python_scalars(op):
     for a, scalar in itertools.product(DTYPES, SCALARS):
         x, array = T.tensor(a, (None,)), np.ones(1, a)
-        assert our_dtype(op, x, scalar) == numpy_dtype(op, array, scalar), (a, scalar)
-        assert our_dtype(op, scalar, x) == numpy_dtype(op, scalar, array), (scalar, a)
+        number = adapted(a, scalar)
+        assert our_dtype(op, x, scalar) == numpy_dtype(op, array, number), (a, scalar)
+        assert our_dtype(op, scalar, x) == numpy_dtype(op, number, array), (scalar, a)
 
 
 @pytest.mark.parametrize("op", UNARY, ids=lambda op: op.name)
@@ -69,17 +83,21 @@ def test_where_concatenate_dot_clip(a):
     x, array = T.tensor(a, (None,)), np.ones(2, a)
     for b in DTYPES:
         y, other = T.tensor(b, (None,)), np.ones(2, b)
-        want = np.result_type(a, b)
-        assert T.where(x, x, y).dtype == want
-        assert T.concatenate([x, y]).dtype == want
-        assert T.concatenate([x, other]).dtype == want
-        assert T.stack([x, other]).dtype == want
+        want = dtype_of(lambda: np.concatenate([array, other]))  # noqa: B023
+        assert dtype_of(lambda: T.where(x, x, y)) == want  # noqa: B023
+        assert dtype_of(lambda: T.concatenate([x, y])) == want  # noqa: B023
+        assert dtype_of(lambda: T.concatenate([x, other])) == want  # noqa: B023
+        assert dtype_of(lambda: T.stack([x, other])) == want  # noqa: B023
+        if want is None:
+            continue
         assert T.dot(x, y).dtype == np.dot(array, other).dtype
+        want = np.matmul(array, other).dtype
         assert (x @ other).dtype == want
         assert (array @ y).dtype == want
     for scalar in SCALARS[:3]:
-        assert T.where([True], x, scalar).dtype == np.where([True], array, scalar).dtype
-        if a.kind not in "bc":
+        number = adapted(a, scalar)
+        assert T.where([True], x, scalar).dtype == np.where([True], array, number).dtype
+        if a.kind not in "bc" and not is_bfloat16(a):  # NumPy clips bfloat16 in float32
             assert T.clip(x, 0, scalar).dtype == np.clip(array, 0, scalar).dtype
 
 

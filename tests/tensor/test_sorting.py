@@ -18,7 +18,7 @@ from jitgraph.errors import DTypeError, OptionError, ShapeError
 from jitgraph.ir.opdef import emit
 from jitgraph.ir.ops import sorting as ops
 from jitgraph.ir.ops.exponential import sin
-from jitgraph.ir.types import DTYPES
+from jitgraph.ir.types import DTYPES, is_bfloat16
 from tests.arrays import example_array
 from tests.native import assert_close
 from tests.test_gradients import check_cases, normal
@@ -43,7 +43,8 @@ def listed(result: Any) -> list[Any]:
 
 
 # --- order ---------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+# NumPy sorts bfloat16 wrongly where there are NaNs; tests/tensor/test_bfloat16.py has a test of it.
+@pytest.mark.parametrize("dtype", [d for d in DTYPES.values() if not is_bfloat16(d)], ids=str)
 def test_sorting(dtype: Any) -> None:
     x = example_array(RNG, dtype, (5, 37), benign=False)
     if dtype.kind == "f":
@@ -167,7 +168,7 @@ def test_selection_finds_what_sorting_would() -> None:
                     np.testing.assert_array_equal(part, np.sort(own), err_msg=f"{name}, {n}, {k}")
 
 
-@pytest.mark.parametrize("dtype", [d for d in DTYPES.values() if d.kind != "c"], ids=str)
+@pytest.mark.parametrize("dtype", [d for d in DTYPES.values() if d.kind not in "cV"], ids=str)
 def test_searches_and_medians_of_every_dtype(dtype: Any) -> None:
     """In the order of sorting: NaNs last, both zeros equal."""
     known = np.sort(example_array(RNG, dtype, (333,), benign=False))

@@ -9,7 +9,7 @@ import numpy as np
 from jitgraph.ir.elementwise import Elementwise, binary, cast, ternary, unary
 from jitgraph.ir.opdef import Compare, Expand, Inst, Intrinsic, Special
 from jitgraph.ir.operators import TABLE
-from jitgraph.ir.types import DType
+from jitgraph.ir.types import DType, kind_of
 from jitgraph.ir.values import Value
 
 # --- arithmetic ---------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ conjugate: Elementwise = unary(
 def _parts_signature(kinds: tuple[Any, ...]) -> tuple[DType, ...]:
     (kind,) = kinds
     dtype = np.dtype(kind)
-    if dtype.kind not in "fc":
+    if kind_of(dtype) not in "fc":
         raise TypeError
     return dtype, np.empty(0, dtype).real.dtype
 

@@ -42,7 +42,7 @@ from jitgraph.ir.ops.movement import (
     transpose,
 )
 from jitgraph.ir.ops.reduction import all_
-from jitgraph.ir.types import Dim, Type, broadcast_shapes
+from jitgraph.ir.types import Dim, Type, broadcast_shapes, kind_of
 from jitgraph.ir.values import Value
 
 
@@ -465,7 +465,7 @@ COMBINES: dict[str, tuple[str, Any]] = {
 
 def _infer_scatter(types: Sequence[Type], attrs: Attrs) -> Type:
     x, value, indices, combine = types[0], types[1], types[2:], attrs["combine"]
-    if x.dtype.kind not in COMBINES[combine][0]:
+    if kind_of(x.dtype) not in COMBINES[combine][0]:
         raise DTypeError(f"scatter by {combine} does not take {x}")
     target = (*_index_shape(indices), *x.shape[len(indices) :])
     if value.dtype != x.dtype or not _fits(value, target):

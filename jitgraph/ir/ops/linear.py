@@ -9,11 +9,11 @@ import numpy as np
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.batching import Batch
 from jitgraph.ir.elementwise import cast
-from jitgraph.ir.opdef import Array, Attrs, OpDef, Shape, ShapeSource, emit, register
+from jitgraph.ir.opdef import Array, Attrs, OpDef, Shape, ShapeSource, emit, in_single, register
 from jitgraph.ir.ops.arithmetic import conjugate, multiply
 from jitgraph.ir.ops.movement import dims, expand_dims, squeeze, sum_to, transpose
 from jitgraph.ir.ops.reduction import any_over, sum_
-from jitgraph.ir.types import Type, broadcast_shapes
+from jitgraph.ir.types import F32, F64, Type, broadcast_shapes, is_half
 from jitgraph.ir.values import Value
 
 
@@ -76,29 +76,30 @@ def _decompose_matmul(a: Value, b: Value) -> Value:
     """A product with a vector => multiply and sum, which fuses with what is around it. So do
     products with one row, one column or one term, and those of dtypes without a micro-kernel."""
     if a.ndim == 1 and b.ndim == 1:
-        return _sum_product(a, b, 0)
+        return sum_product(a, b, 0)
     if b.ndim == 1:
-        return _sum_product(a, b, a.ndim - 1)
+        return sum_product(a, b, a.ndim - 1)
     if a.ndim == 1:
-        return _sum_product(expand_dims(a, (1,)), b, b.ndim - 2)
+        return sum_product(expand_dims(a, (1,)), b, b.ndim - 2)
     if a.type.shape[-1] == 1 and b.type.shape[-2] == 1:
         return multiply(a, b)  # type: ignore[no-any-return]
     if a.ndim == b.ndim == 2 and b.type.shape[1] == 1:
-        return expand_dims(_sum_product(a, squeeze(b, (1,)), 1), (1,))
+        return expand_dims(sum_product(a, squeeze(b, (1,)), 1), (1,))
     if a.ndim == b.ndim == 2 and a.type.shape[0] == 1:
-        return expand_dims(_sum_product(transpose(a, (1, 0)), b, 0), (0,))
-    if a.dtype == np.float16:
-        return cast(emit(MATMUL, (cast(a, np.float32), cast(b, np.float32))), a.dtype)  # type: ignore[no-any-return]
-    if a.dtype not in (np.float32, np.float64):
+        return expand_dims(sum_product(transpose(a, (1, 0)), b, 0), (0,))
+    if is_half(a.dtype):
+        return cast(emit(MATMUL, (cast(a, F32), cast(b, F32))), a.dtype)  # type: ignore[no-any-return]
+    if a.dtype not in (F32, F64):
         left = expand_dims(a, (a.ndim,))
-        return _sum_product(left, expand_dims(b, (b.ndim - 2,)), max(a.ndim, b.ndim) - 1)
+        return sum_product(left, expand_dims(b, (b.ndim - 2,)), max(a.ndim, b.ndim) - 1)
     return emit(MATMUL, (a, b))
 
 
-def _sum_product(a: Value, b: Value, axis: int) -> Value:
+def sum_product(a: Value, b: Value, axis: int) -> Value:
+    """The sum of products along an axis; of halves in single precision and rounded once."""
+    if is_half(a.dtype):
+        return cast(sum_product(cast(a, F32), cast(b, F32), axis), a.dtype)  # type: ignore[no-any-return]
     product = multiply(a, b)
-    if product.dtype == np.float16:  # as NumPy does: half products are summed in single precision
-        return cast(sum_(cast(product, np.float32), (axis,)), np.float16)  # type: ignore[no-any-return]
     return any_over(product, (axis,)) if product.dtype.kind == "b" else sum_(product, (axis,))
 
 
@@ -120,7 +121,7 @@ def _batch_matmul(batch: Batch, a: Value, b: Value) -> Value:
 MATMUL = OpDef(
     name="matmul",
     infer=_infer_matmul,
-    evaluate=_evaluate_matmul,
+    evaluate=in_single(_evaluate_matmul),
     shape=_multiplied,
     gradient=_matmul_gradient,
     decompose=_decompose_matmul,

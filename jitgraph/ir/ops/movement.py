@@ -25,12 +25,13 @@ from jitgraph.ir.opdef import (
     Size,
     constant,
     emit,
+    in_single,
     join_sizes,
     register,
     split_sizes,
 )
 from jitgraph.ir.ops.arithmetic import equal, greater_equal, less
-from jitgraph.ir.types import I64, Type
+from jitgraph.ir.types import F32, I64, Type, is_half
 from jitgraph.ir.values import Value
 
 
@@ -202,10 +203,10 @@ def _sum_fits(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> list[
 
 def _decompose_sum_to(x: Value, *sizes: Value, shape: Sequence[int | None]) -> Value:
     """Half floats => summed in single precision and rounded once, as NumPy does."""
-    if x.dtype != np.float16:
+    if not is_half(x.dtype):
         return emit(SUM_TO, (x, *sizes), shape=shape)
-    wide = emit(SUM_TO, (cast(x, np.float32), *sizes), shape=shape)
-    return cast(wide, np.float16)  # type: ignore[no-any-return]
+    wide = emit(SUM_TO, (cast(x, F32), *sizes), shape=shape)
+    return cast(wide, x.dtype)  # type: ignore[no-any-return]
 
 
 def _batch_sum_to(
@@ -221,7 +222,7 @@ def _batch_sum_to(
 SUM_TO = OpDef(
     name="sum_to",
     infer=_infer_sum_to,
-    evaluate=_evaluate_sum_to,
+    evaluate=in_single(_evaluate_sum_to),
     shape=lambda source, args, attrs: join_sizes(attrs["shape"], args[1:]),
     requires=_sum_fits,
     gradient=lambda g, y, x, *sizes, shape: [broadcast_to(g, dims(x)), *([None] * len(sizes))],

@@ -9,7 +9,7 @@ import numpy as np
 
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir import batching
-from jitgraph.ir.opdef import Array, Attrs, OpDef, emit, register
+from jitgraph.ir.opdef import Array, Attrs, OpDef, emit, in_single, register
 from jitgraph.ir.ops.arithmetic import isfinite, where
 from jitgraph.ir.ops.exponential import exp, log
 from jitgraph.ir.ops.movement import expand_dims
@@ -92,7 +92,7 @@ def _logsumexp_gradient(g: Value, y: Value, x: Value, *, axes: tuple[int, ...]) 
 SOFTMAX = OpDef(
     name="softmax",
     infer=_infer("softmax", keeps_axes=True),
-    evaluate=_evaluate_softmax,
+    evaluate=in_single(_evaluate_softmax),
     shape=lambda source, args, attrs: source.shape(args[0]),
     gradient=_softmax_gradient,
     decompose=_decompose_softmax,
@@ -102,7 +102,7 @@ SOFTMAX = OpDef(
 LOG_SOFTMAX = OpDef(
     name="log_softmax",
     infer=_infer("log_softmax", keeps_axes=True),
-    evaluate=_evaluate_log_softmax,
+    evaluate=in_single(_evaluate_log_softmax),
     shape=lambda source, args, attrs: source.shape(args[0]),
     gradient=_log_softmax_gradient,
     decompose=_decompose_log_softmax,
@@ -112,7 +112,7 @@ LOG_SOFTMAX = OpDef(
 LOGSUMEXP = OpDef(
     name="logsumexp",
     infer=_infer("logsumexp", keeps_axes=False),
-    evaluate=_evaluate_logsumexp,
+    evaluate=in_single(_evaluate_logsumexp),
     shape=lambda source, args, attrs: tuple(
         s for i, s in enumerate(source.shape(args[0])) if i not in attrs["axes"]
     ),

@@ -44,7 +44,7 @@ from jitgraph.ir.ops.arithmetic import (
 )
 from jitgraph.ir.ops.indexing import gather, slice_, zeros_like
 from jitgraph.ir.ops.movement import check_sizes, dims, expand_dims, holes, iota, transpose
-from jitgraph.ir.types import DType, Type, dim_text
+from jitgraph.ir.types import DType, Type, dim_text, kind_of
 from jitgraph.ir.values import Value
 
 F16, F32 = np.dtype(np.float16), np.dtype(np.float32)
@@ -463,4 +463,4 @@ def unpool(g: Value, sizes: Sequence[Size], **geometry: Any) -> Value:
 
 def lowest(dtype: DType) -> Any:
     """What no maximum is less than."""
-    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+    return -np.inf if kind_of(dtype) == "f" else np.iinfo(dtype).min

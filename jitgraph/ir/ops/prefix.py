@@ -17,10 +17,11 @@ from jitgraph.ir.opdef import (
     Shape,
     ShapeSource,
     emit,
+    in_single,
     register,
 )
 from jitgraph.ir.ops.arithmetic import equal, logical_and, where
-from jitgraph.ir.types import I64, Type
+from jitgraph.ir.types import F32, I64, Type, is_half, kind_of
 from jitgraph.ir.values import Value
 
 
@@ -37,7 +38,7 @@ def _declare(
 ) -> Prefix:  # fmt: skip
     def infer(types: Sequence[Type], attrs: Attrs) -> Type:
         (x,) = types
-        if x.dtype.kind not in accepts:
+        if kind_of(x.dtype) not in accepts:
             raise DTypeError(f"{name} does not take {x}")
         if not 0 <= attrs["axis"] < x.rank:
             raise ShapeError(f"{name}: axis {attrs['axis']} does not fit {x}")
@@ -54,13 +55,13 @@ def _declare(
 
     def decompose(x: Value, *, axis: int, reverse: bool) -> Value:
         """Halves are combined in single precision and rounded once each."""
-        if x.dtype != np.float16:
+        if not is_half(x.dtype):
             return emit(declared, (x,), axis=axis, reverse=reverse)
-        wide = emit(declared, (cast(x, np.float32),), axis=axis, reverse=reverse)
-        return cast(wide, np.float16)  # type: ignore[no-any-return]
+        wide = emit(declared, (cast(x, F32),), axis=axis, reverse=reverse)
+        return cast(wide, x.dtype)  # type: ignore[no-any-return]
 
     declared = Prefix(
-        name=name, infer=infer, evaluate=evaluate, shape=shape, gradient=gradient,
+        name=name, infer=infer, evaluate=in_single(evaluate), shape=shape, gradient=gradient,
         decompose=decompose, batch=batching.along_axis, doc=doc, combine=combine,
     )  # fmt: skip
     register(declared)

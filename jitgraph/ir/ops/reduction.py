@@ -19,11 +19,12 @@ from jitgraph.ir.opdef import (
     Shape,
     ShapeSource,
     emit,
+    in_single,
     register,
 )
 from jitgraph.ir.ops.arithmetic import equal, greater_equal, where
 from jitgraph.ir.ops.movement import broadcast_to, dims, expand_dims
-from jitgraph.ir.types import I64, DType, Type
+from jitgraph.ir.types import F32, I64, DType, Type, is_half, kind_of
 from jitgraph.ir.values import Value
 
 
@@ -46,13 +47,13 @@ class Reduction(OpDef):
 
 
 def _lowest(dtype: DType) -> Any:
-    if dtype.kind == "f":
+    if kind_of(dtype) == "f":
         return -np.inf
     return False if dtype.kind == "b" else np.iinfo(dtype).min
 
 
 def _highest(dtype: DType) -> Any:
-    if dtype.kind == "f":
+    if kind_of(dtype) == "f":
         return np.inf
     return True if dtype.kind == "b" else np.iinfo(dtype).max
 
@@ -74,7 +75,7 @@ def _declare(
 
     def infer(types: Sequence[Type], attrs: Attrs) -> Type:
         x, axes = types[0], attrs["axes"]
-        if x.dtype.kind not in accepts:
+        if kind_of(x.dtype) not in accepts:
             raise DTypeError(f"{short} does not take {x}")
         if any(not 0 <= a < x.rank for a in axes) or tuple(sorted(set(axes))) != tuple(axes):
             raise ShapeError(f"{short}: axes {list(axes)} do not fit {x}")
@@ -103,7 +104,7 @@ def _declare(
     declared = Reduction(
         name=name,
         infer=infer,
-        evaluate=evaluate,
+        evaluate=in_single(evaluate),
         shape=shape,
         requires=None if of_nothing else requires,
         gradient=gradient,
@@ -145,9 +146,9 @@ def _in_single(definition: str) -> Callable[..., Value]:
 
     def decompose(x: Value, *, axes: tuple[int, ...]) -> Value:
         op = OPS[definition]
-        if x.dtype != np.float16:
+        if not is_half(x.dtype):
             return emit(op, (x,), axes=axes)
-        return cast(emit(op, (cast(x, np.float32),), axes=axes), np.float16)  # type: ignore[no-any-return]
+        return cast(emit(op, (cast(x, F32),), axes=axes), x.dtype)  # type: ignore[no-any-return]
 
     return decompose
 

@@ -10,12 +10,22 @@ import numpy as np
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.batching import Batch, along_rows
 from jitgraph.ir.elementwise import cast
-from jitgraph.ir.opdef import Array, Attrs, OpDef, Routine, Shape, ShapeSource, emit, register
+from jitgraph.ir.opdef import (
+    Array,
+    Attrs,
+    OpDef,
+    Routine,
+    Shape,
+    ShapeSource,
+    emit,
+    in_single,
+    register,
+)
 from jitgraph.ir.ops.arithmetic import bitwise_xor, equal, isnan, less, where
 from jitgraph.ir.ops.bits import bitcast
 from jitgraph.ir.ops.indexing import SCATTER_ADD, zeros_like
 from jitgraph.ir.ops.movement import dims, expand_dims, iota, reshape
-from jitgraph.ir.types import DTYPE_NAMES, F64, I64, U64, Dim, Type
+from jitgraph.ir.types import DTYPE_NAMES, F32, F64, I64, U64, Dim, Type, is_bfloat16, kind_of
 from jitgraph.ir.values import Value
 
 
@@ -44,12 +54,20 @@ def _sort_gradient(g: Value, y: Value, x: Value) -> list[Value]:
     return [emit(SCATTER_ADD, (zeros_like(x), g, *rows_at(argsort(x, stable=True))))]
 
 
+def _decompose_sort(x: Value) -> Value:
+    """bfloat16, which NumPy sorts wrongly where there are NaNs => the same numbers in float32."""
+    if not is_bfloat16(x.dtype):
+        return emit(SORT, (x,))
+    return cast(emit(SORT, (cast(x, F32),)), x.dtype)  # type: ignore[no-any-return]
+
+
 SORT = OpDef(
     name="sort",
     infer=_infer_sort,
-    evaluate=lambda x: np.sort(x, axis=-1),
+    evaluate=in_single(lambda x: np.sort(x, axis=-1)),
     shape=_same_shape,
     gradient=_sort_gradient,
+    decompose=_decompose_sort,
     batch=along_rows,
     lower=Routine("numpy.sort", ("sort",), ("n",), ("n",), in_place=True),
     doc="The elements of each row (along the last axis) in order, NaNs last.",
@@ -65,10 +83,14 @@ def _argsort(name: str, kind: Literal["quicksort", "stable"], symbol: str, doc: 
     def evaluate(x: Array) -> Array:
         return np.argsort(x, axis=-1, kind=kind)
 
+    def decompose(x: Value) -> Value:
+        return emit(definition, (cast(x, F32) if is_bfloat16(x.dtype) else x,))
+
     definition = OpDef(
         name=name,
         infer=_infer_argsort,
-        evaluate=evaluate,
+        decompose=decompose,
+        evaluate=in_single(evaluate),
         shape=_same_shape,
         batch=along_rows,
         lower=Routine("numpy.sort", (symbol,), ("n",), ("n",), dense=True),
@@ -102,7 +124,7 @@ def argsort(x: Value, *, stable: bool = False) -> Value:
 def sort_keys(x: Value) -> Value:
     """i64 numbers in the order of x's elements: NaNs are equal and last, zeros of both signs
     equal. The ops below work on such keys."""
-    kind = x.dtype.kind
+    kind = kind_of(x.dtype)
     if kind == "c":
         raise DTypeError(f"the order of {x.type} is not that of numbers")
     if x.dtype == U64:

@@ -10,6 +10,7 @@ from jitgraph.ir.elementwise import Elementwise, cast
 from jitgraph.ir.opdef import OPS, Attrs, OpDef, Shape, Size, emit
 from jitgraph.ir.ops.arithmetic import equal, not_equal
 from jitgraph.ir.ops.movement import broadcast_to, expand_dims, squeeze, transpose
+from jitgraph.ir.types import is_half
 from jitgraph.ir.values import Op, Value
 from jitgraph.passes.rules.rule import Rule, full_like, recipe, same, same_shape
 
@@ -147,7 +148,7 @@ def _once(
 def _sum_repeated(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:
     """sum(broadcast_to(s)) => s * n"""
     dtype = args[0].type.dtype
-    if dtype.itemsize == 2 and dtype.kind == "f":  # n may be more than float16 can count
+    if is_half(dtype):  # n may be more than float16 can count
         return None
     found = _once(builder, definition, args, attrs)
     if found is None:

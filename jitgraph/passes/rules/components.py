@@ -20,6 +20,7 @@ from jitgraph.ir.ops.indexing import slice_
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.ops.movement import broadcast_to, expand_dims, squeeze, transpose
 from jitgraph.ir.ops.reduction import Reduction
+from jitgraph.ir.types import is_half
 from jitgraph.ir.values import Op, Value
 from jitgraph.passes.fuse import EXPENSIVE, op_cost
 from jitgraph.passes.rules.rule import FINITE, Rule, recipe, same
@@ -124,7 +125,7 @@ def _of_transposed(builder: Builder, op: Op, places: Places, depth: int) -> Valu
 
 # --- the rules ---------------------------------------------------------------------------------
 def _is_half(value: Value) -> bool:
-    return value.dtype == np.float16  # accumulated in single precision, and rounded once
+    return is_half(value.dtype)  # accumulated in single precision, and rounded once
 
 
 def _combine_few(builder: Builder, definition: OpDef, args: Args, attrs: Attrs) -> Value | None:

@@ -41,7 +41,7 @@ from jitgraph.ir.ops.arithmetic import (
     where,
 )
 from jitgraph.ir.ops.marks import MARKS
-from jitgraph.ir.types import DType
+from jitgraph.ir.types import DType, finfo, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.passes.rules.rule import (
     FINITE,
@@ -193,8 +193,8 @@ SELECTION = (
 
 def _holds(dtype: DType, source: DType) -> bool:
     """Whether every value of `source` is one of `dtype`."""
-    if source.kind in "biu" and dtype.kind in "fc":
-        mantissa = np.finfo(dtype).nmant + 1
+    if source.kind in "biu" and kind_of(dtype) in "fc":
+        mantissa = finfo(dtype).nmant + 1
         return source.kind == "b" or source.itemsize * 8 - (source.kind == "i") <= mantissa
     return np.can_cast(source, dtype, "safe")
 
@@ -214,7 +214,7 @@ def cast_of_cast(
     # Out-of-range conversions to integers differ by source type, so the final one must fit, or
     # both steps be integer conversions, which wrap.
     wraps = all(d.kind in "biu" for d in (source, middle, to))
-    if not _holds(middle, source) or not (wraps or to.kind in "fc" or _holds(to, source)):
+    if not _holds(middle, source) or not (wraps or kind_of(to) in "fc" or _holds(to, source)):
         return None
     return cast(x, to)  # type: ignore[no-any-return]
 

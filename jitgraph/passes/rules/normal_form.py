@@ -23,7 +23,7 @@ import numpy as np
 from jitgraph.ir.builder import Builder
 from jitgraph.ir.opdef import Attrs, OpDef, constant
 from jitgraph.ir.ops.arithmetic import sqrt
-from jitgraph.ir.types import DType
+from jitgraph.ir.types import DType, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.passes.rules.rule import FINITE, Rule, fitted, number_of, recipe
 from jitgraph.passes.rules.strength import multiplied
@@ -53,7 +53,7 @@ def _ops(a: Form, b: Form, args: Args) -> int:
 def _exact(value: Value) -> Number | None:
     """The finite number a constant consists of, as an exact rational."""
     number = number_of(value)
-    if number is None or number.dtype.kind not in "iuf" or not np.isfinite(number):
+    if number is None or kind_of(number.dtype) not in "iuf" or not np.isfinite(number):
         return None
     exact = number.item()
     return int(exact) if exact == int(exact) else Fraction(exact)

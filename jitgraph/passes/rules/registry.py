@@ -7,6 +7,7 @@ from functools import cache
 from typing import Final
 
 from jitgraph.ir.opdef import OpDef
+from jitgraph.ir.types import kind_of
 from jitgraph.ir.values import Value
 from jitgraph.passes.rules import (
     broadcasting,
@@ -59,7 +60,7 @@ class RuleSet:
         """The rules that an op of these operands may match, in the order to try them."""
         if definition.name not in self._by_root:
             return ()
-        kinds = (args[0].type.dtype.kind, args[-1].type.dtype.kind) if args else ("i", "i")
+        kinds = (kind_of(args[0].type.dtype), kind_of(args[-1].type.dtype)) if args else ("i", "i")
         heads = tuple([None if a.op is None else a.op.definition for a in args])
         key = (definition, kinds, heads)
         found = self._listed.get(key)

@@ -28,7 +28,7 @@ from jitgraph.ir.elementwise import CAST, Elementwise, cast
 from jitgraph.ir.opdef import CONSTANT, Attrs, OpDef, Shape, Size, constant
 from jitgraph.ir.operators import Operators
 from jitgraph.ir.ops.movement import BROADCAST_TO, broadcast_to, dims
-from jitgraph.ir.types import broadcast_shapes
+from jitgraph.ir.types import broadcast_shapes, kind_of
 from jitgraph.ir.values import Value
 
 #: The assumption a rule may make: no operand or intermediate is NaN or infinite, no divisor zero.
@@ -181,7 +181,7 @@ def is_number(number: Any, wanted: int | float | bool) -> bool:
     """Equal, and of the same sign where both are zero."""
     if number != wanted:
         return False
-    signed = wanted == 0 and number.dtype.kind in "fc"
+    signed = wanted == 0 and kind_of(number.dtype) in "fc"
     return not signed or bool(np.signbit(number.real) == np.signbit(wanted))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.ir.ops.arithmetic import sqrt
+from jitgraph.ir.types import finfo
 from jitgraph.passes.rules.rule import FINITE, Call, Pattern, Rule, rule
 
 #: Powers up to this one become multiplications: at most six of them.
@@ -55,7 +56,7 @@ def _is_power_of_two(c: Any) -> bool:
 
 def _has_reciprocal(c: Any) -> bool:
     with np.errstate(all="ignore"):
-        smallest = np.finfo(c.dtype).smallest_normal
+        smallest = finfo(c.dtype).smallest_normal
         return bool(np.isfinite(c) and smallest <= abs(1 / c) < np.inf)
 
 

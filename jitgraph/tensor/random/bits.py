@@ -22,12 +22,11 @@ from jitgraph.ir.ops import movement
 from jitgraph.ir.ops.arithmetic import maximum
 from jitgraph.ir.ops.bits import bitcast
 from jitgraph.ir.ops.random import U64, threefry
-from jitgraph.ir.types import DTYPE_NAMES, DType, as_dtype
+from jitgraph.ir.types import DTYPE_NAMES, DType, as_dtype, finfo, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import as_sizes, as_tensor, constant, public
 
 #: What keys and floating results may be asked for.
-FLOATS = tuple(np.dtype(d) for d in ("f2", "f4", "f8"))
 WORDS = {np.dtype(f"u{n}"): 8 * n for n in (1, 2, 4, 8)}
 
 
@@ -143,7 +142,7 @@ def bits(key: ArrayLike, shape: Any = (), dtype: Any = "uint32") -> Value:
 def as_float(dtype: Any) -> DType:
     """A floating dtype, floatX for None."""
     found = as_dtype(dtype or config.floatX)
-    if found not in FLOATS:
+    if kind_of(found) != "f":
         raise DTypeError(f"samples of this distribution are floats, not {DTYPE_NAMES[found]}")
     return found
 
@@ -155,7 +154,7 @@ def word_for(key: Value, sizes: tuple[Size, ...], dtype: DType) -> Value:
 
 def unit(key: Value, sizes: tuple[Size, ...], dtype: DType) -> Value:
     """Numbers in [0, 1): the bits become the fraction of a number in [1, 2)."""
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     word: Any = word_for(key, sizes, dtype)
     one = int(np.ones((), dtype).view(word.dtype))
     fraction = (word >> (8 * dtype.itemsize - info.nmant)) | one

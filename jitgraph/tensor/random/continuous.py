@@ -23,7 +23,7 @@ from jitgraph.ir.ops.exponential import erf, exp, log, log1p, power, sigmoid, ta
 from jitgraph.ir.ops.normalisation import softmax
 from jitgraph.ir.ops.random import U64, bits_to_normal
 from jitgraph.ir.ops.sampling import sample_gamma
-from jitgraph.ir.types import F64, DType
+from jitgraph.ir.types import F64, DType, finfo
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import as_tensor, public
 from jitgraph.tensor.random.bits import (
@@ -59,7 +59,7 @@ def positive(parameter: ArrayLike, name: str) -> None:
 # --- functions of a uniform number ---------------------------------------------------------------
 def _open(key: Value, sizes: tuple[Size, ...], dtype: DType) -> Value:
     """Numbers in (0, 1)."""
-    return between(key, sizes, dtype, float(np.finfo(dtype).tiny), 1.0)
+    return between(key, sizes, dtype, float(finfo(dtype).tiny), 1.0)
 
 
 def _exponential(key: Value, sizes: tuple[Size, ...], dtype: DType) -> Any:
@@ -90,7 +90,7 @@ def logistic(key: ArrayLike, shape: Any = (), dtype: Any = None) -> Value:
 def laplace(key: ArrayLike, shape: Any = (), dtype: Any = None) -> Value:
     """Numbers of the standard Laplace distribution."""
     dtype = as_float(dtype)
-    low = -1.0 + float(np.finfo(dtype).epsneg)
+    low = -1.0 + float(finfo(dtype).epsneg)
     u = between(as_key(key), checked_sizes(shape), dtype, low, 1.0)
     return copysign(log1p(-absolute(u)), u)
 
@@ -99,7 +99,7 @@ def laplace(key: ArrayLike, shape: Any = (), dtype: Any = None) -> Value:
 def cauchy(key: ArrayLike, shape: Any = (), dtype: Any = None) -> Value:
     """Numbers of the standard Cauchy distribution."""
     dtype = as_float(dtype)
-    u: Any = between(as_key(key), checked_sizes(shape), dtype, float(np.finfo(dtype).eps), 1.0)
+    u: Any = between(as_key(key), checked_sizes(shape), dtype, float(finfo(dtype).eps), 1.0)
     return tan(math.pi * (u - 0.5))
 
 

@@ -24,7 +24,7 @@ from jitgraph.ir.ops.sampling import (
     sample_few_poisson,
     sample_poisson,
 )
-from jitgraph.ir.types import F64, I64, DType, as_dtype
+from jitgraph.ir.types import F64, I64, DType, as_dtype, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import as_tensor, constant, public
 from jitgraph.tensor.random.bits import (
@@ -63,7 +63,7 @@ def bernoulli(key: ArrayLike, p: ArrayLike = 0.5, shape: Any = None) -> Value:
     """True with probability p."""
     probability(p)
     p = as_tensor(p)
-    dtype = as_float(p.dtype if p.dtype.kind == "f" else None)
+    dtype = as_float(p.dtype if kind_of(p.dtype) == "f" else None)
     sizes = sample_sizes(shape, p)
     return unit(as_key(key), sizes, dtype) < fitted(cast(p, dtype), sizes)
 

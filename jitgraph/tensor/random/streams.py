@@ -13,7 +13,7 @@ from jitgraph.ir.elementwise import cast
 from jitgraph.ir.opdef import ArrayLike
 from jitgraph.ir.ops.exponential import exp
 from jitgraph.ir.ops.random import threefry
-from jitgraph.ir.types import DType, as_dtype
+from jitgraph.ir.types import DType, as_dtype, kind_of
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import as_tensor, common_dtype, constant, public
 from jitgraph.tensor.random import choices, continuous, discrete
@@ -27,7 +27,7 @@ STREAM = np.uint64(0x9E3779B97F4A7C15)
 def _float(dtype: Any, *parameters: ArrayLike) -> DType:
     """The dtype asked for, or that of parameters which are variables or arrays; else floatX."""
     typed_ones = [p for p in parameters if isinstance(p, Value | np.ndarray | np.generic)]
-    if dtype is None and typed_ones and (found := common_dtype(typed_ones)).kind == "f":
+    if dtype is None and typed_ones and kind_of(found := common_dtype(typed_ones)) == "f":
         return found
     return as_float(dtype)
 
