@@ -270,13 +270,14 @@ def max(
     *, initial: ArrayLike = None, where: ArrayLike = True,
 ) -> Value:  # fmt: skip
     """The largest element, NaN if there is one; `initial` counts as an element, and only elements
-    `where` do, if that is given as well. An axis without elements raises ShapeError."""
+    `where` do, if that is given as well. An axis without elements and no `initial` raises ShapeError."""
     x = as_tensor(x)
     if where is not True and initial is None:
         raise DTypeError("max with where= needs initial=, as nothing may be left")
     x = _chosen(x, where, initial)
     axes = axes_of(x, axis)
-    return _kept(_from(arithmetic.maximum, reduction.max_(x, axes), initial), axes, keepdims)
+    largest = reduction.max_(x, axes) if initial is None else reduction.peak(x, axes)
+    return _kept(_from(arithmetic.maximum, largest, initial), axes, keepdims)
 
 
 @public
@@ -285,13 +286,20 @@ def min(
     *, initial: ArrayLike = None, where: ArrayLike = True,
 ) -> Value:  # fmt: skip
     """The smallest element, NaN if there is one; `initial` counts as an element, and only elements
-    `where` do, if that is given as well. An axis without elements raises ShapeError."""
+    `where` do, if that is given as well. An axis without elements and no `initial` raises ShapeError."""
     x = as_tensor(x)
     if where is not True and initial is None:
         raise DTypeError("min with where= needs initial=, as nothing may be left")
     x = _chosen(x, where, initial)
     axes = axes_of(x, axis)
-    return _kept(_from(arithmetic.minimum, reduction.min_(x, axes), initial), axes, keepdims)
+    smallest = reduction.min_(x, axes) if initial is None else _least(x, axes)
+    return _kept(_from(arithmetic.minimum, smallest, initial), axes, keepdims)
+
+
+def _least(x: Value, axes: tuple[int, ...]) -> Value:
+    """The smallest element, the greatest number where there is none."""
+    turned = arithmetic.negative if kind_of(x.dtype) == "f" else arithmetic.invert
+    return turned(reduction.peak(turned(x), axes))  # type: ignore[no-any-return]
 
 
 @public

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.types import DTYPE_NAMES
@@ -146,3 +147,18 @@ def test_bad_axes(name):
         assert "test_reductions.py" in str(caught.value)
     with pytest.raises(DTypeError):
         getattr(T, name)(x, axis=1.5)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", "u1", "?"])
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_extrema_of_nothing_are_what_they_start_from(name: str, dtype: str) -> None:
+    function = getattr(np, name)
+    for n in (0, 1, 5):
+        a = np.arange(3 * n).reshape(3, n).astype(dtype)
+        for axis in (None, 1):
+            whole = lambda x: function(x, axis=axis, initial=1)  # noqa: B023
+            chosen = lambda x: function(x, axis=axis, initial=1, where=x > 2)  # noqa: B023
+            for f in (whole, chosen):
+                np.testing.assert_array_equal(jg.jit(f)(a), f(a), strict=True)
+    with pytest.raises(ShapeError):
+        jg.jit(lambda x: function(x, axis=1))(np.zeros((3, 0), dtype))

@@ -191,9 +191,10 @@ REDUCE_MAX = _declare(
     doc="The largest element along axes; NaN if there is one. Ties share the gradient.",
 )  # fmt: skip
 REDUCE_PEAK = _declare(
-    "reduce_peak", lambda x, axis: np.max(x, axis=axis, initial=-np.inf), accepts="f",
+    "reduce_peak", lambda x, axis: np.max(x, axis=axis, initial=_lowest(x.dtype)), accepts="biuf",
     combine="maximum", identity=_lowest, gradient=_extremum_gradient,
-    doc="The largest element along axes, -inf if there is none: what softmax shifts by.",
+    doc="The largest element along axes, the least number (-inf) if there is none: what softmax "
+    "shifts by.",
 )  # fmt: skip
 REDUCE_MIN = _declare(
     "reduce_min", np.min, accepts="biuf", combine="minimum", identity=_highest, of_nothing=False,
