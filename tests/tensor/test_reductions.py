@@ -1,5 +1,7 @@
 """Reductions agree with NumPy in value, dtype and shape."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -149,16 +151,19 @@ def test_bad_axes(name):
         getattr(T, name)(x, axis=1.5)
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", "u1", "?"])
+@pytest.mark.parametrize("dtype", ["f2", "f8", "i4", "?"])
 @pytest.mark.parametrize("name", ["max", "min"])
 def test_extrema_of_nothing_are_what_they_start_from(name: str, dtype: str) -> None:
     function = getattr(np, name)
-    for n in (0, 1, 5):
+
+    def extrema(x: Any) -> list[Any]:
+        return [function(x, axis=axis, initial=1, where=where)
+                for axis in (None, 1) for where in (True, x > 2)]  # fmt: skip
+
+    compiled = jg.jit(extrema)
+    for n in (0, 5):
         a = np.arange(3 * n).reshape(3, n).astype(dtype)
-        for axis in (None, 1):
-            whole = lambda x: function(x, axis=axis, initial=1)  # noqa: B023
-            chosen = lambda x: function(x, axis=axis, initial=1, where=x > 2)  # noqa: B023
-            for f in (whole, chosen):
-                np.testing.assert_array_equal(jg.jit(f)(a), f(a), strict=True)
+        for got, want in zip(compiled(a), extrema(a), strict=True):
+            np.testing.assert_array_equal(got, want, strict=True)
     with pytest.raises(ShapeError):
         jg.jit(lambda x: function(x, axis=1))(np.zeros((3, 0), dtype))
