@@ -270,7 +270,7 @@ def max(
     *, initial: ArrayLike = None, where: ArrayLike = True,
 ) -> Value:  # fmt: skip
     """The largest element, NaN if there is one; `initial` counts as an element, and only elements
-    `where` do, if that is given as well. An axis without elements and no `initial` raises ShapeError."""
+    `where` do, if that is given as well. Without elements and `initial` it raises ShapeError."""
     x = as_tensor(x)
     if where is not True and initial is None:
         raise DTypeError("max with where= needs initial=, as nothing may be left")
@@ -286,7 +286,7 @@ def min(
     *, initial: ArrayLike = None, where: ArrayLike = True,
 ) -> Value:  # fmt: skip
     """The smallest element, NaN if there is one; `initial` counts as an element, and only elements
-    `where` do, if that is given as well. An axis without elements and no `initial` raises ShapeError."""
+    `where` do, if that is given as well. Without elements and `initial` it raises ShapeError."""
     x = as_tensor(x)
     if where is not True and initial is None:
         raise DTypeError("min with where= needs initial=, as nothing may be left")
