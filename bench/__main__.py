@@ -114,7 +114,7 @@ class Run:
                 progress.update(bar, description=item.name)
                 unit = "s"
                 if isinstance(item, Probe):
-                    unit, rounds = item.unit, 2 if self.given.quick else 3
+                    unit, rounds = item.unit, 1 if self.given.quick else 3
                     found = fresh.measured(item, self.peers, self.checkouts, threads, scratch,
                                            rounds, tell)  # fmt: skip
                 else:

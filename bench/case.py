@@ -136,10 +136,19 @@ def distance(a: Array, b: Array) -> float:
 
 
 def chosen(cases: Iterable[Case], patterns: Sequence[str], quick: bool) -> list[Case]:
-    """Cases whose name or group matches a pattern (all without patterns)."""
+    """Cases whose name, group or family matches a pattern (all without patterns). A quick run takes
+    those meant for it, and without patterns one of each family and the products of one dtype."""
     found = [
         c for c in cases
         if (not patterns and c.group != "probes")
         or any(fnmatch.fnmatch(n, p) for p in patterns for n in (c.name, c.group, c.family))
     ]  # fmt: skip
-    return [c for c in found if c.quick or not quick]
+    if not quick:
+        return found
+    found = [c for c in found if c.quick]
+    if patterns:
+        return found
+    first: dict[str, Case] = {}
+    for case in found:
+        first.setdefault(case.name if "product f32" in case.name else case.family, case)
+    return list(first.values())

@@ -50,11 +50,12 @@ def probes() -> Iterator[Probe]:
     for title, (case, before) in COMPILED.items():
         for warm in (False, True):
             how = "from the cache on disk" if warm else "cold"
-            quick = title == "elementwise"
-            if quick:
-                yield Probe(f"compile {title}, {first}, {how}", ("compile", case), warm=warm)
-            arguments = ("compile", case, before)
-            yield Probe(f"compile {title}, {how}", arguments, warm=warm, quick=quick)
+            plain = title == "elementwise"
+            if plain:
+                name = f"compile {title}, {first}, {how}"
+                yield Probe(name, ("compile", case), warm=warm, quick=False)
+            name, arguments = f"compile {title}, {how}", ("compile", case, before)
+            yield Probe(name, arguments, warm=warm, quick=plain and not warm)
     for n in (5, 6, 7):
         name = f"fused f64 1e{n}"
         yield Probe(

@@ -44,7 +44,7 @@ class Effort:
 
 
 FULL = Effort(rounds=9, seconds=0.03, setup_timeout=150)
-QUICK = Effort(rounds=5, seconds=0.015, setup_timeout=20)
+QUICK = Effort(rounds=3, seconds=0.015, setup_timeout=20)
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ RIVALS = tuple(name for name in PEERS if name not in ("jitgraph", "baseline"))
 #: Who goes first where memory does not suffice for all.
 FIRST = ("jitgraph", "baseline", "numpy", "drjit", "torch", "jax", "numba")
 #: Those that compile fast enough for the quick run.
-QUICK = ("jitgraph", "numpy", "scipy", "numexpr", "numba", "jax", "drjit")
+QUICK = ("jitgraph", "numpy", "numba", "jax", "drjit")
 
 
 def module_of(peer: str) -> str:
