@@ -24,7 +24,7 @@ def cases() -> Iterator[Case]:
         yield Case(
             name=f"call, {count} vector{'s' * (count > 1)} of 4", group="calls",
             family=f"call {count}", inputs=uniform(np.float64, *[(4,)] * count),
-            expression=total, quick=True,
+            expression=total, quick=count == 2,
             options={"ufunc": {1: "square", 2: "add"}.get(count, "")},
         )  # fmt: skip
     yield Case(
@@ -34,7 +34,7 @@ def cases() -> Iterator[Case]:
     )  # fmt: skip
     yield Case(
         name="call, 2 Python floats", group="calls", family="call scalars",
-        inputs=lambda random: [1.5, 2.5], expression=lambda xp, a, b: a + b, quick=True,
+        inputs=lambda random: [1.5, 2.5], expression=lambda xp, a, b: a + b,
     )  # fmt: skip
     yield Case(
         name="call, update of a vector of 4", group="calls", family="call update",

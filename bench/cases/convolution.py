@@ -83,7 +83,7 @@ def cases() -> Iterator[Case]:
     for number, (x, w, y) in enumerate(LAYERS, 1):
         flops = 2.0 * np.prod(y) * np.prod(w[1:])
         told = f"f32 {x}*{w}".replace(" ", "").replace("f32", "f32 ")
-        yield case(f"convolution {told}", "convolution", x, w, flops=flops, quick=True,
+        yield case(f"convolution {told}", "convolution", x, w, flops=flops,
                    expression=lambda xp, x, w: xp.conv2d(x, w))  # fmt: skip
         cost = lambda xp, x, w, g: xp.sum(xp.conv2d(x, w) * g)
         yield case(f"by filters {told}", "convolution by filters", x, w, y, flops=flops,

@@ -118,12 +118,11 @@ def cases() -> Iterator[Case]:
     yield Case(
         name="Newton's square roots f64 1e4", group="loops", family="Newton roots",
         inputs=uniform(np.float64, (10**4,), low=0.1, high=100), expression=newton_roots,
-        quick=True,
     )  # fmt: skip
     yield Case(
         name="sum of 1e6 terms in a loop", group="loops", family="term sum",
         inputs=lambda random: [TERMS, 0.0], expression=term_sum, by_hand=term_sum_by_hand,
-        only=SCALAR_LOOPS, quick=True,
+        only=SCALAR_LOOPS,
     )  # fmt: skip
     yield Case(
         name="recurrence of 1e6 steps", group="loops", family="recurrence",

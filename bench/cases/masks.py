@@ -19,11 +19,11 @@ def cases() -> Iterator[Case]:
     """All of them."""
     yield Case(
         name=MASK, group="masks", family="mask", inputs=uniform(np.float64, (N,)),
-        expression=lambda xp, x: x > 0, traffic=(8 * N, N), quick=True,
+        expression=lambda xp, x: x > 0, traffic=(8 * N, N),
     )  # fmt: skip
     yield Case(
         name=MASKED_SUM, group="masks", family="masked sum", inputs=uniform(np.float64, (N,)),
-        expression=lambda xp, x: xp.masked_sum(x, x > 0), traffic=(8 * N, 8), quick=True,
+        expression=lambda xp, x: xp.masked_sum(x, x > 0), traffic=(8 * N, 8),
     )  # fmt: skip
     yield Case(
         name="sum of x[mask] f64 1e6", group="masks", family="given mask sum", inputs=_masked,

@@ -108,5 +108,5 @@ def cases() -> Iterator[Case]:
     )  # fmt: skip
     yield Case(
         name="mandelbrot f32 1000x1000, 50 turns", group="programs", family="mandelbrot",
-        inputs=window, expression=mandelbrot, options={"differing": 0.01}, quick=True,
+        inputs=window, expression=mandelbrot, options={"differing": 0.01},
     )  # fmt: skip

@@ -105,7 +105,7 @@ def cases() -> Iterator[Case]:
     for name, (program, inputs, written) in forward.items():
         yield Case(
             name=f"{name} f32 4096x1024", group="rows", family=name, inputs=inputs,
-            expression=program, traffic=(BYTES, written), quick=name != "logsumexp",
+            expression=program, traffic=(BYTES, written), quick=name in ("softmax", "gelu"),
         )  # fmt: skip
     backward: dict[str, Any] = {
         "softmax": (
@@ -131,5 +131,4 @@ def cases() -> Iterator[Case]:
             name=f"{name} gradient f32 4096x1024", group="row gradients",
             family=f"{name} gradient", inputs=inputs, expression=program, by_hand=by_hand,
             wrt=wrt, traffic=(read * BYTES, written * BYTES), tolerance=5,
-            quick=name == "softmax",
         )  # fmt: skip
