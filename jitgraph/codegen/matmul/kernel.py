@@ -258,34 +258,7 @@ def emit_sweep(module: Module, name: str, tiling: Tiling) -> None:
     b, c = f.at("%b", j, "%b_step"), f.at("%c", j, "%c_cs")
     line = f.emit(f"mul i64 {width}, {item}")
     b_rs = f.select(f.either("%b_packed", streamed), "i64", line, "%b_rs")
-    stream, sweep = f.label("stream"), f.label("sweep")
-    start = f.current
-    f.branch_if(streamed, stream, sweep)
-    f.block(stream)
-    first, pack = f.label("first"), f.label("pack")
-    f.branch_if(by_the_way, first, pack)
-    f.block(first)
-    arguments = (
-        f"i64 {n}, i64 %k, i64 %padded, ptr %a, i64 %a_rs, i64 %a_cs, ptr {b}, i64 %b_rs, "
-        f"ptr %stream, ptr {c}, i64 %c_rs, i1 %add"
-    )
-    _emit_panel_call(f, f"{name}.first", width, arguments)
-    later = f.offset("%a", "%a_panel"), f.at(c, str(tiling.rows), "%c_rs")
-    fewer = f.emit(f"sub i64 %m, {tiling.rows}")
-    after_first = f.current
-    f.branch(sweep)
-    f.block(pack)
-    f.do(
-        f"call void @{name}.pack(ptr %stream, ptr {b}, i64 {n}, i64 %k, i64 %padded, "
-        f"i64 %b_step, i64 %b_rs, i64 {width})"
-    )
-    f.branch(sweep)
-    f.block(sweep)
-    ways = (start, after_first, pack)
-    b = f.phi("ptr", list(zip((b, "%stream", "%stream"), ways, strict=True)))
-    a = f.phi("ptr", list(zip(("%a", later[0], "%a"), ways, strict=True)))
-    c = f.phi("ptr", list(zip((c, later[1], c), ways, strict=True)))
-    m = f.phi("i64", list(zip(("%m", fewer, "%m"), ways, strict=True)))
+    a, b, c, m = _emit_packing(f, name, b, c, n, width, streamed, by_the_way)
     straight, scatter = f.label("straight"), f.label("scatter")
     f.branch_if(contiguous, straight, scatter)
     f.block(straight)
@@ -320,6 +293,42 @@ def emit_sweep(module: Module, name: str, tiling: Tiling) -> None:
     f.branch(head)
     f.block(end)
     f.do("ret void")
+
+
+def _emit_packing(
+    f: Emitter, name: str, b: str, c: str, n: str, width: str, streamed: str, by_the_way: str
+) -> tuple[str, str, str, str]:
+    """Pack a panel to the stream if there is one, `by_the_way` of the first rows of A where that is
+    possible; A, the panel, C and the number of rows from where the sweep goes on."""
+    stream, sweep = f.label("stream"), f.label("sweep")
+    start = f.current
+    f.branch_if(streamed, stream, sweep)
+    f.block(stream)
+    first, pack = f.label("first"), f.label("pack")
+    f.branch_if(by_the_way, first, pack)
+    f.block(first)
+    arguments = (
+        f"i64 {n}, i64 %k, i64 %padded, ptr %a, i64 %a_rs, i64 %a_cs, ptr {b}, i64 %b_rs, "
+        f"ptr %stream, ptr {c}, i64 %c_rs, i1 %add"
+    )
+    _emit_panel_call(f, f"{name}.first", width, arguments)
+    later = f.offset("%a", "%a_panel"), f.at(c, str(f.tiling.rows), "%c_rs")
+    fewer = f.emit(f"sub i64 %m, {f.tiling.rows}")
+    after_first = f.current
+    f.branch(sweep)
+    f.block(pack)
+    f.do(
+        f"call void @{name}.pack(ptr %stream, ptr {b}, i64 {n}, i64 %k, i64 %padded, "
+        f"i64 %b_step, i64 %b_rs, i64 {width})"
+    )
+    f.branch(sweep)
+    f.block(sweep)
+    ways = (start, after_first, pack)
+    b = f.phi("ptr", list(zip((b, "%stream", "%stream"), ways, strict=True)))
+    a = f.phi("ptr", list(zip(("%a", later[0], "%a"), ways, strict=True)))
+    c = f.phi("ptr", list(zip((c, later[1], c), ways, strict=True)))
+    m = f.phi("i64", list(zip(("%m", fewer, "%m"), ways, strict=True)))
+    return a, b, c, m
 
 
 def emit_width(f: Emitter, left: str) -> str:
