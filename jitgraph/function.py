@@ -41,6 +41,7 @@ def function(
     algebra: str | None = None,
     no_default_updates: bool | Sequence[SharedVariable] = False,
     mode: str | None = None,
+    device: str | None = None,
 ) -> Any:
     """Compile expressions into one native function.
 
@@ -73,7 +74,7 @@ def function(
     plan = planned(
         arguments, roots, updated=tuple(s for s, _ in pairs), single=single,
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
-        algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys,
+        algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys, device=device,
     )  # fmt: skip
     if mode not in (None, "native"):
         if mode not in MODES:
@@ -95,6 +96,7 @@ def planned(
     name: str = "main",
     numbers: tuple[str, ...] = (),
     keys: tuple[str, ...] | None = None,
+    device: str | None = None,
 ) -> Plan:
     """The program of these inputs and results (outputs, then the new values of `updated`)."""
     inputs = tuple(argument.variable for argument in arguments)
@@ -104,7 +106,21 @@ def planned(
     if algebra not in ("real", "ieee"):
         raise OptionError(f"algebra cannot be {algebra!r}", hint="one of: 'real', 'ieee'")
     fn = Function((*inputs, *shared), roots, name=name)
-    return Plan(fn, arguments, shared, updated, single, nothing, algebra, numbers, keys)
+    where = place(device)
+    return Plan(
+        fn, arguments, shared, updated, single, nothing, algebra, numbers, keys, device=where
+    )
+
+
+def place(device: str | None) -> str:
+    """The name of the device that computes; raises OptionError and NoDeviceError."""
+    asked = config.device if device is None else device
+    if asked == "cpu":
+        return asked
+    from jitgraph.runtime import devices
+
+    found = devices.device(asked)
+    return "cpu" if found is None else found.name
 
 
 def _numbers(arguments: Sequence[Argument]) -> tuple[str, ...]:

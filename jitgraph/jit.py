@@ -333,7 +333,7 @@ class _Methods:
     def _fail(self, code: int, *args: Any) -> Any:
         """A native program stopped: the interpreter, given the same inputs, will say why."""
         plan = self._known(self._parameters.call(args, {})).plan
-        explain(plan, code, *coerced(plan, args), *(s.slots.get() for s in plan.shared))
+        explain(plan, code, *coerced(plan, args), *(s.slots.host() for s in plan.shared))
         if plan.shared:  # another thread may have set a value that fits in the meantime
             return self._slow(*args)
         raise InternalError(f"{self._label} failed its check {code}, and the interpreter did not")

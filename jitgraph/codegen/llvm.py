@@ -241,6 +241,12 @@ class FunctionBuilder:
         self._reserved.append(f"  {name} = alloca {type_}, align 16")
         return name
 
+    def reserve_cell(self, prefix: str) -> str:
+        """Memory on the stack for a pointer, which is null when the function begins."""
+        name = self.reserve("ptr", prefix)
+        self._reserved.append(f"  store ptr null, ptr {name}")
+        return name
+
     def do(self, instruction: str) -> None:
         """Emit an instruction that has no value: a store, a void call, a return."""
         self._lines.append(f"  {instruction}")
