@@ -178,7 +178,7 @@ class Device(ABC):
         array = np.ascontiguousarray(array).reshape(array.shape)
         header = self.empty(array.shape, array.dtype)
         if array.nbytes:
-            self._send(address_of(header), address_of(array), array.nbytes)
+            self.send(address_of(header), address_of(array), array.nbytes)
         return header
 
     def download(self, header: Header) -> np.ndarray[Any, Any]:
@@ -195,7 +195,7 @@ class Device(ABC):
             self.call("copy", address_of(made), address_of(header), made.nbytes, self.stream)
         return made
 
-    def _send(self, to: int, source: int, size: int) -> None:
+    def send(self, to: int, source: int, size: int) -> None:
         self.call("to_device", to, source, size, self.stream)
         self.call("wait", self.stream)
 

@@ -53,7 +53,6 @@ NEWEST = max(PTX_OF_CUDA)
 #: Bytes of shared memory that every block may have.
 STATIC_SHARED = 48 << 10
 
-_ACCESS_BYTES = 16
 _REGISTERS = 255
 _L1_BYTES, _L2_BYTES = 128 << 10, 32 << 20
 _ARCHITECTURE = re.compile(r"sm_(\d+)([af]?)")
@@ -61,8 +60,8 @@ _ARCHITECTURE = re.compile(r"sm_(\d+)([af]?)")
 
 @dataclass(frozen=True, slots=True)
 class DeviceTarget(Target):
-    """One GPU as LLVM and our code generators see it: `cpu` is the architecture, `vector_bytes`
-    the widest access to memory.
+    """One GPU as LLVM and our code generators see it: `cpu` is the architecture. It has no vectors:
+    each thread computes one element at a time.
 
     `sms` is how many multiprocessors there are, `shared_bytes` how much shared memory a block may
     have (`STATIC_SHARED` of it without being asked for). Code for a `simulated` GPU is run by the
@@ -91,7 +90,7 @@ def device_target(
         triple=TRIPLE,
         cpu=known,
         features=f"+ptx{ptx[0]}{ptx[1]}",
-        vector_bytes=_ACCESS_BYTES,
+        vector_bytes=0,
         vector_registers=_REGISTERS,
         l1_bytes=_L1_BYTES,
         l2_bytes=_L2_BYTES,
