@@ -27,6 +27,11 @@ def emit_checks(module: Module) -> None:
     f = FunctionBuilder(
         module, "sim_access", ["ptr %address", "i64 %size", "i64 %alignment", "i64 %kind"]
     )
+    address = f.emit("ptrtoint ptr %address to i64")
+    offset = f.emit(f"sub i64 {address}, {get(f, 'arena')}")
+    room = f.emit(f"sub i64 {get(f, 'end')}, {get(f, 'arena')}")
+    with f.if_then(f.emit(f"icmp ult i64 {offset}, {room}")):
+        f.do(f"call void @mark(i64 {address}, i64 %size, i8 1)")
     f.do("ret void")
     f = FunctionBuilder(module, "begin_block", internal=True)
     put(f, "thread", 0)
