@@ -201,15 +201,15 @@ class CudaDevice(Device):
         status, ordinal = ask(attributes.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address)
         return "cpu" if int(status) else f"cuda:{int(ordinal)}"
 
-    def _send(self, to: int, source: int, size: int) -> None:
+    def send(self, to: int, source: int, size: int) -> None:
         if size < _STAGED:
             self.call("to_device", to, source, size, self.stream)
         else:
             self._staging.send(to, source, size)
 
-    def _fetch(self, to: int, source: int, size: int) -> None:
+    def fetch(self, to: int, source: int, size: int) -> None:
         if size < _STAGED:
-            super()._fetch(to, source, size)
+            super().fetch(to, source, size)
         else:
             self.check()
             self._staging.fetch(to, source, size)

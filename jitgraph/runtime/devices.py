@@ -216,7 +216,7 @@ class Device(ABC):
         array = np.ascontiguousarray(array).reshape(array.shape)
         header = self.empty(array.shape, array.dtype)  # which enters the context
         if array.nbytes:
-            self._send(address_of(header), address_of(array), array.nbytes)
+            self.send(address_of(header), address_of(array), array.nbytes)
         return header
 
     def download(self, header: Header) -> np.ndarray[Any, Any]:
@@ -224,7 +224,7 @@ class Device(ABC):
         array = np.empty(header.shape, header.dtype)
         if array.nbytes:
             self.enter()
-            self._fetch(address_of(array), address_of(header), array.nbytes)
+            self.fetch(address_of(array), address_of(header), array.nbytes)
         return array
 
     def duplicate(self, header: Header) -> Header:
@@ -234,11 +234,11 @@ class Device(ABC):
             self.call("copy", address_of(made), address_of(header), made.nbytes, self.stream)
         return made
 
-    def _send(self, to: int, source: int, size: int) -> None:
+    def send(self, to: int, source: int, size: int) -> None:
         self.call("to_device", to, source, size, self.stream)
         self.call("wait", self.stream)
 
-    def _fetch(self, to: int, source: int, size: int) -> None:
+    def fetch(self, to: int, source: int, size: int) -> None:
         self.call("to_host", to, source, size, self.stream)
         self.wait()
 
