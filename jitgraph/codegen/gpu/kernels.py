@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu.points import emit_points
-from jitgraph.codegen.gpu.products import as_kernel
+from jitgraph.codegen.gpu.products import emit_product
 from jitgraph.ir.kernel import Kernel, Product, Rows, Work, Zero
 
 if TYPE_CHECKING:
@@ -22,8 +22,5 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
         case Kernel() | Rows():
             return emit_points(p.arguments(step, name), step)
         case Product():
-            made = emit_work(p, as_kernel(step), name)
-            if step.epilogue is not None:
-                made = emit_work(p, step.epilogue.kernel, f"{name}.epilogue") and made
-            return made
+            return emit_product(p, step, name)
     return False

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.control import OUT_OF_MEMORY
 from jitgraph.codegen.gpu import host
-from jitgraph.codegen.gpu.arguments import Arguments
+from jitgraph.codegen.gpu.arguments import Arguments, Threaded
 from jitgraph.codegen.gpu.host import DEVICE, DEVICE_FAILED
 from jitgraph.codegen.gpu.kernels import emit_work
 from jitgraph.codegen.gpu.module import DeviceModule
@@ -131,11 +131,11 @@ class OnDevice(ProgramEmitter):
         if value in self.bindings or not self.late_leaves(value):
             return None
         if value not in self.late:
-            self.late[value] = self.malloc("16", self._cell())
+            self.late[value] = self.malloc("16", self.scratch_cell())
             self._scalar_to(value, self.late[value])
         return self.late[value]
 
-    def _cell(self) -> str:
+    def scratch_cell(self) -> str:
         """A cell for memory of the device that the exit frees."""
         cell = self.f.reserve_cell("place")
         self.scratch.append(cell)
@@ -185,7 +185,7 @@ class OnDevice(ProgramEmitter):
         )
         self.require(self.f.emit(f"icmp eq i32 {code}, 0"), DEVICE_FAILED)
 
-    def arguments(self, work: Kernel | Rows, name: str) -> Arguments:
+    def arguments(self, work: Threaded, name: str) -> Arguments:
         """The arguments of the kernels for a step."""
         return Arguments(self, work, name)
 

@@ -61,6 +61,7 @@ def _library(target: Target) -> Compiled:
 
 def _text(target: Target) -> str:
     from jitgraph.codegen.gpu.simulator_checks import emit_checks
+    from jitgraph.codegen.gpu.simulator_copies import emit_copies
     from jitgraph.codegen.gpu.simulator_intrinsics import emit_intrinsics
     from jitgraph.codegen.gpu.simulator_memory import emit_memory
     from jitgraph.codegen.gpu.simulator_state import emit_state
@@ -72,6 +73,7 @@ def _text(target: Target) -> str:
     emit_threads(module)
     emit_checks(module)
     emit_intrinsics(module)
+    emit_copies(module)
     return module.text()
 
 

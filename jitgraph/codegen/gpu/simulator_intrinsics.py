@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jitgraph.codegen.gpu.simulator_copies import COPIES
 from jitgraph.codegen.gpu.simulator_state import WARP, Kind, place
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
@@ -28,6 +29,7 @@ SYNCHRONISES: dict[str, bool] = {
     f"{_PREFIX}bar.warp.sync": True,
     **{f"{_PREFIX}shfl.sync.{mode}.{type_}": True for mode in _SHUFFLES for type_ in ("i32", "f32")},
     **{f"{_PREFIX}vote.{vote}.sync": True for vote in _VOTES},
+    **{f"{_PREFIX}{name}": False for name in COPIES},
 }
 
 
