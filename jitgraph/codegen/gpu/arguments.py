@@ -61,7 +61,8 @@ class Arguments:
 
     # --- a kernel -------------------------------------------------------------------------------
     def begin(
-        self, sizes: Sequence[Size] = (), more: Sequence[str] = (), threads: int = THREADS
+        self, sizes: Sequence[Size] = (), more: Sequence[str] = (), threads: int = THREADS,
+        resident: int = 0,
     ) -> FunctionBuilder:
         """Begin a kernel; `more` are parameters beyond those of all kernels of the step."""
         parameters = [f"ptr noalias %p{k}" for k in range(len(self.buffers))]
@@ -70,7 +71,7 @@ class Arguments:
         parameters += [f"ptr %d{k}" for k in range(len(self.late))]
         name = self.emitter.device.fresh(self.name) if self._begun else self.name
         self._begun = True
-        self.kernel = self.emitter.device.kernel(name, [*parameters, *more], threads)
+        self.kernel = self.emitter.device.kernel(name, [*parameters, *more], threads, resident)
         return self.kernel
 
     def context(self, work: Threaded) -> Context:

@@ -51,8 +51,8 @@ _ROUNDS = 16
 def tiles(dtype: DType) -> tuple[Tile, Tile]:
     """The large and the small tile."""
     if dtype == np.float64:
-        return Tile(dtype, 8, 4, 2, 2, 8, 3), Tile(dtype, 4, 2, 2, 2, 16, 3)
-    return Tile(dtype, 8, 8, 4, 2, 8, 4), Tile(dtype, 4, 4, 4, 2, 16, 3)
+        return Tile(dtype, 8, 4, 2, 2, 8, 3, 3), Tile(dtype, 4, 2, 2, 2, 16, 3, 4)
+    return Tile(dtype, 8, 8, 4, 2, 8, 4, 2), Tile(dtype, 4, 4, 4, 2, 16, 3, 2)
 
 
 def emit_product(p: OnDevice, step: Product, name: str) -> bool:
@@ -207,7 +207,7 @@ def without(kernel: Kernel, out: View) -> tuple[Kernel, list[Value]]:
 def emit_tiled(arguments: Arguments, step: Product, tile: Tile, several: bool) -> FunctionBuilder:
     """The kernel of blocks that each compute a tile."""
     f = arguments.begin(more=["ptr %scratch", "i64 %parts", "i64 %part_depth"],
-                        threads=tile.threads)  # fmt: skip
+                        threads=tile.threads, resident=tile.resident)  # fmt: skip
     elements = Elements(arguments, step)
     code, s = TileCode(f, tile), Sizes(f)
     rows, columns, inner = (elements.size(x) for x in (step.rows, step.columns, step.inner))

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.copies import Copies
-from jitgraph.codegen.llvm import FunctionBuilder
+from jitgraph.codegen.llvm import NO_UNROLL, FunctionBuilder
 from jitgraph.codegen.registers import register_type
 from jitgraph.ir.types import DType
 
@@ -66,6 +66,8 @@ class Tile:
     warp_columns: int
     depth: int
     stages: int
+    #: How many blocks a multiprocessor is to hold at least: while some wait, others compute.
+    resident: int
 
     @property
     def lanes(self) -> int:
@@ -151,9 +153,9 @@ class TileCode:
             Piece(self, left, tile.rows, 0, last),
             Piece(self, right, tile.columns, tile.depth * tile.pitch(tile.rows), last),
         ]
-        for stage in range(tile.stages - 1):
-            ahead = f.emit(f"add i64 {first}, {stage * tile.depth}")
-            self._copy(pieces, ahead, str(stage * tile.stage_bytes))
+        with f.loop(0, tile.stages - 1, name="stage", properties=(NO_UNROLL,)) as stage:
+            ahead = f.emit(f"add i64 {first}, {f.emit(f'mul i64 {stage}, {tile.depth}')}")
+            self._copy(pieces, ahead, f.emit(f"mul i64 {stage}, {tile.stage_bytes}"))
         at_row = f.emit(f"mul i64 {self.thread_row('0')}, {tile.dtype.itemsize}")
         at_column = f.emit(f"mul i64 {self.thread_column('0')}, {tile.dtype.itemsize}")
         at_column = f.emit(f"add i64 {at_column}, {pieces[1].behind}")
