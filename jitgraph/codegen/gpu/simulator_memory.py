@@ -11,9 +11,10 @@ from __future__ import annotations
 from jitgraph.codegen.gpu.simulator_state import (
     INVALID_VALUE,
     OUT_OF_MEMORY,
+    RECORD_BYTES,
+    SHARED_BYTES,
     SUCCESS,
     Kind,
-    cell,
     get,
     put,
 )
@@ -25,8 +26,6 @@ _PAGE = 64 << 10  # of any system
 _STEP = 1 << 20
 #: How many allocations there may be.
 _MOST = 1 << 20
-#: Bytes of race records per byte of memory.
-RECORD = 16
 #: From here on the system gets the memory back when it is freed.
 _LARGE = 256 << 10
 _NONE, _READ_WRITE = 0, 3
@@ -51,7 +50,9 @@ def _emit_start(module: Module) -> None:
         module, "sim_start", ["i64 %bytes", "i32 %flags", "i32 %stack_flags"], returns="i32"
     )
     f.do("call i32 @pthread_mutex_init(ptr @mutex, ptr null)")
-    sizes = {"arena": "%bytes", "written": "%bytes", "races": f.emit(f"mul i64 %bytes, {RECORD}"),
+    sizes = {"arena": "%bytes", "written": "%bytes", "races": f.emit(f"mul i64 %bytes, {RECORD_BYTES}"),
+             "shared_written": str(SHARED_BYTES),
+             "shared_races": str(SHARED_BYTES * RECORD_BYTES),
              "registry": str(16 * _MOST)}  # fmt: skip
     for field, size in sizes.items():
         rights = _NONE if field == "arena" else _READ_WRITE
@@ -118,20 +119,20 @@ def _emit_find(module: Module) -> None:
 
 def _emit_live(module: Module) -> None:
     """`i1 @live(i64 address, i64 size)`: whether that lies in one allocation; remembers the last
-    allocation before it in `fault_base` and `fault_extent`."""
+    allocation before it in `near` and `near_extent`."""
     f = FunctionBuilder(
         module, "live", ["i64 %address", "i64 %size"], returns="i1", internal=True
     )
     found = f.emit("call i64 @find(i64 %address)")
-    put(f, "fault_base", 0)
-    put(f, "fault_extent", 0)
+    put(f, "near", 0)
+    put(f, "near_extent", 0)
     with f.if_then(f.emit(f"icmp eq i64 {found}, 0")):
         f.do("ret i1 false")
     entry = _entry(f, f.emit(f"sub i64 {found}, 1"))
     start = f.emit(f"load i64, ptr {entry}")
     extent = f.emit(f"load i64, ptr {f.offset(entry, 8)}")
-    put(f, "fault_base", start)
-    put(f, "fault_extent", extent)
+    put(f, "near", start)
+    put(f, "near_extent", extent)
     before = f.emit(f"sub i64 %address, {start}")
     room = f.emit(f"sub i64 {extent}, {before}")
     f.do(f"ret i1 {f.emit(f'icmp sge i64 {room}, %size')}")
@@ -223,15 +224,17 @@ def _emit_free(module: Module) -> None:
     f.do(f"ret i32 {status}")
     f = FunctionBuilder(module, "release", ["i64 %address"], returns="i32", internal=True)
     f.emit("call i1 @live(i64 %address, i64 1)")
-    with f.if_then(f.emit(f"icmp ne i64 {get(f, 'fault_base')}, %address")):
+    with f.if_then(f.emit(f"icmp ne i64 {get(f, 'near')}, %address")):
         f.do(f"call void @report(i64 {Kind.RELEASE}, i64 %address, i64 0)")
         f.do(f"ret i32 {INVALID_VALUE}")
-    size = get(f, "fault_extent")
+    size = get(f, "near_extent")
     index = f.emit("call i64 @find(i64 %address)")
     entry = _entry(f, f.emit(f"sub i64 {index}, 1"))
     _move(f, entry, f.offset(entry, 16), f.emit(f"sub i64 {get(f, 'count')}, {index}"))
     put(f, "count", f.emit(f"sub i64 {get(f, 'count')}, 1"))
     put(f, "used", f.emit(f"sub i64 {get(f, 'used')}, {size}"))
+    put(f, "near", 0)
+    put(f, "near_extent", 0)
     f.do(f"call void @mark(i64 %address, i64 {size}, i8 0)")
     with f.if_then(f.emit(f"icmp sge i64 {size}, {_LARGE}")):
         whole = _rounded(f, "%address", _PAGE)
@@ -239,8 +242,8 @@ def _emit_free(module: Module) -> None:
         rest = f.emit(f"sub i64 {end}, {whole}")
         f.do(f"call i32 @madvise(ptr {f.emit(f'inttoptr i64 {whole} to ptr')}, i64 {rest}, i32 4)")
         offset = f.emit(f"sub i64 {whole}, {get(f, 'arena')}")
-        races = f.offset(get(f, "races", "ptr"), f.emit(f"mul i64 {offset}, {RECORD}"))
-        f.do(f"call i32 @madvise(ptr {races}, i64 {f.emit(f'mul i64 {rest}, {RECORD}')}, i32 4)")
+        races = f.offset(get(f, "races", "ptr"), f.emit(f"mul i64 {offset}, {RECORD_BYTES}"))
+        f.do(f"call i32 @madvise(ptr {races}, i64 {f.emit(f'mul i64 {rest}, {RECORD_BYTES}')}, i32 4)")
     f.do(f"ret i32 {SUCCESS}")
 
 
@@ -295,8 +298,10 @@ def _emit_transfer(module: Module, name: str, to: str, start: str, device: str) 
         source = "%from" if start.startswith("ptr") else f.emit("inttoptr i64 %from to ptr")
         f.do(f"call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {source}, i64 %size, i1 false)")
     if device == "from":
-        good = f.emit("call i1 @defined(i64 %from, i64 %size)")
-        with f.if_then(f.emit(f"xor i1 {good}, true")):
+        hole = f.emit(f"call i64 @hole(ptr {shadow(f, '%from')}, i64 %size)")
+        with f.if_then(f.emit(f"icmp sge i64 {hole}, 0")):
+            where = f.emit(f"add i64 %from, {hole}")
+            f.do(f"call void @report(i64 {Kind.UNINITIALISED}, i64 {where}, i64 %size)")
             f.do(f"ret i32 {INVALID_VALUE}")
     elif device == "both":
         shadows = f"ptr {shadow(f, '%to')}, ptr {shadow(f, '%from')}"
@@ -304,4 +309,3 @@ def _emit_transfer(module: Module, name: str, to: str, start: str, device: str) 
     else:
         f.do("call void @mark(i64 %to, i64 %size, i8 1)")
     f.do(f"ret i32 {SUCCESS}")
-    assert cell("arena")

@@ -18,6 +18,7 @@ from jitgraph.codegen.gpu.simulator_state import (
     INVALID_VALUE,
     MOST_THREADS,
     SHARED_BYTES,
+    STAMP_SHIFT,
     SUCCESS,
     WARP,
     Kind,
@@ -27,13 +28,12 @@ from jitgraph.codegen.gpu.simulator_state import (
     place,
     put,
     result_of,
+    warp_stamp,
 )
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 STACK_BYTES = 128 << 10
 _GUARD_BYTES = 16 << 10
-#: Stamps are counted; in records of accesses they stand above this many bits.
-STAMP_SHIFT = 16
 _READY, _EXITED, _BARRIER, _COLLECTIVE = range(4)
 #: The words of a fiber.
 _FIBER = ("sp", "status", "mask", "compute", "record")
@@ -50,7 +50,6 @@ def emit_threads(module: Module) -> None:
     """All of it."""
     module.declare(f"@fibers = internal global [{len(_FIBER) * MOST_THREADS} x i64] "
                    "zeroinitializer, align 64")  # fmt: skip
-    module.declare(f"@warps = internal global [{MOST_THREADS // WARP} x i64] zeroinitializer")
     module.declare("@lost = internal global ptr null")
     frame, entry = _emit_switch(module)
     _emit_start(module, frame, entry)
@@ -172,6 +171,7 @@ def _emit_faults(module: Module) -> None:
     )
     for field, value in (("fault", "%kind"), ("fault_address", "%address"), ("fault_size", "%size"),
                          ("fault_kernel", get(f, "kernel")), ("fault_thread", get(f, "thread")),
+                         ("fault_base", get(f, "near")), ("fault_extent", get(f, "near_extent")),
                          ("aborted", "%kind")):  # fmt: skip
         put(f, field, value)
     block = f.emit(f"load i32, ptr {place('ctaid')}")
@@ -264,11 +264,6 @@ def _emit_meeting(f: FunctionBuilder, leader: str, records: str) -> None:
     with f.if_then(whole):
         f.do(f"store i64 {f.emit('call i64 @tick()')}, ptr {warp_stamp(f, '%first')}")
     f.block(done)
-
-
-def warp_stamp(f: FunctionBuilder, thread: str) -> str:
-    """Where it is noted when the warp of a thread was last at its barrier."""
-    return f.emit(f"getelementptr i64, ptr @warps, i64 {f.emit(f'lshr i64 {thread}, 5')}")
 
 
 def _named(f: FunctionBuilder, mask: str, thread: str) -> str:
