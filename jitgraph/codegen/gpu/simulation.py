@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from jitgraph.codegen.gpu.simulator import imports
 from jitgraph.codegen.gpu.simulator_checks import ATOMIC, READ, WRITE
-from jitgraph.codegen.gpu.simulator_intrinsics import SYNCHRONISES, function_of
+from jitgraph.codegen.gpu.simulator_intrinsics import AT_SITES, SYNCHRONISES, function_of
 from jitgraph.codegen.gpu.simulator_state import SHARED_BYTES
 from jitgraph.codegen.llvm import Compiled, Unit, load_objects, object_code
 from jitgraph.codegen.loader import CodegenError
@@ -59,7 +59,7 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
     constants = _constants(text)
     lines = [_without_spaces(line, shared) for line in text.splitlines()]
     lines = [checked for line in lines for checked in _checked(line)]
-    host_text = _INTRINSIC.sub(_function, "\n".join(lines))
+    host_text = "\n".join(_translated(line, k + 1) for k, line in enumerate(lines))
     parts = [
         host_text.replace("define ptx_kernel ", "define "),
         "declare void @sim_access(ptr, i64, i64, i64)",
@@ -101,11 +101,19 @@ def _waits(body: str) -> bool:
     return any(SYNCHRONISES.get(name, False) for name in _INTRINSIC.findall(body))
 
 
-def _function(intrinsic: re.Match[str]) -> str:
-    name = intrinsic[1]
+def _translated(line: str, site: int) -> str:
+    """A line with functions for intrinsics; `site` is its number."""
+    found = _INTRINSIC.search(line)
+    if found is None:
+        return line
+    name, end = found[1], found.end() + 1
     if name not in SYNCHRONISES:
-        raise CodegenError(f"the simulated device has no {name}", intrinsic.string)
-    return f"@{function_of(name)}"
+        raise CodegenError(f"the simulated device has no {name}", line)
+    arguments = line[end:]
+    if name in AT_SITES:
+        first = "i64" if line.startswith("declare") else f"i64 {site}"
+        arguments = f"{first}{'' if arguments.startswith(')') else ', '}{arguments}"
+    return f"{line[: found.start()]}@{function_of(name)}({arguments}"
 
 
 def _shared(text: str, used: dict[str, set[str]]) -> tuple[dict[str, int], dict[str, int]]:

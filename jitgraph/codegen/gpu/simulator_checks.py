@@ -16,6 +16,8 @@ launch, block and barrier, so that records need never be cleared.
 from __future__ import annotations
 
 from jitgraph.codegen.gpu.simulator_state import (
+    OTHER_BLOCK,
+    OTHER_READS,
     RECORD_BYTES,
     SHARED_BYTES,
     STAMP_SHIFT,
@@ -34,8 +36,6 @@ _THREAD_MASK = 1023
 _WHO_SHIFT = 10
 _WHO_MASK, _WARP, _BLOCK, _GRID = (who << _WHO_SHIFT for who in (3, 1, 2, 3))
 _PLAIN = 1 << 12
-#: How `fault_other` says that the other access was a read, and that it was in another block.
-OTHER_READS, OTHER_BLOCK = 1 << 13, 1 << 14
 
 
 def emit_checks(module: Module) -> None:
@@ -65,6 +65,7 @@ def _emit_access(module: Module) -> None:
     address = f.emit("ptrtoint ptr %pointer to i64", "address")
     odd = f.emit(f"and i64 {address}, {f.emit('sub i64 %alignment, 1')}")
     with f.if_then(f.emit(f"icmp ne i64 {odd}, 0")):
+        put(f, "fault_other", "%alignment")
         _fault(f, Kind.MISALIGNED, address)
     with f.if_then(f.emit("icmp eq i64 %size, 0")):
         f.do("ret void")
@@ -82,8 +83,6 @@ def _emit_access(module: Module) -> None:
         bytes_ = get(f, "bytes")
         end = f.emit(f"add i64 {shared}, %size")
         with f.if_then(f.emit(f"icmp ugt i64 {end}, {bytes_}")):
-            put(f, "near", "ptrtoint (ptr @sim_shared_memory to i64)")
-            put(f, "near_extent", bytes_)
             _fault(f, Kind.SHARED, address)
         _check(f, address, shared, "shared_written", "shared_races", get(f, "block"))
     f.do(f"call void @elsewhere(i64 {address}, i64 %size, i64 %kind)")
@@ -261,6 +260,6 @@ def _conflict(f: FunctionBuilder, unordered: str, record: str, how: int) -> None
     with f.if_then(f.emit(f"and i1 {unordered}, {plain}")):
         other_block = f.emit(f"icmp ult i64 {record}, {get(f, 'block')}")
         where = f.select(other_block, "i64", OTHER_BLOCK, 0)
-        other = f.emit(f"and i64 {record}, {_PLAIN | _WHO_MASK | _THREAD_MASK}")
+        other = f.emit(f"and i64 {record}, {_WHO_MASK | _THREAD_MASK}")
         put(f, "fault_other", f.emit(f"or i64 {f.emit(f'or i64 {other}, {where}')}, {how}"))
         f.do(f"call void @fault(i64 {Kind.RACE}, i64 %address, i64 1)")

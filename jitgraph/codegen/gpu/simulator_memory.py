@@ -118,24 +118,37 @@ def _emit_find(module: Module) -> None:
 
 
 def _emit_live(module: Module) -> None:
-    """`i1 @live(i64 address, i64 size)`: whether that lies in one allocation; remembers the last
-    allocation before it in `near` and `near_extent`."""
+    """`i1 @live(i64 address, i64 size)`: whether that lies in one allocation; remembers that one,
+    or the nearest, in `near` and `near_extent`."""
     f = FunctionBuilder(
         module, "live", ["i64 %address", "i64 %size"], returns="i1", internal=True
     )
     found = f.emit("call i64 @find(i64 %address)")
     put(f, "near", 0)
     put(f, "near_extent", 0)
-    with f.if_then(f.emit(f"icmp eq i64 {found}, 0")):
-        f.do("ret i1 false")
-    entry = _entry(f, f.emit(f"sub i64 {found}, 1"))
-    start = f.emit(f"load i64, ptr {entry}")
-    extent = f.emit(f"load i64, ptr {f.offset(entry, 8)}")
-    put(f, "near", start)
-    put(f, "near_extent", extent)
-    before = f.emit(f"sub i64 %address, {start}")
-    room = f.emit(f"sub i64 {extent}, {before}")
-    f.do(f"ret i1 {f.emit(f'icmp sge i64 {room}, %size')}")
+    some = f.emit(f"icmp ne i64 {found}, 0")
+    before = f.reserve("i64", "before")
+    f.do(f"store i64 {1 << 62}, ptr {before}")
+    with f.if_then(some):
+        entry = _entry(f, f.emit(f"sub i64 {found}, 1"))
+        _remember(f, entry)
+        offset = f.emit(f"sub i64 %address, {get(f, 'near')}")
+        room = f.emit(f"sub i64 {get(f, 'near_extent')}, {offset}")
+        with f.if_then(f.emit(f"icmp sge i64 {room}, %size")):
+            f.do("ret i1 true")
+        f.do(f"store i64 {f.emit(f'sub i64 0, {room}')}, ptr {before}")
+    with f.if_then(f.emit(f"icmp slt i64 {found}, {get(f, 'count')}")):
+        entry = _entry(f, found)
+        distance = f.emit(f"sub i64 {f.emit(f'load i64, ptr {entry}')}, %address")
+        nearer = f.emit(f"icmp slt i64 {distance}, {f.emit(f'load i64, ptr {before}')}")
+        with f.if_then(nearer):
+            _remember(f, entry)
+    f.do("ret i1 false")
+
+
+def _remember(f: FunctionBuilder, entry: str) -> None:
+    put(f, "near", f.emit(f"load i64, ptr {entry}"))
+    put(f, "near_extent", f.emit(f"load i64, ptr {f.offset(entry, 8)}"))
 
 
 def _rounded(f: FunctionBuilder, size: str, unit: int) -> str:

@@ -19,7 +19,7 @@ FIELDS = (
     "shared_written", "shared_races", "near", "near_extent", "open", "kernel", "bytes", "parameters", "clock", "launch", "block", "interval", "thread",
     "threads", "stack", "stack_end", "stacks", "scheduler", "aborted",
     "fault", "fault_kernel", "fault_block", "fault_thread", "fault_address", "fault_size",
-    "fault_base", "fault_extent", "fault_other", "launches",
+    "fault_bytes", "fault_base", "fault_extent", "fault_other", "launches",
 )  # fmt: skip
 
 #: A block's shared memory on the largest devices.
@@ -52,6 +52,9 @@ class Kind(IntEnum):
     TRANSFER = 10
     RELEASE = 11
 
+
+#: `fault_other` of a race: who the other was, that it was a read, and was in another block.
+OTHER_WHO, OTHER_READS, OTHER_BLOCK = (1 << 12) - 1, 1 << 13, 1 << 14
 
 #: The result of the launch, where it is not LAUNCH_FAILED.
 _RESULTS = {

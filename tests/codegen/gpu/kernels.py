@@ -32,6 +32,7 @@ declare i32 @llvm.nvvm.vote.ballot.sync(i32, i1)
 @table = internal constant [4 x float] [float 1.0, float 2.0, float 3.0, float 4.0]
 """
 BARRIER = "call void @llvm.nvvm.barrier.cta.sync.aligned.all(i32 0)"
+WARP_BARRIER = "call void @llvm.nvvm.bar.warp.sync(i32 -1)"
 _PLACE = f"""
   %shared = addrspacecast ptr addrspace(3) @k.shared to ptr
   %tid32 = call i32 @{_SREG}.tid.x()
