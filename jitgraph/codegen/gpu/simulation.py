@@ -1,9 +1,10 @@
 """Kernels for the simulated device: the text of a device's module, turned into host code.
 
 It stays the very same IR. Only what a GPU gives it is replaced: intrinsics become functions of the
-simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches memory asks
-`sim_access` first. Every kernel gets a *thunk*, which takes its arguments from an array of pointers
-to them, as the driver's launch does, and a descriptor, whose address is the kernel's handle.
+simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches
+memory asks `sim_access` first. Every kernel gets a *thunk*, which takes its arguments from an array
+of pointers to them, as the driver's launch does, and a descriptor, whose address is the kernel's
+handle.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _CAST = re.compile(r"= addrspacecast ptr (.+?) to ptr")
 _NESTED_CAST = re.compile(r"addrspacecast \(ptr ([^()]+|\w+ \(.*?\)) to ptr\)")
 _LOAD = re.compile(r"\s+%[\w.$]+ = load (atomic )?(volatile )?(.*)$")
 _STORE = re.compile(r"\s+store (atomic )?(volatile )?(.*)$")
-_EXCHANGE = re.compile(r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:\w+ )?(.*)$")
+_EXCHANGE = re.compile(r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$")
 _ALIGN = re.compile(r", align (\d+)")
 _BYTES = re.compile(r"\s+(?:tail )?call void @llvm\.(memcpy|memmove|memset)\.[\w.]+\((.*)\)")
 _ALIGNMENT = 16
@@ -176,16 +177,15 @@ def accesses(line: str) -> Iterator[tuple[str, int | str, int, int]]:
     if found := _LOAD.match(line):
         type_, rest = read_type(found[3])
         kind = READ | (ATOMIC if found[1] or found[2] else 0)
-        yield _access(type_, _operand(rest.split("ptr ", 1)[1]), rest, kind)
+        yield _access(type_, _separated(rest)[1], rest, kind)
     elif found := _STORE.match(line):
         type_, rest = read_type(found[3])
         kind = WRITE | (ATOMIC if found[1] or found[2] else 0)
-        _, pointer = _separated(rest)[:2]
-        yield _access(type_, pointer.removeprefix("ptr "), rest, kind)
+        yield _access(type_, _separated(rest)[1], rest, kind)
     elif found := _EXCHANGE.match(line):
         pointer, value = _separated(found[2])[:2]
         type_ = read_type(value)[0]
-        yield _access(type_, pointer.removeprefix("ptr "), found[2], READ | WRITE | ATOMIC)
+        yield _access(type_, pointer, found[2], READ | WRITE | ATOMIC)
     elif found := _BYTES.match(line):
         target, source, size, _ = _separated(found[2])
         length = size.removeprefix("i64 ")
@@ -194,14 +194,14 @@ def accesses(line: str) -> Iterator[tuple[str, int | str, int, int]]:
         yield _last_word(target), length, 1, WRITE
 
 
-def _access(type_: str, pointer: str, rest: str, kind: int) -> tuple[str, int, int, int]:
+def _access(type_: str, operand: str, rest: str, kind: int) -> tuple[str, int, int, int]:
+    """Of the operand, `ptr X` and perhaps an ordering, only X is the pointer."""
+    pointer = operand.removeprefix("ptr ")
+    end = pointer.rindex(")") + 1 if "(" in pointer else len(pointer.split(" ", 1)[0])
+    pointer = pointer[:end]
     size, natural = layout(type_)
     declared = _ALIGN.search(rest)
     return pointer, size, int(declared[1]) if declared else natural, kind
-
-
-def _operand(text: str) -> str:
-    return _separated(text)[0]
 
 
 def _last_word(operand: str) -> str:

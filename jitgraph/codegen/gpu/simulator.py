@@ -17,7 +17,6 @@ from functools import cache
 
 from jitgraph.codegen.gpu.simulator_intrinsics import INTRINSICS
 from jitgraph.codegen.gpu.simulator_state import (
-    DESCRIPTOR,
     FIELDS,
     OTHER_BLOCK,
     OTHER_READS,
@@ -129,7 +128,7 @@ def _race(fault: Fault) -> str:
     known = {0: number, 1: "several threads of one warp"}.get(who >> 10, "several threads")
     block = "another" if fault.other & OTHER_BLOCK else "this"
     did = "read" if fault.other & OTHER_READS else "wrote"
-    return f"touches memory {fault.place}, which {known} of {block} block {did}; nothing orders them"
+    return f"touches memory {fault.place}, which {known} of {block} block {did}, unordered"
 
 
 def _barrier(fault: Fault) -> str:
@@ -165,8 +164,7 @@ def last_fault() -> Fault | None:
         return None
     name = ""
     if words["fault_kernel"]:
-        at = words["fault_kernel"] + 8 * DESCRIPTOR.index("name")
-        name = (ctypes.c_char_p.from_address(at).value or b"").decode()
+        name = ctypes.string_at(library().address("sim_fault_name")).decode()
     address, base, extent = words["fault_address"], words["fault_base"], words["fault_extent"]
     start = library().address("sim_shared_memory")
     shared = start <= address < start + SHARED_BYTES

@@ -29,7 +29,8 @@ SYNCHRONISES: dict[str, bool] = {
     f"{_PREFIX}barrier.cta.sync.all": True,
     f"{_PREFIX}barrier.cta.sync.aligned.all": True,
     f"{_PREFIX}bar.warp.sync": True,
-    **{f"{_PREFIX}shfl.sync.{mode}.{type_}": True for mode in _SHUFFLES for type_ in ("i32", "f32")},
+    **{f"{_PREFIX}shfl.sync.{mode}.i32": True for mode in _SHUFFLES},
+    **{f"{_PREFIX}shfl.sync.{mode}.f32": True for mode in _SHUFFLES},
     **{f"{_PREFIX}vote.{vote}.sync": True for vote in _VOTES},
 }
 
@@ -81,19 +82,18 @@ def _emit_exchange(module: Module) -> None:
     """`void @exchange(ptr records, i32 mask)`: records of value and lane; the value of that lane
     goes behind them, or the lane becomes -1 where it takes no part."""
     f = FunctionBuilder(module, "exchange", ["ptr %records", "i32 %mask"], internal=True)
-    with f.loop(0, WARP) as lane:
-        with f.if_then(_takes_part(f, str(lane))):
-            record = _record(f, str(lane))
-            source = f.emit(f"load i64, ptr {f.offset(record, 8)}")
-            good, bad, done = f.label("good"), f.label("bad"), f.label("done")
-            f.branch_if(_takes_part(f, source), good, bad)
-            f.block(bad)
-            f.do(f"store i64 -1, ptr {f.offset(record, 8)}")
-            f.branch(done)
-            f.block(good)
-            value = f.emit(f"load i32, ptr {_record(f, source)}")
-            f.do(f"store i32 {value}, ptr {f.offset(record, 16)}")
-            f.block(done)
+    with f.loop(0, WARP) as lane, f.if_then(_takes_part(f, str(lane))):
+        record = _record(f, str(lane))
+        source = f.emit(f"load i64, ptr {f.offset(record, 8)}")
+        good, bad, done = f.label("good"), f.label("bad"), f.label("done")
+        f.branch_if(_takes_part(f, source), good, bad)
+        f.block(bad)
+        f.do(f"store i64 -1, ptr {f.offset(record, 8)}")
+        f.branch(done)
+        f.block(good)
+        value = f.emit(f"load i32, ptr {_record(f, source)}")
+        f.do(f"store i32 {value}, ptr {f.offset(record, 16)}")
+        f.block(done)
     f.do("ret void")
 
 
@@ -172,18 +172,16 @@ def _emit_vote(module: Module, vote: str) -> None:
         f = FunctionBuilder(module, "ballot", ["ptr %records", "i32 %mask"], internal=True)
         votes = f.reserve("i32", "votes")
         f.do(f"store i32 0, ptr {votes}")
-        with f.loop(0, WARP) as lane:
-            with f.if_then(_takes_part(f, str(lane))):
-                value = f.emit(f"load i32, ptr {_record(f, str(lane))}")
-                bit = f.emit(f"shl i32 {value}, {f.emit(f'trunc i64 {lane} to i32')}")
-                before = f.emit(f"load i32, ptr {votes}")
-                f.do(f"store i32 {f.emit(f'or i32 {before}, {bit}')}, ptr {votes}")
+        with f.loop(0, WARP) as lane, f.if_then(_takes_part(f, str(lane))):
+            value = f.emit(f"load i32, ptr {_record(f, str(lane))}")
+            bit = f.emit(f"shl i32 {value}, {f.emit(f'trunc i64 {lane} to i32')}")
+            before = f.emit(f"load i32, ptr {votes}")
+            f.do(f"store i32 {f.emit(f'or i32 {before}, {bit}')}, ptr {votes}")
         result = f.emit(f"load i32, ptr {votes}")
-        with f.loop(0, WARP) as lane:
-            with f.if_then(_takes_part(f, str(lane))):
-                record = _record(f, str(lane))
-                f.do(f"store i32 {result}, ptr {record}")
-                f.do(f"store i32 %mask, ptr {f.offset(record, 8)}")
+        with f.loop(0, WARP) as lane, f.if_then(_takes_part(f, str(lane))):
+            record = _record(f, str(lane))
+            f.do(f"store i32 {result}, ptr {record}")
+            f.do(f"store i32 %mask, ptr {f.offset(record, 8)}")
         f.do("ret void")
     returns = "i32" if vote == "ballot" else "i1"
     f = FunctionBuilder(

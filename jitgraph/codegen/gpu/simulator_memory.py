@@ -29,6 +29,7 @@ _MOST = 1 << 20
 #: From here on the system gets the memory back when it is freed.
 _LARGE = 256 << 10
 _NONE, _READ_WRITE = 0, 3
+_DONTNEED = 4
 
 
 def emit_memory(module: Module) -> None:
@@ -44,16 +45,20 @@ def emit_memory(module: Module) -> None:
 
 
 def _emit_start(module: Module) -> None:
-    """`i32 @sim_start(i64 bytes, i32 flags, i32 advice)`: take an arena of `bytes`, which are
-    multiples of what it grows by; whether there was room."""
+    """`i32 @sim_start(i64 bytes, i32 flags, i32 stack_flags)`: take an arena of `bytes`, which are
+    multiples of what it grows by, with these flags for `mmap`; whether there was room."""
     f = FunctionBuilder(
         module, "sim_start", ["i64 %bytes", "i32 %flags", "i32 %stack_flags"], returns="i32"
     )
     f.do("call i32 @pthread_mutex_init(ptr @mutex, ptr null)")
-    sizes = {"arena": "%bytes", "written": "%bytes", "races": f.emit(f"mul i64 %bytes, {RECORD_BYTES}"),
-             "shared_written": str(SHARED_BYTES),
-             "shared_races": str(SHARED_BYTES * RECORD_BYTES),
-             "registry": str(16 * _MOST)}  # fmt: skip
+    sizes = {
+        "arena": "%bytes",
+        "written": "%bytes",
+        "races": f.emit(f"mul i64 %bytes, {RECORD_BYTES}"),
+        "shared_written": str(SHARED_BYTES),
+        "shared_races": str(SHARED_BYTES * RECORD_BYTES),
+        "registry": str(16 * _MOST),
+    }
     for field, size in sizes.items():
         rights = _NONE if field == "arena" else _READ_WRITE
         made = f.emit(
@@ -253,10 +258,12 @@ def _emit_free(module: Module) -> None:
         whole = _rounded(f, "%address", _PAGE)
         end = f.emit(f"and i64 {f.emit(f'add i64 %address, {size}')}, {-_PAGE}")
         rest = f.emit(f"sub i64 {end}, {whole}")
-        f.do(f"call i32 @madvise(ptr {f.emit(f'inttoptr i64 {whole} to ptr')}, i64 {rest}, i32 4)")
+        memory = f.emit(f"inttoptr i64 {whole} to ptr")
+        f.do(f"call i32 @madvise(ptr {memory}, i64 {rest}, i32 {_DONTNEED})")
         offset = f.emit(f"sub i64 {whole}, {get(f, 'arena')}")
         races = f.offset(get(f, "races", "ptr"), f.emit(f"mul i64 {offset}, {RECORD_BYTES}"))
-        f.do(f"call i32 @madvise(ptr {races}, i64 {f.emit(f'mul i64 {rest}, {RECORD_BYTES}')}, i32 4)")
+        records = f.emit(f"mul i64 {rest}, {RECORD_BYTES}")
+        f.do(f"call i32 @madvise(ptr {races}, i64 {records}, i32 {_DONTNEED})")
     f.do(f"ret i32 {SUCCESS}")
 
 
@@ -283,42 +290,41 @@ def _emit_transfers(module: Module) -> None:
         f.do("ret i1 true")
     f.do(f"call void @report(i64 {Kind.TRANSFER}, i64 %address, i64 %size)")
     f.do("ret i1 false")
-    for name, to, start, extra in (
-        ("sim_set_bytes", "i64 %to", "i8 %value", ""),
-        ("sim_to_host", "ptr %to", "i64 %from", "from"),
-        ("sim_to_device", "i64 %to", "ptr %from", "to"),
-        ("sim_copy", "i64 %to", "i64 %from", "both"),
-    ):
-        _emit_transfer(module, name, to, start, extra)
+    fill = _transfer(module, "sim_set_bytes", "i64 %to", "i8 %value")
+    fill.do("call void @llvm.memset.p0.i64(ptr %target, i8 %value, i64 %size, i1 false)")
+    fill.do("call void @mark(i64 %to, i64 %size, i8 1)")
+    upload = _transfer(module, "sim_to_device", "i64 %to", "ptr %source")
+    upload.do("call void @mark(i64 %to, i64 %size, i8 1)")
+    copy = _transfer(module, "sim_copy", "i64 %to", "i64 %from")
+    shadows = f"ptr {shadow(copy, '%to')}, ptr {shadow(copy, '%from')}"
+    copy.do(f"call void @llvm.memmove.p0.p0.i64({shadows}, i64 %size, i1 false)")
+    download = _transfer(module, "sim_to_host", "ptr %target", "i64 %from")
+    hole = download.emit(f"call i64 @hole(ptr {shadow(download, '%from')}, i64 %size)")
+    with download.if_then(download.emit(f"icmp sge i64 {hole}, 0")):
+        where = download.emit(f"add i64 %from, {hole}")
+        download.do(f"call void @report(i64 {Kind.UNINITIALISED}, i64 {where}, i64 %size)")
+        download.do(f"ret i32 {INVALID_VALUE}")
+    for f in (upload, copy, download):
+        move = "ptr %target, ptr %source, i64 %size, i1 false"
+        f.do(f"call void @llvm.memmove.p0.p0.i64({move})")
+    for f in (fill, upload, copy, download):
+        f.do(f"ret i32 {SUCCESS}")
 
 
-def _emit_transfer(module: Module, name: str, to: str, start: str, device: str) -> None:
+def _transfer(module: Module, name: str, to: str, start: str) -> FunctionBuilder:
+    """A function of the driver; what is inside its lock is to be written. There `%target` and
+    `%source` are pointers, and what lies on the device is allocated."""
     parameters = [to, start, "i64 %size", "ptr %stream"]
     f = FunctionBuilder(module, name, parameters, returns="i32")
     f.do("call void @enter()")
-    status = f.emit(f"call i32 @{name}.inside({to}, {start}, i64 %size)")
+    status = f.emit(f"call i32 @{name}.inside({', '.join(parameters)})")
     f.do("call void @leave()")
     f.do(f"ret i32 {status}")
-    f = FunctionBuilder(module, f"{name}.inside", parameters[:3], returns="i32", internal=True)
-    for address in [p.split()[1] for p in (to, start) if p.startswith("i64")]:
-        bad = f.emit(f"xor i1 {f.emit(f'call i1 @allowed(i64 {address}, i64 %size)')}, true")
-        with f.if_then(bad):
-            f.do(f"ret i32 {INVALID_VALUE}")
-    target = "%to" if to.startswith("ptr") else f.emit("inttoptr i64 %to to ptr")
-    if start.startswith("i8"):
-        f.do(f"call void @llvm.memset.p0.i64(ptr {target}, i8 %value, i64 %size, i1 false)")
-    else:
-        source = "%from" if start.startswith("ptr") else f.emit("inttoptr i64 %from to ptr")
-        f.do(f"call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {source}, i64 %size, i1 false)")
-    if device == "from":
-        hole = f.emit(f"call i64 @hole(ptr {shadow(f, '%from')}, i64 %size)")
-        with f.if_then(f.emit(f"icmp sge i64 {hole}, 0")):
-            where = f.emit(f"add i64 %from, {hole}")
-            f.do(f"call void @report(i64 {Kind.UNINITIALISED}, i64 {where}, i64 %size)")
-            f.do(f"ret i32 {INVALID_VALUE}")
-    elif device == "both":
-        shadows = f"ptr {shadow(f, '%to')}, ptr {shadow(f, '%from')}"
-        f.do(f"call void @llvm.memmove.p0.p0.i64({shadows}, i64 %size, i1 false)")
-    else:
-        f.do("call void @mark(i64 %to, i64 %size, i8 1)")
-    f.do(f"ret i32 {SUCCESS}")
+    f = FunctionBuilder(module, f"{name}.inside", parameters, returns="i32", internal=True)
+    for address, pointer in (("%to", "%target"), ("%from", "%source")):
+        if f"i64 {address}" in parameters:
+            allowed = f.emit(f"call i1 @allowed(i64 {address}, i64 %size)")
+            with f.if_then(f.emit(f"xor i1 {allowed}, true")):
+                f.do(f"ret i32 {INVALID_VALUE}")
+            f.do(f"{pointer} = inttoptr i64 {address} to ptr")
+    return f

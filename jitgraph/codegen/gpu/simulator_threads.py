@@ -18,6 +18,7 @@ from __future__ import annotations
 from jitgraph.codegen.gpu.simulator_state import (
     INVALID_VALUE,
     MOST_THREADS,
+    NAME_BYTES,
     SHARED_BYTES,
     STAMP_SHIFT,
     SUCCESS,
@@ -173,11 +174,16 @@ def _emit_faults(module: Module) -> None:
     f = FunctionBuilder(
         module, "report", ["i64 %kind", "i64 %address", "i64 %size"], internal=True
     )
-    for field, value in (("fault", "%kind"), ("fault_address", "%address"), ("fault_size", "%size"),
-                         ("fault_kernel", get(f, "kernel")), ("fault_thread", get(f, "thread")),
-                         ("fault_bytes", get(f, "bytes")), ("fault_base", get(f, "near")), ("fault_extent", get(f, "near_extent")),
-                         ("aborted", "%kind")):  # fmt: skip
+    for field, value in (("fault", "%kind"), ("aborted", "%kind"), ("fault_address", "%address"),
+                         ("fault_size", "%size")):  # fmt: skip
         put(f, field, value)
+    for field, source in (("fault_kernel", "kernel"), ("fault_thread", "thread"),
+                          ("fault_bytes", "bytes"), ("fault_base", "near"),
+                          ("fault_extent", "near_extent")):  # fmt: skip
+        put(f, field, get(f, source))
+    with f.if_then(f.emit(f"icmp ne ptr {get(f, 'kernel', 'ptr')}, null")):
+        name = described(f, "name", "ptr")
+        f.do(f"call ptr @strncpy(ptr @sim_fault_name, ptr {name}, i64 {NAME_BYTES - 1})")
     block = f.emit(f"load i32, ptr {place('ctaid')}")
     put(f, "fault_block", f.emit(f"zext i32 {block} to i64"))
     f.do("ret void")
@@ -190,7 +196,7 @@ def _emit_faults(module: Module) -> None:
 
 
 def _emit_warp(module: Module) -> None:
-    """`i1 @run_warp(i64 first, i64 fibers)`: run a warp as far as it gets; whether it got anywhere."""
+    """`i1 @run_warp(i64 first, i64 fibers)`: run a warp as far as it gets; whether it moved."""
     f = FunctionBuilder(
         module, "run_warp", ["i64 %first", "i64 %fibers"], returns="i1", internal=True
     )
@@ -245,13 +251,15 @@ def _emit_collectives(module: Module) -> None:
 def _emit_meeting(f: FunctionBuilder, leader: str, records: str) -> None:
     mask = f.emit(f"load i32, ptr {_fiber(f, leader, 'mask')}")
     compute = f.emit(f"load ptr, ptr {_fiber(f, leader, 'compute')}")
-    with f.loop("%first", "%end", name="member") as member:
-        with f.if_then(_named(f, mask, str(member))):
-            f.do(f"store i64 {_READY}, ptr {_fiber(f, str(member), 'status')}")
-            record = f.emit(f"load ptr, ptr {_fiber(f, str(member), 'record')}")
-            lane = f.emit(f"sub i64 {member}, %first")
-            slot = f.emit(f"getelementptr ptr, ptr {records}, i64 {lane}")
-            f.do(f"store ptr {record}, ptr {slot}")
+    with (
+        f.loop("%first", "%end", name="member") as member,
+        f.if_then(_named(f, mask, str(member))),
+    ):
+        f.do(f"store i64 {_READY}, ptr {_fiber(f, str(member), 'status')}")
+        record = f.emit(f"load ptr, ptr {_fiber(f, str(member), 'record')}")
+        lane = f.emit(f"sub i64 {member}, %first")
+        slot = f.emit(f"getelementptr ptr, ptr {records}, i64 {lane}")
+        f.do(f"store ptr {record}, ptr {slot}")
     barrier, operation, done = f.label("barrier"), f.label("operation"), f.label("met")
     f.branch_if(f.emit(f"icmp eq ptr {compute}, null"), barrier, operation)
     f.block(operation)
