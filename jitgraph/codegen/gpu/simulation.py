@@ -2,7 +2,7 @@
 
 It stays the very same IR. Only what a GPU gives it is replaced: intrinsics become functions of the
 simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches
-memory asks `sim_access` first. Every kernel gets a *thunk*, which takes its arguments from an array
+memory asks `sim_access` where. Every kernel gets a *thunk*, which takes its arguments from an array
 of pointers to them, as the driver's launch does, and a descriptor, whose address is the kernel's
 handle.
 """
@@ -29,7 +29,9 @@ _CAST = re.compile(r"= addrspacecast ptr (.+?) to ptr")
 _NESTED_CAST = re.compile(r"addrspacecast \(ptr ([^()]+|\w+ \(.*?\)) to ptr\)")
 _LOAD = re.compile(r"\s+%[\w.$]+ = load (atomic )?(volatile )?(.*)$")
 _STORE = re.compile(r"\s+store (atomic )?(volatile )?(.*)$")
-_EXCHANGE = re.compile(r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$")
+_EXCHANGE = re.compile(
+    r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$"
+)
 _ALIGN = re.compile(r", align (\d+)")
 _BYTES = re.compile(r"\s+(?:tail )?call void @llvm\.(memcpy|memmove|memset)\.[\w.]+\((.*)\)")
 _ALIGNMENT = 16
@@ -59,11 +61,11 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
     shared, sizes = _shared(text, {k: set().union(*map(_symbols, r)) for k, r in reached.items()})
     constants = _constants(text)
     lines = [_without_spaces(line, shared) for line in text.splitlines()]
-    lines = [checked for line in lines for checked in _checked(line)]
+    lines = [checked for k, line in enumerate(lines) for checked in _checked(line, k)]
     host_text = "\n".join(_translated(line, k + 1) for k, line in enumerate(lines))
     parts = [
         host_text.replace("define ptx_kernel ", "define "),
-        "declare void @sim_access(ptr, i64, i64, i64)",
+        "declare ptr @sim_access(ptr, i64, i64, i64)",
         f"@sim_shared_memory = external global [{SHARED_BYTES} x i8]",
         _table(constants),
     ]
@@ -165,10 +167,19 @@ def _place(symbol: re.Match[str], shared: dict[str, int]) -> str:
     return f"getelementptr (i8, ptr @sim_shared_memory, i64 {shared[symbol[1]]})"
 
 
-def _checked(line: str) -> Iterator[str]:
-    """A line, and before it the checks of the memory it touches."""
-    for pointer, size, alignment, access in accesses(line):
-        yield f"  call void @sim_access(ptr {pointer}, i64 {size}, i64 {alignment}, i64 {access})"
+def _checked(line: str, number: int) -> Iterator[str]:
+    """A line, and before it the checks of the memory it touches, which say where that is."""
+    for k, access in enumerate(accesses(line)):
+        pointer, size, alignment, kind = access
+        place = f"%sim.{number}.{k}"
+        arguments = f"ptr {pointer}, i64 {size}, i64 {alignment}, i64 {kind}"
+        yield f"  {place} = call ptr @sim_access({arguments})"
+        # Of equal operands a store's pointer and a copy's source are the last, others the first.
+        found = re.compile(re.escape(pointer) + r"(?![\w.$])")
+        is_last = (kind == WRITE and "store" in line) or (kind == READ and "@llvm.mem" in line)
+        spans = [m.span() for m in found.finditer(line)]
+        start, end = spans[-1 if is_last else 0]
+        line = line[:start] + place + line[end:]
     yield line
 
 
@@ -295,7 +306,7 @@ def _table(constants: dict[str, int]) -> str:
 
 
 def _descriptor(kernel: str, shared: int, waits: bool, constants: int) -> str:
-    name = f"@{kernel}.name = internal constant [{len(kernel) + 1} x i8] c\"{kernel}\\00\""
+    name = f'@{kernel}.name = internal constant [{len(kernel) + 1} x i8] c"{kernel}\\00"'
     words = [f"ptr @{kernel}.thunk", f"i64 {shared}", f"i64 {int(waits)}", f"ptr @{kernel}.name",
              "ptr @constants", f"i64 {constants}"]  # fmt: skip
     types = ", ".join(word.split()[0] for word in words)

@@ -1,8 +1,8 @@
 """What the simulated device checks before a thread touches memory.
 
-    void @sim_access(ptr address, i64 size, i64 alignment, i64 kind)
+    ptr @sim_access(ptr address, i64 size, i64 alignment, i64 kind)
 
-Memory must be a live allocation, the block's shared memory, the thread's own stack or, to read, a
+gives the place on the host where the access happens. Memory must be a live allocation, the block's shared memory, the thread's own stack or, to read, a
 variable of the module. What is read must have been written. And no two threads may touch a byte,
 of which one writes, with nothing between them that says who comes first: the block's barrier, the
 warp's, or the end of the launch; unless both are atomic (`volatile` counts, as PTX has it).
@@ -61,14 +61,14 @@ def _emit_begin_block(module: Module) -> None:
 
 def _emit_access(module: Module) -> None:
     parameters = ["ptr %pointer", "i64 %size", "i64 %alignment", "i64 %kind"]
-    f = FunctionBuilder(module, "sim_access", parameters)
+    f = FunctionBuilder(module, "sim_access", parameters, returns="ptr")
     address = f.emit("ptrtoint ptr %pointer to i64", "address")
     odd = f.emit(f"and i64 {address}, {f.emit('sub i64 %alignment, 1')}")
     with f.if_then(f.emit(f"icmp ne i64 {odd}, 0")):
         put(f, "fault_other", "%alignment")
         _fault(f, Kind.MISALIGNED, address)
     with f.if_then(f.emit("icmp eq i64 %size, 0")):
-        f.do("ret void")
+        f.do("ret ptr %pointer")
     offset = f.emit(f"sub i64 {address}, {get(f, 'arena')}")
     room = f.emit(f"sub i64 {get(f, 'end')}, {get(f, 'arena')}")
     with f.if_then(f.emit(f"icmp ult i64 {offset}, {room}")):
@@ -78,6 +78,7 @@ def _emit_access(module: Module) -> None:
             with f.if_then(f.emit(f"xor i1 {live}, true")):
                 _fault(f, Kind.OUTSIDE, address)
         _check(f, address, offset, "written", "races", get(f, "launch"))
+        f.do(f"ret ptr {f.offset(get(f, 'memory', 'ptr'), offset)}")
     shared = f.emit(f"sub i64 {address}, ptrtoint (ptr @sim_shared_memory to i64)")
     with f.if_then(f.emit(f"icmp ult i64 {shared}, {SHARED_BYTES}")):
         bytes_ = get(f, "bytes")
@@ -85,8 +86,9 @@ def _emit_access(module: Module) -> None:
         with f.if_then(f.emit(f"icmp ugt i64 {end}, {bytes_}")):
             _fault(f, Kind.SHARED, address)
         _check(f, address, shared, "shared_written", "shared_races", get(f, "block"))
+        f.do("ret ptr %pointer")
     f.do(f"call void @elsewhere(i64 {address}, i64 %size, i64 %kind)")
-    f.do("ret void")
+    f.do("ret ptr %pointer")
 
 
 def _end_within(f: FunctionBuilder, address: str, start: str) -> str:
@@ -105,7 +107,6 @@ def _check(
     record = f.offset(get(f, races, "ptr"), f.emit(f"mul i64 {offset}, {RECORD_BYTES}"))
     f.do(f"call void @tracked(i64 {address}, i64 %size, i64 %kind, ptr {first}, ptr {record}, "
          f"i64 {oldest})")  # fmt: skip
-    f.do("ret void")
 
 
 def _emit_elsewhere(module: Module) -> None:
@@ -159,9 +160,7 @@ def _has(f: FunctionBuilder, word: str, bit: int) -> str:
 
 def _emit_hole(module: Module) -> None:
     """`i64 @hole(ptr written, i64 size)`: the first byte never written, or -1."""
-    f = FunctionBuilder(
-        module, "hole", ["ptr %written", "i64 %size"], returns="i64", internal=True
-    )
+    f = FunctionBuilder(module, "hole", ["ptr %written", "i64 %size"], returns="i64", internal=True)
     with f.if_then(f.emit("icmp eq i64 %size, 4")):
         word = f.emit("load i32, ptr %written, align 1")
         with f.if_then(f.emit(f"icmp eq i32 {word}, {0x01010101}")):
