@@ -61,7 +61,7 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
     shared, sizes = _shared(text, {k: set().union(*map(_symbols, r)) for k, r in reached.items()})
     constants = _constants(text)
     lines = [_without_spaces(line, shared) for line in text.splitlines()]
-    lines = [checked for k, line in enumerate(lines) for checked in _checked(line, k)]
+    lines = [checked for k, line in enumerate(lines) for checked in checked(line, k)]
     host_text = "\n".join(_translated(line, k + 1) for k, line in enumerate(lines))
     parts = [
         host_text.replace("define ptx_kernel ", "define "),
@@ -167,7 +167,7 @@ def _place(symbol: re.Match[str], shared: dict[str, int]) -> str:
     return f"getelementptr (i8, ptr @sim_shared_memory, i64 {shared[symbol[1]]})"
 
 
-def _checked(line: str, number: int) -> Iterator[str]:
+def checked(line: str, number: int) -> Iterator[str]:
     """A line, and before it the checks of the memory it touches, which say where that is."""
     for k, access in enumerate(accesses(line)):
         pointer, size, alignment, kind = access
@@ -176,7 +176,8 @@ def _checked(line: str, number: int) -> Iterator[str]:
         yield f"  {place} = call ptr @sim_access({arguments})"
         # Of equal operands a store's pointer and a copy's source are the last, others the first.
         found = re.compile(re.escape(pointer) + r"(?![\w.$])")
-        is_last = (kind == WRITE and "store" in line) or (kind == READ and "@llvm.mem" in line)
+        copies = kind == READ and "@llvm.mem" in line
+        is_last = copies or line.lstrip().startswith("store")
         spans = [m.span() for m in found.finditer(line)]
         start, end = spans[-1 if is_last else 0]
         line = line[:start] + place + line[end:]

@@ -2,10 +2,11 @@
 
     ptr @sim_access(ptr address, i64 size, i64 alignment, i64 kind)
 
-gives the place on the host where the access happens. Memory must be a live allocation, the block's shared memory, the thread's own stack or, to read, a
-variable of the module. What is read must have been written. And no two threads may touch a byte,
-of which one writes, with nothing between them that says who comes first: the block's barrier, the
-warp's, or the end of the launch; unless both are atomic (`volatile` counts, as PTX has it).
+gives the place on the host where the access happens. Memory must be a live allocation, the block's
+shared memory, the thread's own stack or, to read, a variable of the module. What is read must have
+been written. And no two threads may touch a byte, of which one writes, with nothing between them
+that says who comes first: the block's barrier, the warp's, or the end of the launch; unless both
+are atomic (`volatile` counts, as PTX has it).
 
 So every byte has two *records* in a shadow, of who last wrote and who last read it: a stamp (when),
 whether all was atomic, and a thread or, if there were several since the last barrier, whether they

@@ -1,8 +1,8 @@
 """The memory of the simulated device: an arena, the list of what is allocated in it, transfers.
 
 Allocations lie apart, so that what lies beyond one is in none. A device's address is none of the
-host's: nothing may ever be there, what it holds is elsewhere, and only the simulator knows where. So
-a host that touches device memory crashes as it would with a GPU. `written` has a byte for every
+host's: nothing may ever be there, what it holds is elsewhere, and only the simulator knows where.
+So a host that touches device memory crashes as it would with a GPU. `written` has a byte for every
 byte of the arena, which says whether anything was ever written there; what is not allocated counts
 as never written.
 """
