@@ -61,7 +61,7 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
     shared, sizes = _shared(text, {k: set().union(*map(_symbols, r)) for k, r in reached.items()})
     constants = _constants(text)
     lines = [_without_spaces(line, shared) for line in text.splitlines()]
-    lines = [checked for k, line in enumerate(lines) for checked in checked(line, k)]
+    lines = [one for k, line in enumerate(lines) for one in checked(line, k)]
     host_text = "\n".join(_translated(line, k + 1) for k, line in enumerate(lines))
     parts = [
         host_text.replace("define ptx_kernel ", "define "),
