@@ -72,6 +72,8 @@ class OnDevice(ProgramEmitter):
         #: Where scalars are that the host does not have.
         self.late: dict[Value, str] = {}
         self._deferred: set[Value] = set()
+        #: Memory that a step has written to, by key.
+        self._written: set[str] = set()
 
     def _region(self, program: Program, prefix: str) -> RegionEmitter:
         return DeviceRegionEmitter(self, program, prefix)
@@ -174,6 +176,7 @@ class OnDevice(ProgramEmitter):
         if not emit_work(self, step, name):
             with self._on_host(step):
                 super()._work(step)
+        self._written |= {self.memory.key(b) for b in step.writes()}
 
     def launch(
         self, number: int, blocks: str, threads: int, shared: str, parameters: str
@@ -193,6 +196,7 @@ class OnDevice(ProgramEmitter):
     def _on_host(self, step: Work) -> Iterator[None]:
         """While a step runs on the host, whose arrays are copied there and back."""
         f = self.f
+        needed = {self.memory.key(b) for b in step.reads()} | self._written
         buffers = sorted(step.reads() | step.writes(), key=lambda b: b.number)
         by_key = {self.memory.key(b): b for b in buffers}
         places: dict[str, tuple[str, str, str, str]] = {}
@@ -205,7 +209,8 @@ class OnDevice(ProgramEmitter):
             here = HOST.take(f, self.rounded(self.plus(size, "1")))
             f.do(f"store ptr {here}, ptr {cell}")
             self.require(f.emit(f"icmp ne ptr {here}, null"), OUT_OF_MEMORY)
-            f.do(f"call void @device_get(ptr {here}, ptr {there}, i64 {size})")
+            if key in needed:
+                f.do(f"call void @device_get(ptr {here}, ptr {there}, i64 {size})")
             places[key] = there, here, size, cell
         self.wait()
         kept, self.pointers = self.pointers, dict(self.pointers)
