@@ -19,7 +19,7 @@ from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.host import DEVICE, DEVICE_FAILED
 from jitgraph.codegen.gpu.kernels import emit_work
 from jitgraph.codegen.gpu.module import DeviceModule
-from jitgraph.codegen.llvm import Module
+from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.program import ProgramEmitter
 from jitgraph.codegen.regions import RegionEmitter
 from jitgraph.codegen.registers import Register, load, type_number
@@ -50,8 +50,8 @@ def emit_device_program(
     constants.
 
     The host's module then has two tables to be filled when it is loaded: `@kernels`, and
-    `@constant_places`, the addresses of copies on the device of what `@constant_data` lists (pairs
-    of address and size)."""
+    `@constant_places`, the addresses of copies on the device of what `@constant_table()` lists
+    (pairs of address and size)."""
     host.emit_helpers(module)
     emitter = DeviceEmitter(module, program, signature, contract, device)
     emitter.emit()
@@ -267,8 +267,11 @@ class DeviceEmitter(OnDevice):
         )
         data = ", ".join(f"{{ ptr, i64 }} {{ ptr {name}, i64 {n} }}" for name, n in constants)
         self.module.declare(
-            f"@constant_data = dso_local constant [{len(constants)} x {{ ptr, i64 }}] [{data}]"
+            f"@constant_data = internal constant [{len(constants)} x {{ ptr, i64 }}] [{data}]"
         )
+        if constants:
+            f = FunctionBuilder(self.module, "constant_table", returns="ptr", passes="quick")
+            f.do("ret ptr @constant_data")
 
     def emit(self) -> None:
         self.f.do("call void @device_enter()")
