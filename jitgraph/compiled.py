@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from jitgraph.runtime.variant import Variant
 
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
+#: Those that only programs for a device have.
+DEVICE_STAGES = ("ptx", "sass")
 
 
 #: What a variant returns for arguments it was not made for.
@@ -70,6 +72,8 @@ class Plan:
     keys: tuple[str, ...] | None = None
     #: See `modes`.
     mode: str = "native"
+    #: Where it computes.
+    device: str = "cpu"
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -128,7 +132,8 @@ class _Methods:
         return next(iter(state.compilations.values()))
 
     def dump(self, stage: str = "all") -> str:
-        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
+        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them; of functions
+        on a device also ptx and sass."""
         return dump_stage(self.compilation, stage)
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
@@ -239,7 +244,11 @@ class _Methods:
             result = state.native(*given)
             if result is not REFUSED:
                 return result
-        arrays = coerced(state.plan, given)
+        return self._tried(coerced(state.plan, given))
+
+    def _tried(self, arrays: Sequence[Any]) -> Any:
+        """Call the variant for arrays that the inputs take."""
+        state = self._state
         for _ in range(RETRIES):
             compile_variant(state, layout_of(state.plan, arrays))
             if state.native is None:
@@ -270,7 +279,7 @@ class _Methods:
         """The native program stopped: the interpreter, given the same inputs, will say why."""
         plan = self._state.plan
         inputs = coerced(plan, args)
-        explain(plan, code, *inputs, *(s.slots.get() for s in plan.shared))
+        explain(plan, code, *inputs, *(s.slots.host() for s in plan.shared))
         from jitgraph.codegen.signature import ROUTINE_FAILED
 
         if code >= ROUTINE_FAILED:  # by rounding alone: the interpreter's operands differ a little
@@ -303,7 +312,7 @@ def compile_variant(state: State, layout: Layout) -> None:
         if layout in state.compilations:
             return
         plan = state.plan
-        made = Compilation(plan.function, layout, plan.interface(), plan.algebra,
+        made = Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device,
                            text=state.texts.get(layout))  # fmt: skip
         variant = Variant(
             made.code,
@@ -349,6 +358,35 @@ class _Named(CompiledFunction):  # type: ignore[misc, valid-type]
         return dict(zip(state.plan.keys, results, strict=True))
 
 
+class _OnDevice(CompiledFunction):  # type: ignore[misc, valid-type]
+    """One that computes on a device: it takes arrays of the host or the device, gives arrays of the
+    device, and returns before they are there."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from jitgraph import transfer
+
+        state = self._state
+        plan = state.plan
+        if kwargs or len(args) != len(plan.arguments):
+            args = tuple(by_input(self.name, plan.arguments, args, kwargs))
+        device = transfer.device_of(plan.device)
+        headers = [transfer.header(device, a, v) for a, v in zip(plan.arguments, args, strict=True)]
+        native = state.native
+        result = REFUSED if native is None else native(*headers)
+        if result is REFUSED:
+            result = self._tried(headers)
+        found = transfer.wrapped(device, result)
+        return found if plan.keys is None else dict(zip(plan.keys, found, strict=True))
+
+    def _fail(self, code: int, *args: Any) -> Any:
+        from jitgraph import transfer
+
+        plan = self._state.plan
+        device = transfer.device_of(plan.device)
+        device.check()
+        return super()._fail(code, *(transfer.on_host(device, a) for a in args))
+
+
 class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
     """One that runs in the interpreter, or there as well."""
 
@@ -361,7 +399,7 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
         if plan.mode == "checked":
             native = self._slow(*arrays)
             found = [native] if plan.single else native or []
-            modes.compare(plan.function, [*found, *(s.slots.get() for s in plan.updated)], results)
+            modes.compare(plan.function, [*found, *(s.slots.host() for s in plan.updated)], results)
             outputs = found
         else:
             for shared, new in zip(plan.updated, news, strict=True):
@@ -382,8 +420,10 @@ def compiled_function(plan: Plan, layout: Layout) -> Any:
 def dormant(plan: Plan, texts: dict[Layout, str] | None = None) -> Any:
     """The callable for a plan, which compiles nothing before it is called; `texts` are optimised
     functions by layout."""
-    made = (_Watched() if plan.mode != "native" else _Named() if plan.keys is not None
-            else _Dormant())  # fmt: skip
+    for shared in (*plan.shared, *plan.updated):
+        shared.settle(plan.device)
+    made = (_Watched() if plan.mode != "native" else _OnDevice() if plan.device != "cpu"
+            else _Named() if plan.keys is not None else _Dormant())  # fmt: skip
     made._state = State(plan, texts or {})
     return made
 
@@ -453,11 +493,14 @@ def dump_stage(compilation: Compilation, stage: str) -> str:
         "schedule": lambda: print_program(compilation.program),
         "llvm": lambda: compilation.llvm,
         "asm": lambda: compilation.assembly,
+        "ptx": lambda: compilation.ptx,
+        "sass": lambda: compilation.sass,
     }
     if stage == "all":
         return "\n\n".join(f"// ---- {name}\n{texts[name]()}" for name in STAGES)
     if stage not in texts:
-        raise OptionError(f"there is no stage {stage!r}", hint=f"one of: {', '.join(STAGES)}, all")
+        known = ", ".join((*STAGES, *DEVICE_STAGES))
+        raise OptionError(f"there is no stage {stage!r}", hint=f"one of: {known}, all")
     return texts[stage]()
 
 

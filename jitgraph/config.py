@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import operator
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "on_unused_input": ("raise", "warn", "ignore"),
     "cache": (True, False),
 }
-_SETTINGS = (*_CHOICES, "num_threads")
+_SETTINGS = (*_CHOICES, "num_threads", "device")
+_DEVICE = re.compile(r"cpu|simulated|cuda(:\d+)?")
 _MOST_THREADS = 4096
 #: Values as the environment gives them, where they are not the text itself.
 _SPELLED = {"cache": {"1": True, "0": False}}
@@ -38,12 +40,15 @@ class Config:
     num_threads: how many threads a call may use. OMP_NUM_THREADS, which most other numerical
         libraries obey, else the number of CPUs this process may use.
     cache: whether compiled code is kept on disk and found there (`python -m jitgraph.cache`).
+    device: where functions compute that do not say it: "cpu", "cuda" (a GPU), "cuda:1" (the second
+        one), or "simulated" (a GPU that the CPU pretends to be, for tests and for seeing).
     """
 
     floatX: str = "float64"  # noqa: N815  (Theano's spelling)
     algebra: str = "real"
     on_unused_input: str = "raise"
     cache: bool = True
+    device: str = "cpu"
     num_threads_cell: ctypes.c_int64
 
     def __init__(self) -> None:
@@ -69,6 +74,10 @@ class Config:
         if choices is not None and value not in choices:
             raise OptionError(
                 f"{name} cannot be {value!r}", hint=f"one of: {', '.join(map(repr, choices))}"
+            )
+        if name == "device" and not (isinstance(value, str) and _DEVICE.fullmatch(value)):
+            raise OptionError(
+                f"device cannot be {value!r}", hint='"cpu", "cuda", "cuda:1" and so on, "simulated"'
             )
         object.__setattr__(self, name, value)
 

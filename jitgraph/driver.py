@@ -11,16 +11,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jitgraph.errors import JitgraphError, ShapeError
+from jitgraph.errors import JitgraphError, OptionError, ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
 from jitgraph.ir.ops.opaque import is_opaque
 from jitgraph.ir.order import C, Order
 from jitgraph.passes.base import Options, Trace
 from jitgraph.passes.specialise import Fixed, always_failing, plain, specialise
-from jitgraph.store import store
+from jitgraph.store import Entry, store
 
 if TYPE_CHECKING:
+    from jitgraph.codegen.gpu.backend import Modules
+    from jitgraph.codegen.gpu.target import DeviceTarget
     from jitgraph.codegen.llvm import Compiled, Module
     from jitgraph.codegen.signature import Signature
     from jitgraph.ir.kernel import Program
@@ -55,6 +57,10 @@ class Compilation:
     layout: Layout
     interface: Interface
     algebra: str = "real"
+    #: Where the program's arrays are and its kernels run, and what these are compiled for, if not
+    #: for the very device.
+    device: str = "cpu"
+    target: DeviceTarget | None = None
     #: Whether the code takes the times of its steps (`codegen.probes`).
     probed: bool = False
     #: The function after all passes as text, where that is known already.
@@ -65,7 +71,7 @@ class Compilation:
     _graph: Function | None = None
     _optimised: Function | None = None
     _program: Program | None = None
-    _module: Module | None = None
+    _module: Module | Modules | None = None
     _code: Compiled | None = None
 
     @property
@@ -121,18 +127,31 @@ class Compilation:
         return found
 
     @property
-    def module(self) -> Module:
-        """The module of LLVM IR, before LLVM's own passes."""
+    def module(self) -> Module | Modules:
+        """The module of LLVM IR, before LLVM's own passes; for a device, the host's and its own."""
         if self._module is None:
-            program = self.program
+            program, signature, contract = self.program, self.signature, self.algebra == "real"
             with self._timed("codegen"):
-                self._module = _cpu().emit(
-                    program,
-                    self.signature,
-                    contract=self.algebra == "real",
-                    probed=self.probed,
-                )
+                if self.device == "cpu":
+                    self._module = _cpu().emit(
+                        program, signature, contract=contract, probed=self.probed
+                    )
+                else:
+                    self._module = _gpu().emit(
+                        program, signature, self.device_target, contract=contract
+                    )
         return self._module
+
+    @property
+    def device_target(self) -> DeviceTarget:
+        """What a device's kernels are compiled for."""
+        if self.target is None:
+            self.target = _devices().device(self.device).target
+        return self.target
+
+    @property
+    def _backend(self) -> Any:
+        return _cpu() if self.device == "cpu" else _gpu()
 
     @property
     def llvm(self) -> str:
@@ -153,11 +172,14 @@ class Compilation:
             if entry is None:
                 module = self.module
                 with self._timed("llvm"):
-                    entry = _cpu().compiled(module, self.function.name)
+                    entry = self._backend.compiled(module, self.function.name)
                 if shelf is not None:
                     shelf.save(key, entry)
             with self._timed("link"):
-                self._code = _libraries().load(entry)
+                if self.device == "cpu":
+                    self._code = _libraries().load(entry)
+                else:
+                    self._code = _on_device(self.device, entry)
         return self._code
 
     def _options(self) -> str:
@@ -166,13 +188,37 @@ class Compilation:
         face = self.interface
         slots = (*face.param_slots, *face.result_slots)
         cells = [None if slot is None else slots.index(slot) for slot in slots]
-        return repr((self.layout, cells, face.single, face.nothing, self.algebra, self.probed))
+        target = None if self.device == "cpu" else self.device_target
+        kind = (face.single, face.nothing, self.algebra, self.probed, target)
+        return repr((self.layout, cells, *kind))
 
     @property
     def assembly(self) -> str:
-        """The assembly of the machine code."""
-        text: str = _cpu().assembly(self.module)
+        """The assembly of the machine code; PTX, for a device."""
+        text: str = self._backend.assembly(self.module)
         return text
+
+    @property
+    def ptx(self) -> str:
+        """The kernels as PTX. Raises OptionError for a program of the CPU."""
+        text: str = _gpu().ptx_of(self._device_module("ptx"))
+        return text
+
+    @property
+    def sass(self) -> str:
+        """The kernels as machine code of the GPU. Raises DeviceError where there is no assembler
+        or nothing that shows what it makes."""
+        text: str = _gpu().sass_of(self._device_module("sass"))
+        return text
+
+    def _device_module(self, stage: str) -> Any:
+        if self.device == "cpu":
+            raise OptionError(
+                f"{self.function.name} computes on the CPU and has no {stage}",
+                hint='build it with device="cuda", or show it with '
+                "`python -m jitgraph.dump --arch sm_90`",
+            )
+        return self.module
 
     def _timed(self, stage: str) -> _Timer:
         return _Timer(self.times, stage)
@@ -214,6 +260,26 @@ def _cpu() -> Any:
     from jitgraph.codegen import cpu
 
     return cpu
+
+
+def _gpu() -> Any:
+    """The back end for devices."""
+    from jitgraph.codegen.gpu import backend
+
+    return backend
+
+
+def _devices() -> Any:
+    """The devices of this machine."""
+    from jitgraph.runtime import devices
+
+    return devices
+
+
+def _on_device(device: str, entry: Entry) -> Compiled:
+    from jitgraph.runtime.device_code import DeviceCode
+
+    return DeviceCode(_devices().device(device), entry)
 
 
 def _libraries() -> Any:

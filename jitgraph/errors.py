@@ -115,6 +115,30 @@ class MissingPackageError(JitgraphError, ImportError):
     """Something that needs a package which is not installed."""
 
 
+class DeviceError(JitgraphError, RuntimeError):
+    """Something about a device other than the CPU: there is none, it failed, or an array lies on
+    another one."""
+
+
+class NoDeviceError(DeviceError):
+    """A device that is not to be had: no driver, a driver too old, no package, no such device."""
+
+
+class DriverError(DeviceError):
+    """The driver of a device refused something, with its number and name for that. After one that
+    is `sticky` the device does nothing more for this process."""
+
+    def __init__(
+        self, message: str, *, code: int, name: str = "", sticky: bool = False, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.code, self.name, self.sticky = code, name, sticky
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """A device that has not so much memory left."""
+
+
 class ParseError(JitgraphError, SyntaxError):
     """Text that is not a jitgraph function; the location points at the offending token."""
 

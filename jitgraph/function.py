@@ -41,6 +41,7 @@ def function(
     algebra: str | None = None,
     no_default_updates: bool | Sequence[SharedVariable] = False,
     mode: str | None = None,
+    device: str | None = None,
 ) -> Any:
     """Compile expressions into one native function.
 
@@ -53,7 +54,9 @@ def function(
     digits, not even Python's floats. algebra: "real" or "ieee", by default `config.algebra`.
     no_default_updates: shared variables that keep their value although they have a default update
     (the states of random variables do), or True for all. mode: "native", or to look for a mistake
-    "interpreted", "checked" or "guarded" (`jitgraph.modes`).
+    "interpreted", "checked" or "guarded" (`jitgraph.modes`). device: "cpu", "cuda" (a GPU),
+    "cuda:1" and so on, or "simulated", by default `config.device`; a function on a device takes
+    arrays of the host or of the device, gives `DeviceArray`s, and its shared variables live there.
 
     Raises InputError for inputs that are missing, unused, given twice or not variables, UpdateError
     for updates of what is not shared or of another type, and at the call InputError, DTypeError,
@@ -73,7 +76,7 @@ def function(
     plan = planned(
         arguments, roots, updated=tuple(s for s, _ in pairs), single=single,
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
-        algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys,
+        algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys, device=device,
     )  # fmt: skip
     if mode not in (None, "native"):
         if mode not in MODES:
@@ -95,6 +98,7 @@ def planned(
     name: str = "main",
     numbers: tuple[str, ...] = (),
     keys: tuple[str, ...] | None = None,
+    device: str | None = None,
 ) -> Plan:
     """The program of these inputs and results (outputs, then the new values of `updated`)."""
     inputs = tuple(argument.variable for argument in arguments)
@@ -104,7 +108,21 @@ def planned(
     if algebra not in ("real", "ieee"):
         raise OptionError(f"algebra cannot be {algebra!r}", hint="one of: 'real', 'ieee'")
     fn = Function((*inputs, *shared), roots, name=name)
-    return Plan(fn, arguments, shared, updated, single, nothing, algebra, numbers, keys)
+    where = place(device)
+    return Plan(
+        fn, arguments, shared, updated, single, nothing, algebra, numbers, keys, device=where
+    )
+
+
+def place(device: str | None) -> str:
+    """The name of the device that computes; raises OptionError and NoDeviceError."""
+    asked = config.device if device is None else device
+    if asked == "cpu":
+        return asked
+    from jitgraph.runtime import devices
+
+    found = devices.device(asked)
+    return "cpu" if found is None else found.name
 
 
 def _numbers(arguments: Sequence[Argument]) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def by_input(
         if argument.keyword is not None and argument.keyword in kwargs:
             given.append(kwargs.pop(argument.keyword))
         elif argument.default is not None:
-            given.append(argument.default.slots.get())
+            given.append(argument.default.slots.host())
         else:
             missing.append(argument.keyword or argument.variable.describe())
     for name in kwargs:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.entry import PYTHON_ERROR
-from jitgraph.codegen.registers import Register, register_type, store
+from jitgraph.codegen.registers import Register, register_type
 from jitgraph.ir.kernel import Argument, Branch, Buffer, Loop, Program
+from jitgraph.ir.types import I64
 
 if TYPE_CHECKING:
     from jitgraph.codegen.program import ProgramEmitter
@@ -34,9 +35,12 @@ class _Fed:
     row: str = "0"
 
 
-def _fed(emitter: ProgramEmitter, argument: Argument) -> _Fed:
+def _fed(emitter: ProgramEmitter, argument: Argument, *, carried: bool = False) -> _Fed:
     extents = [emitter.size(e) for e in argument.extents]
     if argument.scalar is not None:
+        place = None if carried else emitter.place_of(argument.scalar)
+        if place is not None:
+            return _Fed(extents, place, in_memory=True)
         return _Fed(extents, emitter.register(argument.scalar), in_memory=False)
     view = argument.view
     assert view is not None
@@ -52,9 +56,8 @@ def _bytes(emitter: ProgramEmitter, buffer: Buffer) -> str:
 def _copy(emitter: ProgramEmitter, target: str, source: str, size: str) -> None:
     """Copy memory, unless source and target are the same."""
     f = emitter.f
-    f.module.declare("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
     with f.if_then(f.emit(f"icmp ne ptr {source}, {target}")):
-        f.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {size}, i1 false)")
+        emitter.workspace.copy(f, target, source, size)
 
 
 def _run(
@@ -107,7 +110,7 @@ def emit_branch(emitter: ProgramEmitter, step: Branch) -> None:
         f.block(label)
         yielded = _run(emitter, region, fed, results)
         for k, register in yielded.items():
-            store(f, register, results[k], step.results[k].dtype)
+            emitter.workspace.put(f, register, results[k], step.results[k].dtype)
         f.branch(done)
     f.block(done)
 
@@ -130,9 +133,9 @@ class _LoopEmitter:
         f, step, emitter = self.f, self.step, self.emitter
         self.bound = emitter.size(step.steps)
         # What the steps need must be in registers before they begin.
-        fed = [None if a is None else _fed(emitter, a) for a in step.arguments]
-        given = [a for a in fed if a is not None]
         carried = len(step.state)
+        arguments = [a for a in step.arguments if a is not None]
+        given = [_fed(emitter, a, carried=k < carried) for k, a in enumerate(arguments)]
         self.state, self.rows = given[:carried], given[carried : carried + step.rows]
         self.captured = given[carried + step.rows :]
         self.finals = [emitter.pointer(s.final) for s in step.state]
@@ -158,7 +161,7 @@ class _LoopEmitter:
         for k, state in enumerate(step.state):
             now = self.now[k]
             if state.other is None:
-                store(f, now, self.finals[k], state.final.dtype)
+                emitter.workspace.put(f, now, self.finals[k], state.final.dtype)
             else:
                 assert isinstance(now, str)
                 _copy(emitter, self.finals[k], now, lengths[k])
@@ -166,7 +169,7 @@ class _LoopEmitter:
             if buffer.kind == "grown":
                 self._settle(buffer, count)
         if done is not None:
-            f.do(f"store i64 {count}, ptr {done}")
+            emitter.workspace.put(f, count, done, I64)
 
     def _look_for_signals(self, count: str) -> None:
         """Let the user stop a loop that may never end."""
@@ -233,7 +236,7 @@ class _LoopEmitter:
         )
         for k, (place, buffer) in enumerate(zip(outputs, step.outputs, strict=True), len(state)):
             if k in yielded:
-                store(f, yielded[k], place, buffer.dtype)
+                emitter.workspace.put(f, yielded[k], place, buffer.dtype)
         following: list[str] = []
         for k, (pointer, other) in enumerate(zip(self.next, self.others, strict=True)):
             if pointer is None or other is None:
@@ -252,13 +255,13 @@ class _LoopEmitter:
             twice, first = f.emit(f"shl i64 {capacity}, 1"), f.emit(f"mul i64 {stride}, {ROWS}")
             last = f.emit(f"load atomic i64, ptr {growing.last} monotonic, align 8")
             more = f.maximum(f.maximum(twice, first), last)
-            made = f.emit(f"call ptr @pool_take(i64 {more})")
+            made = self.emitter.workspace.take(f, more)
             self.emitter.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
             old = f.emit(f"load ptr, ptr {growing.cell}")
             _copy(self.emitter, made, old, used)
             f.do(f"store ptr {made}, ptr {growing.cell}")
             f.do(f"store i64 {more}, ptr {growing.capacity}")
-            f.do(f"call void @pool_give(ptr {old})")
+            self.emitter.workspace.give(f, old)
         return f.offset(f.emit(f"load ptr, ptr {growing.cell}"), used)
 
     def _settle(self, buffer: Buffer, steps: str) -> None:

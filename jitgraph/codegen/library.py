@@ -7,6 +7,7 @@ from functools import cache
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.entry import emit_entry
+from jitgraph.codegen.gpu.memory import emit_device_memory
 from jitgraph.codegen.llvm import Compiled, Module
 from jitgraph.codegen.newarray import emit_arrays
 from jitgraph.codegen.objects import cached_library
@@ -17,6 +18,8 @@ from jitgraph.codegen.target import Target
 FUNCTIONS = {
     "new_array": "ptr @new_array(i32, i32, ptr)",
     "take_spare": "ptr @take_spare(ptr, i32, i32, ptr)",
+    "new_device_array": "ptr @new_device_array(ptr, i32, i32, ptr)",
+    "take_device_spare": "ptr @take_device_spare(ptr, ptr, i32, i32, ptr)",
     "release_gil": "ptr @release_gil()",
     "acquire_gil": "void @acquire_gil(ptr)",
     "signals": "i32 @signals()",
@@ -35,6 +38,7 @@ def _text(target: Target) -> str:
     module = Module(target)
     module.define(py.helpers())
     emit_pool(module)
+    emit_device_memory(module)
     emit_arrays(module)
     emit_entry(module)
     return module.text()

@@ -132,7 +132,7 @@ def emit_nest(
     for k, scalar in enumerate(scalars):
         complex_ = scalar.dtype.kind == "c"
         registers[scalar] = (f"%v{k}.re", f"%v{k}.im") if complex_ else f"%v{k}"
-    context = _Context(
+    context = Context(
         function, places, memory, registers, split, contract,
         frozenset(streamed_stores(work, memory)), "%streams" if streams else None,
     )  # fmt: skip
@@ -181,7 +181,7 @@ def streamed_stores(work: Kernel | Rows, memory: Memory) -> list[Store]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Context:
+class Context:
     """What the loops of one function have in common."""
 
     f: FunctionBuilder
@@ -199,7 +199,7 @@ class _Context:
 
 
 def _share(
-    context: _Context, nests: list[Nest], rows: Rows, level: int, pointers: list[list[str]]
+    context: Context, nests: list[Nest], rows: Rows, level: int, pointers: list[list[str]]
 ) -> None:
     """The loops that the kernels of a row nest share, from `level` inwards."""
     if level == rows.depth:
@@ -232,10 +232,11 @@ def _in_memory(item: Store) -> bool:
 class Nest:
     """The loops of one kernel, from loop `depth` inwards."""
 
-    def __init__(self, context: _Context, kernel: Kernel, depth: int = 0) -> None:
+    def __init__(self, context: Context, kernel: Kernel, depth: int = 0) -> None:
         self.context = context
         self.f = context.f
-        loads = tiled_loads(kernel, context.memory, depth)
+        vectors = self.f.module.target.vector_bytes > 0
+        loads = tiled_loads(kernel, context.memory, depth) if vectors else []
         self.tiles = Tiles(self.f, kernel, loads) if loads else None
         #: The parts of loops that a tile covers, while it is worked on.
         self.windows: dict[int, tuple[str, str]] = {}
@@ -285,6 +286,8 @@ class Nest:
 
     def _lanes(self) -> int:
         """How many elements of the innermost loop are computed at once."""
+        if not self.f.module.target.vector_bytes:
+            return 1  # a thread of a device
         kernel, inner = self.kernel, self.rank - 1
         for item in kernel.stores:
             stride = item.access.strides[inner]

@@ -2,6 +2,11 @@
 
     ptr @new_array(i32 typenum, i32 nd, ptr dims)              a C-contiguous array, or NULL
     ptr @take_spare(ptr slot, i32 typenum, i32 nd, ptr dims)   the array for an update
+    ptr @new_device_array(ptr record, i32 typenum, i32 nd, ptr dims)
+    ptr @take_device_spare(ptr record, ptr slot, i32 typenum, i32 nd, ptr dims)
+
+The latter two are headers of arrays in a device's memory (`gpu.memory`): where there is none to be
+had, `error` in the device's record says so.
 
 `typenum` is NumPy's for builtin dtypes, and an index of the table of descriptors for all.
 
@@ -10,24 +15,27 @@ one as filling in the struct does, and knows nothing of the pool of large blocks
 layout of arrays is known for sure (`by_hand`), they are made here: the object by `_PyObject_New`,
 the extents by the allocator that NumPy frees them with, the data by NumPy's default handler's
 `malloc` or, from `recycling.SMALLEST` bytes on, by the pool. Anything out of the ordinary (negative
-extents, no elements, too many) is left to `PyArray_New`, which says what is wrong.
+extents, no elements, too many) is left to `PyArray_New`, which says what is wrong. Headers are
+always made by hand.
 """
 
 import numpy as np
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen import recycling
+from jitgraph.codegen.gpu import record
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 _NUMPY_DOMAIN = 389047  # of tracemalloc
 _LARGEST_EXTENT = 1 << 40
 _OWN = py.OWNDATA | py.ALIGNED | py.WRITEABLE
+_LINE = py.C_CONTIGUOUS | py.F_CONTIGUOUS
 _PARAMETERS = ["i32 %typenum", "i32 %nd", "ptr %dims"]
 _ARGUMENTS = ", ".join(_PARAMETERS)
 
 
 def emit_arrays(module: Module) -> None:
-    """Add both functions; the module has `pyobjects.helpers` and the pool."""
+    """Add all functions; the module has `pyobjects.helpers`, the pool and `gpu.memory`."""
     sizes = ["0"] * py.TYPE_NUMBERS
     for char in "?bBhHiIlLqQefdFD":
         dtype = np.dtype(char)
@@ -39,7 +47,11 @@ def emit_arrays(module: Module) -> None:
     _emit_by_numpy(module)
     _emit_by_hand(module)
     _emit_new_array(module)
-    module.define(_TAKE_SPARE)
+    _emit_new_device_array(module)
+    module.define(_take_spare("take_spare", "", "new_array", "handler_is_known"))
+    on_device = ("take_device_spare", "ptr %record, ", "new_device_array", "handler_is_of")
+    module.define(_take_spare(*on_device))
+    module.define(_HANDLERS)
 
 
 def _emit_by_numpy(module: Module) -> None:
@@ -55,9 +67,32 @@ def _emit_by_numpy(module: Module) -> None:
 
 
 def _emit_new_array(module: Module) -> None:
-    """How many bytes? Then by hand, if nothing is out of the ordinary."""
+    """By hand, if nothing is out of the ordinary and there are elements."""
     f = FunctionBuilder(module, "new_array", _PARAMETERS, returns="ptr")
-    numpy = f.label("numpy")
+    size, bytes_, plain, flags = _measured(f)
+    some = f.emit(f"icmp ne i64 {bytes_}, 0")
+    with f.if_then(f.emit(f"and i1 {plain}, {some}")):
+        sizes = f"i64 {bytes_}, i64 {size}, i32 {flags}"
+        made = f.emit(f"call ptr @array_by_hand({_ARGUMENTS}, {sizes}, ptr null)")
+        f.do(f"ret ptr {made}")
+    f.do(f"ret ptr {f.emit(f'call ptr @array_by_numpy({_ARGUMENTS})')}")
+
+
+def _emit_new_device_array(module: Module) -> None:
+    f = FunctionBuilder(module, "new_device_array", ["ptr %record", *_PARAMETERS], returns="ptr")
+    size, bytes_, plain, flags = _measured(f)
+    with f.if_then(plain):
+        none = f.emit(f"icmp eq i64 {bytes_}, 0")
+        flags = f.select(none, "i32", _OWN | _LINE, flags)
+        sizes = f"i64 {bytes_}, i64 {size}, i32 {flags}"
+        made = f.emit(f"call ptr @array_by_hand({_ARGUMENTS}, {sizes}, ptr %record)")
+        f.do(f"ret ptr {made}")
+    record.fail(f, "%record", record.OUT_OF_MEMORY)
+    f.do("ret ptr null")
+
+
+def _measured(f: FunctionBuilder) -> tuple[str, str, str, str]:
+    """The bytes of an element and of all, whether the array may be made by hand, its flags."""
     by_hand = f.emit(f"load i64, {py.link('by_hand')}")
     item = f.emit("getelementptr i64, ptr @item_sizes, i32 %typenum")
     size = f.emit(f"load i64, ptr {item}")
@@ -80,27 +115,17 @@ def _emit_new_array(module: Module) -> None:
             f.emit(f"add i64 {wide}, {longer}"),
         )
     bytes_, plain, wide = axis.results
-    some = f.emit(f"icmp ne i64 {bytes_}, 0")
-    ours = f.label("ours")
-    f.branch_if(f.emit(f"and i1 {plain}, {some}"), ours, numpy)
-    f.block(ours)
     line = f.emit(f"icmp ule i64 {wide}, 1")
-    both = _OWN | py.C_CONTIGUOUS | py.F_CONTIGUOUS
-    flags = f.select(line, "i32", both, _OWN | py.C_CONTIGUOUS)
-    made = f.emit(
-        f"call ptr @array_by_hand({_ARGUMENTS}, i64 {bytes_}, i64 {size}, i32 {flags})"
-    )
-    f.do(f"ret ptr {made}")
-    f.block(numpy)
-    f.do(f"ret ptr {f.emit(f'call ptr @array_by_numpy({_ARGUMENTS})')}")
+    return size, bytes_, plain, f.select(line, "i32", _OWN | _LINE, _OWN | py.C_CONTIGUOUS)
 
 
 def _emit_by_hand(module: Module) -> None:
-    """Where memory is short, NumPy is asked, and will say so."""
+    """In a device's memory if there is a record. Where memory is short, NumPy is asked, and will
+    say so, or the record."""
     f = FunctionBuilder(
         module,
         "array_by_hand",
-        [*_PARAMETERS, "i64 %size", "i64 %item", "i32 %flags"],
+        [*_PARAMETERS, "i64 %size", "i64 %item", "i32 %flags", "ptr %record"],
         returns="ptr",
         internal=True,
     )
@@ -141,28 +166,38 @@ def _emit_by_hand(module: Module) -> None:
         f.do(f"store i64 {extent}, ptr {f.emit(f'getelementptr i64, ptr {extents}, i64 {axis}')}")
         stride = f.emit(f"getelementptr i64, ptr {strides}, i64 {axis}")
         f.do(f"store i64 {i.carried[0]}, ptr {stride}")
-        i.carry(f.emit(f"mul i64 {i.carried[0]}, {extent}"))
+        i.carry(f.emit(f"mul i64 {i.carried[0]}, {f.maximum(extent, 1)}"))
     f.do(f"ret ptr {array}")
 
 
 def _data(f: FunctionBuilder) -> tuple[str, str]:
     """Memory for the elements, and the handler that will free it."""
-    small, large, both = f.label("small"), f.label("large"), f.label("data")
+    names = ("host", "small", "large", "tracked", "device", "data")
+    host, small, large, tracked, device, done = map(f.label, names)
+    f.branch_if(f.emit("icmp eq ptr %record, null"), host, device)
+    f.block(host)
     f.branch_if(f.emit(f"icmp ult i64 %size, {recycling.SMALLEST}"), small, large)
     f.block(small)
     from_malloc = f.emit("call ptr @malloc(i64 %size)")
     default = f.emit(f"load ptr, {py.link('default_handler')}")
-    f.branch(both)
+    f.branch(tracked)
     f.block(large)
     from_pool = f.emit("call ptr @pool_take(i64 %size)")
     ours = f.emit(f"load ptr, {py.link('pool_handler')}")
-    f.branch(both)
-    f.block(both)
-    data = f.phi("ptr", [(from_malloc, small), (from_pool, large)], "data")
+    f.branch(tracked)
+    f.block(tracked)
+    on_host = f.phi("ptr", [(from_malloc, small), (from_pool, large)], "data")
     handler = f.phi("ptr", [(default, small), (ours, large)], "handler")
     track = f.emit(f"load ptr, {py.link('PyTraceMalloc_Track')}")
-    f.emit(f"call i32 {track}(i32 {_NUMPY_DOMAIN}, ptr {data}, i64 %size)")
-    return data, handler
+    f.emit(f"call i32 {track}(i32 {_NUMPY_DOMAIN}, ptr {on_host}, i64 %size)")
+    f.branch(done)
+    f.block(device)
+    on_device = f.emit("call ptr @device_malloc(ptr %record, i64 %size)")
+    its = record.word(f, "%record", "handler")
+    f.branch(done)
+    f.block(done)
+    data = f.phi("ptr", [(on_host, tracked), (on_device, device)], "data")
+    return data, f.phi("ptr", [(handler, tracked), (its, device)], "handler")
 
 
 def _extents(f: FunctionBuilder, rank: str) -> str:
@@ -177,11 +212,16 @@ def _extents(f: FunctionBuilder, rank: str) -> str:
 
 
 def _give_up(f: FunctionBuilder, array: str, no_data: str) -> None:
-    """Free a half-made array, as one of rank 0, and return what NumPy makes of the request."""
+    """Free a half-made array, as one of rank 0, and return what NumPy makes of the request; or
+    nothing, where it was for a device."""
     flags = f.select(no_data, "i64", 0, _OWN)
     f.do(f"store i64 0, ptr {f.offset(array, py.ARRAY_NDIM)}")
     f.do(f"store i64 {flags}, ptr {f.offset(array, py.ARRAY_FLAGS)}")
     f.do(f"call void @decref(ptr {array})")
+    with f.if_then(f.emit("icmp ne ptr %record, null")):
+        with f.if_then(f.emit(f"xor i1 {no_data}, true")):
+            record.fail(f, "%record", record.OUT_OF_MEMORY)
+        f.do("ret ptr null")
     f.do(f"ret ptr {f.emit(f'call ptr @array_by_numpy({_ARGUMENTS})')}")
 
 
@@ -195,11 +235,34 @@ define internal i32 @number_in_numpy(i32 %typenum) nounwind {{
   ret i32 %number
 }}"""
 
+# Whether memory is where an array of this function is to be: the host's (whose allocator NumPy
+# may have been given by others), or a device's.
+_HANDLERS = f"""
+define internal i1 @handler_is_known(ptr %handler) nounwind {{
+  %default = load ptr, {py.link("default_handler")}
+  %pool = load ptr, {py.link("pool_handler")}
+  %is.default = icmp eq ptr %handler, %default
+  %is.pool = icmp eq ptr %handler, %pool
+  %known = or i1 %is.default, %is.pool
+  ret i1 %known
+}}
+define internal i1 @handler_is_of(ptr %record, ptr %handler) nounwind {{
+  %own.p = getelementptr i8, ptr %record, i64 {record.offset("handler")}
+  %own = load ptr, ptr %own.p
+  %same = icmp eq ptr %handler, %own
+  ret i1 %same
+}}"""
+
 # A spare is overwritten only if nobody else can see it: one reference, no weak
-# ones, its own memory.
+# ones, its own memory, and that where the new array would be.
 _REUSABLE = py.C_CONTIGUOUS | _OWN
-_TAKE_SPARE = f"""
-define ptr @take_spare(ptr %slot, i32 %typenum, i32 %nd, ptr %dims) nounwind {{
+
+
+def _take_spare(name: str, record_argument: str, new: str, in_place: str) -> str:
+    """The text of a function that takes the array out of a slot if it may be written over, else
+    drops it and makes one by `new`."""
+    return f"""
+define ptr @{name}({record_argument}ptr %slot, i32 %typenum, i32 %nd, ptr %dims) nounwind {{
   %cell = getelementptr i8, ptr %slot, i64 8
   %spare = load ptr, ptr %cell
   %none = load ptr, {py.link("Py_None")}
@@ -235,7 +298,11 @@ layout:
   %ok.1 = and i1 %ok.0, %no.weak
   %ok.2 = and i1 %reusable, %same.rank
   %ok.3 = and i1 %ok.1, %ok.2
-  %ok = and i1 %ok.3, %same.descr
+  %ok.4 = and i1 %ok.3, %same.descr
+  %handler.p = getelementptr i8, ptr %spare, i64 {py.ARRAY_HANDLER}
+  %handler = load ptr, ptr %handler.p
+  %in.place = call i1 @{in_place}({record_argument}ptr %handler)
+  %ok = and i1 %ok.4, %in.place
   %extents.p = getelementptr i8, ptr %spare, i64 {py.ARRAY_DIMS}
   %extents = load ptr, ptr %extents.p
   br i1 %ok, label %axes, label %drop
@@ -255,6 +322,6 @@ reuse:
   ret ptr %spare
 drop:
   call void @decref(ptr %spare)
-  %new = call ptr @new_array(i32 %typenum, i32 %nd, ptr %dims)
+  %new = call ptr @{new}({record_argument}i32 %typenum, i32 %nd, ptr %dims)
   ret ptr %new
 }}"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.calls import emit_call, words_needed
@@ -21,6 +22,7 @@ from jitgraph.codegen.products import emit_product
 from jitgraph.codegen.registers import Register, load, type_number
 from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.codegen.signature import ROUTINE_FAILED, Signature, program_parameters, slot_of_output
+from jitgraph.codegen.workspace import HOST, Workspace
 from jitgraph.errors import InternalError
 from jitgraph.ir.kernel import (
     Branch,
@@ -44,8 +46,9 @@ from jitgraph.ir.kernel import (
 from jitgraph.ir.opdef import Size
 from jitgraph.ir.values import Value
 
-#: Arenas up to this many bytes live on the stack.
-STACK_ARENA = 8192
+if TYPE_CHECKING:
+    from jitgraph.codegen.regions import RegionEmitter
+
 #: No machine has memory for a temporary of more bytes.
 LARGEST_SLOT = float(1 << 47)
 #: Below this many elements of work a call keeps the GIL: releasing it costs as much.
@@ -72,6 +75,8 @@ class ProgramEmitter:
 
     #: What the names of kernels and constants begin with.
     prefix = ""
+    #: Where arrays are.
+    workspace: Workspace = HOST
 
     def __init__(
         self, module: Module, program: Program, signature: Signature, contract: bool
@@ -101,7 +106,11 @@ class ProgramEmitter:
         self.exits: list[tuple[str, str]] = []
         self.leave = self.f.label("leave")
         self.gil: str | None = None
+        #: Cells with memory that the exit frees, and those with memory of the host's pool.
         self.owned: list[str] = []
+        self.host_cells: list[str] = []
+        #: The emitter of the whole program.
+        self.root: ProgramEmitter = self
         self.space: list[str] = []
 
     # --- structure ------------------------------------------------------------------------------
@@ -166,27 +175,35 @@ class ProgramEmitter:
         """Cells for what the program and its regions allocate, and memory on the stack."""
         f = self.f
         self.heap = self.cell("heap") if self.program.slots else None
-        self.stack = f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", "stack")
-        self.late = [self.cell("late") for slot in self.program.slots if slot.late]
+        self.stack = f.emit(f"alloca [{HOST.stack} x i8], align {_ALIGN}", "stack")
+        self.late_cells = [self.cell("late") for slot in self.program.slots if slot.late]
         words = [words_needed(step) for step in self.program.steps if isinstance(step, Call)]
         #: Memory for the tables of pointers, extents and strides that a call takes.
         self.call_words = f.emit(f"alloca [{max(words)} x i64]", "words") if words else ""
         launches = sum(isinstance(s, Kernel | Rows) for s in self.program.steps)
         #: Memory for the copies of locals and of totals of one launch, while they are small.
         if launches and not self.space:
-            self.space = [f.emit(f"alloca [{STACK_ARENA} x i8], align {_ALIGN}", name)
+            self.space = [f.emit(f"alloca [{HOST.stack} x i8], align {_ALIGN}", name)
                           for name in ("locals", "totals")]  # fmt: skip
         self.grown = reserve_grown(self)
         self.owned += [growing.cell for growing in self.grown.values()]
         self._free_cells = [self.cell("space") for _ in range(2 * launches)]
-        self.scratch = (*self.late, *self._free_cells)
+        #: Cells with what only lasts for a step of a region.
+        self.scratch = list(self.late_cells)
         self.owned += self.scratch
+        self.host_cells += self._free_cells
         self.regions: dict[Program, RegionEmitter] = {}
         for step in self.program.work():
             if isinstance(step, Loop | Branch):
                 for program in step.regions():
                     prefix = f"{self.prefix}region{len(self.regions)}."
-                    self.regions[program] = RegionEmitter(self, program, prefix)
+                    self.regions[program] = self._region(program, prefix)
+
+    def _region(self, program: Program, prefix: str) -> RegionEmitter:
+        """What writes a region of this program."""
+        from jitgraph.codegen.regions import RegionEmitter
+
+        return RegionEmitter(self, program, prefix)
 
     def cell(self, name: str) -> str:
         cell = self.f.emit("alloca ptr", name)
@@ -214,7 +231,9 @@ class ProgramEmitter:
         status = f.phi("i64", self.exits, "status")
         cells = [c for c in (self.heap, *self.owned) if c is not None]
         for cell in cells:
-            f.do(f"call void @pool_give(ptr {f.emit(f'load ptr, ptr {cell}')})")
+            self.workspace.give(f, f.emit(f"load ptr, ptr {cell}"))
+        for cell in self.host_cells:
+            HOST.give(f, f.emit(f"load ptr, ptr {cell}"))
         if self.gil is not None:
             state = f.emit(f"load ptr, ptr {self.gil}")
             with f.if_then(f.emit(f"icmp ne ptr {state}, null")):
@@ -229,6 +248,10 @@ class ProgramEmitter:
             found = self._given(value) or self.scalars.lower(value)
             self.bindings[value] = found
         return found
+
+    def place_of(self, value: Value) -> str | None:
+        """Where a program scalar is that is in memory and not in a register."""
+        return None
 
     def _given(self, value: Value) -> str | None:
         op = value.op
@@ -265,8 +288,7 @@ class ProgramEmitter:
                 self._bind_arguments(step.value)
                 self.bindings[step.value] = self.scalars.lower(step.value)
             case Fetch():
-                pointer = self.pointer(step.buffer)
-                self.bindings[step.value] = load(self.f, pointer, step.value.dtype)
+                self._fetch(step)
             case Check():
                 self._bind_arguments(step.condition)
                 register = self.register(step.condition)
@@ -276,6 +298,10 @@ class ProgramEmitter:
                 raise InternalError("only regions give scalars back in registers")
             case _:
                 self._work(step)
+
+    def _fetch(self, step: Fetch) -> None:
+        pointer = self.pointer(step.buffer)
+        self.bindings[step.value] = load(self.f, pointer, step.value.dtype)
 
     def _checks_before(self, step: Check) -> int:
         checks = [s for s in self.program.steps if isinstance(s, Check)]
@@ -324,7 +350,7 @@ class ProgramEmitter:
             self.require_sane(slot)
             offsets.append(total)
             total = self.plus(total, self.rounded(self.size(slot.size)))
-        if total.isdigit() and int(total) <= STACK_ARENA:
+        if total.isdigit() and int(total) <= self.workspace.stack:
             base = self.stack
         else:
             base = self.stack_or_heap(total, self.stack, self.heap)
@@ -359,7 +385,7 @@ class ProgramEmitter:
         f = self.f
         before = f.current
         large, done = f.label("large"), f.label("arena")
-        f.branch_if(f.emit(f"icmp sgt i64 {total}, {STACK_ARENA}"), large, done)
+        f.branch_if(f.emit(f"icmp sgt i64 {total}, {self.workspace.stack}"), large, done)
         f.block(large)
         made = self.malloc(total, cell)
         after = f.current
@@ -380,7 +406,7 @@ class ProgramEmitter:
     def malloc(self, size: str, cell: str | None) -> str:
         """Aligned memory that the exit frees."""
         f = self.f
-        made = f.emit(f"call ptr @pool_take(i64 {size})")
+        made = self.workspace.take(f, size)
         f.do(f"store ptr {made}, ptr {cell}")
         self.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
         return made
@@ -408,7 +434,7 @@ class ProgramEmitter:
                 late = [s for s in self.program.slots if s.late]
                 self.require_sane(slot)
                 self.pointers[key] = self.malloc(
-                    self.rounded(self.size(slot.size)), self.late[late.index(slot)]
+                    self.rounded(self.size(slot.size)), self.late_cells[late.index(slot)]
                 )
         return self.pointers[key]
 
@@ -473,125 +499,4 @@ class ProgramEmitter:
 
     def _zero(self, step: Zero) -> None:
         size = self.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
-        self.module.declare("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
-        self.f.do(
-            f"call void @llvm.memset.p0.i64(ptr {self.pointer(step.buffer)}, i8 0, "
-            f"i64 {size}, i1 false)"
-        )
-
-
-class RegionEmitter(ProgramEmitter):
-    """Writes a region where it runs, into the function of the program around it.
-
-    Its parameters are registers and pointers of that program, its results are written where the
-    program says. Memory lasts as long as the call: a step of a loop that needs as much as the one
-    before allocates nothing.
-    """
-
-    def __init__(self, around: ProgramEmitter, program: Program, prefix: str) -> None:
-        self.prefix = prefix
-        self.around = around
-        self.module, self.f, self.contract = around.module, around.f, around.contract
-        self.program = program
-        self.memory = Memory(program.placement, program.inherited)
-        self.bindings = {}
-        self.scalars = ScalarLowering(self.f, self.bindings, self.contract)
-        self.pointers = {}
-        self.exits, self.leave = around.exits, around.leave
-        self.gil = None
-        self.owned = []
-        self.space = around.space
-        self._reserve_memory()
-        self.capacity = self.f.emit("alloca i64", "capacity")
-        self.f.do(f"store i64 0, ptr {self.capacity}")
-        #: What the arguments are: extents by parameter, scalars by their buffer.
-        self.extents: list[list[str]] = []
-        self.given: dict[Buffer, Register] = {}
-        self.yielded: dict[int, Register] = {}
-        kept = [] if self.heap is None else [self.heap]
-        around.owned += [*kept, *self.owned]
-
-    def run(
-        self,
-        extents: Sequence[Sequence[str]],
-        arguments: Sequence[Register],
-        results: Sequence[str | None],
-    ) -> dict[int, Register]:
-        """Emit the region: extents of each parameter, its pointer (where it is an array or an
-        element in memory) or register, and a pointer for each result that is an array. Gives the
-        registers of the others."""
-        self.extents = [list(e) for e in extents]
-        for buffer, param, argument in zip(
-            self.program.param_buffers, self.program.params, arguments, strict=True
-        ):
-            if param in self.in_registers:
-                self.given[buffer] = argument
-            else:
-                assert isinstance(argument, str)
-                self.pointers[self.memory.key(buffer)] = argument
-        for buffer, pointer in zip(self.program.results, results, strict=True):
-            if pointer is not None:
-                self.pointers[self.memory.key(buffer)] = pointer
-        self._param_index = {param: i for i, param in enumerate(self.program.params)}
-        self._constants()
-        steps = self.program.steps
-        for step in steps[: self.program.prologue]:
-            self._step(step)
-        self._arena()
-        for step in steps[self.program.prologue :]:
-            self._step(step)
-        for cell in self.scratch:
-            self.f.do(f"call void @pool_give(ptr {self.f.emit(f'load ptr, ptr {cell}')})")
-            self.f.do(f"store ptr null, ptr {cell}")
-        return self.yielded
-
-    #: Parameters whose arguments are registers.
-    in_registers: frozenset[Value] = frozenset()
-
-    def _given(self, value: Value) -> str | None:
-        op = value.op
-        if op is None or op.name != "dim":
-            return None
-        axis: int = op.attrs["axis"]
-        return self.extents[self._param_index[op.args[0]]][axis]
-
-    def _step(self, step: Step) -> None:
-        if isinstance(step, Fetch) and step.buffer in self.given:
-            self.bindings[step.value] = self.given[step.buffer]
-        elif isinstance(step, Yield):
-            self.yielded = {k: self.register(value) for k, value in step.values}
-        else:
-            super()._step(step)
-
-    def _checks_before(self, step: Check) -> int:
-        return self.around._checks_before(step)
-
-    def _allocate_result(self, buffer: Buffer) -> None:
-        """Results have their places from the start."""
-
-    def stack_or_heap(self, total: str, stack: str, cell: str | None) -> str:
-        if cell is not self.heap:
-            return super().stack_or_heap(total, stack, cell)
-        return self._workspace(total)
-
-    def _workspace(self, total: str) -> str:
-        """The arena: on the stack if small, else kept from step to step and only ever enlarged."""
-        f = self.f
-        assert self.heap is not None
-        before = f.current
-        large, grow, have, done = (f.label(n) for n in ("large", "grow", "have", "arena"))
-        f.branch_if(f.emit(f"icmp sgt i64 {total}, {STACK_ARENA}"), large, done)
-        f.block(large)
-        capacity = f.emit(f"load i64, ptr {self.capacity}")
-        f.branch_if(f.emit(f"icmp sgt i64 {total}, {capacity}"), grow, have)
-        f.block(grow)
-        f.do(f"call void @pool_give(ptr {f.emit(f'load ptr, ptr {self.heap}')})")
-        f.do(f"store ptr null, ptr {self.heap}")
-        f.do(f"store i64 0, ptr {self.capacity}")
-        self.malloc(total, self.heap)
-        f.do(f"store i64 {total}, ptr {self.capacity}")
-        f.block(have)
-        kept = f.emit(f"load ptr, ptr {self.heap}")
-        after = f.current
-        f.block(done)
-        return f.phi("ptr", [(self.stack, before), (kept, after)], "arena")
+        self.workspace.clear(self.f, self.pointer(step.buffer), size)

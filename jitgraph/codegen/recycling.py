@@ -21,6 +21,8 @@ from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 #: The words of `@pool`, before the list of the kept blocks (from the oldest to the newest).
 POOL_FIELDS = ("lock", "limit", "kept", "count")
+#: The functions of a handler, in its order.
+HANDLER = ("data_malloc", "data_calloc", "data_realloc", "data_free")
 #: How many blocks are kept at most.
 _BLOCKS = 64
 #: Smaller blocks go to `malloc`, which recycles them well enough itself.

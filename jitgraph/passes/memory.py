@@ -246,8 +246,9 @@ def _last_uses(program: Program) -> dict[Buffer, int]:
     last: dict[Buffer, int] = {}
     for at, step in enumerate(program.steps):
         if isinstance(step, Fetch):
-            last[step.buffer] = at
+            # On devices kernels read it where it lies, as late as they run.
+            last[step.buffer] = len(program.steps)
         elif not isinstance(step, Let | Check):
             for buffer in step.reads() | step.writes():
-                last[buffer] = at
+                last[buffer] = max(at, last.get(buffer, at))
     return last

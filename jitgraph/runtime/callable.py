@@ -6,13 +6,18 @@ everything else (attributes, weak references, garbage collection, methods) is th
 Python class derived from it.
 """
 
+from __future__ import annotations
+
 import ctypes
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jitgraph.codegen import pyobjects as py
+
+if TYPE_CHECKING:
+    from jitgraph.runtime.devices import Device
 
 _TPFLAGS_BASETYPE, _TPFLAGS_HAVE_VECTORCALL = 1 << 10, 1 << 11
 _TP_CALL, _TP_MEMBERS = 50, 72  # numbers of slots, from typeslots.h
@@ -122,29 +127,45 @@ class Slots:
     empty spare cell holds None.
     """
 
-    __slots__ = ("__weakref__", "_cells", "address")
+    __slots__ = ("__weakref__", "_cells", "address", "device", "home")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self._cells: list[np.ndarray[Any, Any] | None] = [array, None]
         cells = ctypes.c_void_p.from_address(id(self._cells) + py.LIST_ITEMS).value
         assert cells is not None
         self.address = cells
+        #: The device in whose memory the arrays lie, if they do.
+        self.device: Device | None = None
+        #: Where the functions run that use the variable, once there is one.
+        self.home: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy has cells of its own; the address of these would outlive them.
-        return _cells, (self._cells[0],)
+        return _cells, (self.host(),)
 
     def get(self) -> np.ndarray[Any, Any]:
-        """The current array itself. It stays as it is while the caller holds it: updates go to
-        other memory."""
+        """The current array itself: of a device, its header. It stays as it is while the caller
+        holds it: updates go to other memory."""
         current = self._cells[0]
         assert current is not None
         return current
 
+    def host(self) -> np.ndarray[Any, Any]:
+        """The current array where NumPy can read it: itself, or a copy of a device's."""
+        current = self.get()
+        return current if self.device is None else self.device.download(current)
+
     def set(self, array: np.ndarray[Any, Any]) -> None:
-        """Make `array` itself the current one. Generated code will not write to it unless, one
-        update later, it owns its memory and nobody else refers to it."""
-        self._cells[0] = array
+        """Make `array` itself, or its copy on the device, the current one. Generated code will not
+        write to it unless, one update later, it owns its memory and nobody else refers to it."""
+        self._cells[0] = array if self.device is None else self.device.upload(array)
+
+    def move(self, device: Device | None) -> None:
+        """Let the value lie in the memory of a device, or of the host."""
+        value = self.host()
+        self.device = device
+        self._cells[1] = None
+        self.set(value)
 
     def drop_spare(self) -> None:
         """Free the memory that is kept for the next update."""

@@ -11,13 +11,14 @@ import ctypes
 import os
 import sys
 import sysconfig
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.library import runtime_library
-from jitgraph.codegen.recycling import POOL_FIELDS
+from jitgraph.codegen.recycling import HANDLER, POOL_FIELDS
 from jitgraph.codegen.target import host
 
 # Indices in NumPy's table of C functions; they are its ABI and never change.
@@ -72,7 +73,7 @@ def _addresses() -> list[int | None]:
         "Py_True": id(True),
         "Py_False": id(False),
         "default_handler": handler,
-        "pool_handler": id(_POOL_HANDLER[0]),
+        "pool_handler": memory_handler("jitgraph_pool", HANDLER),
         "by_hand": int(_arrays_are_known(handler)),
     }
     _check(known["PyArray_Type"] == id(np.ndarray), "ndarray's type is not where it should be")
@@ -185,14 +186,25 @@ class _Handler(ctypes.Structure):
     )
 
 
-def _pool_handler() -> tuple[object, _Handler]:
-    """The capsule that arrays name whose data came from the pool, and what it points at."""
-    functions = (f"data_{name}" for name in ("malloc", "calloc", "realloc", "free"))
-    handler = _Handler(b"jitgraph_pool", 1, None, *map(LIBRARY.address, functions))
+def memory_handler(name: str, functions: Sequence[str], context: int | None = None) -> int:
+    """The address of the capsule that arrays name whose data these functions of the library
+    allocate and free. It is never freed: arrays may outlive this module, and every other."""
+    handler = _Handler(name.encode(), 1, context, *map(LIBRARY.address, functions))
     make = ctypes.PYFUNCTYPE(
         ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p
     )(("PyCapsule_New", ctypes.pythonapi))
-    return make(ctypes.addressof(handler), _CAPSULE_NAME, None), handler
+    capsule = make(ctypes.addressof(handler), _CAPSULE_NAME, None)
+    for kept in (capsule, handler):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+    return id(capsule)
+
+
+def new_reference(address: int) -> Any:
+    """The object at an address that a C function has returned as a reference of the caller's."""
+    made = ctypes.cast(address, ctypes.py_object)
+    value = made.value
+    ctypes.pythonapi.Py_DecRef(made)
+    return value
 
 
 def _pool_limit() -> int:
@@ -208,9 +220,6 @@ _check_arrays()
 _check_scalars()
 _CAPSULE_NAME = b"mem_handler"
 LIBRARY = runtime_library(host())
-_POOL_HANDLER = _pool_handler()
-# Arrays may outlive this module, and every other.
-ctypes.pythonapi.Py_IncRef(ctypes.py_object(_POOL_HANDLER))
 _api = (ctypes.c_void_p * py.API_SIZE)(*_addresses())
 ctypes.memmove(LIBRARY.address("api"), _api, ctypes.sizeof(_api))
 _limit = ctypes.c_int64.from_address(LIBRARY.address("pool") + 8 * POOL_FIELDS.index("limit"))

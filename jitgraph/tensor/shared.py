@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.errors import DTypeError, ShapeError
+from jitgraph.errors import DeviceError, DTypeError, ShapeError
 from jitgraph.ir.pickling import slots_of
 from jitgraph.ir.types import DTYPE_NAMES, Type, as_dtype, can_cast, kind_of
 from jitgraph.ir.values import Value, topological
@@ -64,14 +64,37 @@ class SharedVariable(Variable):
         self, borrow: bool = False, return_internal_type: bool = False
     ) -> np.ndarray[Any, Any]:
         """The present value: a copy, or with `borrow` the array itself (do not write to it). It is
-        a NumPy array in any case."""
-        value: np.ndarray[Any, Any] = self.slots.get()
-        return value if borrow else value.copy()
+        a NumPy array in any case; the value of a variable on a device is copied from there."""
+        value: np.ndarray[Any, Any] = self.slots.host()
+        return value if borrow or self.slots.device is not None else value.copy()
 
     def set_value(self, value: Any, borrow: bool = False) -> None:
         """Replace the value. It must convert to the variable's dtype without loss and have its
         rank; with `borrow` a fitting array is taken as it is. Raises DTypeError or ShapeError."""
         self.slots.set(_fitting(value, self, borrow))
+
+    @property
+    def device(self) -> str:
+        """Where the value lies: "cpu", or the name of a device."""
+        return "cpu" if self.slots.device is None else self.slots.device.name
+
+    def settle(self, device: str) -> None:
+        """Let the value lie where the functions run that use the variable. Raises DeviceError where
+        other functions that use it run elsewhere."""
+        slots = self.slots
+        if slots.home not in (None, device):
+            raise DeviceError(
+                f"{self.describe()} is used by a function on {slots.home}, and cannot be used by "
+                f"one on {device} as well",
+                hint=f"give all functions that share it one device, or let this one have a copy: "
+                f"jitgraph.shared({self.name or 'variable'}.get_value())",
+                location=caller_location(),
+            )
+        if slots.home is None and device != "cpu":
+            from jitgraph.runtime import devices
+
+            slots.move(devices.device(device))
+        slots.home = device
 
     def __setstate__(self, state: tuple[Any, dict[str, Any]]) -> None:
         super().__setstate__(state)

@@ -39,7 +39,7 @@ class _Watched:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         plan = self._function._state.plan
         given = by_input(self._function.name, plan.arguments, args, dict(kwargs))
-        arrays = [*coerced(plan.arguments, given), *(s.slots.get() for s in plan.shared)]
+        arrays = [*coerced(plan.arguments, given), *(s.slots.host() for s in plan.shared)]
         self.begin(plan.function.params, arrays)
         with np.errstate(all="ignore"):
             interpreter.run(plan.function, arrays, watch=self.watch)

@@ -44,7 +44,7 @@ class StateVariable(TensorSharedVariable):
     """The state of a random variable."""
 
     def get_value(self, borrow: bool = False, return_internal_type: bool = False) -> Any:
-        return StateValue(self.slots.get()[()])
+        return StateValue(self.slots.host()[()])
 
     def set_value(self, value: Any, borrow: bool = False) -> None:
         number = value.number if isinstance(value, StateValue) else value

@@ -1,0 +1,123 @@
+"""The module of a device's kernels, and what its functions call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from jitgraph.codegen.gpu.target import DeviceTarget
+from jitgraph.codegen.iterations import library_text as iterations_text
+from jitgraph.codegen.llvm import FunctionBuilder, Module
+from jitgraph.codegen.mathlib.angles import library_text as angles_text
+
+#: Threads of a block, unless a kernel wants another number.
+THREADS = 256
+#: What an empty piece of assembly, an identity for LLVM, calls registers.
+_OPAQUE = re.compile(r'call (\w+) asm "", "=r,0"')
+_REGISTERS = {"i16": "h", "i32": "r", "i64": "l", "float": "f", "double": "d"}
+
+
+class DeviceModule(Module):
+    """Kernels in the making. A device has no libraries: what functions call is defined here."""
+
+    target: DeviceTarget
+
+    def __init__(self, target: DeviceTarget) -> None:
+        super().__init__(target)
+        #: The names of the kernels, in the order in which the host knows them.
+        self.kernels: list[str] = []
+
+    def kernel(
+        self, name: str, parameters: Sequence[str], threads: int = THREADS
+    ) -> FunctionBuilder:
+        """A kernel for blocks of at most so many threads."""
+        return FunctionBuilder(
+            self, name, parameters, returns="ptx_kernel void", passes="explicit",
+            attributes=f'"nvvm.maxntid"="{threads}"',
+        )  # fmt: skip
+
+    def fresh(self, name: str) -> str:
+        """A name for a kernel that no other has."""
+        name = name.replace(".", "_")
+        made, number = name, 0
+        while not self.once(f"kernel {made}"):
+            number += 1
+            made = f"{name}_{number}"
+        return made
+
+    def launched(self, function: FunctionBuilder) -> int:
+        """The number of a finished kernel, or of the equal one that was here before."""
+        name = self.merged(function).symbol
+        if name not in self.kernels:
+            self.kernels.append(name)
+        return self.kernels.index(name)
+
+    def use(self, library: str, symbol: str, declaration: str) -> None:
+        """Define the functions of a library here."""
+        if self.once(library):
+            declarations, functions = _library(library)
+            for line in declarations:
+                self.declare(line)
+            self.define(functions)
+
+    def _joined(self, declarations: Iterable[str], functions: Iterable[str]) -> str:
+        metadata = (f"{name} = {node}" for node, name in self._metadata.items())
+        attributes = "attributes #0 = { nounwind }"
+        text = "\n".join([*declarations, *functions, attributes, *metadata]) + "\n"
+        return _OPAQUE.sub(lambda m: f'call {m[1]} asm "", "={_REGISTERS[m[1]]},0"', text)
+
+
+@cache
+def _library(name: str) -> tuple[list[str], str]:
+    """The declarations and the functions of a library of scalar functions, as internal ones."""
+    from jitgraph.codegen.target import host
+
+    text = iterations_text(host()) if name == "iterations" else angles_text()
+    lines = [line for line in text.splitlines() if not line.startswith("attributes")]
+    declared = [line for line in lines if line.startswith(("declare", "@"))]
+    rest = [line for line in lines if line not in declared]
+    functions = re.sub(r"^define (?!internal)", "define internal ", "\n".join(rest), flags=re.M)
+    return declared, functions
+
+
+# --- threads -----------------------------------------------------------------------------------
+def thread(f: FunctionBuilder) -> str:
+    """The number of the thread in its block, an i64."""
+    return _special(f, "tid.x")
+
+
+def block(f: FunctionBuilder) -> str:
+    """The number of the block."""
+    return _special(f, "ctaid.x")
+
+
+def threads(f: FunctionBuilder) -> str:
+    """How many threads the block has."""
+    return _special(f, "ntid.x")
+
+
+def blocks(f: FunctionBuilder) -> str:
+    """How many blocks there are."""
+    return _special(f, "nctaid.x")
+
+
+def _special(f: FunctionBuilder, register: str) -> str:
+    read = f.intrinsic("i32", f"@llvm.nvvm.read.ptx.sreg.{register}")
+    return f.emit(f"zext i32 {read} to i64", register.split(".")[0])
+
+
+def barrier(f: FunctionBuilder) -> None:
+    """All threads of the block meet; what they wrote before is seen after."""
+    name = "@llvm.nvvm.barrier.cta.sync.aligned.all"
+    f.module.declare(f"declare void {name}(i32) convergent nounwind")
+    f.do(f"call void {name}(i32 0)")
+
+
+def shared_memory(f: FunctionBuilder, size: int, align: int = 16) -> str:
+    """So many bytes that all threads of a block share."""
+    name = f"@{f.symbol}.shared"
+    f.module.declare(
+        f"{name} = internal addrspace(3) global [{size} x i8] undef, align {align}"
+    )
+    return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "shared")

@@ -1,0 +1,135 @@
+"""A thread for each point of the loops that nothing is combined over.
+
+    for i, j: y[i, j] = f(x[i, j])            thread (i, j): y[i, j] = f(x[i, j])
+    for i, k: s[i] += x[i, k]                 thread (i): for k: s[i] += x[i, k]
+
+The loops over which a kernel combines, runs a total or writes to computed places go on inside the
+thread, in order. So this serves every kernel, and those best that combine nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jitgraph.codegen.gpu import module as gpu
+from jitgraph.codegen.gpu.arguments import Arguments
+from jitgraph.codegen.llvm import FunctionBuilder
+from jitgraph.codegen.nests import Context, Nest, kept_inside
+from jitgraph.ir.kernel import Access, Kernel, Rows, Store
+from jitgraph.ir.opdef import Size
+
+#: Blocks of a grid, for each multiprocessor; more work makes threads go round.
+_ROUNDS = 32
+
+
+def serial_loops(kernel: Kernel) -> frozenset[int]:
+    """The loops whose rounds must follow each other."""
+    loops: set[int] = set()
+    for store in kernel.stores:
+        loops |= store.reduced
+        if store.running is not None:
+            loops.add(store.running)
+        if store.indices and store.combine is None:
+            # Of several writes to one place the last one counts.
+            loops |= set(range(len(kernel.extents)))
+    return frozenset(loops)
+
+
+def parallel_first(kernel: Kernel) -> tuple[Kernel, int]:
+    """The kernel with the loops that may go on at once outermost, and how many these are."""
+    serial = serial_loops(kernel)
+    order = [k for k in range(len(kernel.extents)) if k not in serial]
+    depth = len(order)
+    return permuted(kernel, [*order, *sorted(serial)]), depth
+
+
+def permuted(kernel: Kernel, order: list[int]) -> Kernel:
+    """The kernel with its loops in this order. What is combined over innermost loops only is
+    combined in registers."""
+    place = {old: new for new, old in enumerate(order)}
+
+    def turned(access: Access) -> Access:
+        return replace(access, strides=tuple(access.strides[k] for k in order))
+
+    stores = []
+    for store in kernel.stores:
+        moved = replace(
+            store,
+            access=turned(store.access),
+            reduced=frozenset(place[k] for k in store.reduced),
+            places=None if store.places is None else tuple(store.places[k] for k in order),
+            running=None if store.running is None else place[store.running],
+        )
+        stores.append(replace(moved, in_register=_in_register(moved, len(order))))
+    return replace(
+        kernel,
+        extents=tuple(kernel.extents[k] for k in order),
+        iterators=tuple(kernel.iterators[k] for k in order),
+        loads=tuple(replace(load, access=turned(load.access)) for load in kernel.loads),
+        stores=tuple(stores),
+    )
+
+
+def _in_register(store: Store, rank: int) -> bool:
+    if store.running is not None:
+        return store.running == rank - 1
+    inner = frozenset(range(rank - len(store.reduced), rank))
+    stays = all(_is_zero(store.access.strides[k]) for k in inner)
+    return store.combine is not None and not store.indices and store.reduced == inner and stays
+
+
+def _is_zero(stride: Size) -> bool:
+    return isinstance(stride, int) and stride == 0
+
+
+def emit_points(arguments: Arguments, work: Kernel | Rows) -> bool:
+    """Run a kernel or a row nest by threads of their own; false where that cannot be, because rows
+    share totals or need memory of a size that only the call knows."""
+    if isinstance(work, Rows):
+        if work.totals or set(kept_inside(work)) != set(work.locals):
+            return False
+        kernels, depth = list(work.kernels), work.depth
+    else:
+        kernel, depth = parallel_first(work)
+        kernels = [kernel]
+    p = arguments.emitter
+    extents = kernels[0].extents[:depth]
+    total = p.product_of(extents)
+    f = arguments.begin([kernels[0].extents[k] for k in range(depth)])
+    start = f.emit(f"add i64 {f.emit(f'mul i64 {gpu.block(f)}, {gpu.threads(f)}')}, "
+                   f"{gpu.thread(f)}")  # fmt: skip
+    step = f.emit(f"mul i64 {gpu.blocks(f)}, {gpu.threads(f)}")
+    context = arguments.context(work)
+    nests = [Nest(context, kernel, depth) for kernel in kernels]
+    count = "1"
+    for extent in extents:
+        count = f.emit(f"mul i64 {count}, {nests[0].size(extent)}")
+    with f.loop(start, count, step, name="point") as point:
+        indices = split_index(f, str(point), [nests[0].size(e) for e in extents])
+        for nest in nests:
+            run_at(nest, indices)
+    f.do("ret void")
+    blocks = p.f.emit(f"udiv i64 {p.plus(total, str(gpu.THREADS - 1))}, {gpu.THREADS}")
+    arguments.launch(f, p.f.minimum(blocks, arguments.most_blocks(_ROUNDS)), gpu.THREADS)
+    return True
+
+
+def split_index(f: FunctionBuilder, index: str, extents: list[str]) -> list[str]:
+    """The index of each loop, from the number of a point in C order."""
+    found: list[str] = []
+    for extent in reversed(extents[1:]):
+        found.append(f.emit(f"urem i64 {index}, {extent}"))
+        index = f.emit(f"udiv i64 {index}, {extent}")
+    return [index, *reversed(found)] if extents else []
+
+
+def run_at(nest: Nest, indices: list[str]) -> None:
+    """All that a kernel does at one point of its outer loops."""
+    pointers = nest.start()
+    for loop, index in enumerate(indices):
+        nest.registers[nest.kernel.iterators[loop]] = index
+        pointers = [nest.along(p, a.strides[loop], index)
+                    for p, a in zip(pointers, nest.accesses, strict=True)]  # fmt: skip
+    nest.inside(len(indices), pointers, {})
+
+
