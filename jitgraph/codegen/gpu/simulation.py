@@ -1,9 +1,10 @@
 """Kernels for the simulated device: the text of a device's module, turned into host code.
 
 It stays the very same IR. Only what a GPU gives it is replaced: intrinsics become functions of the
-simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches memory asks
-`sim_access` first. Every kernel gets a *thunk*, which takes its arguments from an array of pointers
-to them, as the driver's launch does, and a descriptor, whose address is the kernel's handle.
+simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches
+memory asks `sim_access` where. Every kernel gets a *thunk*, which takes its arguments from an array
+of pointers to them, as the driver's launch does, and a descriptor, whose address is the kernel's
+handle.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from jitgraph.codegen.gpu.simulator import imports
 from jitgraph.codegen.gpu.simulator_checks import ATOMIC, READ, WRITE
-from jitgraph.codegen.gpu.simulator_intrinsics import SYNCHRONISES, function_of
+from jitgraph.codegen.gpu.simulator_intrinsics import AT_SITES, SYNCHRONISES, function_of
 from jitgraph.codegen.gpu.simulator_state import SHARED_BYTES
 from jitgraph.codegen.llvm import Compiled, Unit, load_objects, object_code
 from jitgraph.codegen.loader import CodegenError
@@ -28,7 +29,9 @@ _CAST = re.compile(r"= addrspacecast ptr (.+?) to ptr")
 _NESTED_CAST = re.compile(r"addrspacecast \(ptr ([^()]+|\w+ \(.*?\)) to ptr\)")
 _LOAD = re.compile(r"\s+%[\w.$]+ = load (atomic )?(volatile )?(.*)$")
 _STORE = re.compile(r"\s+store (atomic )?(volatile )?(.*)$")
-_EXCHANGE = re.compile(r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:\w+ )?(.*)$")
+_EXCHANGE = re.compile(
+    r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$"
+)
 _ALIGN = re.compile(r", align (\d+)")
 _BYTES = re.compile(r"\s+(?:tail )?call void @llvm\.(memcpy|memmove|memset)\.[\w.]+\((.*)\)")
 _ALIGNMENT = 16
@@ -58,11 +61,11 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
     shared, sizes = _shared(text, {k: set().union(*map(_symbols, r)) for k, r in reached.items()})
     constants = _constants(text)
     lines = [_without_spaces(line, shared) for line in text.splitlines()]
-    lines = [checked for line in lines for checked in _checked(line)]
-    host_text = _INTRINSIC.sub(_function, "\n".join(lines))
+    lines = [one for k, line in enumerate(lines) for one in checked(line, k)]
+    host_text = "\n".join(_translated(line, k + 1) for k, line in enumerate(lines))
     parts = [
         host_text.replace("define ptx_kernel ", "define "),
-        "declare void @sim_access(ptr, i64, i64, i64)",
+        "declare ptr @sim_access(ptr, i64, i64, i64)",
         f"@sim_shared_memory = external global [{SHARED_BYTES} x i8]",
         _table(constants),
     ]
@@ -101,11 +104,19 @@ def _waits(body: str) -> bool:
     return any(SYNCHRONISES.get(name, False) for name in _INTRINSIC.findall(body))
 
 
-def _function(intrinsic: re.Match[str]) -> str:
-    name = intrinsic[1]
+def _translated(line: str, site: int) -> str:
+    """A line with functions for intrinsics; `site` is its number."""
+    found = _INTRINSIC.search(line)
+    if found is None:
+        return line
+    name, end = found[1], found.end() + 1
     if name not in SYNCHRONISES:
-        raise CodegenError(f"the simulated device has no {name}", intrinsic.string)
-    return f"@{function_of(name)}"
+        raise CodegenError(f"the simulated device has no {name}", line)
+    arguments = line[end:]
+    if name in AT_SITES:
+        first = "i64" if line.startswith("declare") else f"i64 {site}"
+        arguments = f"{first}{'' if arguments.startswith(')') else ', '}{arguments}"
+    return f"{line[: found.start()]}@{function_of(name)}({arguments}"
 
 
 def _shared(text: str, used: dict[str, set[str]]) -> tuple[dict[str, int], dict[str, int]]:
@@ -156,10 +167,20 @@ def _place(symbol: re.Match[str], shared: dict[str, int]) -> str:
     return f"getelementptr (i8, ptr @sim_shared_memory, i64 {shared[symbol[1]]})"
 
 
-def _checked(line: str) -> Iterator[str]:
-    """A line, and before it the checks of the memory it touches."""
-    for pointer, size, alignment, access in accesses(line):
-        yield f"  call void @sim_access(ptr {pointer}, i64 {size}, i64 {alignment}, i64 {access})"
+def checked(line: str, number: int) -> Iterator[str]:
+    """A line, and before it the checks of the memory it touches, which say where that is."""
+    for k, access in enumerate(accesses(line)):
+        pointer, size, alignment, kind = access
+        place = f"%sim.{number}.{k}"
+        arguments = f"ptr {pointer}, i64 {size}, i64 {alignment}, i64 {kind}"
+        yield f"  {place} = call ptr @sim_access({arguments})"
+        # Of equal operands a store's pointer and a copy's source are the last, others the first.
+        found = re.compile(re.escape(pointer) + r"(?![\w.$])")
+        copies = kind == READ and "@llvm.mem" in line
+        is_last = copies or line.lstrip().startswith("store")
+        spans = [m.span() for m in found.finditer(line)]
+        start, end = spans[-1 if is_last else 0]
+        line = line[:start] + place + line[end:]
     yield line
 
 
@@ -168,16 +189,15 @@ def accesses(line: str) -> Iterator[tuple[str, int | str, int, int]]:
     if found := _LOAD.match(line):
         type_, rest = read_type(found[3])
         kind = READ | (ATOMIC if found[1] or found[2] else 0)
-        yield _access(type_, _operand(rest.split("ptr ", 1)[1]), rest, kind)
+        yield _access(type_, _separated(rest)[1], rest, kind)
     elif found := _STORE.match(line):
         type_, rest = read_type(found[3])
         kind = WRITE | (ATOMIC if found[1] or found[2] else 0)
-        _, pointer = _separated(rest)[:2]
-        yield _access(type_, pointer.removeprefix("ptr "), rest, kind)
+        yield _access(type_, _separated(rest)[1], rest, kind)
     elif found := _EXCHANGE.match(line):
         pointer, value = _separated(found[2])[:2]
         type_ = read_type(value)[0]
-        yield _access(type_, pointer.removeprefix("ptr "), found[2], READ | WRITE | ATOMIC)
+        yield _access(type_, pointer, found[2], READ | WRITE | ATOMIC)
     elif found := _BYTES.match(line):
         target, source, size, _ = _separated(found[2])
         length = size.removeprefix("i64 ")
@@ -186,14 +206,14 @@ def accesses(line: str) -> Iterator[tuple[str, int | str, int, int]]:
         yield _last_word(target), length, 1, WRITE
 
 
-def _access(type_: str, pointer: str, rest: str, kind: int) -> tuple[str, int, int, int]:
+def _access(type_: str, operand: str, rest: str, kind: int) -> tuple[str, int, int, int]:
+    """Of the operand, `ptr X` and perhaps an ordering, only X is the pointer."""
+    pointer = operand.removeprefix("ptr ")
+    end = pointer.rindex(")") + 1 if "(" in pointer else len(pointer.split(" ", 1)[0])
+    pointer = pointer[:end]
     size, natural = layout(type_)
     declared = _ALIGN.search(rest)
     return pointer, size, int(declared[1]) if declared else natural, kind
-
-
-def _operand(text: str) -> str:
-    return _separated(text)[0]
 
 
 def _last_word(operand: str) -> str:
@@ -287,7 +307,7 @@ def _table(constants: dict[str, int]) -> str:
 
 
 def _descriptor(kernel: str, shared: int, waits: bool, constants: int) -> str:
-    name = f"@{kernel}.name = internal constant [{len(kernel) + 1} x i8] c\"{kernel}\\00\""
+    name = f'@{kernel}.name = internal constant [{len(kernel) + 1} x i8] c"{kernel}\\00"'
     words = [f"ptr @{kernel}.thunk", f"i64 {shared}", f"i64 {int(waits)}", f"ptr @{kernel}.name",
              "ptr @constants", f"i64 {constants}"]  # fmt: skip
     types = ", ".join(word.split()[0] for word in words)
