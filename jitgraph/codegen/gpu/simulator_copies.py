@@ -22,12 +22,12 @@ def emit_copies(module: Module) -> None:
             module, f"sim_{_COPY}.{kind}.shared.global.{width}.s",
             ["ptr %to", "ptr %from", "i32 %size"],
         )  # fmt: skip
-        f.do(f"call void @sim_access(ptr %to, i64 {width}, i64 {width}, i64 {WRITE})")
-        f.do(f"call void @llvm.memset.p0.i64(ptr %to, i8 0, i64 {width}, i1 false)")
+        to = f.emit(f"call ptr @sim_access(ptr %to, i64 {width}, i64 {width}, i64 {WRITE})")
+        f.do(f"call void @llvm.memset.p0.i64(ptr {to}, i8 0, i64 {width}, i1 false)")
         size = f.emit("zext i32 %size to i64")
         with f.if_then(f.emit(f"icmp ne i64 {size}, 0")):
-            f.do(f"call void @sim_access(ptr %from, i64 {size}, i64 {width}, i64 {READ})")
-            f.do(f"call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 {size}, i1 false)")
+            of = f.emit(f"call ptr @sim_access(ptr %from, i64 {size}, i64 {width}, i64 {READ})")
+            f.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {of}, i64 {size}, i1 false)")
         f.do("ret void")
     FunctionBuilder(module, f"sim_{_COPY}.commit.group").do("ret void")
     FunctionBuilder(module, f"sim_{_COPY}.wait.group", ["i32 %groups"]).do("ret void")
