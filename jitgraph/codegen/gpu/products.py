@@ -10,8 +10,9 @@ product has one: nobody stores and reads the product itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,8 @@ import numpy as np
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.arithmetic import Sizes
+from jitgraph.codegen.gpu.lines import THREADS as LINE_THREADS
+from jitgraph.codegen.gpu.lines import Lines, depth_of_round, is_deep, lines_of_block
 from jitgraph.codegen.gpu.matrices import Matrix
 from jitgraph.codegen.gpu.points import emit_points, run_at, split_index
 from jitgraph.codegen.gpu.tiling import Tile, TileCode
@@ -48,11 +51,13 @@ _BAND = 8
 _ROUNDS = 16
 
 
-def tiles(dtype: DType) -> tuple[Tile, Tile]:
-    """The large and the small tile."""
+def tiles(dtype: DType) -> tuple[Tile, Tile, Tile, Tile]:
+    """The large and the small tile, and those for few rows and for few columns."""
     if dtype == np.float64:
-        return Tile(dtype, 8, 4, 2, 2, 8, 3, 3), Tile(dtype, 4, 2, 2, 2, 16, 3, 4)
-    return Tile(dtype, 8, 8, 4, 2, 8, 4, 2), Tile(dtype, 4, 4, 4, 2, 16, 3, 2)
+        return (Tile(dtype, 8, 4, 2, 2, 8, 3, 3), Tile(dtype, 4, 2, 2, 2, 16, 3, 4),
+                Tile(dtype, 4, 4, 1, 4, 8, 3, 4), Tile(dtype, 8, 2, 4, 1, 8, 3, 4))  # fmt: skip
+    return (Tile(dtype, 8, 8, 4, 2, 8, 4, 2), Tile(dtype, 4, 4, 4, 2, 16, 3, 2),
+            Tile(dtype, 4, 8, 1, 4, 8, 4, 4), Tile(dtype, 8, 4, 4, 1, 8, 4, 4))  # fmt: skip
 
 
 def emit_product(p: OnDevice, step: Product, name: str) -> bool:
@@ -67,6 +72,19 @@ def emit_product(p: OnDevice, step: Product, name: str) -> bool:
 def _is_tiny(step: Product) -> bool:
     rows, columns = step.rows, step.columns
     return isinstance(rows, int) and isinstance(columns, int) and rows * columns <= _TINY
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A kernel that can do a product: its blocks of so many threads each do `rows` and `columns` of
+    one part of the depth, whose length is a multiple of `depth` and at least `least`."""
+
+    threads: int
+    rows: int
+    columns: int
+    depth: int
+    least: int
+    emit: Callable[[bool], FunctionBuilder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +112,17 @@ class Launches:
     def emit(self) -> None:
         """All of them; those that are not for the sizes at hand get no blocks."""
         s = self.sizes
-        large, small = tiles(self.dtype)
-        cuts = {tile: self._cut(tile) for tile in (large, small)}
-        chosen = self._is_large(large, cuts[large])
-        parts = s.choose(chosen, cuts[large].parts, cuts[small].parts)
+        ways = self._ways()
+        cuts = [self._cut(way) for way in ways]
+        chosen = ["true"] if len(ways) == 1 else self._chosen(cuts[0])
+        parts = cuts[0].parts if len(ways) == 1 else s.choose(chosen[0], *(c.parts for c in cuts))
         several = s.is_more(parts, 1)
         scratch = self._scratch(parts, several)
-        for tile, condition in ((large, chosen), (small, s.opposite(chosen))):
+        for way, cut, condition in zip(ways, cuts, chosen, strict=True):
             if condition == "false":
                 continue
-            f = emit_tiled(self.arguments, self.step, tile, several != "false")
-            cut = cuts[tile]
             self.arguments.launch(
-                f, s.choose(condition, cut.blocks, 0), tile.threads,
+                way.emit(several != "false"), s.choose(condition, cut.blocks, 0), way.threads,
                 [f"ptr {scratch}", f"i64 {cut.parts}", f"i64 {cut.depth}"],
             )  # fmt: skip
         if several != "false":
@@ -116,20 +132,46 @@ class Launches:
             self.arguments.launch(f, s.choose(several, blocks, 0), gpu.THREADS,
                                   [f"ptr {scratch}", f"i64 {parts}"])  # fmt: skip
 
-    def _cut(self, tile: Tile) -> Cut:
+    def _ways(self) -> list[Way]:
+        """The kernel for the product, or a large and a small one between which sizes decide."""
+        step = self.step
+        if "1" in (self.rows, self.columns):
+            across = self.rows == "1"
+            strides = step.right.strides if across else step.left.strides[::-1]
+            deep = is_deep(self.dtype, self.p.size(strides[-2]))
+            lines = lines_of_block(deep)
+            return [Way(
+                LINE_THREADS, 1 if across else lines, lines if across else 1,
+                depth_of_round(deep), _LEAST_PART,
+                lambda several: emit_lines(self.arguments, step, across, several),
+            )]  # fmt: skip
+        fitting = tiles(self.dtype)
+        if self.rows.isdigit() and int(self.rows) <= fitting[2].rows:
+            fitting = fitting[2:3]
+        elif self.columns.isdigit() and int(self.columns) <= fitting[3].columns:
+            fitting = fitting[3:]
+        return [
+            Way(tile.threads, tile.rows, tile.columns, tile.depth, _LEAST_PART,
+                partial(emit_tiled, self.arguments, step, tile))
+            for tile in fitting[:2]
+        ]  # fmt: skip
+
+    def _cut(self, way: Way) -> Cut:
         s = self.sizes
-        each = s.times(s.parts(self.rows, tile.rows), s.parts(self.columns, tile.columns),
+        each = s.times(s.parts(self.rows, way.rows), s.parts(self.columns, way.columns),
                        self.batch)  # fmt: skip
-        parts = s.least(s.over(str(_FILL), each), s.over(self.inner, _LEAST_PART))
+        parts = s.least(s.over(str(_FILL), each), s.over(self.inner, way.least))
         parts = s.most(s.least(parts, _MOST_PARTS), 1)
-        depth = s.times(s.parts(s.parts(self.inner, parts), tile.depth), tile.depth)
+        depth = s.times(s.parts(s.parts(self.inner, parts), way.depth), way.depth)
         parts = s.most(s.parts(self.inner, depth), 1)
         return Cut(parts, depth, s.times(each, parts))
 
-    def _is_large(self, tile: Tile, cut: Cut) -> str:
+    def _chosen(self, cut: Cut) -> list[str]:
+        """When the large tile is the one, and when the small one."""
         s = self.sizes
         both = s.is_more(s.least(self.rows, self.columns), _LARGE - 1)
-        return s.both(both, s.is_more(cut.blocks, _MANY - 1))
+        large = s.both(both, s.is_more(cut.blocks, _MANY - 1))
+        return [large, s.opposite(large)]
 
     def _scratch(self, parts: str, several: str) -> str:
         """Memory for the sums of the parts."""
@@ -206,60 +248,108 @@ def without(kernel: Kernel, out: View) -> tuple[Kernel, list[Value]]:
 
 def emit_tiled(arguments: Arguments, step: Product, tile: Tile, several: bool) -> FunctionBuilder:
     """The kernel of blocks that each compute a tile."""
-    f = arguments.begin(more=["ptr %scratch", "i64 %parts", "i64 %part_depth"],
-                        threads=tile.threads, resident=tile.resident)  # fmt: skip
+    f = arguments.begin(more=_MORE, threads=tile.threads, resident=tile.resident)
     elements = Elements(arguments, step)
     code, s = TileCode(f, tile), Sizes(f)
-    rows, columns, inner = (elements.size(x) for x in (step.rows, step.columns, step.inner))
+    rows, columns = elements.size(step.rows), elements.size(step.columns)
     across, down = s.parts(columns, tile.columns), s.parts(rows, tile.rows)
-    number, block = remainder(f, gpu.block(f), s.times(across, down))
-    batch, part = number, "0"
-    if several:
-        batch, part = remainder(f, number, "%parts")
-    row, column = banded(f, block, down, across)
+    part = Part(elements, s.times(across, down), several)
+    row, column = banded(f, part.block, down, across)
     row, column = s.times(row, tile.rows), s.times(column, tile.columns)
-    at = split_index(f, batch, [elements.size(e) for e in step.batch])
     factors = [
-        Matrix(f, tile.dtype, elements.start(view, at), elements.size(lines),
+        Matrix(f, tile.dtype, elements.start(view, part.at), elements.size(lines),
                elements.size(depth), first, count)
         for view, lines, depth, first, count in (
             (step.left, step.left.strides[-2], step.left.strides[-1], row, rows),
             (step.right, step.right.strides[-1], step.right.strides[-2], column, columns),
         )
     ]  # fmt: skip
-    first, last = "0", inner
-    if several:
-        first = s.times(part, "%part_depth")
-        last = s.least(s.plus(first, "%part_depth"), inner)
-    sums = code.sums(*factors, first, last)
+    sums = code.sums(factors[0], factors[1], part.first, part.last)
     left_rows, left_columns = s.less(rows, row), s.less(columns, column)
 
     def finish(y: str, x: str, value: str) -> None:
         inside = [f.emit(f"icmp slt i64 {a}, {b}") for a, b in ((y, left_rows), (x, left_columns))]
         with f.if_then(f.emit(f"and i1 {inside[0]}, {inside[1]}")):
-            i, j = s.plus(row, y), s.plus(column, x)
-            if not several:
-                elements.finish(at, i, j, value)
-                return
-            kept, final, done = f.label("kept"), f.label("final"), f.label("finished")
-            f.branch_if(s.is_more("%parts", 1), kept, final)
-            f.block(kept)
-            matrix = s.plus(s.times(part, _count(elements, step)), batch)
-            place = s.times(elements.place(matrix, i, j), tile.dtype.itemsize)
-            store(f, value, f.offset("%scratch", place), tile.dtype)
-            f.branch(done)
-            f.block(final)
-            elements.finish(at, i, j, value)
-            f.block(done)
+            part.finish(s.plus(row, y), s.plus(column, x), value)
 
     code.deliver(sums, finish, by_rows=elements.by_rows)
     f.do("ret void")
     return f
 
 
-def _count(elements: Elements, step: Product) -> str:
+def emit_lines(
+    arguments: Arguments, step: Product, across: bool, several: bool
+) -> FunctionBuilder:
+    """The kernel of a matrix and a vector, which is the left factor if `across`."""
+    f = arguments.begin(more=_MORE, threads=LINE_THREADS)
+    elements, s = Elements(arguments, step), Sizes(f)
+    matrix, vector = (step.right, step.left) if across else (step.left, step.right)
+    turn = -1 if across else 1
+    line_stride, depth_stride = matrix.strides[-2:][::turn]
+    count = elements.size(step.columns if across else step.rows)
+    dtype = step.out.buffer.dtype
+    deep = is_deep(dtype, elements.size(depth_stride))
+    part = Part(elements, s.parts(count, lines_of_block(deep)), several)
+    lines = Lines(
+        f, dtype, elements.start(matrix, part.at), elements.size(line_stride),
+        elements.size(depth_stride), elements.start(vector, part.at),
+        elements.size(vector.strides[-2:][::turn][0]),
+    )  # fmt: skip
+    line, begin = lines.place()
+    line = s.plus(s.times(part.block, lines_of_block(deep)), line)
+    # All threads take part in adding up.
+    value = lines.sum(s.least(line, s.less(count, "1")), begin, part.first, part.last)
+    exists = f.emit(f"icmp slt i64 {line}, {count}")
+    with f.if_then(f.emit(f"and i1 {lines.finishes()}, {exists}")):
+        part.finish(*(("0", line) if across else (line, "0")), value)
+    f.do("ret void")
+    return f
+
+
+#: What kernels are told of the parts of the depth.
+_MORE = ("ptr %scratch", "i64 %parts", "i64 %part_depth")
+
+
+class Part:
+    """Which part of which product a block does: block `block` of those that do one part, `at` this
+    place of the batch, from `first` to `last`."""
+
+    def __init__(self, elements: Elements, blocks: str, several: bool) -> None:
+        self.elements, self.several = elements, several
+        f, step = elements.f, elements.step
+        s = Sizes(f)
+        self.f, self.s = f, s
+        number, self.block = remainder(f, gpu.block(f), blocks)
+        self.first, self.last = "0", elements.size(step.inner)
+        self.batch, self.number = number, "0"
+        if several:
+            self.batch, self.number = remainder(f, number, "%parts")
+            self.first = s.times(self.number, "%part_depth")
+            self.last = s.least(s.plus(self.first, "%part_depth"), self.last)
+        self.at = split_index(f, self.batch, [elements.size(e) for e in step.batch])
+
+    def finish(self, row: str, column: str, value: str) -> None:
+        """Finish an element, or keep its sum for whoever adds the parts."""
+        f, s, elements = self.f, self.s, self.elements
+        if not self.several:
+            elements.finish(self.at, row, column, value)
+            return
+        kept, final, done = f.label("kept"), f.label("final"), f.label("finished")
+        f.branch_if(s.is_more("%parts", 1), kept, final)
+        f.block(kept)
+        dtype = elements.step.out.buffer.dtype
+        matrix = s.plus(s.times(self.number, _count(elements)), self.batch)
+        place = s.times(elements.place(matrix, row, column), dtype.itemsize)
+        store(f, value, f.offset("%scratch", place), dtype)
+        f.branch(done)
+        f.block(final)
+        elements.finish(self.at, row, column, value)
+        f.block(done)
+
+
+def _count(elements: Elements) -> str:
     """How many matrices the batch has."""
-    return Sizes(elements.f).times(*(elements.size(e) for e in step.batch))
+    return Sizes(elements.f).times(*(elements.size(e) for e in elements.step.batch))
 
 
 def emit_joined(arguments: Arguments, step: Product) -> FunctionBuilder:
@@ -268,7 +358,7 @@ def emit_joined(arguments: Arguments, step: Product) -> FunctionBuilder:
     elements, s = Elements(arguments, step), Sizes(f)
     dtype = step.out.buffer.dtype
     rows, columns = elements.size(step.rows), elements.size(step.columns)
-    total = s.times(_count(elements, step), rows, columns)
+    total = s.times(_count(elements), rows, columns)
     first = s.plus(s.times(gpu.block(f), gpu.threads(f)), gpu.thread(f))
     stride = s.times(total, dtype.itemsize)
     with f.loop(first, total, s.times(gpu.blocks(f), gpu.threads(f)), "point") as point:

@@ -16,6 +16,7 @@ groups of a warp lie side by side, so that threads read shared memory without co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -294,16 +295,12 @@ class Piece:
         self.code, self.factor, self.lines, self.behind = code, factor, lines, behind
         self.f, tile = code.f, code.tile
         self.tile = tile
-        item, pitch = tile.dtype.itemsize, tile.pitch(lines)
         if factor.deep:
             line, self.k = code.split(code.thread, tile.depth)
-            self.line_step, self.depth_step = tile.threads // tile.depth, 0
         else:
             self.k, line = code.split(code.thread, lines)
-            self.line_step, self.depth_step = 0, max(tile.threads // lines, 1)
         self.reader = factor.reader(line, last)
         self.place = self._place(self.k, line)
-        self.step = self.line_step * item + self.depth_step * pitch
         self.wide: Reader | None = None
         if factor.aligned is not None and code.copies.asynchronous:
             self.wide_k, vector = code.split(code.thread, lines // tile.lanes)
@@ -336,25 +333,43 @@ class Piece:
     def _copy_elements(self, depth: str, stage: str) -> None:
         """Element by element; adjacent threads copy what is adjacent in memory."""
         f, tile = self.f, self.tile
-        start = f.emit(f"add i64 {stage}, {self.place}")
-        at = f.emit(f"add i64 {depth}, {self.k}")
-        copied = []
-        for n in range(self.lines * tile.depth // tile.threads):
-            here = f.emit(f"add i64 {at}, {n * self.depth_step}") if self.depth_step else at
-            source, exists = self.reader.element(n * self.line_step, here)
-            copied.append((f.emit(f"add i64 {start}, {n * self.step}"), source, exists))
-        self.code.copies.elements(tile.dtype, copied)
+        count = self.lines * tile.depth
+        with self._threads(count):
+            start = f.emit(f"add i64 {stage}, {self.place}")
+            at = f.emit(f"add i64 {depth}, {self.k}")
+            copied = []
+            for n in range(max(count // tile.threads, 1)):
+                line, k = self._after(n * tile.threads)
+                here = f.emit(f"add i64 {at}, {k}") if k else at
+                source, exists = self.reader.element(line, here)
+                step = k * tile.pitch(self.lines) + line * tile.dtype.itemsize
+                copied.append((f.emit(f"add i64 {start}, {step}"), source, exists))
+            self.code.copies.elements(tile.dtype, copied)
+
+    def _after(self, elements: int) -> tuple[int, int]:
+        """Lines and steps of the depth from an element to the one so many further."""
+        if self.factor.deep:
+            return elements // self.tile.depth, 0
+        return elements % self.lines, elements // self.lines
 
     def _copy_vectors(self, reader: Reader, depth: str, stage: str) -> None:
         """16 bytes at once; what is behind the last line becomes zeros."""
         f, tile = self.f, self.tile
-        start = f.emit(f"add i64 {stage}, {self.wide_place}")
-        at = f.emit(f"add i64 {depth}, {self.wide_k}")
-        step = tile.threads // (self.lines // tile.lanes)
-        for n in range(tile.depth // step):
-            here = f.emit(f"add i64 {at}, {n * step}")
-            source, rest = reader.lines(0, here)
-            rest = f.maximum(f.minimum(rest, tile.lanes), 0)
-            size = f.emit(f"mul i64 {rest}, {tile.dtype.itemsize}")
-            place = f.emit(f"add i64 {start}, {n * step * tile.pitch(self.lines)}")
-            self.code.copies.vector(place, source, f.emit(f"trunc i64 {size} to i32"))
+        of_line = self.lines // tile.lanes
+        count, step = of_line * tile.depth, max(tile.threads // of_line, 1)
+        with self._threads(count):
+            start = f.emit(f"add i64 {stage}, {self.wide_place}")
+            at = f.emit(f"add i64 {depth}, {self.wide_k}")
+            for n in range(max(count // tile.threads, 1)):
+                here = f.emit(f"add i64 {at}, {n * step}")
+                source, rest = reader.lines(0, here)
+                rest = f.maximum(f.minimum(rest, tile.lanes), 0)
+                size = f.emit(f"mul i64 {rest}, {tile.dtype.itemsize}")
+                place = f.emit(f"add i64 {start}, {n * step * tile.pitch(self.lines)}")
+                self.code.copies.vector(place, source, f.emit(f"trunc i64 {size} to i32"))
+
+    def _threads(self, count: int) -> AbstractContextManager[None]:
+        """For the threads that have something to copy."""
+        if count >= self.tile.threads:
+            return nullcontext()
+        return self.f.if_then(self.f.emit(f"icmp slt i64 {self.code.thread}, {count}"))
