@@ -145,7 +145,7 @@ class Launches:
                 depth_of_round(deep), _LEAST_PART,
                 lambda several: emit_lines(self.arguments, step, across, several),
             )]  # fmt: skip
-        fitting = tiles(self.dtype)
+        fitting: Sequence[Tile] = tiles(self.dtype)
         if self.rows.isdigit() and int(self.rows) <= fitting[2].rows:
             fitting = fitting[2:3]
         elif self.columns.isdigit() and int(self.columns) <= fitting[3].columns:

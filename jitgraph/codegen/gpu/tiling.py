@@ -154,9 +154,9 @@ class TileCode:
             Piece(self, left, tile.rows, 0, last),
             Piece(self, right, tile.columns, tile.depth * tile.pitch(tile.rows), last),
         ]
-        with f.loop(0, tile.stages - 1, name="stage", properties=(NO_UNROLL,)) as stage:
-            ahead = f.emit(f"add i64 {first}, {f.emit(f'mul i64 {stage}, {tile.depth}')}")
-            self._copy(pieces, ahead, f.emit(f"mul i64 {stage}, {tile.stage_bytes}"))
+        with f.loop(0, tile.stages - 1, name="stage", properties=(NO_UNROLL,)) as turn:
+            ahead = f.emit(f"add i64 {first}, {f.emit(f'mul i64 {turn}, {tile.depth}')}")
+            self._copy(pieces, ahead, f.emit(f"mul i64 {turn}, {tile.stage_bytes}"))
         at_row = f.emit(f"mul i64 {self.thread_row('0')}, {tile.dtype.itemsize}")
         at_column = f.emit(f"mul i64 {self.thread_column('0')}, {tile.dtype.itemsize}")
         at_column = f.emit(f"add i64 {at_column}, {pieces[1].behind}")

@@ -16,7 +16,7 @@ from jitgraph.codegen.gpu.products import tiles
 
 DTYPES = ("float32", "float64")
 #: Extents around those of tiles, and of nothing.
-EXTENTS = st.sampled_from([0, 1, 2, 3, 5, 16, 31, 63, 64, 65, 70, 128, 130])
+EXTENTS = st.sampled_from([0, 1, 2, 5, 16, 31, 63, 64, 65, 70, 130])
 #: Depths that are cut into no, two and three parts.
 DEPTHS = st.sampled_from([0, 1, 7, 8, 9, 16, 33, 100, 511, 512, 530, 800])
 
@@ -39,7 +39,7 @@ def product(dtype: str, turned: tuple[bool, bool, bool]) -> Any:
 def test_any_sizes_and_orders(dtype: str, turned: tuple[bool, bool, bool]) -> None:
     f = product(dtype, turned)
 
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=5, deadline=None)
     @given(EXTENTS, EXTENTS, DEPTHS)
     def run(rows: int, columns: int, depth: int) -> None:
         a, b = filled((rows, depth), dtype), filled((depth, columns), dtype, 1)
@@ -59,7 +59,7 @@ def test_epilogues_and_batches(dtype: str) -> None:
                         device="simulated")  # fmt: skip
     batched = jg.function([u, v], T.matmul(u, v), device="simulated")
 
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=4, deadline=None)
     @given(EXTENTS, EXTENTS, DEPTHS)
     def run(rows: int, columns: int, depth: int) -> None:
         a, c = filled((rows, depth), dtype), filled((depth, columns), dtype, 1)
@@ -69,7 +69,7 @@ def test_epilogues_and_batches(dtype: str) -> None:
         np.testing.assert_array_equal(total, np.tanh(0 * (c.T @ a.T)))
         some = filled((2, 1, rows, depth), dtype)
         others = filled((1, 3, depth, columns), dtype, 1)
-        if rows * columns < 5000:
+        if rows * columns < 1000:
             np.testing.assert_array_equal(batched(some, others), some @ others)
 
     run()
