@@ -52,23 +52,37 @@ class MatrixReader:
     rest: str
     last: str
 
-    def element(self, more: int, depth: str) -> tuple[str, str]:
+    def at(self, depth: str) -> MatrixCursor:
         """As `tiling.Reader` says."""
         f = self.matrix.f
-        there = f.emit(f"icmp sgt i64 {self.rest}, {more}")
-        within = f.emit(f"icmp slt i64 {depth}, {self.last}")
-        return self._address(more, depth), f.emit(f"and i1 {there}, {within}")
+        start = f.offset(self.start, f.emit(f"mul i64 {depth}, {self.matrix.depth_stride}"))
+        return MatrixCursor(self, start, f.emit(f"sub i64 {self.last}, {depth}"))
 
-    def lines(self, more: int, depth: str) -> tuple[str, str]:
-        """As `tiling.Reader` says."""
-        f = self.matrix.f
-        within = f.emit(f"icmp slt i64 {depth}, {self.last}")
-        rest = f.emit(f"sub i64 {self.rest}, {more}") if more else self.rest
-        return self._address(more, depth), f.select(within, "i64", rest, 0)
 
-    def _address(self, more: int, depth: str) -> str:
-        f, matrix = self.matrix.f, self.matrix
-        start = self.start
-        if more:
-            start = f.offset(start, f.emit(f"mul i64 {matrix.line_stride}, {more}"))
-        return f.offset(start, f.emit(f"mul i64 {depth}, {matrix.depth_stride}"))
+@dataclass(frozen=True, slots=True)
+class MatrixCursor:
+    """A matrix from some step of the depth on, of which there are `steps`."""
+
+    reader: MatrixReader
+    start: str
+    steps: str
+
+    def element(self, line: int, step: int) -> tuple[str, str]:
+        """As `tiling.Cursor` says."""
+        f, matrix = self.reader.matrix.f, self.reader.matrix
+        there = f.emit(f"icmp sgt i64 {self.reader.rest}, {line}")
+        within = f.emit(f"icmp sgt i64 {self.steps}, {step}")
+        start = self._along(self._along(self.start, matrix.line_stride, line),
+                            matrix.depth_stride, step)  # fmt: skip
+        return start, f.emit(f"and i1 {there}, {within}")
+
+    def lines(self, step: int) -> tuple[str, str]:
+        """As `tiling.Cursor` says."""
+        f = self.reader.matrix.f
+        within = f.emit(f"icmp sgt i64 {self.steps}, {step}")
+        start = self._along(self.start, self.reader.matrix.depth_stride, step)
+        return start, f.select(within, "i64", self.reader.rest, 0)
+
+    def _along(self, start: str, stride: str, count: int) -> str:
+        f = self.reader.matrix.f
+        return f.offset(start, f.emit(f"mul i64 {stride}, {count}")) if count else start

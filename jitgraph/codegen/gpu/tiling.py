@@ -32,15 +32,23 @@ _VECTOR = 16
 _STAGED = 40 << 10
 
 
+class Cursor(Protocol):
+    """A factor as one thread reads it, from some line and some step of the depth on. A *line* is a
+    row of the left factor, a column of the right one."""
+
+    def element(self, line: int, step: int) -> tuple[str, str]:
+        """The address of an element so much further, and whether (an i1) there is one."""
+
+    def lines(self, step: int) -> tuple[str, str]:
+        """The address so many steps further, and how many lines (an i64) there are from there on:
+        0 beyond the depth. This is for factors that are `aligned`."""
+
+
 class Reader(Protocol):
-    """A factor as one thread reads it, from some line on. A *line* is a row of the left factor, a
-    column of the right one."""
+    """A factor as one thread reads it, from some line on."""
 
-    def element(self, more: int, depth: str) -> tuple[str, str]:
-        """The address of an element so many lines further, and whether (an i1) there is one."""
-
-    def lines(self, more: int, depth: str) -> tuple[str, str]:
-        """The same, and how many lines (an i64) there are from there on: 0 beyond the depth."""
+    def at(self, depth: str) -> Cursor:
+        """From a step of the depth on."""
 
 
 class Factor(Protocol):
@@ -336,12 +344,11 @@ class Piece:
         count = self.lines * tile.depth
         with self._threads(count):
             start = f.emit(f"add i64 {stage}, {self.place}")
-            at = f.emit(f"add i64 {depth}, {self.k}")
+            cursor = self.reader.at(f.emit(f"add i64 {depth}, {self.k}"))
             copied = []
             for n in range(max(count // tile.threads, 1)):
                 line, k = self._after(n * tile.threads)
-                here = f.emit(f"add i64 {at}, {k}") if k else at
-                source, exists = self.reader.element(line, here)
+                source, exists = cursor.element(line, k)
                 step = k * tile.pitch(self.lines) + line * tile.dtype.itemsize
                 copied.append((f.emit(f"add i64 {start}, {step}"), source, exists))
             self.code.copies.elements(tile.dtype, copied)
@@ -359,10 +366,9 @@ class Piece:
         count, step = of_line * tile.depth, max(tile.threads // of_line, 1)
         with self._threads(count):
             start = f.emit(f"add i64 {stage}, {self.wide_place}")
-            at = f.emit(f"add i64 {depth}, {self.wide_k}")
+            cursor = reader.at(f.emit(f"add i64 {depth}, {self.wide_k}"))
             for n in range(max(count // tile.threads, 1)):
-                here = f.emit(f"add i64 {at}, {n * step}")
-                source, rest = reader.lines(0, here)
+                source, rest = cursor.lines(n * step)
                 rest = f.maximum(f.minimum(rest, tile.lanes), 0)
                 size = f.emit(f"mul i64 {rest}, {tile.dtype.itemsize}")
                 place = f.emit(f"add i64 {start}, {n * step * tile.pitch(self.lines)}")

@@ -83,7 +83,7 @@ def u_sum(x: Any, y: Any) -> Any:
 def test_the_large_tile() -> None:
     """A product of many tiles, whose last ones are cut off."""
     for dtype in DTYPES:
-        large, _ = tiles(np.dtype(dtype))
+        large, *_ = tiles(np.dtype(dtype))
         rows, columns = 2 * large.rows + 1, large.columns * 43 + 4
         a, b = filled((rows, 9), dtype), filled((9, columns), dtype, 1)
         x, y = T.matrix("x", dtype=dtype), T.matrix("y", dtype=dtype)
