@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.gpu.convolutions import emit_convolution
 from jitgraph.codegen.gpu.points import emit_points
 from jitgraph.codegen.gpu.products import emit_product
-from jitgraph.ir.kernel import Kernel, Product, Rows, Work, Zero
+from jitgraph.ir.kernel import Call, Kernel, Product, Rows, Work, Zero
 
 if TYPE_CHECKING:
     from jitgraph.codegen.gpu.program import OnDevice
@@ -23,4 +24,6 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
             return emit_points(p.arguments(step, name), step)
         case Product():
             return emit_product(p, step, name)
+        case Call() if step.routine.library == "convolution":
+            return emit_convolution(p, step, name)
     return False

@@ -9,8 +9,8 @@ these in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from jitgraph.codegen.gpu import module as gpu
@@ -61,6 +61,8 @@ class Problem:
     columns: str
     depth: str
     body: Callable[[FunctionBuilder, Extents], Body]
+    #: Parameters that its kernels have besides, and what the host gives for them.
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def extents(self) -> list[str]:
         return [self.batch, self.rows, self.columns, self.depth]
@@ -117,6 +119,7 @@ def emit_problem(problem: Problem, ways: Sequence[Way]) -> None:
     several = s.is_more(parts, 1)
     scratch = _scratch(problem, parts, several)
     extents = [f"i64 {x}" for x in problem.extents() if not x.isdigit()]
+    extents += problem.more.values()
     for way, cut, condition in zip(ways, cuts, chosen, strict=True):
         if condition == "false":
             continue
@@ -205,7 +208,7 @@ class Part:
 def begin(problem: Problem, threads: int, resident: int = 0) -> FunctionBuilder:
     """Begin a kernel for a problem."""
     extents = [f"i64 %extent{k}" for k, x in enumerate(problem.extents()) if not x.isdigit()]
-    more = [*extents, "ptr %scratch", "i64 %parts", "i64 %part_depth"]
+    more = [*extents, *problem.more, "ptr %scratch", "i64 %parts", "i64 %part_depth"]
     return problem.arguments.begin(more=more, threads=threads, resident=resident)
 
 

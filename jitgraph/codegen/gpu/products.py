@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jitgraph.codegen.gpu.arithmetic import Sizes
 from jitgraph.codegen.gpu.arguments import Arguments
+from jitgraph.codegen.gpu.arithmetic import Sizes
 from jitgraph.codegen.gpu.lines import THREADS as LINE_THREADS
 from jitgraph.codegen.gpu.lines import Lines, depth_of_round, is_deep, lines_of_block
 from jitgraph.codegen.gpu.matrices import Matrix
