@@ -183,7 +183,8 @@ class _Forward(_Body):
             image, at = remainder(self.f, line, s.times(*g.spots))
             corner = self.corner(split_index(self.f, at, list(g.spots)))
             channel = s.times(self.flat([image, place[-1]], ["", str(g.groups)]), g.channels)
-            return Spot(self.behind(images, self.flat([channel, *corner], ["", *g.spatial])), corner)
+            start = self.behind(images, self.flat([channel, *corner], ["", *g.spatial]))
+            return Spot(start, corner)
 
         return [
             Matrix(self.f, tile.dtype, filters, s.times(each, self.item), str(self.item), row,

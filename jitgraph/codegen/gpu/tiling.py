@@ -54,10 +54,13 @@ class Reader(Protocol):
 class Factor(Protocol):
     """One of the two matrices of a product."""
 
-    #: Whether steps of the depth are what is adjacent in memory, rather than lines.
-    deep: bool
-    #: Where this holds (an i1) lines are adjacent, and those of a multiple of 16 bytes aligned.
-    aligned: str | None
+    @property
+    def deep(self) -> bool:
+        """Whether steps of the depth are what is adjacent in memory, rather than lines."""
+
+    @property
+    def aligned(self) -> str | None:
+        """Where this holds (an i1) lines are adjacent, and every 16 bytes of them aligned."""
 
     def reader(self, line: str, last: str) -> Reader:
         """For a thread that begins at a line of the tile, and a depth that ends at `last`."""

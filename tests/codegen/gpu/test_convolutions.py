@@ -23,7 +23,7 @@ CASES: list[tuple[Any, ...]] = [
 
 def functions(dtype: str, case: Any) -> Any:
     """The convolution and its adjoints, of arrays of any sizes."""
-    (_, groups, _, _), _, kernel, strides, padding, dilation = case
+    (_, groups, _, _), _, _, strides, padding, dilation = case
     x, w, g = (T.tensor4(name, dtype=dtype) for name in "xwg")
     y = T.nnet.conv2d(x, w, border_mode=padding, subsample=strides, filter_dilation=dilation,
                       num_groups=groups, filter_flip=False)  # fmt: skip
