@@ -129,8 +129,8 @@ class Tile:
 
     @property
     def out_pitch(self) -> int:
-        """Bytes from row to row of the sums on their way out: columns are read at once too."""
-        return (self.columns + 1) * self.dtype.itemsize
+        """Bytes from row to row of the sums on their way out."""
+        return self.pitch(self.columns)
 
     @property
     def shared_bytes(self) -> int:
@@ -198,15 +198,16 @@ class TileCode:
         return f.select(wraps, "i64", 0, following)
 
     def _added(self, rows: str, columns: str, sums: list[str]) -> list[str]:
-        """The sums and the products of a piece."""
+        """The sums and the products of a piece. The loop is one that assemblers unroll, which
+        saves LLVM the time for all its steps."""
         f, tile = self.f, self.tile
         row_step = _WARP_ROWS * _VECTOR
         column_step = _WARP_COLUMNS * _VECTOR
-        for k in range(tile.depth):
-            left = [self._vector(rows, k * tile.pitch(tile.rows) + g * row_step)
-                    for g in range(tile.row_groups)]  # fmt: skip
-            right = [self._vector(columns, k * tile.pitch(tile.columns) + g * column_step)
-                     for g in range(tile.column_groups)]  # fmt: skip
+        carried = [("ptr", rows), ("ptr", columns), *((tile.vector, x) for x in sums)]
+        with f.loop(0, tile.depth, 1, "step", accumulators=carried) as step:
+            rows, columns, *sums = step.carried
+            left = [self._vector(rows, g * row_step) for g in range(tile.row_groups)]
+            right = [self._vector(columns, g * column_step) for g in range(tile.column_groups)]
             for row in range(tile.thread_rows):
                 group, lane = divmod(row, tile.lanes)
                 mask = f"<{tile.lanes} x i32> splat (i32 {lane})"
@@ -215,7 +216,9 @@ class TileCode:
                 for n, vector in enumerate(right, row * tile.column_groups):
                     operands = (f"{tile.vector} {x}" for x in (every, vector, sums[n]))
                     sums[n] = f.intrinsic(tile.vector, f"@llvm.fma.{self.suffix}", *operands)
-        return sums
+            step.carry(f.offset(rows, tile.pitch(tile.rows)),
+                       f.offset(columns, tile.pitch(tile.columns)), *sums)  # fmt: skip
+        return step.results[2:]
 
     def _vector(self, start: str, offset: int) -> str:
         f = self.f
@@ -276,9 +279,7 @@ class TileCode:
             thread_row, g = divmod(n, tile.column_groups)
             group, lane = divmod(thread_row, tile.lanes)
             at = (group * _WARP_ROWS * tile.lanes + lane) * pitch + g * _WARP_COLUMNS * _VECTOR
-            for k in range(tile.lanes):
-                value = f.emit(f"extractelement {tile.vector} {vector}, i32 {k}")
-                f.do(f"store {self.type} {value}, ptr {f.offset(start, at + k * item)}")
+            f.do(f"store {tile.vector} {vector}, ptr {f.offset(start, at)}, align {_VECTOR}")
         gpu.barrier(f)
         height = tile.rows // tile.rounds
         each = height // tile.warp_rows
