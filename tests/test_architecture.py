@@ -15,6 +15,7 @@ FLOORS = [
     {"ir"},
     {"passes", "codegen"},
     {"runtime"},
+    {"device_array"},
     {"driver"},
     {"profiling"},
     {"tensor"},

@@ -8,6 +8,7 @@ with.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 import threading
@@ -29,6 +30,9 @@ from jitgraph.errors import DeviceError, DeviceMemoryError, DriverError, OptionE
 from jitgraph.ir.types import is_bfloat16
 
 Header: TypeAlias = np.ndarray[Any, Any]
+
+#: The stream that other libraries work on, unless they say something else.
+LEGACY_STREAM = 1
 
 _C_TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_uint64, "i32": ctypes.c_uint32,
             "i8": ctypes.c_uint8}  # fmt: skip
@@ -256,27 +260,43 @@ class Device(ABC):
     ) -> Header:
         """A header of memory on the device that belongs to somebody else, in C order; it keeps
         `owner` alive."""
-        return Foreign(self, address, tuple(shape), dtype, owner).header()
+        return Foreign(self, address, tuple(shape), dtype, owner).array()
 
 
-class Foreign:
-    """Memory on a device that belongs to another library, as the base of a header."""
+class Memory:
+    """Memory that belongs to another library, as the base of an array object."""
 
-    __slots__ = ("__array_interface__", "device", "dtype", "owner")
+    __slots__ = ("__array_interface__", "dtype", "owner")
 
     def __init__(
-        self, device: Device, address: int, shape: tuple[int, ...], dtype: np.dtype[Any],
-        owner: object,
+        self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any], owner: object,
+        strides: tuple[int, ...] | None = None,
     ) -> None:  # fmt: skip
-        self.device, self.dtype, self.owner = device, dtype, owner
+        self.dtype, self.owner = dtype, owner
         kind = f"|V{dtype.itemsize}" if is_bfloat16(dtype) else dtype.str
         self.__array_interface__ = {
             "version": 3, "shape": shape, "typestr": kind, "data": (address, False),
+            "strides": strides,
         }  # fmt: skip
 
-    def header(self) -> Header:
+    def array(self) -> Header:
         """The array object."""
         return np.asarray(self).view(singleton(self.dtype))
+
+
+class Foreign(Memory):
+    """Such memory on a device."""
+
+    __slots__ = ("device",)
+
+    def __init__(self, device: Device, *described: Any) -> None:
+        super().__init__(*described)
+        self.device = device
+
+    def __del__(self) -> None:
+        # Its owner may write to it now, or give it to others, on its own stream.
+        with contextlib.suppress(DeviceError):
+            self.device.precede(LEGACY_STREAM)
 
 
 def address_of(array: np.ndarray[Any, Any]) -> int:
@@ -316,6 +336,13 @@ def canonical(name: str) -> str:
             f"there is no device {name!r}", hint='"cpu", "cuda", "cuda:1" and so on, "simulated"'
         )
     return f"cuda:{int(match[1] or 0)}" if name.startswith("cuda") else name
+
+
+def names() -> list[str]:
+    """The names of the devices that are to be had."""
+    from jitgraph.runtime.cuda import count
+
+    return ["cpu", *(f"cuda:{n}" for n in range(count())), "simulated"]
 
 
 def _made(name: str) -> Device:
