@@ -19,7 +19,7 @@ from jitgraph.errors import DeviceError, DTypeError, InputError
 from jitgraph.ir.types import DTYPES, is_bfloat16, is_supported
 
 if TYPE_CHECKING:
-    from jitgraph.runtime.devices import Device, Header
+    from jitgraph.runtime.device import Device, Header
     from jitgraph.runtime.dlpack import Imported
 
 #: Larger arrays are not fetched for being printed.
@@ -203,7 +203,7 @@ class DeviceArray:
         if wanted != there:
             raise BufferError(f"the array is on {self.device.name}")
         if stream != -1:
-            from jitgraph.runtime.devices import LEGACY_STREAM
+            from jitgraph.runtime.device import LEGACY_STREAM
 
             self.device.precede(LEGACY_STREAM if stream is None else stream)
         given = self.copy() if copy else self
@@ -273,7 +273,7 @@ class _Lent:
         self.array = array
 
     def __del__(self) -> None:
-        from jitgraph.runtime.devices import LEGACY_STREAM
+        from jitgraph.runtime.device import LEGACY_STREAM
 
         with contextlib.suppress(DeviceError):
             self.array.device.follow(LEGACY_STREAM)
@@ -364,6 +364,7 @@ def _adopted(device: Device, found: Imported, value: Any) -> DeviceArray:
 
 def _by_interface(value: Any) -> DeviceArray:
     from jitgraph.runtime import devices
+    from jitgraph.runtime.device import LEGACY_STREAM
 
     try:
         said = value.__cuda_array_interface__
@@ -390,7 +391,7 @@ def _by_interface(value: Any) -> DeviceArray:
             "__cuda_array_interface__",
             hint="give it as a NumPy array: np.asarray(x)",
         )
-    stream = said.get("stream", devices.LEGACY_STREAM)
+    stream = said.get("stream", LEGACY_STREAM)
     if stream is not None:
         device.follow(stream)
     return _at(device, address, shape, dtype, value)
@@ -422,7 +423,7 @@ def _check_contiguous(
 
 def _on_host(found: Imported) -> np.ndarray[Any, Any]:
     """Another library's array on the host, as it lies there."""
-    from jitgraph.runtime.devices import Memory
+    from jitgraph.runtime.device import Memory
 
     strides = found.strides and tuple(s * found.dtype.itemsize for s in found.strides)
     return Memory(found.address, found.shape, found.dtype, found.owner, strides).array()
@@ -434,6 +435,6 @@ def _described(value: Any) -> str:
 
 
 def _address(array: np.ndarray[Any, Any]) -> int:
-    from jitgraph.runtime.devices import address_of
+    from jitgraph.runtime.device import address_of
 
     return address_of(array)

@@ -20,6 +20,7 @@ FLOORS = [
     {"profiling"},
     {"tensor"},
     {"inputs", "modes"},
+    {"transfer"},
     {"compiled"},
     {"function"},
     {"tracing"},

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import jitgraph as jg
 from jitgraph.errors import DeviceError, DTypeError, InputError, OptionError
 from jitgraph.runtime import devices, dlpack
-from jitgraph.runtime.devices import address_of
+from jitgraph.runtime.device import address_of
 from tests.runtime.fake_device import FakeDevice
 
 DTYPES = ["?", "i1", "u2", "i4", "u8", "f2", "f4", "f8", "c8", "c16"]

@@ -6,7 +6,7 @@ import ctypes
 
 from jitgraph.codegen.libraries import addresses
 from jitgraph.codegen.llvm import load_objects
-from jitgraph.runtime.devices import Device
+from jitgraph.runtime.device import Device
 from jitgraph.store import Entry
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import device_target
-from jitgraph.runtime.devices import Device
+from jitgraph.runtime.device import Device
 
 _TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_uint64, "i32": ctypes.c_uint32,
           "i8": ctypes.c_uint8}  # fmt: skip
