@@ -138,7 +138,7 @@ class TestChoice:
     def test_shared_memory(self):
         target = device_target("sm_86")
         check_shared(target, "k", 99 << 10)
-        with pytest.raises(DeviceError, match="kernel k needs 101,377 bytes .* sm_86 has 101,376"):
+        with pytest.raises(DeviceError, match=r"kernel k needs 101,377 bytes .* sm_86 has 101,376"):
             check_shared(target, "k", (99 << 10) + 1)
         assert device_target("sm_86", shared_bytes=7).shared_bytes == 7
 
