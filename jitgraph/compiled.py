@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from jitgraph.runtime.variant import Variant
 
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
+#: Those that only programs for a device have.
+DEVICE_STAGES = ("ptx", "sass")
 
 
 #: What a variant returns for arguments it was not made for.
@@ -130,7 +132,8 @@ class _Methods:
         return next(iter(state.compilations.values()))
 
     def dump(self, stage: str = "all") -> str:
-        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
+        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them; of functions
+        on a device also ptx and sass."""
         return dump_stage(self.compilation, stage)
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
@@ -490,11 +493,14 @@ def dump_stage(compilation: Compilation, stage: str) -> str:
         "schedule": lambda: print_program(compilation.program),
         "llvm": lambda: compilation.llvm,
         "asm": lambda: compilation.assembly,
+        "ptx": lambda: compilation.ptx,
+        "sass": lambda: compilation.sass,
     }
     if stage == "all":
         return "\n\n".join(f"// ---- {name}\n{texts[name]()}" for name in STAGES)
     if stage not in texts:
-        raise OptionError(f"there is no stage {stage!r}", hint=f"one of: {', '.join(STAGES)}, all")
+        known = ", ".join((*STAGES, *DEVICE_STAGES))
+        raise OptionError(f"there is no stage {stage!r}", hint=f"one of: {known}, all")
     return texts[stage]()
 
 

@@ -54,7 +54,9 @@ def function(
     digits, not even Python's floats. algebra: "real" or "ieee", by default `config.algebra`.
     no_default_updates: shared variables that keep their value although they have a default update
     (the states of random variables do), or True for all. mode: "native", or to look for a mistake
-    "interpreted", "checked" or "guarded" (`jitgraph.modes`).
+    "interpreted", "checked" or "guarded" (`jitgraph.modes`). device: "cpu", "cuda" (a GPU),
+    "cuda:1" and so on, or "simulated", by default `config.device`; a function on a device takes
+    arrays of the host or of the device, gives `DeviceArray`s, and its shared variables live there.
 
     Raises InputError for inputs that are missing, unused, given twice or not variables, UpdateError
     for updates of what is not shared or of another type, and at the call InputError, DTypeError,
