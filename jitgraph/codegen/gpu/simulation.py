@@ -25,6 +25,8 @@ _SYMBOL = re.compile(r"@([\w.$]+)")
 _HEAD = re.compile(r"define (?:[^@(]* )?(?:void|ptr|\S+) @([\w.$]+)\(")
 _GLOBAL = re.compile(r"^@([\w.$]+) = (?!.*\balias\b)(.*?)\b(?:global|constant) (.*)$", re.MULTILINE)
 _SPACE = re.compile(r" addrspace\(\d+\)")
+#: What LLVM must not look through, in a register of a GPU's.
+_OPAQUE = re.compile(r'asm "", "=\w,0"')
 _CAST = re.compile(r"= addrspacecast ptr (.+?) to ptr")
 _NESTED_CAST = re.compile(r"addrspacecast \(ptr ([^()]+|\w+ \(.*?\)) to ptr\)")
 _LOAD = re.compile(r"\s+%[\w.$]+ = load (atomic )?(volatile )?(.*)$")
@@ -144,7 +146,7 @@ def _constants(text: str) -> dict[str, int]:
 
 
 def _without_spaces(line: str, shared: dict[str, int]) -> str:
-    """A line where all memory is in one address space."""
+    """A line where all memory is in one address space, and registers are the host's."""
     if line.startswith(("target ", "source_filename")):
         return ""
     if line.startswith("attributes "):
@@ -154,6 +156,8 @@ def _without_spaces(line: str, shared: dict[str, int]) -> str:
         return ""
     if shared and "@" in line:
         line = _SYMBOL.sub(lambda symbol: _place(symbol, shared), line)
+    if "asm" in line:
+        line = _OPAQUE.sub('asm "", "=r,0"', line)
     if "addrspace" in line:
         line = _SPACE.sub("", line)
         line = _CAST.sub(r"= getelementptr i8, ptr \1, i64 0", line)
