@@ -229,11 +229,12 @@ def train_lstm(optimizer, epochs, batch_size=16, **options):
             assert numpy.isfinite(train_cost), epoch
     use_noise.set_value(0.)
     images, labels, lengths = sets[1]
-    return (f_pred(*prepare_data(images, lengths)) != labels).mean()
+    return (f_pred(*prepare_data(images, lengths)) != labels).mean(), side
 
 
 if __name__ == '__main__':
-    for optimizer, epochs, most in ((rmsprop, 8, .25), (adadelta, 11, .3)):
-        error = train_lstm(optimizer, epochs)
+    for optimizer, epochs, most in ((rmsprop, 8, {8: .25, 28: .15}),
+                                    (adadelta, 11, {8: .3, 28: .2})):
+        error, side = train_lstm(optimizer, epochs)
         print('%s: test error %.1f %%' % (optimizer.__name__, 100 * error))
-        assert error < most, (optimizer.__name__, error)
+        assert error < most[side], (optimizer.__name__, error)
