@@ -138,6 +138,9 @@ def test_modes_of_theano_look_into_loops() -> None:
         f([1.0, 1.0, 2.0, 2.0])
     with pytest.raises(AssertionError, match=r"has big values(.|\n)*in step 0 of the loop"):
         f([-1e10])
+    slope = T.grad(spent(x).sum(), x)
+    checked = theano_function([x], slope, mode="DebugMode")([1.0, 2.0, 0.5])
+    np.testing.assert_allclose(checked, jg.function([x], slope)([1.0, 2.0, 0.5]))
     seen: list[str] = []
     watch = lambda graph, number, node, storage: seen.append(str(node))
     theano_function([x], spent(x), mode=MonitorMode(post_func=watch))([1.0, 1.0])

@@ -88,7 +88,7 @@ def net_by_hand(xp: Any, x: Any, w1: Any, b1: Any, w2: Any, b2: Any, g: Any) -> 
 def lenet_cost(xp: Any, *given: Any) -> Any:
     """Both layers, a hidden one, and the softmax of the classes."""
     w1, b1, w2, b2, w3, b3, w4, b4, x, y = given
-    flat = xp.reshape(net(xp, x, w1, b1, w2, b2), (BATCH, FLAT))
+    flat = xp.reshape(net(xp, x, w1, b1, w2, b2), (x.shape[0], FLAT))
     hidden = xp.tanh(xp.matmul(flat, w3) + b3)
     return likelihood(xp, xp.matmul(hidden, w4) + b4, y)
 
