@@ -42,7 +42,10 @@ def conv2d_of_today(
 ) -> Any:  # fmt: skip
     """`theano.tensor.nnet.conv2d`."""
     if unshared:
-        raise OptionError("unshared convolutions are not there", hint="loop with theano.scan")
+        from jitgraph.theano.abstract import unshared_conv2d
+
+        return unshared_conv2d(input, filters, filter_shape, border_mode, subsample, filter_flip,
+                               filter_dilation, num_groups)  # fmt: skip
     return jt.nnet.conv2d(
         as_tensor_variable(input), as_tensor_variable(filters),
         _hint(input_shape if image_shape is None else image_shape), _hint(filter_shape),
@@ -116,6 +119,12 @@ def conv2d_grad_wrt_inputs(
     filter_dilation: Any = (1, 1), num_groups: int = 1, unshared: bool = False,
 ) -> Any:  # fmt: skip
     """The adjoint of the images of a `conv2d` with this adjoint."""
+    if unshared:
+        g, w = as_tensor_variable(output_grad), as_tensor_variable(filters)
+        x = jt.zeros(_filled(input_shape, g.shape[0], w.shape[3] * num_groups), str(g.dtype))
+        made = conv2d_of_today(x, w, None, filter_shape, border_mode, subsample, filter_flip, None,
+                               filter_dilation, num_groups, True)  # fmt: skip
+        return jt.Lop(made, x, g)
     return jt.nnet.conv2d_transpose(
         as_tensor_variable(output_grad), as_tensor_variable(filters), _numbers(input_shape),
         _hint(filter_shape), _numbers(border_mode), _numbers(subsample), filter_flip,
@@ -132,8 +141,14 @@ def conv2d_transpose(
     """`theano.tensor.nnet.conv2d_transpose`."""
     return conv2d_grad_wrt_inputs(
         input, filters, output_shape, filter_shape, border_mode, input_dilation, filter_flip,
-        filter_dilation, num_groups,
+        filter_dilation, num_groups, unshared,
     )  # fmt: skip
+
+
+def _filled(shape: Any, *known: Any) -> list[Any]:
+    """A shape, whose first extents are these where they are not told."""
+    told = list(shape)
+    return [k if s is None else s for s, k in zip(told, known, strict=False)] + told[len(known):]
 
 
 @spoken
@@ -143,87 +158,12 @@ def conv2d_grad_wrt_weights(
     filter_dilation: Any = (1, 1), num_groups: int = 1, unshared: bool = False,
 ) -> Any:  # fmt: skip
     """The adjoint of the filters of a `conv2d` with this adjoint."""
-    g = as_tensor_variable(output_grad)
-    filters = jt.zeros(list(filter_shape), str(g.dtype))
-    made = conv2d_of_today(input, filters, input_shape, None, border_mode, subsample, filter_flip,
+    x, g = as_tensor_variable(input), as_tensor_variable(output_grad)
+    channels = () if unshared else (x.shape[1] // num_groups,)
+    filters = jt.zeros(_filled(filter_shape, g.shape[1], *channels), str(g.dtype))
+    made = conv2d_of_today(x, filters, input_shape, filter_shape, border_mode, subsample, filter_flip,
                            None, filter_dilation, num_groups, unshared)  # fmt: skip
     return jt.Lop(made, filters, g)
-
-
-@spoken
-def separable_conv2d(
-    input: Any, depthwise_filters: Any, pointwise_filters: Any, num_channels: int,
-    input_shape: Any = None, depthwise_filter_shape: Any = None,
-    pointwise_filter_shape: Any = None, border_mode: Any = "valid", subsample: Any = (1, 1),
-    filter_flip: bool = True, filter_dilation: Any = (1, 1),
-) -> Any:  # fmt: skip
-    """Filters for each channel, then one that mixes them."""
-    inner = conv2d_of_today(input, depthwise_filters, input_shape, None, border_mode, subsample,
-                            filter_flip, None, filter_dilation, num_channels)  # fmt: skip
-    return conv2d_of_today(inner, pointwise_filters, filter_flip=filter_flip)
-
-
-def get_conv_shape_1axis(image_shape: Any, kernel_shape: Any, border_mode: Any, subsample: int,
-                         dilation: int = 1) -> Any:  # fmt: skip
-    """The extent that comes out along an axis."""
-    if image_shape is None or kernel_shape is None:
-        return None
-    span = (kernel_shape - 1) * dilation + 1
-    named = {"half": 2 * (span // 2), "full": 2 * (span - 1), "valid": 0}
-    if isinstance(border_mode, str):
-        around = named[border_mode]
-    else:
-        around = sum(border_mode) if isinstance(border_mode, tuple) else 2 * border_mode
-    return (image_shape + around - span) // subsample + 1
-
-
-def get_conv_output_shape(image_shape: Any, kernel_shape: Any, border_mode: Any, subsample: Any,
-                          filter_dilation: Any = None) -> tuple[Any, ...]:  # fmt: skip
-    """The shape that comes out of a convolution."""
-    rank = len(subsample)
-    dilation = filter_dilation or (1,) * rank
-    modes = border_mode if isinstance(border_mode, tuple) else (border_mode,) * rank
-    columns = zip(image_shape[2:], kernel_shape[2:], modes, subsample, dilation, strict=True)
-    each = (get_conv_shape_1axis(*column) for column in columns)
-    return (image_shape[0], kernel_shape[0], *each)
-
-
-def bilinear_kernel_1D(ratio: int, normalize: bool = True) -> Any:  # noqa: N802  (Theano's name)
-    """The triangle that interpolates between points `ratio` apart."""
-    half = np.arange(1, ratio + 1)
-    made = np.concatenate([half, half[-2::-1]]).astype(float)
-    return as_tensor_variable(made / ratio if normalize else made)
-
-
-def bilinear_kernel_2D(ratio: int, normalize: bool = True) -> Any:  # noqa: N802  (Theano's name)
-    """The product of two triangles."""
-    line = bilinear_kernel_1D(ratio, normalize).data
-    return as_tensor_variable(np.outer(line, line))
-
-
-@spoken
-def bilinear_upsampling(input: Any, ratio: Any = None, frac_ratio: Any = None,
-                        batch_size: Any = None, num_input_channels: Any = None,
-                        use_1D_kernel: bool = True) -> Any:  # fmt: skip  # noqa: N803
-    """Images `ratio` times as large, edges repeated."""
-    if frac_ratio is not None:
-        raise OptionError("bilinear_upsampling has no frac_ratio=", hint="ratio=")
-    x = as_tensor_variable(input)
-    for axis in (2, 3):
-        x = _upsampled(x, axis, ratio)
-    return x
-
-
-def _upsampled(x: Any, axis: int, ratio: int) -> Any:
-    size = x.shape[axis]
-    at = jt.clip((jt.arange(size * ratio) - (ratio - 1) // 2) / float(ratio), 0, size - 1)
-    low = jt.cast(jt.floor(at), "int64")
-    weight = jt.cast(at - low, x.dtype)
-    high = jt.minimum(low + 1, size - 1)
-    pattern: list[Any] = ["x"] * x.ndim
-    pattern[axis] = 0
-    weight = weight.dimshuffle(*pattern)
-    return jt.take(x, low, axis) * (1 - weight) + jt.take(x, high, axis) * weight
 
 
 # --- pooling -----------------------------------------------------------------------------------

@@ -15,6 +15,11 @@ _PLURALS = " ".join(
     name[:-1] + "ces" if name.endswith("matrix") else name + "s" for name in [*KINDS, *NAMED]
 )
 _HERE = "jitgraph.theano."
+_DNN = (
+    "dnn_available dnn_present dnn_conv dnn_conv3d dnn_pool dnn_gradweight dnn_gradinput "
+    "dnn_gradweight3d dnn_gradinput3d GpuDnnSoftmax dnn_batch_normalization_train "
+    "dnn_batch_normalization_test"
+)
 
 #: module of Theano -> our module -> names.
 _SOURCES: dict[str, dict[str, str]] = {
@@ -104,16 +109,27 @@ _SOURCES: dict[str, dict[str, str]] = {
                 "prepend_1_to_each_row prepend_scalar_to_each_row",
         "batchnorm": "batch_normalization batch_normalization_train batch_normalization_test",
         "images": "conv2d=conv2d_of_today conv2d_transpose conv3d conv2d_grad_wrt_inputs "
-                  "conv2d_grad_wrt_weights separable_conv2d",
+                  "conv2d_grad_wrt_weights",
+        "abstract": "separable_conv2d separable_conv3d causal_conv1d conv3d_grad_wrt_inputs "
+                    "conv3d_grad_wrt_weights",
     },
+    "theano.tensor.nnet.ctc": {"ctc": "ctc ctc_available"},
     "theano.tensor.nnet.conv": {"images": "conv2d=conv2d_of_old ConvOp=conv2d_of_old"},
     "theano.tensor.nnet.bn": {"batchnorm": "batch_normalization batch_normalization_train "
                                            "batch_normalization_test"},
     "theano.tensor.nnet.neighbours": {"images": "images2neibs neibs2images Images2Neibs"},
     "theano.tensor.nnet.abstract_conv": {
         "images": "conv2d=conv2d_of_today conv3d conv2d_grad_wrt_inputs conv2d_grad_wrt_weights "
-                  "get_conv_output_shape get_conv_shape_1axis bilinear_upsampling "
-                  "bilinear_kernel_2D bilinear_kernel_1D conv2d_transpose=conv2d_transpose"},
+                  "conv2d_transpose",
+        "abstract": "AbstractConv2d AbstractConv2d_gradInputs AbstractConv2d_gradWeights "
+                    "AbstractConv3d AbstractConv3d_gradInputs AbstractConv3d_gradWeights "
+                    "BaseAbstractConv assert_shape border_mode_to_pad causal_conv1d "
+                    "check_conv_gradinputs_shape conv3d_grad_wrt_inputs conv3d_grad_wrt_weights "
+                    "get_conv_output_shape get_conv_shape_1axis get_conv_gradinputs_shape "
+                    "get_conv_gradinputs_shape_1axis get_conv_gradweights_shape "
+                    "get_conv_gradweights_shape_1axis separable_conv2d separable_conv3d",
+        "upsampling": "bilinear_upsampling frac_bilinear_upsampling bilinear_kernel_2D "
+                      "bilinear_kernel_1D"},
     "theano.tensor.nnet.conv3d2d": {"images": "conv3d=conv3d_by_2d"},
     "theano.tensor.nnet.Conv3D": {"images": "conv3D"},
     "theano.tensor.signal": {},
@@ -163,7 +179,9 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.sandbox.linalg": {"linalg": "matrix_inverse matrix_dot pinv det diag extract_diag "
                                         "alloc_diag=diag trace eig eigh qr svd psd solve"},
     "theano.gpuarray": {"opaque": "pygpu_activated=no init_dev=nothing use=nothing"},
-    "theano.gpuarray.dnn": {"opaque": "dnn_available=never dnn_present=never"},
+    "theano.gpuarray.dnn": {"dnn": _DNN},
+    "theano.gpuarray.ctc": {"ctc": "gpu_ctc=ctc ctc_available"},
+    "theano.sandbox.cuda.dnn": {"dnn": _DNN},
     "theano.ifelse": {"control": "ifelse IfElse"},
     "theano.gradient": {
         "gradient": "grad Rop Lop jacobian hessian verify_grad numeric_grad consider_constant "
@@ -250,7 +268,6 @@ _CUDA = "there is no such GPU back end; remove the import, programs run on the C
 _C = "ops written in C are not taken: write perform() in Python, or an expression"
 #: Known names that are missing, and why.
 REFUSED: dict[str, str] = {
-    "theano.sandbox.cuda.dnn": _CUDA,
     "theano.sandbox.cuda.blas": _CUDA,
     "theano.sandbox.cuda.nvcc_compiler": _CUDA,
     "theano.sandbox.gpuarray": _CUDA,
@@ -264,7 +281,7 @@ REFUSED: dict[str, str] = {
     "theano.sparse": "sparse matrices are not there; use dense arrays",
     "theano.typed_list": "lists of arrays are not there; stack them, or use theano.scan",
     "theano.tensor.mpi": "arrays are not sent between processes",
-    "theano.tensor.nnet.ctc": "connectionist temporal classification is not there",
+    "theano.tensor.nnet.ctc.ConnectionistTemporalClassification": "use ctc(), and T.grad of it",
     "theano.tensor.nnet.corr": _C,
     "theano.tensor.nnet.blocksparse": "block-sparse products are not there",
     "theano.tensor.nnet.lrn": "local response normalisation is not there",
