@@ -230,7 +230,7 @@ class _Era:
         return with_habits(made)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, super().__reduce__()  # type: ignore[return-value]
+        return _restored, super().__reduce__()
 
     def _slow(self, *args: Any, **kwargs: Any) -> Any:
         subset = kwargs.pop("output_subset", None)
@@ -254,19 +254,20 @@ class _EraInPython(_Era):
 
 
 @functools.cache
-def _kind(kind: type) -> type:
+def _kind(kind: Any) -> Any:
     """A class of compiled functions, with Theano's habits."""
     if kind is CompiledFunction:
         made = make_callable_type("Function", type("_Function", (_Era, kind), {}))
     else:
         made = type("Function", (_EraInPython, kind), {})
-        made.awake = _kind(kind.awake) if hasattr(kind, "awake") else None  # type: ignore[attr-defined]
+        made.awake = _kind(kind.awake) if hasattr(kind, "awake") else None
     return made
 
 
 def with_habits(function: Any) -> Any:
     """The compiled function itself, which now answers by Theano's names."""
-    function.__class__ = _kind(type(function))
+    kind: Any = type(function)
+    function.__class__ = _kind(kind)
     if function._state.native is not None:
         function._enter()
     return function

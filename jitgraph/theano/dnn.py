@@ -124,7 +124,9 @@ def dnn_batch_normalization_train(inputs: Any, gamma: Any, beta: Any,
     return batch_normalization_train(inputs, gamma, beta, mode, *args, **options)
 
 
-def dnn_batch_normalization_test(inputs: Any, gamma: Any, beta: Any, mean: Any, var: Any,
-                                 mode: Any = "per-activation", epsilon: float = 1e-4) -> Any:  # fmt: skip
+def dnn_batch_normalization_test(
+    inputs: Any, gamma: Any, beta: Any, mean: Any, var: Any, mode: Any = "per-activation",
+    epsilon: float = 1e-4,
+) -> Any:  # fmt: skip
     """`batch_normalization_test`; mode is its `axes`."""
     return batch_normalization_test(inputs, gamma, beta, mean, var, mode, epsilon)

@@ -15,6 +15,14 @@ _PLURALS = " ".join(
     name[:-1] + "ces" if name.endswith("matrix") else name + "s" for name in [*KINDS, *NAMED]
 )
 _HERE = "jitgraph.theano."
+_VIEWS = (
+    "ViewOp view_op DeepCopyOp deep_copy_op Shape shape Shape_i shape_i Rebroadcast SpecifyShape "
+    "specify_shape FromFunctionOp OutputGuard _output_guard=view_op"
+)
+_C_CODE = " ".join(
+    f"register_{op}_c_code=ignored"
+    for op in ("view_op", "deep_copy_op", "shape", "shape_i", "rebroadcast", "specify_shape")
+)
 _DNN = (
     "dnn_available dnn_present dnn_conv dnn_conv3d dnn_pool dnn_gradweight dnn_gradinput "
     "dnn_gradweight3d dnn_gradinput3d GpuDnnSoftmax dnn_batch_normalization_train "
@@ -84,6 +92,8 @@ _SOURCES: dict[str, dict[str, str]] = {
     },
     "theano.scalar": {
         "scalars": "upcast as_scalar constant Scalar",
+        "scalarops": "ScalarOp UnaryScalarOp BinaryScalarOp upgrade_to_float upcast_out same_out "
+                     "transfer_type specific_out same_out_nocomplex upgrade_to_float_no_complex",
         "basic": "add mul cast identity=tensor_copy second=fill switch",
         "jitgraph.tensor": "sub true_div int_div mod pow eq neq lt le gt ge and_ or_ xor invert "
                            "abs_ neg inv=reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sqr "
@@ -123,11 +133,12 @@ _SOURCES: dict[str, dict[str, str]] = {
                   "conv2d_transpose",
         "abstract": "AbstractConv2d AbstractConv2d_gradInputs AbstractConv2d_gradWeights "
                     "AbstractConv3d AbstractConv3d_gradInputs AbstractConv3d_gradWeights "
-                    "BaseAbstractConv assert_shape border_mode_to_pad causal_conv1d "
-                    "check_conv_gradinputs_shape conv3d_grad_wrt_inputs conv3d_grad_wrt_weights "
-                    "get_conv_output_shape get_conv_shape_1axis get_conv_gradinputs_shape "
-                    "get_conv_gradinputs_shape_1axis get_conv_gradweights_shape "
-                    "get_conv_gradweights_shape_1axis separable_conv2d separable_conv3d",
+                    "BaseAbstractConv assert_shape causal_conv1d conv3d_grad_wrt_inputs "
+                    "conv3d_grad_wrt_weights separable_conv2d separable_conv3d",
+        "convshapes": "border_mode_to_pad check_conv_gradinputs_shape get_conv_output_shape "
+                      "get_conv_shape_1axis get_conv_gradinputs_shape "
+                      "get_conv_gradinputs_shape_1axis get_conv_gradweights_shape "
+                      "get_conv_gradweights_shape_1axis",
         "upsampling": "bilinear_upsampling frac_bilinear_upsampling bilinear_kernel_2D "
                       "bilinear_kernel_1D"},
     "theano.tensor.nnet.conv3d2d": {"images": "conv3d=conv3d_by_2d"},
@@ -187,7 +198,10 @@ _SOURCES: dict[str, dict[str, str]] = {
         "gradient": "grad Rop Lop jacobian hessian verify_grad numeric_grad consider_constant "
                     "disconnected_grad zero_grad grad_clip grad_scale grad_undefined "
                     "grad_not_implemented DisconnectedType DisconnectedInputError "
-                    "NullTypeGradError GradientError subgraph_grad undefined_grad format_as"},
+                    "NullTypeGradError GradientError subgraph_grad undefined_grad format_as "
+                    "NullType ConsiderConstant ZeroGrad DisconnectedGrad GradClip GradScale "
+                    "UndefinedGrad consider_constant_ zero_grad_ disconnected_grad_ "
+                    "undefined_grad_ DisconnectedVariable"},
     "theano.printing": {
         "printing": "pp pprint=pp debugprint Print pydotprint pydotprint_variables=pydotprint "
                     "min_informative_str hex_digest var_descriptor"},
@@ -196,47 +210,62 @@ _SOURCES: dict[str, dict[str, str]] = {
                      "rebuild_collect_shared UnusedInputError orig_function=function",
         "variables": "shared SharedVariable=TensorSharedVariable",
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "
-                 "register_mode DebugMode NanGuardMode MonitorMode default_mode=predefined_default",
-        "ops": "as_op ViewOp=same_value view_op=same_value deep_copy_op=same_value Shape=shape_of "
-               "FunctionOp=as_op register_view_op_c_code=ignored register_shape_c_code=ignored",
+                 "register_mode DebugMode NanGuardMode MonitorMode default_mode=predefined_default "
+                 "register_linker=ignored register_optimizer=ignored shared_constructor=ignored",
+        "ops": "as_op FunctionOp=as_op " + _C_CODE,
+        "views": _VIEWS,
         "opgraph": "OpFromGraph",
         "opaque": "ProfileStats optdb",
     },
     "theano.compile.function": {"functions": "function"},
     "theano.compile.io": {"functions": "In Out SymbolicInput=In SymbolicOutput=Out"},
     "theano.compile.pfunc": {"functions": "Param pfunc=function rebuild_collect_shared"},
-    "theano.compile.function_module": {"functions": "Function=AFunction UnusedInputError"},
+    "theano.compile.function_module": {
+        "functions": "Function=AFunction UnusedInputError orig_function=function SymbolicInput=In "
+                     "SymbolicOutput=Out In Out"},
     "theano.compile.sharedvalue": {
-        "variables": "shared SharedVariable=TensorSharedVariable"},
+        "variables": "shared SharedVariable=TensorSharedVariable",
+        "types": "generic", "modes": "shared_constructor=ignored"},
     "theano.compile.mode": {
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "
-                 "register_mode default_mode=predefined_default"},
+                 "register_mode default_mode=predefined_default optdb=none "
+                 "register_linker=ignored register_optimizer=ignored"},
     "theano.compile.debugmode": {
-        "modes": "DebugMode DebugModeError InvalidValueError BadOptimization=DebugModeError"},
+        "modes": "DebugMode DebugModeError InvalidValueError BadOptimization=DebugModeError "
+                 "BadThunkOutput=DebugModeError BadDestroyMap=DebugModeError "
+                 "BadViewMap=DebugModeError StochasticOrder=DebugModeError"},
     "theano.compile.nanguardmode": {"modes": "NanGuardMode"},
     "theano.compile.monitormode": {"modes": "MonitorMode detect_nan"},
     "theano.compile.builders": {"opgraph": "OpFromGraph"},
-    "theano.compile.ops": {"ops": "as_op"},
+    "theano.compile.ops": {"ops": "as_op " + _C_CODE, "views": _VIEWS},
     "theano.compile.profiling": {"opaque": "ProfileStats"},
     "theano.scan_module": {
         "scanning": "scan map reduce foldl foldr until scan_checkpoints",
         "functions": "clone OrderedUpdates"},
     "theano.scan_module.scan_utils": {"scanning": "until", "functions": "clone"},
     "theano.gof": {
-        "ops": "Op",
+        "ops": "Op PureOp=Op",
+        "gof": "ParamsType Feature",
+        "callables": "Container",
         "variables": "Apply Variable=Habits Constant=TensorConstant",
         "types": "generic Generic Type=TensorType",
         "graphs": "FunctionGraph=Graph Env=Graph MethodNotDefined InconsistencyError "
-                  "MissingInputError toolbox=none",
-        "modes": "optdb=none Optimizer=object_ local_optimizer=ignored OpSub=ignored "
-                 "PatternSub=ignored EquilibriumDB=ignored"},
+                  "MissingInputError toolbox=none view_roots inputs",
+        "modes": "optdb=none Optimizer=object_ object2=object_ local_optimizer=ignored "
+                 "OpSub=ignored PatternSub=ignored EquilibriumDB=ignored SequenceDB=ignored "
+                 "Query=ignored DestroyHandler=ignored"},
+    "theano.gof.type": {"types": "generic Generic Type=TensorType"},
     "theano.gof.fg": {"graphs": "FunctionGraph=Graph MissingInputError"},
     "theano.gof.graph": {
         "graphs": "inputs ancestors variables orphans ops io_toposort stack_search clone "
                   "list_of_nodes view_roots is_in_ancestors is_same_graph",
         "variables": "Apply Variable=Habits Constant=TensorConstant"},
-    "theano.gof.op": {"ops": "Op get_test_value"},
-    "theano.gof.utils": {"graphs": "MethodNotDefined hash_from_code"},
+    "theano.gof.op": {"ops": "Op PureOp=Op get_test_value"},
+    "theano.gof.utils": {
+        "graphs": "MethodNotDefined hash_from_code",
+        "gof": "scratchpad undef TestValueError add_tag_trace memoize deprecated uniq difference "
+               "flatten",
+        "modes": "object2=object_"},
     "theano.updates": {"functions": "OrderedUpdates"},
     "theano.misc": {},
     "theano.misc.pkl_utils": {"pickling": "dump load StripPickler PersistentNdarrayID"},
@@ -266,6 +295,7 @@ ALIASES = {
 
 _CUDA = "there is no such GPU back end; remove the import, programs run on the CPU"
 _C = "ops written in C are not taken: write perform() in Python, or an expression"
+_LINKER = "programs are compiled by jitgraph: there are no linkers to choose"
 #: Known names that are missing, and why.
 REFUSED: dict[str, str] = {
     "theano.sandbox.cuda.blas": _CUDA,
@@ -276,12 +306,29 @@ REFUSED: dict[str, str] = {
     "theano.pydotprint": "it is theano.printing.pydotprint",
     "theano.gof.COp": _C,
     "theano.gof.cc": _C,
+    "theano.gof.ExternalCOp": _C,
+    "theano.gof.OpenMPOp": _C,
+    "theano.gof.EnumType": _C,
+    "theano.gof.EnumList": _C,
+    "theano.gof.Linker": _LINKER,
+    "theano.gof.PerformLinker": _LINKER,
+    "theano.gof.CLinker": _LINKER,
+    "theano.gof.OpWiseCLinker": _LINKER,
+    "theano.gof.link": _LINKER,
+    "theano.gof.vm": _LINKER,
+    "theano.compile.FunctionMaker": "functions are made by theano.function",
+    "theano.compile.function_module.FunctionMaker": "functions are made by theano.function",
+    "theano.tensor.nnet.corr3d": _C,
+    "theano.tensor.nnet.Conv3D.ConvGrad3D": "it is conv3d_grad_wrt_weights",
+    "theano.tensor.nnet.ConvTransp3D": "it is conv3d_grad_wrt_inputs",
+    "theano.gpuarray.dnn.RNNBlock": "write the recurrence with theano.scan",
+    "theano.gpuarray.dnn.dnn_spatialtf": "spatial transformers are not there",
     "theano.gof.cmodule": _C,
     "theano.tensor.inplace": "there are no functions in place; use the others",
     "theano.sparse": "sparse matrices are not there; use dense arrays",
     "theano.typed_list": "lists of arrays are not there; stack them, or use theano.scan",
     "theano.tensor.mpi": "arrays are not sent between processes",
-    "theano.tensor.nnet.ctc.ConnectionistTemporalClassification": "use ctc(), and T.grad of it",
+    "theano.tensor.nnet.ctc.ConnectionistTemporalClassification": "use the function, ctc",
     "theano.tensor.nnet.corr": _C,
     "theano.tensor.nnet.blocksparse": "block-sparse products are not there",
     "theano.tensor.nnet.lrn": "local response normalisation is not there",

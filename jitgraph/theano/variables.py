@@ -17,6 +17,7 @@ import numpy as np
 from jitgraph.config import config as jitgraph_config
 from jitgraph.errors import TruthValueError
 from jitgraph.ir.ops import movement
+from jitgraph.ir.ops.marks import alias
 from jitgraph.ir.types import Type, as_dtype, kind_of
 from jitgraph.ir.values import Op, Value
 from jitgraph.location import Location
@@ -491,6 +492,9 @@ def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None)
     else:
         with speaking(TensorVariable):
             made = as_tensor(x)
+            if not isinstance(made, Habits):  # a variable of jitgraph's own
+                same = alias(made)
+                made = TensorVariable(same.type, same.op, made.name, made.location)
     if ndim is not None and made.ndim != ndim:
         if made.ndim > ndim:
             raise ValueError(f"{made.describe()} has {made.ndim} dimensions, more than {ndim}")

@@ -124,7 +124,8 @@ def test_pooling() -> None:
 
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(
-    ("border_mode", "pads"), [("valid", (0, 0)), ("full", (2, 1)), ("half", (1, 1)), ((0, 2), (0, 2))]
+    ("border_mode", "pads"),
+    [("valid", (0, 0)), ("full", (2, 1)), ("half", (1, 1)), ((0, 2), (0, 2))],
 )
 def test_unshared(border_mode: Any, pads: tuple[int, int], groups: int) -> None:
     import theano
