@@ -47,7 +47,8 @@ class CAReduce(metaclass=_Kind):
     @classmethod
     def covers(cls, op: Any) -> bool:
         """Whether an op is of this kind."""
-        return getattr(op, "name", "").rstrip("_") in cls.names
+        name: str = getattr(op, "name", None) or ""
+        return name.startswith("reduce_") and name.removeprefix("reduce_") in cls.names
 
 
 class Sum(CAReduce):

@@ -71,10 +71,14 @@ _SOURCES: dict[str, dict[str, str]] = {
                       "extract_constant=constant_or_self",
         "gradient": "grad Rop Lop jacobian hessian verify_grad numeric_grad "
                     "DisconnectedInputError",
-        "elemwise": "Elemwise CAReduce Sum Prod All Any=Any_",
-        "extra": "diff bincount squeeze compress cumsum cumprod unique searchsorted to_one_hot "
-                 "fill_diagonal fill_diagonal_offset unravel_index ravel_multi_index bartlett "
-                 "broadcast_shape_iter cpu_contiguous",
+        "elemwise": "Elemwise CAReduce Sum Prod All Any=Any_ Subtensor AdvancedSubtensor "
+                    "AdvancedSubtensor1 IncSubtensor AdvancedIncSubtensor AdvancedIncSubtensor1",
+        "opclasses": "Alloc ARange Argmax Dot Eye Flatten Join Max MaxAndArgmax Mean Min Reshape "
+                     "ScalarFromTensor Split TensorFromScalar AllocDiag ExtractDiag",
+        "views": "Rebroadcast SpecifyShape Shape",
+        "extra": "choose diff bincount squeeze compress cumsum cumprod unique searchsorted "
+                 "to_one_hot fill_diagonal fill_diagonal_offset unravel_index ravel_multi_index "
+                 "bartlett broadcast_shape_iter cpu_contiguous",
         "linalg": "diag",
         "constants": "NoneConst inf nan pi e newaxis float_dtypes=FLOATS int_dtypes=INTEGERS "
                      "uint_dtypes=UNSIGNED discrete_dtypes=DISCRETE continuous_dtypes=CONTINUOUS "
@@ -86,7 +90,7 @@ _SOURCES: dict[str, dict[str, str]] = {
             "j0 j1 i0 i1 sigmoid conj imag real angle maximum minimum "
             "sub true_div int_div mod eq neq lt le gt ge and_ or_ xor invert bitwise_and "
             "bitwise_or bitwise_xor bitwise_not isnan isinf isclose allclose any all "
-            "flatnonzero outer choose diagonal trace tri tril triu swapaxes moveaxis roll "
+            "flatnonzero outer diagonal trace tri tril triu swapaxes moveaxis roll "
             "logaddexp pow power consider_constant identity mgrid ogrid percentile logical_and "
             "logical_or logical_not abs=abs_ ravel dimshuffle square einsum",
     },
@@ -155,22 +159,25 @@ _SOURCES: dict[str, dict[str, str]] = {
                    "random_state_type=StateType"},
     "theano.tensor.randomstreams": {"streams": "RandomStreams"},
     "theano.tensor.nlinalg": {
-        "linalg": "MatrixPinv=pinv pinv MatrixInverse=matrix_inverse matrix_inverse matrix_dot "
-                  "AllocDiag=diag alloc_diag=diag ExtractDiag=extract_diag extract_diag diag "
-                  "trace det Eig=eig eig Eigh=eigh eigh QRFull=qr qr SVD=svd svd lstsq "
-                  "matrix_power norm "
-                  "tensorinv TensorInv=tensorinv tensorsolve inv=matrix_inverse Det=det"},
+        "linalg": "pinv matrix_inverse matrix_dot alloc_diag extract_diag diag trace det eig eigh "
+                  "qr svd lstsq matrix_power norm tensorinv tensorsolve inv=matrix_inverse",
+        "opclasses": "AllocDiag Det Eig Eigh ExtractDiag MatrixInverse MatrixPinv QRFull "
+                     "QRIncomplete SVD TensorInv TensorSolve"},
     "theano.tensor.slinalg": {
         "linalg": "Cholesky=CholeskyOf cholesky solve Solve=SolveOf solve_symmetric "
-                  "solve_lower_triangular solve_upper_triangular eigvalsh Eigvalsh=eigvalsh kron "
-                  "expm Expm=expm"},
+                  "solve_lower_triangular solve_upper_triangular eigvalsh kron expm",
+        "opclasses": "Eigvalsh Expm"},
     "theano.tensor.fft": {"linalg": "rfft irfft"},
     "theano.tensor.extra_ops": {
         "basic": "repeat",
         "extra": "diff bincount squeeze compress bartlett cumsum cumprod unique "
                  "searchsorted to_one_hot fill_diagonal fill_diagonal_offset unravel_index "
-                 "ravel_multi_index cpu_contiguous CumOp=cumsum Unique=UniqueOf"},
-    "theano.tensor.sort": {"basic": "sort argsort topk argtopk topk_and_argtopk"},
+                 "ravel_multi_index cpu_contiguous Unique=UniqueOf",
+        "opclasses": "Bartlett BinCountOp CpuContiguous CumOp CumprodOp CumsumOp DiffOp "
+                     "FillDiagonal FillDiagonalOffset RavelMultiIndex RepeatOp SearchsortedOp "
+                     "UnravelIndex"},
+    "theano.tensor.sort": {"basic": "sort argsort topk argtopk topk_and_argtopk",
+                           "opclasses": "SortOp ArgSortOp"},
     "theano.tensor.io": {"opaque": "load"},
     "theano.tensor.utils": {"extra": "hash_from_ndarray shape_of_variables"},
     "theano.tensor.type": {"types": "TensorType"},
