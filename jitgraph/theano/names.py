@@ -32,8 +32,9 @@ _DNN = (
 #: module of Theano -> our module -> names.
 _SOURCES: dict[str, dict[str, str]] = {
     "theano": {
-        "variables": "Apply Variable=Habits shared TensorVariable TensorSharedVariable "
+        "variables": "Apply Variable=Habits TensorVariable TensorSharedVariable "
                      "Constant=TensorConstant as_symbolic=as_tensor_variable",
+        "sharing": "shared",
         "functions": "function In Out Param clone OrderedUpdates map_variables Container",
         "config": "config",
         "opgraph": "OpFromGraph",
@@ -54,8 +55,9 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.tensor": {
         "types": "TensorType",
         "variables": "TensorVariable TensorSharedVariable TensorConstant as_tensor_variable "
-                     "as_tensor=as_tensor_variable tensor constant Variable=Habits shared "
-                     "reshape round=rounded _tensor_py_operators=Habits _shared=shared",
+                     "as_tensor=as_tensor_variable tensor constant Variable=Habits "
+                     "reshape round=rounded _tensor_py_operators=Habits",
+        "sharing": "shared _shared=shared",
         "constructors": _CONSTRUCTORS + " " + _PLURALS,
         "basic": "sum prod mean var std max min argmax argmin max_and_argmax ptp cast iround clip "
                  "complex complex_from_polar chi2sf largest smallest mul add zeros ones "
@@ -155,8 +157,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.tensor.shared_randomstreams": {"streams": "RandomStreams"},
     "theano.tensor.raw_random": {
         "streams": "uniform normal binomial random_integers choice poisson permutation "
-                   "multinomial shuffle_row_elements RandomStateType=StateType "
-                   "random_state_type=StateType"},
+                   "multinomial shuffle_row_elements random_state_type"},
     "theano.tensor.randomstreams": {"streams": "RandomStreams"},
     "theano.tensor.nlinalg": {
         "linalg": "pinv matrix_inverse matrix_dot alloc_diag extract_diag diag trace det eig eigh "
@@ -215,7 +216,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.compile": {
         "functions": "function In Out Param SymbolicInput=In SymbolicOutput=Out Function=AFunction "
                      "rebuild_collect_shared UnusedInputError orig_function=function",
-        "variables": "shared SharedVariable=TensorSharedVariable",
+        "sharing": "shared", "variables": "SharedVariable=TensorSharedVariable",
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "
                  "register_mode DebugMode NanGuardMode MonitorMode default_mode=predefined_default "
                  "register_linker=ignored register_optimizer=ignored shared_constructor=ignored",
@@ -231,7 +232,7 @@ _SOURCES: dict[str, dict[str, str]] = {
         "functions": "Function=AFunction UnusedInputError orig_function=function SymbolicInput=In "
                      "SymbolicOutput=Out In Out"},
     "theano.compile.sharedvalue": {
-        "variables": "shared SharedVariable=TensorSharedVariable",
+        "sharing": "shared", "variables": "SharedVariable=TensorSharedVariable",
         "types": "generic", "modes": "shared_constructor=ignored"},
     "theano.compile.mode": {
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "

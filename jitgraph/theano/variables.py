@@ -18,7 +18,7 @@ from jitgraph.config import config as jitgraph_config
 from jitgraph.errors import TruthValueError
 from jitgraph.ir.ops import movement
 from jitgraph.ir.ops.marks import alias
-from jitgraph.ir.types import Type, as_dtype, kind_of
+from jitgraph.ir.types import Type, kind_of
 from jitgraph.ir.values import Op, Value
 from jitgraph.location import Location
 from jitgraph.tensor import math, operands, reductions, shaping, sorting
@@ -437,33 +437,6 @@ def _adapted(value: Any, dtype: np.dtype[Any], downcast: bool | None) -> Any:
     lossless = not array.ndim and bool(array.astype(dtype) == array)
     adapts = downcast or lossless or (type(value) is float and kind_of(dtype) == "f")
     return array.astype(dtype) if adapts else value
-
-
-def shared(
-    value: Any,
-    name: str | None = None,
-    strict: bool = False,
-    allow_downcast: bool | None = None,
-    borrow: bool = False,
-    broadcastable: Any = None,
-    target: str = "cpu",
-    **unused: Any,
-) -> TensorSharedVariable:
-    """A shared variable holding `value`; with `borrow` an array is not copied."""
-    if isinstance(value, Value):
-        raise TypeError("a shared variable holds a value, not a symbolic variable")
-    array = np.asarray(value)
-    dtype = as_dtype(array.dtype)
-    if borrow:
-        array = np.require(array, dtype=dtype, requirements=["C", "A"])
-    else:
-        array = np.array(array, dtype=dtype, order="C")
-    made = TensorSharedVariable(array, name)
-    if broadcastable is not None:
-        made.__dict__["_broadcastable"] = tuple(map(bool, broadcastable))
-    if strict or allow_downcast is not None:
-        made.__dict__["rules"] = (allow_downcast, strict)
-    return made
 
 
 class _ConstantKind(type):

@@ -442,3 +442,22 @@ def test_ops_of_the_users_own(theano: Any, T: Any) -> None:
 
     with pytest.raises(TypeError, match="written in C"):
         InC()(x)
+
+
+def test_functions_of_a_random_state(theano: Any, T: Any) -> None:
+    import theano.tensor.raw_random as raw
+
+    state = raw.random_state_type("state")
+    after, drawn = raw.uniform(state, size=(3,), low=1, high=2)
+    f = theano.function([state], [after, drawn])
+    first, again, other = f(5), f(5), f(f(5)[0])
+    assert first[1].tolist() == again[1].tolist() != other[1].tolist()
+    assert ((first[1] >= 1) & (first[1] < 2)).all()
+    held = [theano.shared(np.random.RandomState(seed)) for seed in (1, 1, 2)]
+    made = []
+    for one in held:
+        after, drawn = raw.normal(one, size=(3,))
+        g = theano.function([], drawn, updates=[(one, after)])
+        made.append([g().tolist(), g().tolist()])
+    assert made[0] == made[1] != made[2]
+    assert made[0][0] != made[0][1]
