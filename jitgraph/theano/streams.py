@@ -181,6 +181,15 @@ class MRG_RandomStreams(RandomStreams):  # noqa: N801  (Theano's name)
     def __init__(self, seed: Any = 12345, use_cuda: Any = None) -> None:
         super().__init__(seed)
 
+    @property
+    def rstate(self) -> int:
+        """What the states of further variables follow from."""
+        return int(self._seed)
+
+    @rstate.setter
+    def rstate(self, state: int) -> None:
+        self._seed = state
+
     def inc_rstate(self) -> None:
         """Start all streams anew, elsewhere."""
         self.seed(self._seed + 1)
