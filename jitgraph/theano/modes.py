@@ -71,7 +71,7 @@ class NanGuardMode(Mode):
     ) -> None:  # fmt: skip
         super().__init__(linker, optimizer)
         asked = {"nan": nan_is_error, "inf": inf_is_error, "big": big_is_error}
-        self.errors = {what: getattr(config, f"NanGuardMode.{what}_is_error") if given is None
+        self.errors = {what: getattr(config, f"nanguardmode.{what}_is_error") if given is None
                        else given for what, given in asked.items()}  # fmt: skip
 
     def wrapped(self, function: Any) -> Any:
