@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -136,6 +137,20 @@ class Maker:
         return self.mode.linker
 
 
+class _Profile:
+    """`f.profile(inputs)` measures what the steps of a function cost (`jitgraph.profiling`)."""
+
+    def __init__(self, measure: Callable[..., Any]) -> None:
+        self._measure = measure
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._measure(*args, **kwargs)
+
+    def summary(self, file: Any = None, **options: Any) -> None:
+        """Say how a profile is made: calls measure nothing."""
+        print("f.profile(inputs) measures what the steps of f cost", file=file or sys.stderr)
+
+
 class _Era:
     """What compiled functions have under Theano's names, besides what they have anyway."""
 
@@ -147,6 +162,11 @@ class _Era:
     def maker(self) -> Maker:
         """What the function was compiled of."""
         return Maker(self)
+
+    @property
+    def profile(self) -> _Profile:
+        """What the steps of the function cost."""
+        return _Profile(super().profile)  # type: ignore[misc]
 
     @property
     def input_storage(self) -> list[Container]:

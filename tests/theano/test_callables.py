@@ -94,6 +94,14 @@ def test_watched_copies_are_watched(theano: Any, T: Any) -> None:
             made([-1.0])
 
 
+def test_profiles(theano: Any, T: Any, capsys: Any) -> None:
+    x = T.dvector("x")
+    f = theano.function([x], T.exp(x), profile=True)
+    f.profile.summary()
+    assert "measures" in capsys.readouterr().err
+    assert callable(f.profile)
+
+
 def test_many_calls(theano: Any) -> None:
     w = theano.shared(0.0)
     theano.function([], updates=[(w, w + 1)]).fn(n_calls=3)
