@@ -262,3 +262,10 @@ def test_shapes_that_are_told(theano: Any, T: Any) -> None:
     loop, _ = theano.scan(lambda row: theano.compile.as_op(T.dvector, T.dvector)(np.sort)(row), x)
     with pytest.raises(ValueError, match="infer_shape"):
         theano.function([x], loop)
+
+
+def test_gradients_of_graphs_as_ops(theano: Any, T: Any) -> None:
+    x = T.dscalar("x")
+    op = theano.OpFromGraph([x], [T.exp(x)], lop_overrides=lambda xs, ys, gs: [3 * gs[0] * ys[0]])
+    slope = T.grad(op(x), x)
+    assert [slope.eval({x: 0.0}), T.grad(slope, x).eval({x: 0.0})] == [3, 9]
