@@ -17,7 +17,8 @@ import numpy as np
 from jitgraph.config import config as jitgraph_config
 from jitgraph.errors import TruthValueError
 from jitgraph.ir.ops import movement
-from jitgraph.ir.types import Type, as_dtype, kind_of
+from jitgraph.ir.ops.marks import alias
+from jitgraph.ir.types import Type, kind_of
 from jitgraph.ir.values import Op, Value
 from jitgraph.location import Location
 from jitgraph.tensor import math, operands, reductions, shaping, sorting
@@ -438,33 +439,6 @@ def _adapted(value: Any, dtype: np.dtype[Any], downcast: bool | None) -> Any:
     return array.astype(dtype) if adapts else value
 
 
-def shared(
-    value: Any,
-    name: str | None = None,
-    strict: bool = False,
-    allow_downcast: bool | None = None,
-    borrow: bool = False,
-    broadcastable: Any = None,
-    target: str = "cpu",
-    **unused: Any,
-) -> TensorSharedVariable:
-    """A shared variable holding `value`; with `borrow` an array is not copied."""
-    if isinstance(value, Value):
-        raise TypeError("a shared variable holds a value, not a symbolic variable")
-    array = np.asarray(value)
-    dtype = as_dtype(array.dtype)
-    if borrow:
-        array = np.require(array, dtype=dtype, requirements=["C", "A"])
-    else:
-        array = np.array(array, dtype=dtype, order="C")
-    made = TensorSharedVariable(array, name)
-    if broadcastable is not None:
-        made.__dict__["_broadcastable"] = tuple(map(bool, broadcastable))
-    if strict or allow_downcast is not None:
-        made.__dict__["rules"] = (allow_downcast, strict)
-    return made
-
-
 class _ConstantKind(type):
     """Whether something is a constant is asked of the graph."""
 
@@ -491,6 +465,9 @@ def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None)
     else:
         with speaking(TensorVariable):
             made = as_tensor(x)
+            if not isinstance(made, Habits):  # a variable of jitgraph's own
+                same = alias(made)
+                made = TensorVariable(same.type, same.op, made.name, made.location)
     if ndim is not None and made.ndim != ndim:
         if made.ndim > ndim:
             raise ValueError(f"{made.describe()} has {made.ndim} dimensions, more than {ndim}")
