@@ -203,7 +203,8 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.scan_module": {
         "scanning": "scan map reduce foldl foldr until scan_checkpoints",
         "functions": "clone OrderedUpdates"},
-    "theano.scan_module.scan_utils": {"scanning": "until", "functions": "clone"},
+    "theano.scan_module.scan_utils": {
+        "scanning": "until", "functions": "clone", "graphs": "equal_computations"},
     "theano.gof": {
         "ops": "Op",
         "variables": "Apply Variable=Habits Constant=TensorConstant",

@@ -247,6 +247,11 @@ class Habits(Variable):
 
     __repr__ = __str__
 
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, list) and any(isinstance(k, slice) for k in key):
+            key = tuple(key)
+        return super().__getitem__(key)
+
     # --- methods whose arguments differ ---------------------------------------------------------
     def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False,
             acc_dtype: Any = None) -> Any:  # fmt: skip
