@@ -319,6 +319,11 @@ def split(x: Any, splits_size: Any, n_splits: int, axis: int = 0) -> list[Any]:
 @spoken
 def tile(x: Any, reps: Any, ndim: int | None = None) -> Any:
     """x repeated side by side."""
+    if isinstance(reps, Value) and reps.ndim == 1:
+        known = movement.dim(reps, 0) if ndim is None else ndim
+        if not isinstance(known, int):
+            raise ShapeError("how many repeats there are is not known", hint="ndim=")
+        reps = [as_tensor_variable(reps)[k] for k in range(known)]
     reps = reps if isinstance(reps, list | tuple | Value) else (reps,)
     if ndim is not None and isinstance(reps, list | tuple):
         reps = (*(1,) * (ndim - len(reps)), *reps)
@@ -477,6 +482,8 @@ def dot(a: Any, b: Any) -> Any:
 @spoken
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """The product summed over axes."""
+    if not isinstance(axes, int | np.integer):
+        axes = np.asarray(axes).tolist()
     return jt.tensordot(as_tensor_variable(a), as_tensor_variable(b), axes)
 
 

@@ -117,8 +117,13 @@ class TheanoFinder(MetaPathFinder):
 _FINDER = TheanoFinder()
 
 
-def install() -> None:
-    """Let `import theano` mean jitgraph, in this process."""
+def install(era: bool = False) -> None:
+    """Let `import theano` mean jitgraph, in this process. With `era`, names that NumPy and Python
+    have dropped since (`numpy.float`, `inspect.getargspec`) are put back, for everybody in it."""
+    if era:
+        from jitgraph.theano.era import restore
+
+        restore()
     if _FINDER not in sys.meta_path:
         uninstall()
         sys.meta_path.insert(0, _FINDER)

@@ -157,6 +157,7 @@ _SOURCES: dict[str, dict[str, str]] = {
         "opaque": "cuda_available=no cuda_enabled=no use=nothing cuda_ndarray=none "
                   "device_properties=nothing basic_ops=none host_from_gpu=same gpu_from_host=same"},
     "theano.sandbox.cuda.rng_curand": {"streams": "CURAND_RandomStreams=MRG_RandomStreams"},
+    "theano.sandbox.cuda.dnn": {"opaque": "dnn_available=never dnn_present=never"},
     "theano.sandbox.cuda.basic_ops": {"opaque": "host_from_gpu=same gpu_from_host=same "
                                                 "gpu_contiguous=same"},
     "theano.sandbox.neighbours": {"images": "images2neibs neibs2images"},
@@ -251,7 +252,6 @@ _CUDA = "there is no such GPU back end; remove the import, programs run on the C
 _C = "ops written in C are not taken: write perform() in Python, or an expression"
 #: Known names that are missing, and why.
 REFUSED: dict[str, str] = {
-    "theano.sandbox.cuda.dnn": _CUDA,
     "theano.sandbox.cuda.blas": _CUDA,
     "theano.sandbox.cuda.nvcc_compiler": _CUDA,
     "theano.sandbox.gpuarray": _CUDA,

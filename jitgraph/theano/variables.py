@@ -338,6 +338,12 @@ class Habits(Variable):
         """Itself: there is one memory."""
         return self
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        """The variable as an object, so that `np.prod` of several extents is their product."""
+        made = np.empty((), object)
+        made[()] = self
+        return made
+
     def item(self, *position: Any) -> NoReturn:
         self._refuse("it has no number yet")
 
@@ -528,11 +534,14 @@ def _of_float(kind: str) -> Callable[..., Any]:
 def _several(single: Callable[..., Any], kind: str) -> Callable[..., Any]:
     def make(*names: Any) -> Any:
         if len(names) == 1 and isinstance(names[0], int):
-            names = (None,) * names[0]
-        return single(*names) if not names else [single(name) for name in names]
+            return [single() for _ in range(names[0])]
+        if len(names) == 1:
+            names = tuple(names[0])  # a text is a name for each letter
+        return single(*names) if len(names) == 1 else [single(name) for name in names]
 
     make.__name__ = make.__qualname__ = kind
-    make.__doc__ = f"Several like `{kind}`: one per name, or as many as the number given."
+    make.__doc__ = (f"Several like `{kind}`: one per name, or as many as the number given; one "
+                    "name alone makes a single one.")  # fmt: skip
     return make
 
 
