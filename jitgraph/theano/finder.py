@@ -96,6 +96,7 @@ class _Loader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         if module.__name__ == ROOT:
+            module.__dict__[ROOT] = module  # `from theano import theano` was possible
             importlib.import_module(f"{ROOT}.tensor")
 
 

@@ -22,12 +22,13 @@ _SOURCES: dict[str, dict[str, str]] = {
         "variables": "Apply Variable=Habits shared TensorVariable TensorSharedVariable "
                      "Constant=TensorConstant as_symbolic=as_tensor_variable",
         "functions": "function In Out Param clone OrderedUpdates map_variables Container",
-        "config": "config",
+        "config": "config change_flags",
         "opgraph": "OpFromGraph",
-        "modes": "Mode",
+        "modes": "Mode predefined_modes",
+        "opaque": "sparse_grad=same",
         "ops": "Op as_op",
         "types": "generic",
-        "scanning": "scan map reduce foldl foldr",
+        "scanning": "scan map reduce foldl foldr scan_checkpoints",
         "printing": "pp pprint=pp",
         "gradient": "grad Rop Lop subgraph_grad",
         "graphs": "FunctionGraph=Graph",
@@ -41,6 +42,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.tensor": {
         "types": "TensorType",
         "variables": "TensorVariable TensorSharedVariable TensorConstant as_tensor_variable "
+                     "Constant=TensorConstant Apply ScalarSharedVariable=TensorSharedVariable "
                      "as_tensor=as_tensor_variable tensor constant Variable=Habits shared "
                      "reshape round=rounded _tensor_py_operators=Habits _shared=shared",
         "constructors": _CONSTRUCTORS + " " + _PLURALS,
@@ -151,6 +153,8 @@ _SOURCES: dict[str, dict[str, str]] = {
         "basic": "set_subtensor inc_subtensor take",
         "elemwise": "Subtensor AdvancedSubtensor AdvancedSubtensor1 IncSubtensor "
                     "AdvancedIncSubtensor AdvancedIncSubtensor1"},
+    "theano.sparse": {
+        "opaque": "enable_sparse=no SparseType=Never SparseVariable=Never SparseConstant=Never"},
     "theano.sandbox": {},
     "theano.sandbox.rng_mrg": {"streams": "MRG_RandomStreams"},
     "theano.sandbox.cuda": {
@@ -205,7 +209,8 @@ _SOURCES: dict[str, dict[str, str]] = {
         "scanning": "scan map reduce foldl foldr until scan_checkpoints",
         "functions": "clone OrderedUpdates"},
     "theano.scan_module.scan_utils": {
-        "scanning": "until", "functions": "clone", "graphs": "equal_computations"},
+        "scanning": "until", "functions": "clone map_variables",
+        "graphs": "equal_computations"},
     "theano.gof": {
         "ops": "Op",
         "variables": "Apply Variable=Habits Constant=TensorConstant",
@@ -217,6 +222,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.gof.fg": {"graphs": "FunctionGraph=Graph MissingInputError"},
     "theano.gof.graph": {
         "graphs": "inputs ancestors variables orphans ops io_toposort stack_search clone "
+                  "equal_computations "
                   "list_of_nodes view_roots is_in_ancestors is_same_graph",
         "variables": "Apply Variable=Habits Constant=TensorConstant"},
     "theano.gof.op": {"ops": "Op get_test_value"},
@@ -262,7 +268,9 @@ REFUSED: dict[str, str] = {
     "theano.gof.cc": _C,
     "theano.gof.cmodule": _C,
     "theano.tensor.inplace": "there are no functions in place; use the others",
-    "theano.sparse": "sparse matrices are not there; use dense arrays",
+    **{f"theano.sparse.{name}": "sparse matrices are not there; use dense arrays" for name in (
+        "as_sparse_variable", "basic", "csc_matrix", "csr_matrix", "dense_from_sparse",
+        "csm_properties", "dot", "structured_dot", "true_dot", "transpose")},
     "theano.typed_list": "lists of arrays are not there; stack them, or use theano.scan",
     "theano.tensor.mpi": "arrays are not sent between processes",
     "theano.tensor.nnet.ctc": "connectionist temporal classification is not there",

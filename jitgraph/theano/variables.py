@@ -106,6 +106,10 @@ class Apply:
         """The only output."""
         return self.outputs[0]
 
+    def get_parents(self) -> list[Any]:
+        """What it was applied to."""
+        return list(self.inputs)
+
     @property
     def label(self) -> str:
         """What the op is called."""
