@@ -40,6 +40,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.configdefaults": {"config": "config"},
     "theano.version": {"versions": "version full_version=version short_version=version"},
     "theano.tensor": {
+        "ops": "Op",
         "types": "TensorType",
         "variables": "TensorVariable TensorSharedVariable TensorConstant as_tensor_variable "
                      "Constant=TensorConstant Apply ScalarSharedVariable=TensorSharedVariable "
@@ -86,6 +87,9 @@ _SOURCES: dict[str, dict[str, str]] = {
                            "abs_ neg inv=reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sqr "
                            "sgn sin cos tan sinh cosh tanh arcsin arccos arctan ceil floor trunc "
                            "sigmoid softplus erf erfc gamma gammaln psi maximum minimum"},
+    "theano.scalar.basic_scipy": {
+        "scalars": "Erf Erfc Erfcx Erfinv Erfcinv Gamma GammaLn Psi TriGamma J0 J1 I0 I1",
+        "jitgraph.tensor": "erf erfc erfcx erfinv erfcinv gamma gammaln psi tri_gamma j0 j1 i0 i1"},
     "theano.tensor.opt": {
         "ops": "Assert assert_op assert_",
         "modes": "register_canonicalize=ignored register_specialize=ignored "
