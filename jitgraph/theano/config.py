@@ -178,7 +178,22 @@ def _as_kind_of(default: Any, text: str) -> Any:
     return text
 
 
+class ConfigParam:
+    """A setting as a descriptor, of which the object it belongs to matters nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.fullname, self.default = name, DEFAULTS.get(name)
+
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return getattr(config, self.fullname)
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        setattr(config, self.fullname, value)
+
+
 config = TheanoConfig()
+#: `theano.configparser._config_var_list`.
+SETTINGS = [ConfigParam(name) for name in ("floatX", *DEFAULTS)]
 config.read(os.environ.get("THEANO_FLAGS", ""))
 
 

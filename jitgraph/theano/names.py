@@ -36,7 +36,8 @@ _SOURCES: dict[str, dict[str, str]] = {
         "basic": "dot",
         "testvalues": "get_scalar_constant_value=scalar_constant",
     },
-    "theano.configparser": {"config": "change_flags TheanoConfigParser=TheanoConfig config"},
+    "theano.configparser": {"config": "change_flags TheanoConfigParser=TheanoConfig config "
+                                      "ConfigParam _config_var_list=SETTINGS"},
     "theano.configdefaults": {"config": "config"},
     "theano.version": {"versions": "version full_version=version short_version=version"},
     "theano.tensor": {
@@ -183,7 +184,7 @@ _SOURCES: dict[str, dict[str, str]] = {
         "printing": "pp pprint=pp debugprint Print pydotprint pydotprint_variables=pydotprint "
                     "min_informative_str hex_digest var_descriptor"},
     "theano.compile": {
-        "functions": "function In Out Param SymbolicInput=In SymbolicOutput=Out Function=AFunction "
+        "functions": "function pfunc=function In Out Param SymbolicInput=In SymbolicOutput=Out Function=AFunction "
                      "rebuild_collect_shared UnusedInputError orig_function=function",
         "variables": "shared SharedVariable=TensorSharedVariable",
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "

@@ -389,8 +389,10 @@ class TensorVariable(Habits):
         type: Type,
         op: Op | None = None,
         name: str | None = None,
-        location: Location | None = None,
+        location: Location | str | None = None,
     ) -> None:
+        if isinstance(location, str):  # a class of the program's: type, owner, index, name
+            name, location = location, None
         super().__init__(type_as_seen(type), op, name, location)
         if op is not None and config.compute_test_value != "off":
             testvalues.compute(self)
