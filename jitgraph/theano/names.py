@@ -184,8 +184,8 @@ _SOURCES: dict[str, dict[str, str]] = {
         "printing": "pp pprint=pp debugprint Print pydotprint pydotprint_variables=pydotprint "
                     "min_informative_str hex_digest var_descriptor"},
     "theano.compile": {
-        "functions": "function pfunc=function In Out Param SymbolicInput=In SymbolicOutput=Out Function=AFunction "
-                     "rebuild_collect_shared UnusedInputError orig_function=function",
+        "functions": "function In Out Param SymbolicInput=In SymbolicOutput=Out Function=AFunction "
+                     "pfunc=function rebuild_collect_shared UnusedInputError orig_function=function",
         "variables": "shared SharedVariable=TensorSharedVariable",
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "
                  "register_mode DebugMode NanGuardMode MonitorMode default_mode=predefined_default",

@@ -212,8 +212,10 @@ class Habits(Variable):
     @property
     def tag(self) -> SimpleNamespace:
         """Notes, such as `tag.test_value`."""
-        tag: SimpleNamespace = self.__dict__.setdefault("_tag", SimpleNamespace())
-        return tag
+        if "_tag" not in self.__dict__:
+            known = {} if self.literal is None else {"test_value": self.literal.array}
+            self.__dict__["_tag"] = SimpleNamespace(**known)
+        return self.__dict__["_tag"]  # type: ignore[no-any-return]
 
     @property
     def data(self) -> Any:
