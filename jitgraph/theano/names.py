@@ -185,7 +185,8 @@ _SOURCES: dict[str, dict[str, str]] = {
                     "min_informative_str hex_digest var_descriptor"},
     "theano.compile": {
         "functions": "function In Out Param SymbolicInput=In SymbolicOutput=Out Function=AFunction "
-                     "pfunc=function rebuild_collect_shared UnusedInputError orig_function=function",
+                     "pfunc=function rebuild_collect_shared orig_function=function "
+                     "UnusedInputError",
         "variables": "shared SharedVariable=TensorSharedVariable",
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "
                  "register_mode DebugMode NanGuardMode MonitorMode default_mode=predefined_default",
