@@ -399,8 +399,11 @@ def patternbroadcast(x: Any, broadcastable: Sequence[bool]) -> Any:
 def specify_shape(x: Any, shape: Any) -> Any:
     """x, which must have this shape."""
     x = as_tensor_variable(x)
-    return jt.reshape(x, [d if s is None else s
-                          for d, s in zip(movement.dims(x), shape, strict=True)])  # fmt: skip
+    for axis in range(x.ndim):
+        wanted = shape[axis]
+        if wanted is not None:  # the others stay, so that the number of elements tells this one
+            x = jt.reshape(x, [wanted if a == axis else d for a, d in enumerate(movement.dims(x))])
+    return x
 
 
 # --- elements ----------------------------------------------------------------------------------

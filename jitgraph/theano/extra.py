@@ -8,7 +8,23 @@ from typing import Any
 import numpy as np
 
 import jitgraph.tensor as jt
+from jitgraph.ir.values import Value
 from jitgraph.theano.variables import as_tensor_variable, spoken
+
+
+@spoken
+def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    """For each index the element of that choice; the choices are a list, or an array's rows."""
+    if not isinstance(choices, Value):
+        return jt.choose(a, [as_tensor_variable(c) for c in choices], mode=mode)
+    rows, index = as_tensor_variable(choices), as_tensor_variable(a)
+    count = rows.shape[0]
+    if mode != "raise":
+        index = index % count if mode == "wrap" else jt.clip(index, 0, count - 1)
+    index, _ = jt.broadcast_arrays(index, rows[0])
+    new = ["x"] * (index.ndim + 1 - rows.ndim)
+    rows = jt.broadcast_to(rows.dimshuffle(0, *new, *range(1, rows.ndim)), [count, *index.shape])
+    return jt.take_along_axis(rows, jt.expand_dims(index, 0), 0)[0]
 
 
 @spoken

@@ -17,7 +17,8 @@ import numpy as np
 from jitgraph.config import config as jitgraph_config
 from jitgraph.errors import TruthValueError
 from jitgraph.ir.ops import movement
-from jitgraph.ir.types import Type, as_dtype, kind_of
+from jitgraph.ir.ops.marks import alias
+from jitgraph.ir.types import Type, kind_of
 from jitgraph.ir.values import Op, Value
 from jitgraph.location import Location
 from jitgraph.tensor import math, operands, reductions, shaping, sorting
@@ -92,6 +93,8 @@ class Apply:
 
     def __init__(self, op: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         self.op, self.inputs, self.outputs = op, list(inputs), list(outputs)
+        if getattr(op, "passes_on", False) and self.outputs[0].op is None:
+            self.outputs[0].op = same_as(self.inputs[0]).op
 
     @classmethod
     def of(cls, value: Value) -> Apply:
@@ -126,6 +129,11 @@ class Apply:
         return f"{self.label}({listed})"
 
 
+def same_as(x: Any) -> Any:
+    """An expression that is x, if x is none itself."""
+    return x if x.op is not None else shaping.reshape(x, x.shape)
+
+
 #: Operators beside which a Python float is of floatX.
 _ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
 
@@ -156,6 +164,11 @@ class Habits(Variable):
 
     __slots__ = ()
     __hash__ = Value.__hash__
+
+    def __init__(self, first: Any, *rest: Any) -> None:
+        if len(rest) == 3 and isinstance(rest[2], str):  # a class of the program's calls with
+            rest = (rest[0], rest[2])  # type, owner, index, name
+        super().__init__(first, *rest)
 
     # --- truth and comparison -------------------------------------------------------------------
     def __bool__(self) -> bool:
@@ -326,7 +339,7 @@ class Habits(Variable):
         return math.clip(self, a_min, a_max)
 
     def copy(self, name: str | None = None) -> Any:
-        made = self.clone() if self.op is not None else shaping.reshape(self, self.shape)
+        made = self.clone() if self.op is not None else same_as(self)
         made.name = name
         return made
 
@@ -391,10 +404,8 @@ class TensorVariable(Habits):
         type: Type,
         op: Op | None = None,
         name: str | None = None,
-        location: Location | str | None = None,
+        location: Location | None = None,
     ) -> None:
-        if isinstance(location, str):  # a class of the program's: type, owner, index, name
-            name, location = location, None
         super().__init__(type_as_seen(type), op, name, location)
         if op is not None and config.compute_test_value != "off":
             testvalues.compute(self)
@@ -457,33 +468,6 @@ def _adapted(value: Any, dtype: np.dtype[Any], downcast: bool | None) -> Any:
     return array.astype(dtype) if adapts else value
 
 
-def shared(
-    value: Any,
-    name: str | None = None,
-    strict: bool = False,
-    allow_downcast: bool | None = None,
-    borrow: bool = False,
-    broadcastable: Any = None,
-    target: str = "cpu",
-    **unused: Any,
-) -> TensorSharedVariable:
-    """A shared variable holding `value`; with `borrow` an array is not copied."""
-    if isinstance(value, Value):
-        raise TypeError("a shared variable holds a value, not a symbolic variable")
-    array = np.asarray(value)
-    dtype = as_dtype(array.dtype)
-    if borrow:
-        array = np.require(array, dtype=dtype, requirements=["C", "A"])
-    else:
-        array = np.array(array, dtype=dtype, order="C")
-    made = TensorSharedVariable(array, name)
-    if broadcastable is not None:
-        made.__dict__["_broadcastable"] = tuple(map(bool, broadcastable))
-    if strict or allow_downcast is not None:
-        made.__dict__["rules"] = (allow_downcast, strict)
-    return made
-
-
 class _ConstantKind(type):
     """Whether something is a constant is asked of the graph."""
 
@@ -510,6 +494,9 @@ def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None)
     else:
         with speaking(TensorVariable):
             made = as_tensor(x)
+            if not isinstance(made, Habits):  # a variable of jitgraph's own
+                same = alias(made)
+                made = TensorVariable(same.type, same.op, made.name, made.location)
     if ndim is not None and made.ndim != ndim:
         if made.ndim > ndim:
             raise ValueError(f"{made.describe()} has {made.ndim} dimensions, more than {ndim}")
