@@ -11,6 +11,7 @@ import jitgraph.tensor as jt
 from jitgraph.errors import OptionError, ShapeError
 from jitgraph.ir.ops import movement
 from jitgraph.ir.values import Value
+from jitgraph.theano.types import named_dtype
 from jitgraph.theano.variables import Shape, as_tensor_variable, reshape, rounded, spoken
 
 __all__ = ["reshape"]
@@ -106,9 +107,7 @@ def ptp(a: Any, axis: Any = None) -> Any:
 @spoken
 def cast(x: Any, dtype: Any) -> Any:
     """x in another dtype; "floatX" stands for that of the settings."""
-    from jitgraph.config import config
-
-    return jt.cast(x, config.floatX if isinstance(dtype, str) and dtype == "floatX" else dtype)
+    return jt.cast(x, named_dtype(dtype))
 
 
 round = rounded
@@ -199,9 +198,7 @@ where = switch
 
 # --- making arrays -----------------------------------------------------------------------------
 def _float(dtype: Any) -> Any:
-    from jitgraph.config import config
-
-    return dtype or config.floatX
+    return named_dtype(dtype or "floatX")
 
 
 @spoken

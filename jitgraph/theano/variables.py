@@ -27,7 +27,7 @@ from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
 from jitgraph.theano import testvalues, types
 from jitgraph.theano.config import config
-from jitgraph.theano.types import KINDS, NAMED, TensorType, type_as_seen
+from jitgraph.theano.types import KINDS, NAMED, TensorType, named_dtype, type_as_seen
 
 _ORDERINGS = frozenset({"less", "less_equal", "greater", "greater_equal"})
 
@@ -338,6 +338,9 @@ class Habits(Variable):
     def clip(self, a_min: Any = None, a_max: Any = None) -> Any:
         return math.clip(self, a_min, a_max)
 
+    def astype(self, dtype: Any) -> Any:
+        return super().astype(named_dtype(dtype))
+
     def copy(self, name: str | None = None) -> Any:
         made = self.clone() if self.op is not None else same_as(self)
         made.name = name
@@ -508,7 +511,8 @@ def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None)
 
 def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: Any = None) -> Any:
     """A constant."""
-    return as_tensor_variable(np.asarray(x, dtype) if dtype is not None else x, name, ndim)
+    given = x if dtype is None else np.asarray(x, named_dtype(dtype))
+    return as_tensor_variable(given, name, ndim)
 
 
 def tensor(dtype: Any = None, broadcastable: Any = (), name: str | None = None) -> Any:

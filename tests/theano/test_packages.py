@@ -171,3 +171,64 @@ def test_what_numpy_and_python_had(monkeypatch: Any) -> None:
     assert (spec.args, spec.varargs, spec.keywords, spec.defaults) == (["a", "b"], "c", "d", (1,))
     args, *_ = spec
     assert args == ["a", "b"]
+
+
+def test_test_values_around_a_scan(theano: Any, T: Any) -> None:
+    """The variables of a step have no values, the loop and what follows from it do."""
+    with theano.config.change_flags(compute_test_value="raise"):
+        x, w = T.vector("x"), theano.shared(np.arange(3.0), "w")
+        x.tag.test_value = np.array([1.0, 2.0, 3.0])
+        total, _ = theano.scan(lambda u, v, before: T.exp(u) * v + before, [x, w], T.constant(0.0))
+        slope = T.grad(total[-1] * 2, x)
+        want = np.exp([1, 2, 3]) * np.arange(3)
+        np.testing.assert_allclose(total.tag.test_value, np.cumsum(want))
+        np.testing.assert_allclose(slope.tag.test_value, 2 * want)
+        with pytest.raises(AttributeError, match="no test value"):
+            T.exp(T.vector("y"))
+        assert T.constant([1.0, 2.0]).tag.test_value.tolist() == [1, 2]
+
+
+def test_float_x_is_a_dtype(theano: Any, T: Any) -> None:
+    with theano.config.change_flags(floatX="float32"):
+        x = T.ivector()
+        made = [T.constant(1, dtype="floatX"), T.TensorType("floatX", ())(), T.cast(x, "floatX"),
+                x.astype("floatX"), T.zeros((2,), "floatX"), T.vector(dtype="floatX")]  # fmt: skip
+        assert [v.dtype for v in made] == ["float32"] * len(made)
+
+
+def test_diagonals_and_windows(T: Any) -> None:
+    cube = np.random.RandomState(0).rand(3, 3, 3)
+    want = cube.copy()
+    np.fill_diagonal(want, 2)
+    np.testing.assert_array_equal(T.fill_diagonal(T.constant(cube), 2).eval(), want)
+    np.testing.assert_array_equal(T.fill_diagonal(T.constant(M), 2).eval().diagonal(), [2, 2, 2])
+    points = T.iscalar()
+    for count in (0, 1, 2, 5, 6):
+        found = T.extra_ops.bartlett(points).eval({points: count})
+        np.testing.assert_allclose(found, np.bartlett(count), atol=1e-15)
+
+
+def test_variables_of_a_class_of_the_program(theano: Any, T: Any) -> None:
+    """As PyMC3 has it: a variable with more to say, which another one's value is passed on to."""
+
+    class Variable(T.TensorVariable):  # type: ignore[misc]
+        def __init__(self, type: Any = None, owner: Any = None, index: Any = None,
+                     name: Any = None, note: Any = None) -> None:  # fmt: skip
+            super().__init__(type, owner, index, name)
+            self.note = note
+
+    x = Variable(T.dvector, None, None, "x", note=[1])
+    assert (x.name, x.note, x.owner) == ("x", [1], None)
+    assert (x * 2).eval({x: [1, 2]}).tolist() == [2, 4]
+    for source in (T.exp(x), x):
+        y = Variable(T.dvector, name="y")
+        theano.Apply(theano.compile.view_op, inputs=[source], outputs=[y])
+        np.testing.assert_allclose((y + 1).eval({x: [1, 2]}), source.eval({x: [1, 2]}) + 1)
+
+
+def test_special_functions_of_scalars(T: Any) -> None:
+    from theano.scalar import upgrade_to_float
+    from theano.scalar.basic_scipy import GammaLn
+
+    gammaln = T.Elemwise(GammaLn(upgrade_to_float, name="gammaln"), name="gammaln")
+    np.testing.assert_allclose(gammaln(T.constant([1.0, 2.0, 5.0])).eval(), np.log([1, 1, 24]))
