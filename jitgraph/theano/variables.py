@@ -402,6 +402,11 @@ def reshape(x: Any, newshape: Any, ndim: int | None = None) -> Any:
 class TensorVariable(Habits):
     """A symbolic array in a program of Theano's era."""
 
+    def __new__(cls, type: Any = None, op: Op | None = None, *rest: Any, **more: Any) -> Any:
+        if cls is TensorVariable and op is not None and op.definition.name == "constant":
+            return TensorConstant(type, op, *rest)  # no variable, to `isinstance`
+        return object.__new__(cls)
+
     def __init__(
         self,
         type: Type,
@@ -478,8 +483,13 @@ class _ConstantKind(type):
         return isinstance(instance, Value) and instance.literal is not None
 
 
-class TensorConstant(metaclass=_ConstantKind):
-    """For `isinstance` only: `T.constant` makes them."""
+class TensorConstant(Habits, metaclass=_ConstantKind):
+    """A constant; what is made of it are variables."""
+
+    expression_class = TensorVariable
+
+    def __init__(self, type: Type, *rest: Any) -> None:
+        super().__init__(type_as_seen(type), *rest)
 
 
 # --- making variables --------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -232,3 +233,14 @@ def test_special_functions_of_scalars(T: Any) -> None:
 
     gammaln = T.Elemwise(GammaLn(upgrade_to_float, name="gammaln"), name="gammaln")
     np.testing.assert_allclose(gammaln(T.constant([1.0, 2.0, 5.0])).eval(), np.log([1, 1, 24]))
+
+
+def test_constants_are_no_variables_to_isinstance(theano: Any, T: Any) -> None:
+    """So programs tell the inputs of a graph from the numbers in it."""
+    x, two = T.vector("x"), T.constant(2.0)
+    leaves = theano.gof.graph.inputs([x * two + 1])
+    assert [v for v in leaves if isinstance(v, T.TensorVariable)] == [x]
+    assert isinstance(two, T.TensorConstant)
+    assert isinstance(two, theano.Variable)
+    assert isinstance(two * two, T.TensorVariable)
+    assert isinstance(pickle.loads(pickle.dumps(two)), T.TensorConstant)
