@@ -393,7 +393,9 @@ def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
     key = frozenset(map(id, given))
     if key not in cache:
         variables = tuple(given)
-        cache[key] = variables, function(variables, expression, on_unused_input="ignore")
+        cut = {v: type(v)(v.type, None, v.name, v.location) for v in variables if v.op is not None}
+        cache[key] = variables, function([cut.get(v, v) for v in variables], expression,
+                                         givens=cut, on_unused_input="ignore")  # fmt: skip
     order, compiled = cache[key]
     return compiled(*(given[v] for v in order))
 

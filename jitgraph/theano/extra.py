@@ -86,8 +86,11 @@ def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
 
 @spoken
 def bartlett(M: Any) -> Any:  # noqa: N803  (Theano's name)
-    """The triangular window."""
-    return jt.bartlett(M)
+    """The triangular window of M points."""
+    length = as_tensor_variable(M)
+    span = jt.maximum(length - 1, 1)
+    ramp = jt.arange(length) * 2.0 / span
+    return jt.where(length > 1, jt.minimum(ramp, 2 - ramp), 1.0)
 
 
 @spoken
@@ -102,8 +105,12 @@ def to_one_hot(y: Any, nb_class: Any, dtype: Any = None) -> Any:
 
 @spoken
 def fill_diagonal(a: Any, val: Any) -> Any:
-    """a with a value on its diagonal."""
-    return fill_diagonal_offset(a, val, 0)
+    """a with a value where all indices are the same."""
+    a = as_tensor_variable(a)
+    if a.ndim == 2:
+        return fill_diagonal_offset(a, val, 0)
+    places = jt.arange(a.shape[0])
+    return jt.set_subtensor(a[(places,) * a.ndim], jt.cast(as_tensor_variable(val), a.dtype))
 
 
 @spoken

@@ -109,6 +109,15 @@ def is_same_graph(var1: Value, var2: Value, givens: Any = None) -> bool:
     return known.get(first, first) is second
 
 
+def equal_computations(xs: Sequence[Value], ys: Sequence[Value], in_xs: Sequence[Value] = (),
+                       in_ys: Sequence[Value] = ()) -> bool:  # fmt: skip
+    """Whether each of xs computes what its fellow of ys does, once inputs stand for each other."""
+    given = dict(zip(in_xs, in_ys, strict=True))
+    return len(xs) == len(ys) and all(
+        is_same_graph(x, y, given) for x, y in zip(xs, ys, strict=True)
+    )
+
+
 def hash_from_code(text: str) -> str:
     """A hash of a text."""
     import hashlib

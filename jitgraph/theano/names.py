@@ -36,12 +36,13 @@ _SOURCES: dict[str, dict[str, str]] = {
                      "Constant=TensorConstant as_symbolic=as_tensor_variable",
         "sharing": "shared",
         "functions": "function In Out Param clone OrderedUpdates map_variables Container",
-        "config": "config",
+        "config": "config change_flags",
         "opgraph": "OpFromGraph",
-        "modes": "Mode",
+        "modes": "Mode predefined_modes",
+        "opaque": "sparse_grad=same",
         "ops": "Op as_op",
         "types": "generic",
-        "scanning": "scan map reduce foldl foldr",
+        "scanning": "scan map reduce foldl foldr scan_checkpoints",
         "printing": "pp pprint=pp",
         "gradient": "grad Rop Lop subgraph_grad",
         "graphs": "FunctionGraph=Graph",
@@ -49,12 +50,15 @@ _SOURCES: dict[str, dict[str, str]] = {
         "basic": "dot",
         "testvalues": "get_scalar_constant_value=scalar_constant",
     },
-    "theano.configparser": {"config": "change_flags TheanoConfigParser=TheanoConfig config"},
+    "theano.configparser": {"config": "change_flags TheanoConfigParser=TheanoConfig config "
+                                      "ConfigParam _config_var_list=SETTINGS"},
     "theano.configdefaults": {"config": "config"},
     "theano.version": {"versions": "version full_version=version short_version=version"},
     "theano.tensor": {
+        "ops": "Op",
         "types": "TensorType",
         "variables": "TensorVariable TensorSharedVariable TensorConstant as_tensor_variable "
+                     "Constant=TensorConstant Apply ScalarSharedVariable=TensorSharedVariable "
                      "as_tensor=as_tensor_variable tensor constant Variable=Habits "
                      "reshape round=rounded _tensor_py_operators=Habits",
         "sharing": "shared _shared=shared",
@@ -105,6 +109,9 @@ _SOURCES: dict[str, dict[str, str]] = {
                            "abs_ neg inv=reciprocal exp exp2 expm1 log log2 log10 log1p sqrt sqr "
                            "sgn sin cos tan sinh cosh tanh arcsin arccos arctan ceil floor trunc "
                            "sigmoid softplus erf erfc gamma gammaln psi maximum minimum"},
+    "theano.scalar.basic_scipy": {
+        "scalars": "Erf Erfc Erfcx Erfinv Erfcinv Gamma GammaLn Psi TriGamma J0 J1 I0 I1",
+        "jitgraph.tensor": "erf erfc erfcx erfinv erfcinv gamma gammaln psi tri_gamma j0 j1 i0 i1"},
     "theano.tensor.opt": {
         "ops": "Assert assert_op assert_",
         "modes": "register_canonicalize=ignored register_specialize=ignored "
@@ -186,6 +193,8 @@ _SOURCES: dict[str, dict[str, str]] = {
         "basic": "set_subtensor inc_subtensor take",
         "elemwise": "Subtensor AdvancedSubtensor AdvancedSubtensor1 IncSubtensor "
                     "AdvancedIncSubtensor AdvancedIncSubtensor1"},
+    "theano.sparse": {
+        "opaque": "enable_sparse=no SparseType=Never SparseVariable=Never SparseConstant=Never"},
     "theano.sandbox": {},
     "theano.sandbox.rng_mrg": {"streams": "MRG_RandomStreams"},
     "theano.sandbox.cuda": {
@@ -215,7 +224,8 @@ _SOURCES: dict[str, dict[str, str]] = {
                     "min_informative_str hex_digest var_descriptor"},
     "theano.compile": {
         "functions": "function In Out Param SymbolicInput=In SymbolicOutput=Out Function=AFunction "
-                     "rebuild_collect_shared UnusedInputError orig_function=function",
+                     "pfunc=function rebuild_collect_shared orig_function=function "
+                     "UnusedInputError",
         "sharing": "shared", "variables": "SharedVariable=TensorSharedVariable",
         "modes": "Mode FAST_RUN FAST_COMPILE get_default_mode get_mode predefined_modes "
                  "register_mode DebugMode NanGuardMode MonitorMode default_mode=predefined_default "
@@ -250,7 +260,9 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.scan_module": {
         "scanning": "scan map reduce foldl foldr until scan_checkpoints",
         "functions": "clone OrderedUpdates"},
-    "theano.scan_module.scan_utils": {"scanning": "until", "functions": "clone"},
+    "theano.scan_module.scan_utils": {
+        "scanning": "until", "functions": "clone map_variables",
+        "graphs": "equal_computations"},
     "theano.gof": {
         "ops": "Op PureOp=Op",
         "gof": "ParamsType Feature",
@@ -266,6 +278,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.gof.fg": {"graphs": "FunctionGraph=Graph MissingInputError"},
     "theano.gof.graph": {
         "graphs": "inputs ancestors variables orphans ops io_toposort stack_search clone "
+                  "equal_computations "
                   "list_of_nodes view_roots is_in_ancestors is_same_graph",
         "variables": "Apply Variable=Habits Constant=TensorConstant"},
     "theano.gof.op": {"ops": "Op PureOp=Op get_test_value"},
@@ -333,7 +346,9 @@ REFUSED: dict[str, str] = {
     "theano.gpuarray.dnn.dnn_spatialtf": "spatial transformers are not there",
     "theano.gof.cmodule": _C,
     "theano.tensor.inplace": "there are no functions in place; use the others",
-    "theano.sparse": "sparse matrices are not there; use dense arrays",
+    **{f"theano.sparse.{name}": "sparse matrices are not there; use dense arrays" for name in (
+        "as_sparse_variable", "basic", "csc_matrix", "csr_matrix", "dense_from_sparse",
+        "csm_properties", "dot", "structured_dot", "true_dot", "transpose")},
     "theano.typed_list": "lists of arrays are not there; stack them, or use theano.scan",
     "theano.tensor.mpi": "arrays are not sent between processes",
     "theano.tensor.nnet.ctc.ConnectionistTemporalClassification": "use the function, ctc",

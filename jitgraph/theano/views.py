@@ -16,6 +16,7 @@ from jitgraph.theano.variables import Apply, TensorVariable, as_tensor_variable
 class ViewOp(Op):
     """x itself. Classes derived from it have another `grad`, and cost nothing when they run."""
 
+    passes_on = True
     view_map: dict[int, list[int]] = {0: [0]}  # noqa: RUF012  (Theano's programs write it so)
 
     def make_node(self, x: Any) -> Apply:
