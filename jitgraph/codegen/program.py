@@ -171,7 +171,7 @@ class ProgramEmitter:
         words = [words_needed(step) for step in self.program.steps if isinstance(step, Call)]
         #: Memory for the tables of pointers, extents and strides that a call takes.
         self.call_words = f.emit(f"alloca [{max(words)} x i64]", "words") if words else ""
-        launches = sum(isinstance(s, Kernel | Rows) or (isinstance(s, Call) and s.epilogue is not None)
+        launches = sum(isinstance(s, Kernel | Rows) or (isinstance(s, Call) and bool(s.epilogue))
                        for s in self.program.steps)  # fmt: skip
         #: Memory for the copies of locals and of totals of one launch, while they are small.
         if launches and not self.space:

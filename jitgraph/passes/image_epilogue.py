@@ -89,9 +89,11 @@ def _convolution_before(steps: Sequence[Step], rows: Rows, sizes: Sizes) -> int 
     written: set[Buffer] = set()
     for at in range(len(steps) - 1, -1, -1):
         step = steps[at]
-        if isinstance(step, Call) and _makes_images(step) and _result(step) in reads - seen:
-            if not step.reads() & written and _suits(rows, step, sizes):
-                return at
+        if (
+            isinstance(step, Call) and _makes_images(step) and _result(step) in reads - seen
+            and not step.reads() & written and _suits(rows, step, sizes)
+        ):  # fmt: skip
+            return at
         seen |= touched(step)
         written |= set() if isinstance(step, Fetch | Let | Check) else step.writes()
     return None

@@ -70,7 +70,8 @@ def _emit_with_epilogue(o: Operands, item: ImageEpilogue) -> None:
     if item.image is not None:
         places[p.memory.key(item.image)] = "null"
     arguments = launcher.arguments(made, places)
-    moving = {k: own[key].size for k, b in enumerate(made.buffers) if (key := p.memory.key(b)) in own}
+    keys = [p.memory.key(buffer) for buffer in made.buffers]
+    moving = {k: own[key].size for k, key in enumerate(keys) if key in own}
     context = f.record([*arguments, *(f"i64 {size}" for size in moving.values()), *streams])
     hook = _hook(p, made, item, arguments, list(moving), len(streams))
     vector_bytes = p.module.target.vector_bytes
