@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jitgraph.codegen.convolution.direct import emit_direct, emit_is_direct
 from jitgraph.codegen.convolution.geometry import (
     ENOUGH_TASKS,
     MOST_CHUNKS,
@@ -25,7 +26,7 @@ from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling
 
 #: Elements of the filters from which on other threads help to pack them.
 _PACKING = 1 << 15
-_FIELDS = Fields(("parts", "blocks", "deep", "block", "own"))
+_FIELDS = Fields(("parts", "blocks", "deep", "block", "own", "direct"))
 
 
 def emit_forward(module: Module, base: str, tiling: Tiling) -> None:
@@ -35,6 +36,7 @@ def emit_forward(module: Module, base: str, tiling: Tiling) -> None:
     emit_copies(module, name, tiling, _FIELDS)
     _emit_patches(module, name, tiling)
     _emit_pack_task(module, name, base, tiling)
+    emit_direct(module, name, tiling, _FIELDS)
     _emit_task(module, name, base, tiling)
     _emit_rest_task(module, name, tiling)
     f, u = emit_caller(module, name, tiling)
@@ -42,7 +44,10 @@ def emit_forward(module: Module, base: str, tiling: Tiling) -> None:
     u["blocks"], u["deep"], u["block"] = emit_blocks_of(f, u["depth"], u["o"])
     images = f.product(u["images"], u["groups"])
     more = f.parts(str(ENOUGH_TASKS), f.maximum(images, 1))
-    u["parts"] = f.maximum(f.minimum(more, f.parts(u["places"], tiling.cols)), 1)
+    direct = emit_is_direct(f, u)
+    u["direct"] = f.emit(f"zext i1 {direct} to i64")
+    units = f.select(direct, "i64", f.product(u["oz"], u["oy"]), f.parts(u["places"], tiling.cols))
+    u["parts"] = f.maximum(f.minimum(more, units), 1)
     made = f.product(images, u["o"], u["places"])
     emit_chunks(f, u, f.product(images, u["parts"]), made)
     panel = tiling.cols * (tiling.kc + tiling.unroll) * tiling.item
@@ -65,7 +70,7 @@ def emit_forward(module: Module, base: str, tiling: Tiling) -> None:
     typed = _FIELDS.typed(u)
     several = f.product(u["groups"], u["o"], u["depth"])
     much = f.emit(f"icmp ugt i64 {several}, {_PACKING}")
-    packing = f.product(u["groups"], u["blocks"])
+    packing = f.select(direct, "i64", 0, f.product(u["groups"], u["blocks"]))
     emit_run(f, f"{name}.pack_task", record, typed, packing, much)
     emit_run(f, f"{name}.task", record, typed, u["chunks"], "true")
     with f.if_then(f.both(apart, f.emit("icmp ne ptr %epilogue, null"))):
@@ -87,10 +92,7 @@ def _emit_rest_task(module: Module, name: str, tiling: Tiling) -> None:
     u = _FIELDS.unpack(f)
     pieces, filters = _pieces(f, u), f.product(u["groups"], u["o"])
     image, piece = (f.emit(f"{op} i64 %chunk, {pieces}") for op in ("udiv", "urem"))
-    channels = [
-        f.emit(f"udiv i64 {f.product(p, filters)}, {pieces}")
-        for p in (piece, f.emit(f"add i64 {piece}, 1"))
-    ]
+    channels = _emit_bounds(f, piece, filters, pieces)
     at = f.item_at(u["out"], f.product(image, filters, u["places"]))
     emit_epilogue(f, u, "%chunk", image, at, *channels)
     f.do("ret void")
@@ -138,15 +140,24 @@ def _emit_task(module: Module, name: str, base: str, tiling: Tiling) -> None:
         whole = f.item_at(u["out"], f.product(picture, u["groups"], u["o"], u["places"]))
         whole = f.select(kept, "ptr", whole, own)
         out = f.item_at(whole, f.product(first_filter, u["places"]))
-        units = f.parts(u["places"], tiling.cols)
-        first, last = (
-            f.product(f.emit(f"udiv i64 {f.product(p, units)}, {u['parts']}"), tiling.cols)
-            for p in (part, f.emit(f"add i64 {part}, 1"))
-        )
+        direct, packed, end = f.label("direct"), f.label("packed"), f.label("columns.end")
+        f.branch_if(f.emit(f"icmp ne i64 {u['direct']}, 0"), direct, packed)
+        f.block(direct)
+        first, last = _emit_bounds(f, part, f.product(u["oz"], u["oy"]), u["parts"])
+        with f.loop(0, u["o"], name="filter", properties=ROLLED) as o:
+            number = f.emit(f"add i64 {first_filter}, {o}")
+            filter_ = f.item_at(u["b"], f.product(number, u["depth"]))
+            to = f.item_at(out, f.product(o.index, u["places"]))
+            f.do(f"call void @{name}.direct(ptr %record, ptr {source}, ptr {filter_}, ptr {to}, "
+                 f"i64 {first}, i64 {last})")  # fmt: skip
+        f.branch(end)
+        f.block(packed)
+        panels = _emit_bounds(f, part, f.parts(u["places"], tiling.cols), u["parts"])
+        first, last = (f.product(p, tiling.cols) for p in panels)
         last = f.minimum(last, u["places"])
         head = f.begin_loop("column", [("i64", first)])
         j = head.carried[0]
-        body, end = f.label("panel"), f.label("columns.end")
+        body = f.label("panel")
         f.branch_if(f.emit(f"icmp slt i64 {j}, {last}"), body, end)
         f.block(body)
         left = f.emit(f"sub i64 {last}, {j}")
@@ -170,6 +181,15 @@ def _emit_task(module: Module, name: str, base: str, tiling: Tiling) -> None:
         with f.if_then(f.emit(f"icmp eq i64 {u['parts']}, 1")):
             behind = f.emit(f"add i64 {first_filter}, {u['o']}")
             emit_epilogue(f, u, "%chunk", picture, whole, first_filter, behind)
+
+
+def _emit_bounds(f: Emitter, part: str, units: str, parts: str) -> tuple[str, str]:
+    """The first and the last (exclusive) unit of a part."""
+    first, last = (
+        f.emit(f"udiv i64 {f.product(p, units)}, {parts}")
+        for p in (part, f.emit(f"add i64 {part}, 1"))
+    )
+    return first, last
 
 
 def emit_image(

@@ -2,7 +2,8 @@
 there as a whole.
 
     conv              filters · patches: panels of patches are packed, one after the other, and
-                      swept by the micro-kernels of `codegen.matmul` while they are in the L1 cache
+                      swept by the micro-kernels of `codegen.matmul` while they are in the L1 cache;
+                      few filters (`direct`) read the patches where they lie
     conv_by_input     turned filters · adjoint of the outputs: panels of products are added to the
                       places that the filters saw
     conv_by_filters   patches · turned adjoint: micro-kernels of their own read the patches where
