@@ -1,11 +1,14 @@
 """The adjoint by the images: turned filters times the adjoint of the outputs, whose rows are added
-up where the filters saw them."""
+up where the filters saw them. For few channels of a group (depthwise) it is the convolution of the
+adjoint of the outputs with the turned filters, if those move by one."""
 
 from __future__ import annotations
 
 from jitgraph.codegen.convolution.forward import emit_blocks_of, emit_packed_sweep
+from jitgraph.codegen.convolution.direct import FEW
 from jitgraph.codegen.convolution.geometry import (
     ENOUGH_TASKS,
+    GIVEN,
     MOST_CHUNKS,
     Fields,
     Memory,
@@ -40,6 +43,7 @@ def emit_by_input(module: Module, base: str, tiling: Tiling) -> None:
     _emit_added(module, name, tiling)
     _emit_task(module, name, base, tiling)
     f, u = emit_caller(module, name, tiling)
+    _emit_as_convolution(f, u, base)
     record = _FIELDS.emit_record(f)
     images = f.product(u["images"], u["groups"])
     room = module.target.l2_bytes // _OF_L2 // (tiling.cols * tiling.item)
@@ -76,6 +80,51 @@ def emit_by_input(module: Module, base: str, tiling: Tiling) -> None:
     emit_run(f, f"{name}.pack_task", record, typed, packing, much)
     emit_run(f, f"{name}.task", record, typed, u["chunks"], "true")
     f.do("ret i64 0")
+
+
+def _emit_as_convolution(f: Emitter, u: dict[str, str], base: str) -> None:
+    """Leave, with what is asked for done, where `conv` does it."""
+    item = f.tiling.item
+    suits = f.emit(f"icmp ule i64 {u['c']}, {FEW}")
+    turned = u | {"c": u["o"], "o": u["c"]}
+    for a in "zyx":
+        reach = f.product(f.emit(f"sub i64 {u['k' + a]}, 1"), u["d" + a])
+        before = f.emit(f"sub i64 {reach}, {u['p' + a]}")
+        inside = f.emit(f"icmp sge i64 {before}, 0")
+        suits = f.both(suits, f.both(inside, f.emit(f"icmp eq i64 {u['s' + a]}, 1")))
+        turned |= {"i" + a: u["o" + a], "o" + a: u["i" + a], "p" + a: before}
+    with f.if_then(suits):
+        geometry = f.record([f"i64 {turned[word]}" for word in GIVEN])
+        size = rounded(f, f.product(u["groups"], u["o"], u["depth"], item))
+        called = f"call i64 @{base}.conv(ptr {geometry}, "
+        then = "ptr %epilogue, ptr %context)"
+        asked = f.emit(f"{called}ptr null, ptr null, ptr %out, ptr null, {then}")
+        with f.if_then(f.emit("icmp eq ptr %memory, null")):
+            f.do(f"ret i64 {f.emit(f'add i64 {asked}, {size}')}")
+        _emit_turned(f, u)
+        rest = f.offset("%memory", size)
+        f.emit(f"{called}ptr %a, ptr %memory, ptr %out, ptr {rest}, {then}")
+        f.do("ret i64 0")
+
+
+def _emit_turned(f: Emitter, u: dict[str, str]) -> None:
+    """The filters at the start of the memory: a filter for each channel, the elements reversed."""
+    whole = f.emit(f"sub i64 {u['volume']}, 1")
+    with (
+        f.loop(0, u["groups"], name="group", properties=ROLLED) as group,
+        f.loop(0, u["o"], name="filter", properties=ROLLED) as o,
+        f.loop(0, u["c"], name="channel", properties=ROLLED) as c,
+    ):
+        filter_ = f.emit(f"add i64 {f.product(group.index, u['o'])}, {o}")
+        plane = f.emit(f"add i64 {f.product(filter_, u['c'])}, {c}")
+        channel = f.emit(f"add i64 {f.product(group.index, u['c'])}, {c}")
+        turned = f.emit(f"add i64 {f.product(channel, u['o'])}, {o}")
+        source = f.item_at("%b", f.product(plane, u["volume"]))
+        to = f.item_at("%memory", f.product(turned, u["volume"]))
+        with f.loop(0, u["volume"], name="element", properties=ROLLED) as k:
+            value = f.load(f.tiling.type_, f.item_at(source, k))
+            back = f.emit(f"sub i64 {whole}, {k}")
+            f.store(f.tiling.type_, value, f.item_at(to, back))
 
 
 def _emit_channels(f: Emitter, u: dict[str, str], part: str) -> tuple[str, str]:

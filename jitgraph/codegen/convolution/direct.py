@@ -9,14 +9,14 @@ from jitgraph.codegen.llvm import Module
 from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling
 
 #: Packing a panel is worth it for more filters of a group than this.
-_FEW = 2
+FEW = 2
 #: Rows of outputs that share the elements of a filter.
 _ROWS = 4
 
 
 def emit_is_direct(f: Emitter, u: dict[str, str]) -> str:
     """Whether there are so few filters, and the outputs along a row see neighbours."""
-    few = f.emit(f"icmp ule i64 {u['o']}, {_FEW}")
+    few = f.emit(f"icmp ule i64 {u['o']}, {FEW}")
     return f.both(few, f.emit(f"icmp eq i64 {u['sx']}, 1"))
 
 
