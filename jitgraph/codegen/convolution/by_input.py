@@ -4,8 +4,8 @@ adjoint of the outputs with the turned filters, if those move by one."""
 
 from __future__ import annotations
 
-from jitgraph.codegen.convolution.forward import emit_blocks_of, emit_packed_sweep
 from jitgraph.codegen.convolution.direct import FEW
+from jitgraph.codegen.convolution.forward import emit_blocks_of, emit_packed_sweep
 from jitgraph.codegen.convolution.geometry import (
     ENOUGH_TASKS,
     GIVEN,

@@ -48,21 +48,21 @@ def _emit_rows(f: Emitter, u: dict[str, str], rows: list[str]) -> None:
     outs = [f.at("%to", row, length) for row in rows]
     whole = f.emit(f"and i64 {u['ox']}, {-tiling.lanes}")
     with f.loop(0, whole, tiling.lanes, "vector", properties=ROLLED) as v:
-        _emit_piece(f, u, *([f.item_at(p, v) for p in ps] for ps in (sources, outs)), "every")
+        _emit_piece(f, u, sources, outs, v.index, "every")
     if tiling.masked:
         rest = f.emit(f"sub i64 {u['ox']}, {whole}")
         with f.if_then(f.emit(f"icmp sgt i64 {rest}, 0")):
-            places = ([f.item_at(p, whole) for p in ps] for ps in (sources, outs))
-            _emit_piece(f, u, *places, f.mask(rest))
+            _emit_piece(f, u, sources, outs, whole, f.mask(rest))
     else:
         with f.loop(whole, u["ox"], name="element", properties=ROLLED) as v:
-            _emit_piece(f, u, *([f.item_at(p, v) for p in ps] for ps in (sources, outs)), "one")
+            _emit_piece(f, u, sources, outs, v.index, "one")
 
 
 def _emit_piece(
-    f: Emitter, u: dict[str, str], sources: list[str], outs: list[str], lanes: str
+    f: Emitter, u: dict[str, str], rows: list[str], outs: list[str], column: str, lanes: str
 ) -> None:
     """The sums of a piece of each row: `every` lane of a vector, `one` element, or a mask."""
+    sources = [f.item_at(row, column) for row in rows]
     tiling = f.tiling
     type_ = tiling.type_ if lanes == "one" else f.vector
     masked = lanes not in ("every", "one")
@@ -78,7 +78,8 @@ def _emit_piece(
             following.append(f.fma(type_, weight, seen, total))
         k.carry(*following)
     for total, out in zip(k.results, outs, strict=True):
+        at = f.item_at(out, column)
         if masked:
-            f.masked_store(total, out, lanes)
+            f.masked_store(total, at, lanes)
         else:
-            f.store(type_, total, out)
+            f.store(type_, total, at)
