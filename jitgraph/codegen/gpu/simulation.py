@@ -123,16 +123,21 @@ def _translated(line: str, site: int) -> str:
 
 def _shared(text: str, used: dict[str, set[str]]) -> tuple[dict[str, int], dict[str, int]]:
     """Where each variable in shared memory lies, and how much each kernel has. Kernels share the
-    place, but not two variables of one kernel."""
+    place, but not two variables of one kernel; one without a size, for which the launch asks, is
+    the last."""
+    variables = {
+        name: layout(read_type(rest)[0])[0]
+        for name, linkage, rest in _GLOBAL.findall(text)
+        if "addrspace(3)" in linkage
+    }
     places: dict[str, int] = {}
     sizes = dict.fromkeys(used, 0)
-    for name, linkage, rest in _GLOBAL.findall(text):
-        if "addrspace(3)" in linkage:
-            owners = [kernel for kernel in used if name in used[kernel]]
-            start = max((sizes[kernel] for kernel in owners), default=0)
-            places[name] = -(-start // _ALIGNMENT) * _ALIGNMENT
-            for kernel in owners:
-                sizes[kernel] = places[name] + layout(read_type(rest)[0])[0]
+    for name, size in sorted(variables.items(), key=lambda variable: variable[1] == 0):
+        owners = [kernel for kernel in used if name in used[kernel]]
+        start = max((sizes[kernel] for kernel in owners), default=0)
+        places[name] = -(-start // _ALIGNMENT) * _ALIGNMENT
+        for kernel in owners:
+            sizes[kernel] = places[name] + size
     return places, sizes
 
 

@@ -193,6 +193,11 @@ def set_limit(size: int | None) -> None:
     _cell("limit").value = words["end"] - words["arena"] if size is None else size
 
 
+def set_backward(on: bool) -> None:
+    """Whether blocks, and warps of a block, run from the last to the first."""
+    _cell("backward").value = int(on)
+
+
 def live_allocations() -> dict[int, int]:
     """The size of what is allocated now, by address."""
     words = _words()

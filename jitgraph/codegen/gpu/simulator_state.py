@@ -17,7 +17,7 @@ from jitgraph.codegen.llvm import FunctionBuilder, Module
 FIELDS = (
     "arena", "end", "memory", "cursor", "limit", "used", "count", "registry", "near", "near_extent",
     "written", "races", "shared_written", "shared_races",
-    "kernel", "parameters", "bytes", "threads", "thread", "launches",
+    "kernel", "parameters", "bytes", "threads", "thread", "launches", "backward",
     "clock", "launch", "block", "interval",
     "scheduler", "stacks", "stack", "stack_end", "aborted",
     "fault", "fault_kernel", "fault_block", "fault_thread", "fault_address", "fault_size",

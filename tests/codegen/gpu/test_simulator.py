@@ -106,6 +106,7 @@ TRANSPOSE = kernel("ptr noalias %x, ptr noalias %out", f"""
 def _clean() -> Iterator[None]:
     simulator.clear_fault()
     yield
+    simulator.set_backward(False)
     for address in simulator.live_allocations():
         assert driver("free", address) == 0
 
@@ -406,7 +407,9 @@ done:
 """)  # fmt: skip
 
 
-def test_the_last_block_sees_what_others_wrote() -> None:
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_last_block_sees_what_others_wrote(backward: bool) -> None:
+    simulator.set_backward(backward)
     parts, ticket, out = Memory(8 * 10), Memory.of(np.zeros(1, "i4")), Memory(8)
     assert launch(LAST_BLOCK, 10, 32, [parts, ticket, out]) == 0, simulator.last_fault()
     assert out.read("i8") == 45
@@ -605,3 +608,83 @@ def test_unknown_intrinsics_are_refused() -> None:
 ])  # fmt: skip
 def test_accesses_happen_where_the_simulator_says(line: str, expected: str) -> None:
     assert list(simulation.checked(line, 7))[-1] == expected
+
+
+def test_blocks_and_warps_run_forward_or_backward() -> None:
+    text = kernel("ptr %ticket, ptr %out", f"""
+  {BARRIER}
+  %order = atomicrmw add ptr %ticket, i32 1 monotonic
+  %o = getelementptr i32, ptr %out, i64 %i
+  store i32 %order, ptr %o
+  ret void
+""")  # fmt: skip
+    for backward in (False, True):
+        simulator.set_backward(backward)
+        ticket, out = Memory.of(np.zeros(1, "i4")), Memory(4 * 240)
+        assert launch(text, 3, 80, [ticket, out]) == 0, simulator.last_fault()
+        order = np.arange(240)
+        if backward:  # warps of 32, 32 and 16 threads
+            order = np.concatenate([np.concatenate(np.split(block, [32, 64])[::-1])
+                                    for block in np.split(order, 3)[::-1]])  # fmt: skip
+        np.testing.assert_array_equal(np.argsort(out.read("i4")), order)
+
+
+#: What else a kernel may do: constants, the stack, copies, several variables in shared memory and
+#: more of it, which the launch asks for, exchanges, and functions of its own that wait.
+REST = kernel("ptr %x, ptr %out", """
+  %out.count = getelementptr float, ptr %out, i64 64
+  %own = alloca [2 x float], align 16
+  %k = and i64 %tid, 3
+  %c = getelementptr float, ptr @table, i64 %k
+  %constant = load float, ptr %c
+  store float %constant, ptr %own
+  %own.1 = getelementptr float, ptr %own, i64 1
+  store float 1.0, ptr %own.1
+  %two = load <2 x float>, ptr %own
+  %one = extractelement <2 x float> %two, i32 1
+  %low = addrspacecast ptr addrspace(3) @k.more to ptr
+  %s = getelementptr float, ptr addrspace(3) @k.more, i64 %tid
+  store float %constant, ptr addrspace(3) %s, align 4
+  %d = getelementptr float, ptr addrspacecast (ptr addrspace(3) @k.asked to ptr), i64 %tid
+  %p = getelementptr float, ptr %x, i64 %tid
+  call void @llvm.memcpy.p0.p0.i64(ptr %d, ptr %p, i64 4, i1 false)
+  call void @meet()
+  %other = xor i64 %tid, 1
+  %q = getelementptr float, ptr %low, i64 %other
+  %neighbour = load float, ptr %q
+  %e = getelementptr float, ptr addrspacecast (ptr addrspace(3) @k.asked to ptr), i64 %other
+  %copied = load float, ptr %e
+  %turned = call float @llvm.nvvm.shfl.sync.bfly.f32(i32 -1, float %copied, i32 1, i32 31)
+  %sum.1 = fadd float %neighbour, %one
+  %sum.2 = fadd float %sum.1, %turned
+  %o = getelementptr float, ptr %out, i64 %tid
+  store float %sum.2, ptr %o
+  br label %again
+again:
+  %seen = load volatile i32, ptr %out.count
+  %more = add i32 %seen, 1
+  %pair = cmpxchg ptr %out.count, i32 %seen, i32 %more monotonic monotonic
+  %done = extractvalue { i32, i1 } %pair, 1
+  br i1 %done, label %end, label %again
+end:
+  ret void
+""") + f"""
+@k.asked = external addrspace(3) global [0 x float], align 16
+@k.more = internal addrspace(3) global [64 x float] undef, align 16
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+define internal void @meet() {{
+  {BARRIER}
+  ret void
+}}
+"""  # fmt: skip
+
+
+def test_the_rest_of_what_kernels_do() -> None:
+    x = np.arange(64, dtype="f4")
+    a, out = Memory.of(x), Memory.of(np.zeros(65, "f4"))
+    assert launch(REST, 1, 64, [a, out], dynamic=256) == 0, simulator.last_fault()
+    table = np.array([1, 2, 3, 4], "f4")[(np.arange(64) ^ 1) & 3]
+    np.testing.assert_array_equal(out.read("f4")[:64], table + 1 + x)
+    assert out.read("i4")[64] == 64
+    assert launch(REST, 1, 64, [a, out], dynamic=128) == 700
+    assert "past the end of the shared memory" in str(simulator.last_fault())
