@@ -32,7 +32,7 @@ from jitgraph.codegen.target import Target, host
 FUNCTIONS = ("launch", "alloc", "free", "set_bytes", "to_host", "to_device", "copy", "wait",
              "enter")  # fmt: skip
 #: What the code of kernels is linked with.
-IMPORTS = ("sim_access", "sim_shared_memory", *INTRINSICS)
+IMPORTS = ("sim_access", "sim_fence", "sim_shared_memory", *INTRINSICS)
 #: The arena that is asked for first, and the least that will do.
 _MOST, _LEAST = 16 << 30, 256 << 20
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from jitgraph.codegen.gpu.simulator_state import (
     INVALID_VALUE,
+    KNOWN_BLOCKS,
     OUT_OF_MEMORY,
     RECORD_BYTES,
     SHARED_BYTES,
@@ -57,6 +58,7 @@ def _emit_start(module: Module) -> None:
         "shared_written": str(SHARED_BYTES),
         "shared_races": str(SHARED_BYTES * RECORD_BYTES),
         "registry": str(16 * _MOST),
+        "fences": str(16 * KNOWN_BLOCKS),
     }
     for field, size in sizes.items():
         rights = _NONE if field == "arena" else _READ_WRITE

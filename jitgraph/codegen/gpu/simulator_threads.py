@@ -286,9 +286,6 @@ def _emit_block(module: Module) -> None:
     put(f, "clock", clock)
     f.do(f"ret i64 {f.emit(f'shl i64 {clock}, {STAMP_SHIFT}')}")
     f = FunctionBuilder(module, "run_block", internal=True)
-    stamp = f.emit("call i64 @tick()")
-    put(f, "block", stamp)
-    put(f, "interval", stamp)
     synchronises = f.emit(f"icmp ne i64 {described(f, 'synchronises')}, 0")
     fibers = f.select(synchronises, "i64", get(f, "threads"), 1)
     with f.loop(0, fibers) as thread:
@@ -409,7 +406,7 @@ def _emit_run(module: Module) -> None:
     with f.loop(0, blocks) as index:
         block = _in_order(f, str(index), f.emit(f"sub i64 {blocks}, 1"))
         f.do(f"store i32 {f.emit(f'trunc i64 {block} to i32')}, ptr {place('ctaid')}")
-        f.do("call void @begin_block()")
+        f.do(f"call void @begin_block(i64 {index})")
         f.do("call void @run_block()")
         aborted = get(f, "aborted")
         with f.if_then(f.emit(f"icmp ne i64 {aborted}, 0")):

@@ -14,7 +14,7 @@ import pytest
 from kernels import BARRIER, WARP_BARRIER, Memory, driver, kernel, launch
 
 from jitgraph.codegen.gpu import simulation, simulator
-from jitgraph.codegen.gpu.simulator_checks import ATOMIC, READ, WRITE
+from jitgraph.codegen.gpu.simulator_checks import ATOMIC, ORDERED, READ, WRITE
 from jitgraph.codegen.gpu.simulator_state import Kind, result_of
 from jitgraph.codegen.loader import CodegenError
 
@@ -378,15 +378,17 @@ def test_histogram_by_atomics() -> None:
     np.testing.assert_array_equal(counts.read("i4"), np.bincount(x, minlength=128))
 
 
-#: The block that comes last adds up what all blocks wrote: stores and loads are volatile.
-LAST_BLOCK = kernel("ptr %parts, ptr %ticket, ptr %out", """
+def last_block(store: str, fence: str, order: str, after: str, load: str) -> str:
+    """A kernel whose last block adds up what all blocks wrote."""
+    return kernel("ptr %parts, ptr %ticket, ptr %out", f"""
   %leads = icmp eq i64 %tid, 0
   br i1 %leads, label %lead, label %done
 lead:
   %p = getelementptr i64, ptr %parts, i64 %block
-  store volatile i64 %block, ptr %p
-  call void @llvm.nvvm.membar.gl()
-  %mine = atomicrmw add ptr %ticket, i32 1 acq_rel
+  {store} i64 %block, ptr %p
+  {fence}
+  %mine = atomicrmw add ptr %ticket, i32 1 {order}
+  {after}
   %next = add i32 %mine, 1
   %last = icmp eq i32 %next, %blocks32
   br i1 %last, label %loop, label %done
@@ -394,7 +396,7 @@ loop:
   %k = phi i64 [ 0, %lead ], [ %k.next, %loop ]
   %acc = phi i64 [ 0, %lead ], [ %sum, %loop ]
   %q = getelementptr i64, ptr %parts, i64 %k
-  %v = load volatile i64, ptr %q
+  %v = {load} i64, ptr %q
   %sum = add i64 %acc, %v
   %k.next = add i64 %k, 1
   %more = icmp slt i64 %k.next, %blocks
@@ -407,12 +409,33 @@ done:
 """)  # fmt: skip
 
 
+_GL = "call void @llvm.nvvm.membar.gl()"
+#: Whether the last block may know what others wrote.
+LAST_BLOCKS = {
+    ("store", _GL, "monotonic", _GL, "load"): True,
+    ("store", _GL, "monotonic", "", "load volatile"): True,
+    ("store", "fence release", "monotonic", "fence acquire", "load"): True,
+    ("store", "", "acq_rel", "", "load"): True,
+    ("store volatile", "", "monotonic", "", "load volatile"): True,
+    ("store", "", "monotonic", _GL, "load"): False,
+    ("store", "", "monotonic", "", "load volatile"): False,
+    ("store", _GL, "monotonic", "", "load"): False,
+}
+
+
 @pytest.mark.parametrize("backward", [False, True])
-def test_the_last_block_sees_what_others_wrote(backward: bool) -> None:
+@pytest.mark.parametrize("how", LAST_BLOCKS, ids=",".join)
+def test_the_last_block_sees_what_others_wrote(
+    how: tuple[str, str, str, str, str], backward: bool
+) -> None:
     simulator.set_backward(backward)
     parts, ticket, out = Memory(8 * 10), Memory.of(np.zeros(1, "i4")), Memory(8)
-    assert launch(LAST_BLOCK, 10, 32, [parts, ticket, out]) == 0, simulator.last_fault()
-    assert out.read("i8") == 45
+    status = launch(last_block(*how), 10, 32, [parts, ticket, out])
+    if LAST_BLOCKS[how]:
+        assert status == 0, simulator.last_fault()
+        assert out.read("i8") == 45
+    else:
+        assert "of another block wrote" in str(simulator.last_fault())
 
 
 MODES = ("idx", "up", "down", "bfly")
@@ -585,7 +608,7 @@ def test_layouts(type_: str, size: int, alignment: int) -> None:
     ("  store volatile i64 %x, ptr %p", ("%p", 8, 8, WRITE | ATOMIC)),
     ("  %o = atomicrmw fadd ptr %p, float %x monotonic", ("%p", 4, 4, READ | WRITE | ATOMIC)),
     ("  %o = cmpxchg weak ptr %p, i64 %a, i64 %b acq_rel monotonic",
-     ("%p", 8, 8, READ | WRITE | ATOMIC)),
+     ("%p", 8, 8, READ | WRITE | ATOMIC | ORDERED)),
 ])  # fmt: skip
 def test_accesses_are_found(line: str, expected: tuple[object, ...]) -> None:
     assert list(simulation.accesses(line)) == [expected]
