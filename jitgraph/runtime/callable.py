@@ -17,7 +17,7 @@ import numpy as np
 from jitgraph.codegen import pyobjects as py
 
 if TYPE_CHECKING:
-    from jitgraph.runtime.devices import Device
+    from jitgraph.runtime.device import Device
 
 _TPFLAGS_BASETYPE, _TPFLAGS_HAVE_VECTORCALL = 1 << 10, 1 << 11
 _TP_CALL, _TP_MEMBERS = 50, 72  # numbers of slots, from typeslots.h

@@ -42,7 +42,7 @@ class _Watched:
         arrays = [*coerced(plan.arguments, given), *(s.slots.host() for s in plan.shared)]
         self.begin(plan.function.params, arrays)
         with np.errstate(all="ignore"):
-            interpreter.run(plan.function, arrays, watch=self.watch)
+            interpreter.run(plan.function, arrays, watch=interpreter.Watch(self.watch))
         return self._function(*args, **kwargs)
 
     def begin(self, params: Any, arrays: Any) -> None:
@@ -76,7 +76,8 @@ class Guarded(_Watched):
         for kind, present in found.items():
             if present and self._errors[kind]:
                 place = f" ({value.location.short})" if value.location else ""
-                raise AssertionError(f"{what}{place} has {kind} values:\n{array}")
+                where = "".join(f"\n{step}" for step in interpreter.steps())
+                raise AssertionError(f"{what}{place} has {kind} values:\n{array}{where}")
 
 
 class Monitored(_Watched):
