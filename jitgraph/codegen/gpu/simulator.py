@@ -178,7 +178,7 @@ def last_fault() -> Fault | None:
         base, extent = start, words["fault_bytes"]
     return Fault(
         Kind(words["fault"]), name, words["fault_block"], words["fault_thread"], address,
-        words["fault_size"], shared, address - base, extent, words["fault_other"],
+        words["fault_size"] % (1 << 64), shared, address - base, extent, words["fault_other"],
     )  # fmt: skip
 
 

@@ -134,8 +134,8 @@ def _emit_access(module: Module) -> None:
     offset = f.emit(f"sub i64 {address}, {get(f, 'arena')}")
     room = f.emit(f"sub i64 {get(f, 'end')}, {get(f, 'arena')}")
     with f.if_then(f.emit(f"icmp ult i64 {offset}, {room}")):
-        beyond = _end_within(f, address, get(f, "near"))
-        with f.if_then(f.emit(f"icmp ugt i64 {beyond}, {get(f, 'near_extent')}")):
+        again = _within(f, address, get(f, "near"), get(f, "near_extent"))
+        with f.if_then(f.emit(f"xor i1 {again}, true")):
             live = f.emit(f"call i1 @live(i64 {address}, i64 %size)")
             with f.if_then(f.emit(f"xor i1 {live}, true")):
                 _fault(f, Kind.OUTSIDE, address)
@@ -147,9 +147,9 @@ def _emit_access(module: Module) -> None:
         f.do(f"ret ptr {f.offset(get(f, 'memory', 'ptr'), offset)}")
     shared = f.emit(f"sub i64 {address}, ptrtoint (ptr @sim_shared_memory to i64)")
     with f.if_then(f.emit(f"icmp ult i64 {shared}, {SHARED_BYTES}")):
-        bytes_ = get(f, "bytes")
-        end = f.emit(f"add i64 {shared}, %size")
-        with f.if_then(f.emit(f"icmp ugt i64 {end}, {bytes_}")):
+        start = "ptrtoint (ptr @sim_shared_memory to i64)"
+        inside = _within(f, address, start, get(f, "bytes"))
+        with f.if_then(f.emit(f"xor i1 {inside}, true")):
             _fault(f, Kind.SHARED, address)
         _check(f, address, shared, "shared_written", "shared_races", get(f, "block"))
         f.do("ret ptr %pointer")
@@ -157,8 +157,12 @@ def _emit_access(module: Module) -> None:
     f.do("ret ptr %pointer")
 
 
-def _end_within(f: FunctionBuilder, address: str, start: str) -> str:
-    return f.emit(f"add i64 {f.emit(f'sub i64 {address}, {start}')}, %size")
+def _within(f: FunctionBuilder, address: str, start: str, extent: str) -> str:
+    """Whether `%size` bytes at an address, at least one, lie in so many from a start."""
+    offset = f.emit(f"sub i64 {address}, {start}")
+    begins = f.emit(f"icmp ult i64 {offset}, {extent}")
+    ends = f.emit(f"icmp ule i64 %size, {f.emit(f'sub i64 {extent}, {offset}')}")
+    return f.emit(f"and i1 {begins}, {ends}")
 
 
 def _fault(f: FunctionBuilder, kind: Kind, address: str) -> None:
@@ -182,7 +186,7 @@ def _emit_elsewhere(module: Module) -> None:
     )
     stack = get(f, "stack")
     room = f.emit(f"sub i64 {get(f, 'stack_end')}, {stack}")
-    with f.if_then(f.emit(f"icmp ule i64 {_end_within(f, '%address', stack)}, {room}")):
+    with f.if_then(_within(f, "%address", stack, room)):
         f.do("ret void")
     with f.if_then(f.emit(f"icmp eq i64 %kind, {READ}")):
         table = described(f, "constants", "ptr")
@@ -190,7 +194,7 @@ def _emit_elsewhere(module: Module) -> None:
             row = f.emit(f"getelementptr [2 x i64], ptr {table}, i64 {k}")
             start = f.emit(f"load i64, ptr {row}")
             extent = f.emit(f"load i64, ptr {f.offset(row, 8)}")
-            with f.if_then(f.emit(f"icmp ule i64 {_end_within(f, '%address', start)}, {extent}")):
+            with f.if_then(_within(f, "%address", start, extent)):
                 f.do("ret void")
     put(f, "near", 0)
     put(f, "near_extent", 0)

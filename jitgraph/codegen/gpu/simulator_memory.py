@@ -111,7 +111,8 @@ def _emit_live(module: Module) -> None:
         _remember(f, entry)
         offset = f.emit(f"sub i64 %address, {get(f, 'near')}")
         room = f.emit(f"sub i64 {get(f, 'near_extent')}, {offset}")
-        with f.if_then(f.emit(f"icmp sge i64 {room}, %size")):
+        ends = f.emit(f"icmp sge i64 {room}, %size")
+        with f.if_then(f.emit(f"and i1 {ends}, {f.emit('icmp sge i64 %size, 0')}")):
             f.do("ret i1 true")
         f.do(f"store i64 {f.emit(f'sub i64 0, {room}')}, ptr {before}")
     with f.if_then(f.emit(f"icmp slt i64 {found}, {get(f, 'count')}")):

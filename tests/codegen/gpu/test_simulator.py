@@ -163,6 +163,24 @@ WRONG: dict[str, tuple[str, Kind, int, str]] = {
   %v = load float, ptr %p
   ret void
 """, Kind.OUTSIDE, 0, "8 bytes before"),
+    "reads before what it just read": ("""
+  %v = load float, ptr %a
+  %p = getelementptr float, ptr %a, i64 -1
+  %w = load float, ptr %p
+  ret void
+""", Kind.OUTSIDE, 0, "4 bytes before"),
+    "reads before a constant": ("""
+  %p = getelementptr float, ptr @table, i64 -1
+  %v = load float, ptr %p
+  ret void
+""", Kind.HOST, 0, "neither"),
+    "reads beyond the stack": ("""
+  %own = alloca i64
+  store i64 1, ptr %own
+  %p = getelementptr i8, ptr %own, i64 1048576
+  %v = load i64, ptr %p
+  ret void
+""", Kind.HOST, 0, "neither"),
     "writes past the end": ("""
   %p = getelementptr float, ptr %a, i64 %tid
   %q = getelementptr i8, ptr %p, i64 2
@@ -542,6 +560,7 @@ def test_wrong_transfers_are_caught() -> None:
     address = host.ctypes.data
     for message, call in (
         ("across the end", ("to_host", address, a.address, 257)),
+        ("across the end", ("to_host", address, a.address, (1 << 64) - 8)),
         ("across the end", ("to_device", a.address + 4, address, 256)),
         ("across the end", ("copy", b.address, a.address + 255, 2)),
         ("4 bytes before", ("set_bytes", a.address - 4, 0, 8)),
