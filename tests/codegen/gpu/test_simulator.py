@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -730,3 +732,34 @@ def test_the_rest_of_what_kernels_do() -> None:
     assert out.read("i4")[64] == 64
     assert launch(REST, 1, 64, [a, out], dynamic=128) == 700
     assert "past the end of the shared memory" in str(simulator.last_fault())
+
+
+def test_allocations_never_overlap_when_the_arena_starts_again() -> None:
+    rng = np.random.default_rng(3)
+    words = simulator._words()
+    memories: list[Memory] = []
+    for round_ in range(6):
+        # From just before the end, then from the start, amid what is left of earlier rounds.
+        simulator._cell("cursor").value = words["end"] - 20_000 * (1 + round_ % 2)
+        for _ in range(20):
+            memories.append(Memory(int(rng.integers(1, 9000))))
+            if len(memories) > 5 and rng.integers(2):
+                memories.pop(int(rng.integers(len(memories)))).free()
+    live = sorted(simulator.live_allocations().items())
+    assert live == sorted((m.address, m.size) for m in memories)
+    assert words["arena"] <= live[0][0]
+    assert sum(live[-1]) <= words["end"]
+    assert all(a + size < b for (a, size), (b, _) in itertools.pairwise(live))
+
+
+def test_threads_of_the_host_take_turns() -> None:
+    def work(value: int) -> bool:
+        a, out = Memory.of(np.full(640, value, "i4")), Memory(4 * 5)
+        status = launch(BLOCK_SUM, 5, 128, [a, out])
+        good = (out.read("i4") == 128 * value).all()
+        a.free()
+        out.free()
+        return status == 0 and bool(good)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(100)))
