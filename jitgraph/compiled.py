@@ -272,10 +272,18 @@ class _Methods:
             native = Native()
             owned = (state.plan, state.variants)
             set_entry(native, ENTRY, first, refuse_all, self._fail, owned)
-            set_entry(self, ENTRY, first, self._slow, self._fail, owned)
-            if type(self) is _Dormant:
-                self.__class__ = CompiledFunction
             state.native = native
+        self._enter()
+
+    def _enter(self) -> None:
+        """Make calls native ones; the slow path is that of the class."""
+        from jitgraph.runtime.variant import ENTRY
+
+        state = self._state
+        owned = (state.plan, state.variants)
+        set_entry(self, ENTRY, state.variants[0].address, self._slow, self._fail, owned)
+        if isinstance(self, _Dormant):
+            self.__class__ = self.awake
 
     def _fail(self, code: int, *args: Any) -> Any:
         """The native program stopped: the interpreter, given the same inputs, will say why."""
@@ -343,6 +351,9 @@ Native = make_callable_type("Native", _NativeMethods)
 
 class _Dormant(CompiledFunction):  # type: ignore[misc, valid-type]
     """One that has no native program yet: its first call finds or compiles it."""
+
+    #: What it is from then on.
+    awake: type[Any] = CompiledFunction
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._slow(*args, **kwargs)

@@ -27,12 +27,12 @@ from jitgraph.codegen.signature import Signature, slot_of_output
 from jitgraph.codegen.workspace import HOST, Workspace
 from jitgraph.ir.kernel import (
     Access,
+    Branch,
     Buffer,
     Fetch,
     Kernel,
     Let,
     Loop,
-    Branch,
     Program,
     Rows,
     Step,
@@ -219,7 +219,7 @@ class OnDevice(ProgramEmitter):
         yield
         self.workspace, self.pointers = DEVICE, kept
         written = {self.memory.key(b) for b in step.writes()}
-        for key, (there, here, size, cell) in places.items():
+        for key, (there, here, size, _) in places.items():
             if key in written:
                 f.do(f"call void @device_put(ptr {there}, ptr {here}, i64 {size})")
         self.require_sound()
