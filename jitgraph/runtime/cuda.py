@@ -18,7 +18,7 @@ from typing import Any
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import DeviceTarget, Version, device_target
 from jitgraph.errors import DeviceError, DriverError, NoDeviceError
-from jitgraph.runtime.devices import Device, Kernels
+from jitgraph.runtime.device import Device, Kernels
 
 #: The version of the driver's interface that functions are asked for by.
 _INTERFACE = 12000

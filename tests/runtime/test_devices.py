@@ -17,7 +17,8 @@ from jitgraph.config import config
 from jitgraph.errors import DeviceError, DeviceMemoryError, DriverError, OptionError
 from jitgraph.ir.types import is_bfloat16
 from jitgraph.runtime.callable import Slots
-from jitgraph.runtime.devices import Foreign, address_of, canonical
+from jitgraph.runtime.device import Foreign, address_of
+from jitgraph.runtime.devices import canonical
 from tests.runtime.fake_device import FakeDevice
 
 DTYPES = ["?", "i1", "u2", "i4", "u8", "f2", "f4", "f8", "c8", "c16"]
