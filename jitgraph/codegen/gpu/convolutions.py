@@ -12,7 +12,7 @@ The groups are a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu import module as gpu
@@ -36,7 +36,8 @@ from jitgraph.codegen.gpu.tiling import Cursor, Factor, Reader, Tile
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.registers import store
-from jitgraph.ir.kernel import Call, Kernel, View
+from jitgraph.ir.kernel import Access, Buffer, Call, Kernel, Load, Source, View
+from jitgraph.ir.opdef import Size, same_size
 
 if TYPE_CHECKING:
     from jitgraph.codegen.gpu.program import OnDevice
@@ -46,8 +47,51 @@ if TYPE_CHECKING:
 _SPOTS = 16
 
 
-def emit_convolution(p: OnDevice, step: Call, name: str) -> bool:
-    """Run a convolution or an adjoint."""
+def emit_convolution(p: OnDevice, step: Call, name: str) -> None:
+    """Run a convolution or an adjoint, and the row nest that follows."""
+    item = step.epilogue
+    if item is None:
+        _emit_alone(p, step, name)
+        return
+    rows = item.rows
+    if item.image is not None:
+        out = step.outputs[0].buffer
+        size = p.product_of((*out.extents, out.dtype.itemsize))
+        p.pointers[p.memory.key(out)] = p.malloc(size, p.scratch_cell())
+        rows = replace(rows, kernels=tuple(_of_all(k, item.image, out) for k in rows.kernels))
+    _emit_alone(p, replace(step, epilogue=None), name)
+    alone = len(rows.kernels) == 1 and not rows.locals
+    p.work_named(rows.kernels[0] if alone else rows, p.device.fresh(f"{name}.images"))
+
+
+def _of_all(kernel: Kernel, image: Buffer, out: Buffer) -> Kernel:
+    """A kernel that reads one image after the other, from all of them."""
+    def stride_of(axis: int) -> Size:
+        stride: Size = out.dtype.itemsize
+        for extent in out.extents[axis + 1 :]:
+            stride = extent * stride
+        return stride
+
+    def loaded(item: Load) -> Load:
+        access = item.access
+        strides = (stride_of(0), *access.strides[1:])
+        return replace(item, access=Access(out, access.offset, strides))
+
+    def whole(source: Source) -> Source:
+        strides = list(source.view.strides)
+        outer = [k for k, e in enumerate(out.extents) if not same_size(e, 1)]
+        for axis in outer[:1]:
+            strides[axis] = stride_of(axis)
+        return replace(source, view=View(out, source.view.offset, tuple(strides)))
+
+    return replace(
+        kernel,
+        loads=tuple(loaded(x) if x.access.buffer is image else x for x in kernel.loads),
+        sources=tuple(whole(x) if x.view.buffer is image else x for x in kernel.sources),
+    )
+
+
+def _emit_alone(p: OnDevice, step: Call, name: str) -> None:
     arguments = p.arguments(step, name)
     dtype = step.outputs[0].buffer.dtype
     s, geometry = Sizes(p.f), Geometry.of(p.f, step, p.size)
@@ -65,7 +109,6 @@ def emit_convolution(p: OnDevice, step: Call, name: str) -> bool:
         lambda f, extents: kind(arguments, step, extents), {"ptr %table": f"ptr {table}"},
     )  # fmt: skip
     emit_problem(problem, [tiled(tile) for tile in fitting(dtype, rows, columns)])
-    return True
 
 
 class _Body:

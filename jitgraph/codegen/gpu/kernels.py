@@ -25,5 +25,6 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
         case Product():
             return emit_product(p, step, name)
         case Call() if step.routine.library == "convolution":
-            return emit_convolution(p, step, name)
+            emit_convolution(p, step, name)
+            return True
     return False

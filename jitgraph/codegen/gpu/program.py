@@ -149,7 +149,7 @@ class OnDevice(ProgramEmitter):
         buffer = Buffer(-1 - len(self.pointers), "scalar", value.dtype, "temporary")
         self.pointers[self.memory.key(buffer)] = pointer
         kernel = Kernel((), (), (), (), (Store(value, Access(buffer, 0, ())),), (value,))
-        self._work_named(kernel, self.device.fresh("scalar"))
+        self.work_named(kernel, self.device.fresh("scalar"))
 
     # --- steps ----------------------------------------------------------------------------------
     def _step(self, step: Step) -> None:
@@ -170,10 +170,11 @@ class OnDevice(ProgramEmitter):
         if isinstance(step, Loop | Branch):
             super()._work(step)
         else:
-            self._work_named(step, self.device.fresh(self._name(step)))
+            self.work_named(step, self.device.fresh(self._name(step)))
 
-    def _work_named(self, step: Work, name: str) -> None:
+    def work_named(self, step: Work, name: str) -> None:
         if not emit_work(self, step, name):
+            self._numbers.setdefault(step, len(self._numbers))
             with self._on_host(step):
                 super()._work(step)
         self._written |= {self.memory.key(b) for b in step.writes()}

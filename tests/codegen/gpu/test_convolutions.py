@@ -46,3 +46,20 @@ def test_convolutions(dtype: str, case: Any) -> None:
               OPS["conv_by_filters"].evaluate(x, g, sizes=kernel, **attrs)]  # fmt: skip
     for found, expected in zip(functions(dtype, case)(x, w, g), wanted, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_follows_on_images(pooled: bool) -> None:
+    """Row nests that the host would run image by image."""
+    x, w, b = T.tensor4("x", dtype="float32"), T.tensor4("w", dtype="float32"), T.vector("b")
+    y = T.nnet.conv2d(x, w, border_mode="half", filter_flip=False)
+    y = T.nnet.pool_2d(y, (2, 2), ignore_border=True) if pooled else y
+    y = T.maximum(y + b.dimshuffle("x", 0, "x", "x"), 0)
+    outputs = [y, *T.grad(y.sum(), [w, b])] if pooled else y
+    rng = np.random.default_rng(1)
+    given = [rng.integers(-3, 4, shape).astype(dtype) for shape, dtype in (
+        ((3, 2, 8, 9), "float32"), ((4, 2, 3, 3), "float32"), ((4,), b.dtype))]  # fmt: skip
+    wanted = jg.function([x, w, b], outputs)(*given)
+    found = jg.function([x, w, b], outputs, device="simulated")(*given)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
