@@ -16,7 +16,7 @@ from typing import Protocol
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.arithmetic import Sizes
-from jitgraph.codegen.gpu.tiling import Factor, Tile, TileCode
+from jitgraph.codegen.gpu.tiling import Factor, Tile
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.registers import load, register_type, store
 from jitgraph.ir.types import DType
@@ -221,7 +221,7 @@ def extents_in(problem: Problem) -> Extents:
 def _emit_tiled(problem: Problem, tile: Tile, several: bool) -> FunctionBuilder:
     """The kernel of blocks that each compute a tile."""
     f = begin(problem, tile.threads, tile.resident)
-    code, s = TileCode(f, tile), Sizes(f)
+    code, s = tile.code(f), Sizes(f)
     part = Part(problem, f, several)
     rows, columns = part.extents.rows, part.extents.columns
     across, down = s.parts(columns, tile.columns), s.parts(rows, tile.rows)

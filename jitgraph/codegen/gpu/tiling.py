@@ -102,6 +102,10 @@ class Tile:
     def vector(self) -> str:
         return f"<{self.lanes} x {register_type(self.dtype)}>"
 
+    def code(self, f: FunctionBuilder) -> TileCode:
+        """The code of the tile, in the kernel `f`."""
+        return TileCode(f, self)
+
     def pitch(self, lines: int) -> int:
         """Bytes from one step of the depth to the next in shared memory. The 16 bytes between them
         spare lines that are written at once the same banks."""
@@ -114,6 +118,11 @@ class Tile:
     @property
     def column_groups(self) -> int:
         return self.thread_columns // self.lanes
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of sums that a thread has."""
+        return self.thread_rows * self.column_groups
 
     @property
     def stage_bytes(self) -> int:
@@ -130,7 +139,7 @@ class Tile:
     @property
     def out_pitch(self) -> int:
         """Bytes from row to row of the sums on their way out."""
-        return self.pitch(self.columns)
+        return self.columns * self.dtype.itemsize + _VECTOR
 
     @property
     def shared_bytes(self) -> int:
@@ -168,11 +177,10 @@ class TileCode:
         with f.loop(0, tile.stages - 1, name="stage", properties=(NO_UNROLL,)) as turn:
             ahead = f.emit(f"add i64 {first}, {f.emit(f'mul i64 {turn}, {tile.depth}')}")
             self._copy(pieces, ahead, f.emit(f"mul i64 {turn}, {tile.stage_bytes}"))
-        at_row = f.emit(f"mul i64 {self.thread_row('0')}, {tile.dtype.itemsize}")
-        at_column = f.emit(f"mul i64 {self.thread_column('0')}, {tile.dtype.itemsize}")
+        at_row, at_column = self._starts()
         at_column = f.emit(f"add i64 {at_column}, {pieces[1].behind}")
         ring = [("i64", "0"), ("i64", str((tile.stages - 1) * tile.stage_bytes))]
-        zeros = [(tile.vector, "zeroinitializer")] * (tile.thread_rows * tile.column_groups)
+        zeros = [(tile.vector, "zeroinitializer")] * tile.vectors
         with f.loop(first, last, tile.depth, "k", accumulators=[*ring, *zeros]) as loop:
             here, free, *sums = loop.carried
             self.copies.wait(tile.stages - 2)
@@ -196,6 +204,12 @@ class TileCode:
         following = f.emit(f"add i64 {stage}, {tile.stage_bytes}")
         wraps = f.emit(f"icmp eq i64 {following}, {tile.stages * tile.stage_bytes}")
         return f.select(wraps, "i64", 0, following)
+
+    def _starts(self) -> tuple[str, str]:
+        """Where in a piece of each factor the thread begins to read."""
+        f, item = self.f, self.tile.dtype.itemsize
+        return (f.emit(f"mul i64 {self.thread_row('0')}, {item}"),
+                f.emit(f"mul i64 {self.thread_column('0')}, {item}"))  # fmt: skip
 
     def _added(self, rows: str, columns: str, sums: list[str]) -> list[str]:
         """The sums and the products of a piece. The loop is one that assemblers unroll, which
@@ -269,6 +283,26 @@ class TileCode:
         by_rows: bool,
     ) -> None:  # fmt: skip
         f, tile = self.f, self.tile
+        self._stage(sums)
+        gpu.barrier(f)
+        height = tile.rows // tile.rounds
+        each = height // tile.warp_rows
+        with f.loop(self.thread, height * tile.columns, tile.threads, "element") as element:
+            if by_rows:
+                staged, column = self.split(str(element), tile.columns)
+            else:
+                column, staged = self.split(str(element), height)
+            at_row = f.emit(f"mul i64 {staged}, {tile.out_pitch}")
+            place = f.emit(f"add i64 {at_row}, {f.emit(f'mul i64 {column}, {tile.dtype.itemsize}')}")
+            value = f.emit(f"load {self.type}, ptr {f.offset(self.shared, place)}")
+            warp, within = self.split(staged, each)
+            row = f.emit(f"mul i64 {warp}, {each * tile.rounds}")
+            row = f.emit(f"add i64 {row}, {f.emit(f'mul i64 {turn}, {each}')}")
+            finish(f.emit(f"add i64 {row}, {within}"), column, value)
+
+    def _stage(self, sums: Sequence[str]) -> None:
+        """Write the sums of a round to shared memory."""
+        f, tile = self.f, self.tile
         item, pitch = tile.dtype.itemsize, tile.out_pitch
         groups = tile.row_groups // tile.rounds
         row = self._place(self.warp_row, groups, "0", _WARP_ROWS, self.lane_row)
@@ -280,21 +314,6 @@ class TileCode:
             group, lane = divmod(thread_row, tile.lanes)
             at = (group * _WARP_ROWS * tile.lanes + lane) * pitch + g * _WARP_COLUMNS * _VECTOR
             f.do(f"store {tile.vector} {vector}, ptr {f.offset(start, at)}, align {_VECTOR}")
-        gpu.barrier(f)
-        height = tile.rows // tile.rounds
-        each = height // tile.warp_rows
-        with f.loop(self.thread, height * tile.columns, tile.threads, "element") as element:
-            if by_rows:
-                staged, column = self.split(str(element), tile.columns)
-            else:
-                column, staged = self.split(str(element), height)
-            at_row = f.emit(f"mul i64 {staged}, {pitch}")
-            place = f.emit(f"add i64 {at_row}, {f.emit(f'mul i64 {column}, {item}')}")
-            value = f.emit(f"load {self.type}, ptr {f.offset(self.shared, place)}")
-            warp, within = self.split(staged, each)
-            row = f.emit(f"mul i64 {warp}, {each * tile.rounds}")
-            row = f.emit(f"add i64 {row}, {f.emit(f'mul i64 {turn}, {each}')}")
-            finish(f.emit(f"add i64 {row}, {within}"), column, value)
 
 
 class Piece:
