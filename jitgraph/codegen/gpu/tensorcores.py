@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from jitgraph.codegen.gpu.tiling import Tile, TileCode
 from jitgraph.codegen.llvm import FunctionBuilder
 
-Precision: TypeAlias = Literal["tf32", "bf16", "f16"]
 _ROWS, _COLUMNS = 16, 8
 #: Products of a warp, down and across.
 _DOWN, _ACROSS = 4, 4
@@ -30,7 +28,7 @@ _F32 = np.dtype(np.float32)
 class TensorTile(Tile):
     """A tile of warps that each multiply 64 x 32 elements."""
 
-    precision: Precision
+    precision: str
 
     @property
     def rows(self) -> int:
@@ -57,10 +55,11 @@ class TensorTile(Tile):
         return TensorCode(f, self)
 
 
-def tensor_tile(precision: Precision) -> TensorTile:
-    """128 x 128 elements."""
+def tensor_tiles(precision: str) -> list[Tile]:
+    """One of 128 x 128 elements and one of 64 x 64."""
     depth, stages = (8, 5) if precision == "tf32" else (16, 2)
-    return TensorTile(_F32, 0, 0, 2, 4, depth, stages, 2, precision)
+    return [TensorTile(_F32, 0, 0, rows, columns, depth, stages, blocks, precision)
+            for rows, columns, blocks in ((2, 4, 2), (1, 2, 4))]  # fmt: skip
 
 
 class TensorCode(TileCode):
@@ -85,7 +84,7 @@ class TensorCode(TileCode):
         return found[0], found[1]
 
     def _added(self, rows: str, columns: str, sums: list[str]) -> list[str]:
-        f, tile = self.f, self.tile
+        tile = self.tile
         depth = 8 if tile.precision == "tf32" else 16
         for first in range(0, tile.depth, depth):
             left = [[self._operand(rows, tile.rows, first, 16 * m + 8 * (n % 2), n // 2)
@@ -94,7 +93,6 @@ class TensorCode(TileCode):
                      for m in range(_ACROSS)]  # fmt: skip
             sums = [self._product(left[n // _ACROSS], right[n % _ACROSS], before)
                     for n, before in enumerate(sums)]  # fmt: skip
-        del f
         return sums
 
     def _operand(self, start: str, lines: int, first: int, line: int, half: int) -> str:
