@@ -293,7 +293,8 @@ class TileCode:
             else:
                 column, staged = self.split(str(element), height)
             at_row = f.emit(f"mul i64 {staged}, {tile.out_pitch}")
-            place = f.emit(f"add i64 {at_row}, {f.emit(f'mul i64 {column}, {tile.dtype.itemsize}')}")
+            at_column = f.emit(f"mul i64 {column}, {tile.dtype.itemsize}")
+            place = f.emit(f"add i64 {at_row}, {at_column}")
             value = f.emit(f"load {self.type}, ptr {f.offset(self.shared, place)}")
             warp, within = self.split(staged, each)
             row = f.emit(f"mul i64 {warp}, {each * tile.rounds}")

@@ -17,7 +17,8 @@ _SPILLED = 64
 
 def product(dtype: str) -> object:
     x, y, b = T.matrix("x", dtype=dtype), T.matrix("y", dtype=dtype), T.vector("b", dtype=dtype)
-    return jg.function([x, y, b], [T.tanh(T.dot(x, y) + b), T.dot(x, b)])
+    u, v = T.tensor3("u", dtype=dtype), T.tensor3("v", dtype=dtype, shape=(None, None, 1))
+    return jg.function([x, y, b, u, v], [T.tanh(T.dot(x, y) + b), T.matmul(u, v)])
 
 
 def convolution(dtype: str) -> object:
