@@ -75,9 +75,6 @@ class OnDevice(ProgramEmitter):
         #: Memory that a step has written to, by key.
         self._written: set[str] = set()
 
-    def _region(self, program: Program, prefix: str) -> RegionEmitter:
-        return DeviceRegionEmitter(self, program, prefix)
-
     # --- scalars --------------------------------------------------------------------------------
     def is_late(self, value: Value) -> bool:
         """Whether the scalar is a word of the device's memory that the host has not read."""
@@ -256,7 +253,7 @@ class DeviceEmitter(OnDevice):
         device: DeviceModule,
     ) -> None:
         self._begin(device, [])
-        super().__init__(module, program, signature, contract)
+        super().__init__(module, program, signature, contract, DeviceRegionEmitter)
 
     def tables(self) -> None:
         """The tables that the loader reads and fills."""
