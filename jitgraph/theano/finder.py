@@ -107,7 +107,7 @@ def _in_single(function: Callable[..., Any]) -> Callable[..., Any]:
         dtypes = [a.type.dtype for a in args if isinstance(a, Value)]
         if asked or any(d.kind not in "biu" for d in dtypes):
             return made
-        return function(*(a.astype("float32") if isinstance(a, Value) else a for a in args),
+        return function(*(jt.cast(a, "float32") if isinstance(a, Value) else a for a in args),
                         **kwargs)  # fmt: skip
 
     return call
