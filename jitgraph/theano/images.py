@@ -6,7 +6,7 @@ from typing import Any
 
 import jitgraph.tensor as jt
 from jitgraph.errors import OptionError, ShapeError
-from jitgraph.theano.convshapes import filled, hint, numbers
+from jitgraph.theano.convshapes import filled, get_conv_shape_1axis, hint, numbers
 from jitgraph.theano.unshared import unshared_conv2d
 from jitgraph.theano.variables import as_tensor_variable, spoken
 
@@ -37,6 +37,25 @@ def conv2d_of_old(
 ) -> Any:  # fmt: skip
     """`theano.tensor.nnet.conv.conv2d`."""
     return conv2d_of_today(input, filters, image_shape, filter_shape, border_mode, subsample)
+
+
+class ConvOp:
+    """`ConvOp(imshp, kshp, nkern, bsize, dx, dy, output_mode)(images, filters)`."""
+
+    def __init__(self, imshp: Any = None, kshp: Any = None, nkern: Any = None, bsize: Any = None,
+                 dx: int = 1, dy: int = 1, output_mode: str = "valid",
+                 **unused: Any) -> None:  # fmt: skip
+        self.output_mode, self.steps = output_mode, (dx or 1, dy or 1)
+
+    def __call__(self, inputs: Any, kerns: Any) -> Any:
+        return conv2d_of_old(inputs, kerns, None, None, self.output_mode, self.steps)
+
+    @staticmethod
+    def getOutputShape(inshp: Any, kshp: Any, stride: Any = (1, 1),  # noqa: N802
+                       mode: str = "valid") -> tuple[Any, ...]:  # fmt: skip
+        """The rows and columns that come out."""
+        return tuple(get_conv_shape_1axis(n, k, mode, s)
+                     for n, k, s in zip(inshp, kshp, stride, strict=True))  # fmt: skip
 
 
 @spoken
@@ -190,16 +209,47 @@ def max_pool_2d_same_size(input: Any, patch_size: Any) -> Any:
 
 
 class Pool:
-    """`Pool(ignore_border, mode)(x, ws)`."""
+    """`Pool(ignore_border, mode)(x, ws, stride, pad)`."""
 
-    def __init__(self, *args: Any, ignore_border: bool = False, mode: str = "max", ndim: int = 2,
-                 **options: Any) -> None:  # fmt: skip
-        self.window = args[0] if args and not isinstance(args[0], bool) else options.get("ds")
+    def __init__(self, ignore_border: bool = False, mode: str = "max", ndim: int = 2,
+                 openmp: Any = None) -> None:  # fmt: skip
         self.ignore_border, self.mode, self.ndim = ignore_border, mode, ndim
 
-    def __call__(self, x: Any, ws: Any = None, stride: Any = None, pad: Any = None) -> Any:
+    def __call__(self, x: Any, ws: Any, stride: Any = None, pad: Any = None) -> Any:
         pool = pool_2d if self.ndim == 2 else pool_3d
-        return pool(x, ws or self.window, self.ignore_border, stride, pad, self.mode)
+        return pool(x, ws, self.ignore_border, stride, pad, self.mode)
+
+    @staticmethod
+    def out_shape(
+        imgshape: Any, ws: Any = None, ignore_border: bool = False, stride: Any = None,
+        pad: Any = None, ndim: int = 2, ds: Any = None, st: Any = None, padding: Any = None,
+    ) -> list[Any]:  # fmt: skip
+        """The shape that comes out."""
+        window = _window(ws, ds, ignore_border, stride, st, pad, padding, ndim)
+        steps = window["stride"] or window["ws"]
+        columns = zip(imgshape[-ndim:], window["ws"], steps, window["pad"], strict=True)
+        return [*imgshape[:-ndim], *(_windows(*column, ignore_border) for column in columns)]
+
+
+def _windows(size: Any, window: int, step: int, pad: int, ignore_border: bool) -> Any:
+    """How many windows there are along an axis."""
+    if ignore_border:
+        return (size + 2 * pad - window) // step + 1
+    if step >= window:
+        return (size - 1) // step + 1
+    return max(0, (size - 1 - window + step) // step) + 1
+
+
+class DownsampleFactorMax(Pool):
+    """`DownsampleFactorMax(ds, ignore_border)(x)`."""
+
+    def __init__(self, ds: Any, ignore_border: bool = False, st: Any = None,
+                 padding: Any = (0, 0), mode: str = "max") -> None:  # fmt: skip
+        super().__init__(ignore_border, mode)
+        self.ds, self.st, self.padding = ds, st, padding
+
+    def __call__(self, x: Any) -> Any:  # type: ignore[override]
+        return super().__call__(x, self.ds, self.st, self.padding)
 
 
 # --- patches -----------------------------------------------------------------------------------

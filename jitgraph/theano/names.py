@@ -137,7 +137,7 @@ _SOURCES: dict[str, dict[str, str]] = {
                     "conv3d_grad_wrt_weights",
     },
     "theano.tensor.nnet.ctc": {"ctc": "ctc ctc_available"},
-    "theano.tensor.nnet.conv": {"images": "conv2d=conv2d_of_old ConvOp=conv2d_of_old"},
+    "theano.tensor.nnet.conv": {"images": "conv2d=conv2d_of_old ConvOp"},
     "theano.tensor.nnet.bn": {"batchnorm": "batch_normalization batch_normalization_train "
                                            "batch_normalization_test"},
     "theano.tensor.nnet.neighbours": {"images": "images2neibs neibs2images Images2Neibs"},
@@ -159,7 +159,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.tensor.signal": {},
     "theano.tensor.signal.pool": {"images": "pool_2d pool_3d max_pool_2d_same_size Pool"},
     "theano.tensor.signal.downsample": {
-        "images": "max_pool_2d max_pool_2d_same_size DownsampleFactorMax=Pool"},
+        "images": "max_pool_2d max_pool_2d_same_size DownsampleFactorMax"},
     "theano.tensor.signal.conv": {"images": "conv2d=conv2d_of_signals"},
     "theano.tensor.shared_randomstreams": {"streams": "RandomStreams"},
     "theano.tensor.raw_random": {

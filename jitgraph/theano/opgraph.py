@@ -43,6 +43,8 @@ class OpFromGraph:
             results, given = list(operands[:outputs]), list(operands[outputs:])
             with speaking(TensorVariable):
                 if self._lop not in ("default", None):
+                    rule = self._rule(outputs, inputs)
+                    results = list(with_gradient(results, results, given, rule))
                     return _called(self._lop, inputs, given, results, list(gs))
                 return _called(self._grad, inputs, given, list(gs))
 

@@ -51,6 +51,8 @@ def gradient_of(node: Apply) -> CustomRule:
     def adjoints(gs: Sequence[Value], operands: Sequence[Value]) -> list[Value | None]:
         outputs, inputs = list(operands[:count]), list(operands[count:])
         with speaking(TensorVariable):
+            # What the gradient makes of the outputs has a gradient as well.
+            outputs = list(with_gradient(outputs, outputs, inputs, gradient_of(node)))
             found = node.op.L_op(inputs, outputs, list(gs))
         if len(found) != len(inputs):
             raise GradientError(f"{node.op}.grad gives {len(found)} adjoints for {len(inputs)} "

@@ -122,6 +122,27 @@ def test_pooling() -> None:
     assert found[4].shape == (2, 2, 3, 3)
 
 
+def test_ops_of_old() -> None:
+    from theano.tensor.nnet.conv import ConvOp, conv2d
+    from theano.tensor.signal.downsample import DownsampleFactorMax
+    from theano.tensor.signal.pool import Pool, pool_2d
+
+    found = value(
+        ConvOp(X.shape[1:], W.shape[2:], 3, 2, 2, 1, output_mode="full")(X, W),
+        conv2d(X, W, border_mode="full", subsample=(2, 1)),
+        DownsampleFactorMax((2, 3), ignore_border=False)(X), pool_2d(X, (2, 3), False),
+    )  # fmt: skip
+    np.testing.assert_allclose(found[0], found[1])
+    np.testing.assert_allclose(found[2], found[3])
+    assert ConvOp.getOutputShape((7, 6), (3, 2), (2, 1), "full") == found[0].shape[2:]
+    for window, step, pad, border in (
+        ((2, 3), None, (0, 0), False), ((3, 2), (1, 3), (0, 0), False),
+        ((3, 2), (2, 1), (1, 1), True),
+    ):  # fmt: skip
+        out = value(Pool(border)(X, window, step, pad))
+        assert Pool.out_shape(X.shape, window, border, step, pad) == list(out.shape)
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(
     ("border_mode", "pads"),

@@ -164,6 +164,49 @@ def test_parameters_and_thunks(theano: Any, T: Any) -> None:
     assert Shifted()(v, name="shifted").name == "shifted"
 
 
+def test_second_derivatives_in_loops(theano: Any, T: Any) -> None:
+    class Square(theano.Op):  # type: ignore[misc]
+        itypes = otypes = (T.dscalar,)
+
+        def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
+            outputs[0][0] = inputs[0] ** 2
+
+        def L_op(self, inputs: Any, outputs: Any, gs: Any) -> Any:  # noqa: N802
+            return [2 * outputs[0] / inputs[0] * gs[0]]
+
+    x, w = T.dscalars("x", "w")
+    steps, _ = theano.scan(lambda h, w: Square()(h) * w, outputs_info=x, non_sequences=w, n_steps=2)
+    slope = T.grad(steps[-1], x)
+    f = theano.function([x, w], [steps[-1], slope, T.grad(slope, x)])
+    np.testing.assert_allclose(f(1.5, 0.7), [1.5**4 * 0.7**3, 4 * 1.5**3 * 0.7**3,
+                                             12 * 1.5**2 * 0.7**3])  # fmt: skip
+
+
+def test_several_outputs(theano: Any, T: Any) -> None:
+    class Both(theano.Op):  # type: ignore[misc]
+        itypes = (T.dvector,)
+        otypes = (T.dvector, T.dscalar, T.lscalar)
+
+        def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
+            outputs[0][0] = 2 * inputs[0]
+            outputs[1][0], outputs[2][0] = inputs[0].sum(), inputs[0].size
+
+        def grad(self, inputs: Any, gs: Any) -> Any:
+            return [2 * gs[0] + gs[1] * T.ones_like(inputs[0])]
+
+    class Second(Both):
+        default_output = 1
+
+    v = T.dvector("v")
+    twice, total, count = Both()(v)
+    for mode in ("FAST_RUN", "DebugMode"):
+        f = theano.function([v], [count, T.grad(twice.sum() + total * count, v), Second()(v)],
+                            mode=mode)  # fmt: skip
+        found = f(V)
+        assert (found[0], found[1].tolist()) == (3, [5, 5, 5])
+        np.testing.assert_allclose(found[2], V.sum())
+
+
 def test_scalar_ops(theano: Any, T: Any) -> None:
     class XLogX(theano.scalar.UnaryScalarOp):  # type: ignore[misc]
         def impl(self, x: float) -> float:
@@ -219,3 +262,10 @@ def test_shapes_that_are_told(theano: Any, T: Any) -> None:
     loop, _ = theano.scan(lambda row: theano.compile.as_op(T.dvector, T.dvector)(np.sort)(row), x)
     with pytest.raises(ValueError, match="infer_shape"):
         theano.function([x], loop)
+
+
+def test_gradients_of_graphs_as_ops(theano: Any, T: Any) -> None:
+    x = T.dscalar("x")
+    op = theano.OpFromGraph([x], [T.exp(x)], lop_overrides=lambda xs, ys, gs: [3 * gs[0] * ys[0]])
+    slope = T.grad(op(x), x)
+    assert [slope.eval({x: 0.0}), T.grad(slope, x).eval({x: 0.0})] == [3, 9]
