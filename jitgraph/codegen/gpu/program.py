@@ -219,7 +219,7 @@ class OnDevice(ProgramEmitter):
         for key, (there, here, size, _) in places.items():
             if key in written:
                 f.do(f"call void @device_put(ptr {there}, ptr {here}, i64 {size})")
-        self.require_sound()
+        self.wait()
         for _, here, _, cell in places.values():
             HOST.give(f, here)
             f.do(f"store ptr null, ptr {cell}")
