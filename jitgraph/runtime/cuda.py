@@ -282,10 +282,11 @@ class _Staging:
 
     def _free(self) -> int:
         """A piece that nothing is moved to or from any more."""
-        k, self._next = self._next, (self._next + 1) % _PIECES
+        k = self._next
         if k == len(self._pieces):
             self._pieces.append(int(self._device.ask("cuMemHostAlloc", _CHUNK, 0)))
         self._finish(k)
+        self._next = (k + 1) % _PIECES
         return k
 
     def _move(self, function: str, to: int, source: int, size: int, k: int) -> None:
