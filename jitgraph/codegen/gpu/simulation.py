@@ -2,7 +2,7 @@
 
 It stays the very same IR. Only what a GPU gives it is replaced: intrinsics become functions of the
 simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches
-memory asks `sim_access` first. Every kernel gets a *thunk*, which takes its arguments from an array
+memory asks `sim_access` where. Every kernel gets a *thunk*, which takes its arguments from an array
 of pointers to them, as the driver's launch does, and a descriptor, whose address is the kernel's
 handle.
 """
@@ -25,11 +25,15 @@ _SYMBOL = re.compile(r"@([\w.$]+)")
 _HEAD = re.compile(r"define (?:[^@(]* )?(?:void|ptr|\S+) @([\w.$]+)\(")
 _GLOBAL = re.compile(r"^@([\w.$]+) = (?!.*\balias\b)(.*?)\b(?:global|constant) (.*)$", re.MULTILINE)
 _SPACE = re.compile(r" addrspace\(\d+\)")
+#: What LLVM must not look through, in a register of a GPU's.
+_OPAQUE = re.compile(r'asm "", "=\w,0"')
 _CAST = re.compile(r"= addrspacecast ptr (.+?) to ptr")
 _NESTED_CAST = re.compile(r"addrspacecast \(ptr ([^()]+|\w+ \(.*?\)) to ptr\)")
 _LOAD = re.compile(r"\s+%[\w.$]+ = load (atomic )?(volatile )?(.*)$")
 _STORE = re.compile(r"\s+store (atomic )?(volatile )?(.*)$")
-_EXCHANGE = re.compile(r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$")
+_EXCHANGE = re.compile(
+    r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$"
+)
 _ALIGN = re.compile(r", align (\d+)")
 _BYTES = re.compile(r"\s+(?:tail )?call void @llvm\.(memcpy|memmove|memset)\.[\w.]+\((.*)\)")
 _ALIGNMENT = 16
@@ -59,11 +63,11 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
     shared, sizes = _shared(text, {k: set().union(*map(_symbols, r)) for k, r in reached.items()})
     constants = _constants(text)
     lines = [_without_spaces(line, shared) for line in text.splitlines()]
-    lines = [checked for line in lines for checked in _checked(line)]
+    lines = [one for k, line in enumerate(lines) for one in checked(line, k)]
     host_text = "\n".join(_translated(line, k + 1) for k, line in enumerate(lines))
     parts = [
         host_text.replace("define ptx_kernel ", "define "),
-        "declare void @sim_access(ptr, i64, i64, i64)",
+        "declare ptr @sim_access(ptr, i64, i64, i64)",
         f"@sim_shared_memory = external global [{SHARED_BYTES} x i8]",
         _table(constants),
     ]
@@ -142,7 +146,7 @@ def _constants(text: str) -> dict[str, int]:
 
 
 def _without_spaces(line: str, shared: dict[str, int]) -> str:
-    """A line where all memory is in one address space."""
+    """A line where all memory is in one address space, and registers are the host's."""
     if line.startswith(("target ", "source_filename")):
         return ""
     if line.startswith("attributes "):
@@ -152,6 +156,8 @@ def _without_spaces(line: str, shared: dict[str, int]) -> str:
         return ""
     if shared and "@" in line:
         line = _SYMBOL.sub(lambda symbol: _place(symbol, shared), line)
+    if "asm" in line:
+        line = _OPAQUE.sub('asm "", "=r,0"', line)
     if "addrspace" in line:
         line = _SPACE.sub("", line)
         line = _CAST.sub(r"= getelementptr i8, ptr \1, i64 0", line)
@@ -165,10 +171,20 @@ def _place(symbol: re.Match[str], shared: dict[str, int]) -> str:
     return f"getelementptr (i8, ptr @sim_shared_memory, i64 {shared[symbol[1]]})"
 
 
-def _checked(line: str) -> Iterator[str]:
-    """A line, and before it the checks of the memory it touches."""
-    for pointer, size, alignment, access in accesses(line):
-        yield f"  call void @sim_access(ptr {pointer}, i64 {size}, i64 {alignment}, i64 {access})"
+def checked(line: str, number: int) -> Iterator[str]:
+    """A line, and before it the checks of the memory it touches, which say where that is."""
+    for k, access in enumerate(accesses(line)):
+        pointer, size, alignment, kind = access
+        place = f"%sim.{number}.{k}"
+        arguments = f"ptr {pointer}, i64 {size}, i64 {alignment}, i64 {kind}"
+        yield f"  {place} = call ptr @sim_access({arguments})"
+        # Of equal operands a store's pointer and a copy's source are the last, others the first.
+        found = re.compile(re.escape(pointer) + r"(?![\w.$])")
+        copies = kind == READ and "@llvm.mem" in line
+        is_last = copies or line.lstrip().startswith("store")
+        spans = [m.span() for m in found.finditer(line)]
+        start, end = spans[-1 if is_last else 0]
+        line = line[:start] + place + line[end:]
     yield line
 
 
@@ -295,7 +311,7 @@ def _table(constants: dict[str, int]) -> str:
 
 
 def _descriptor(kernel: str, shared: int, waits: bool, constants: int) -> str:
-    name = f"@{kernel}.name = internal constant [{len(kernel) + 1} x i8] c\"{kernel}\\00\""
+    name = f'@{kernel}.name = internal constant [{len(kernel) + 1} x i8] c"{kernel}\\00"'
     words = [f"ptr @{kernel}.thunk", f"i64 {shared}", f"i64 {int(waits)}", f"ptr @{kernel}.name",
              "ptr @constants", f"i64 {constants}"]  # fmt: skip
     types = ", ".join(word.split()[0] for word in words)

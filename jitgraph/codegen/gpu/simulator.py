@@ -140,18 +140,24 @@ def _barrier(fault: Fault) -> str:
 
 _MESSAGES: dict[Kind, Callable[[Fault], str]] = {
     Kind.OUTSIDE: lambda f: f"touches {f.size} bytes {f.place}",
-    Kind.HOST: lambda f: f"touches {f.address:#x}, which is neither memory of the device nor, "
-    "to read, a variable of the module",
+    Kind.HOST: lambda f: (
+        f"touches {f.address:#x}, which is neither memory of the device nor, "
+        "to read, a variable of the module"
+    ),
     Kind.SHARED: lambda f: f"touches {f.size} bytes {f.place}",
     Kind.MISALIGNED: lambda f: f"touches {f.address:#x}, not a multiple of {f.other}",
     Kind.UNINITIALISED: lambda f: f"reads memory never written, {f.place}",
     Kind.RACE: _race,
     Kind.BARRIER: _barrier,
-    Kind.WARP: lambda f: f"waits for the lanes {f.other:#x} of its warp, not all of which come; "
-    f"{f.size & 0xFFFFFFFF} threads have ended",
-    Kind.LANE: lambda f: "is not in the mask of its own operation"
-    if f.other < 0
-    else f"reads from lane {f.other}, which takes no part",
+    Kind.WARP: lambda f: (
+        f"waits for the lanes {f.other:#x} of its warp, not all of which come; "
+        f"{f.size & 0xFFFFFFFF} threads have ended"
+    ),
+    Kind.LANE: lambda f: (
+        "is not in the mask of its own operation"
+        if f.other < 0
+        else f"reads from lane {f.other}, which takes no part"
+    ),
     Kind.TRANSFER: lambda f: f"copies or fills {f.size} bytes {f.place}",
     Kind.RELEASE: lambda f: f"frees {f.address:#x}, where no allocation starts",
 }
@@ -185,11 +191,6 @@ def set_limit(size: int | None) -> None:
     """How many bytes may be allocated; None is as many as there are."""
     words = _words()
     _cell("limit").value = words["end"] - words["arena"] if size is None else size
-
-
-def set_guarded(on: bool) -> None:
-    """Whether the device's memory is out of the host's reach while no simulator function runs."""
-    ctypes.CFUNCTYPE(None, ctypes.c_int)(library().address("sim_guard"))(int(on))
 
 
 def live_allocations() -> dict[int, int]:

@@ -1,11 +1,12 @@
 """What the simulated device checks before a thread touches memory.
 
-    void @sim_access(ptr address, i64 size, i64 alignment, i64 kind)
+    ptr @sim_access(ptr address, i64 size, i64 alignment, i64 kind)
 
-Memory must be a live allocation, the block's shared memory, the thread's own stack or, to read, a
-variable of the module. What is read must have been written. And no two threads may touch a byte,
-of which one writes, with nothing between them that says who comes first: the block's barrier, the
-warp's, or the end of the launch; unless both are atomic (`volatile` counts, as PTX has it).
+gives the place on the host where the access happens. Memory must be a live allocation, the block's
+shared memory, the thread's own stack or, to read, a variable of the module. What is read must have
+been written. And no two threads may touch a byte, of which one writes, with nothing between them
+that says who comes first: the block's barrier, the warp's, or the end of the launch; unless both
+are atomic (`volatile` counts, as PTX has it).
 
 So every byte has two *records* in a shadow, of who last wrote and who last read it: a stamp (when),
 whether all was atomic, and a thread or, if there were several since the last barrier, whether they
@@ -36,6 +37,8 @@ _THREAD_MASK = 1023
 _WHO_SHIFT = 10
 _WHO_MASK, _WARP, _BLOCK, _GRID = (who << _WHO_SHIFT for who in (3, 1, 2, 3))
 _PLAIN = 1 << 12
+#: Bytes that are looked at together.
+_CHUNK = 4
 
 
 def emit_checks(module: Module) -> None:
@@ -61,14 +64,14 @@ def _emit_begin_block(module: Module) -> None:
 
 def _emit_access(module: Module) -> None:
     parameters = ["ptr %pointer", "i64 %size", "i64 %alignment", "i64 %kind"]
-    f = FunctionBuilder(module, "sim_access", parameters)
+    f = FunctionBuilder(module, "sim_access", parameters, returns="ptr")
     address = f.emit("ptrtoint ptr %pointer to i64", "address")
     odd = f.emit(f"and i64 {address}, {f.emit('sub i64 %alignment, 1')}")
     with f.if_then(f.emit(f"icmp ne i64 {odd}, 0")):
         put(f, "fault_other", "%alignment")
         _fault(f, Kind.MISALIGNED, address)
     with f.if_then(f.emit("icmp eq i64 %size, 0")):
-        f.do("ret void")
+        f.do("ret ptr %pointer")
     offset = f.emit(f"sub i64 {address}, {get(f, 'arena')}")
     room = f.emit(f"sub i64 {get(f, 'end')}, {get(f, 'arena')}")
     with f.if_then(f.emit(f"icmp ult i64 {offset}, {room}")):
@@ -78,6 +81,7 @@ def _emit_access(module: Module) -> None:
             with f.if_then(f.emit(f"xor i1 {live}, true")):
                 _fault(f, Kind.OUTSIDE, address)
         _check(f, address, offset, "written", "races", get(f, "launch"))
+        f.do(f"ret ptr {f.offset(get(f, 'memory', 'ptr'), offset)}")
     shared = f.emit(f"sub i64 {address}, ptrtoint (ptr @sim_shared_memory to i64)")
     with f.if_then(f.emit(f"icmp ult i64 {shared}, {SHARED_BYTES}")):
         bytes_ = get(f, "bytes")
@@ -85,8 +89,9 @@ def _emit_access(module: Module) -> None:
         with f.if_then(f.emit(f"icmp ugt i64 {end}, {bytes_}")):
             _fault(f, Kind.SHARED, address)
         _check(f, address, shared, "shared_written", "shared_races", get(f, "block"))
+        f.do("ret ptr %pointer")
     f.do(f"call void @elsewhere(i64 {address}, i64 %size, i64 %kind)")
-    f.do("ret void")
+    f.do("ret ptr %pointer")
 
 
 def _end_within(f: FunctionBuilder, address: str, start: str) -> str:
@@ -105,7 +110,6 @@ def _check(
     record = f.offset(get(f, races, "ptr"), f.emit(f"mul i64 {offset}, {RECORD_BYTES}"))
     f.do(f"call void @tracked(i64 {address}, i64 %size, i64 %kind, ptr {first}, ptr {record}, "
          f"i64 {oldest})")  # fmt: skip
-    f.do("ret void")
 
 
 def _emit_elsewhere(module: Module) -> None:
@@ -142,14 +146,15 @@ def _emit_tracked(module: Module) -> None:
         hole = f.emit("call i64 @hole(ptr %written, i64 %size)")
         with f.if_then(f.emit(f"icmp sge i64 {hole}, 0")):
             _fault(f, Kind.UNINITIALISED, f.emit(f"add i64 %address, {hole}"))
-    writes = _has(f, "%kind", WRITE)
-    with f.if_then(writes):
+    f.do(f"%writes = icmp uge i64 {f.emit(f'and i64 %kind, {WRITE}')}, {WRITE}")
+    with f.if_then("%writes"):
         f.do("call void @llvm.memset.p0.i64(ptr %written, i8 1, i64 %size, i1 false)")
-    plain = f.select(_has(f, "%kind", ATOMIC), "i64", 0, _PLAIN)
-    with f.loop(0, "%size", name="byte") as byte:
-        place = f.emit(f"getelementptr [2 x i64], ptr %record, i64 {byte}")
-        address = f.emit(f"add i64 %address, {byte}")
-        f.do(f"call void @races(i64 {address}, ptr {place}, i64 {plain}, i1 {writes}, i64 %oldest)")
+    f.do(f"%plain = select i1 {_has(f, '%kind', ATOMIC)}, i64 0, i64 {_PLAIN}")
+    whole = f.emit(f"and i64 %size, {-_CHUNK}")
+    with f.loop(0, whole, _CHUNK) as byte:
+        _each(f, "races_of_chunk", str(byte), "%record")
+    with f.loop(whole, "%size") as byte:
+        _each(f, "races", str(byte), "%record")
     f.do("ret void")
 
 
@@ -159,9 +164,7 @@ def _has(f: FunctionBuilder, word: str, bit: int) -> str:
 
 def _emit_hole(module: Module) -> None:
     """`i64 @hole(ptr written, i64 size)`: the first byte never written, or -1."""
-    f = FunctionBuilder(
-        module, "hole", ["ptr %written", "i64 %size"], returns="i64", internal=True
-    )
+    f = FunctionBuilder(module, "hole", ["ptr %written", "i64 %size"], returns="i64", internal=True)
     with f.if_then(f.emit("icmp eq i64 %size, 4")):
         word = f.emit("load i32, ptr %written, align 1")
         with f.if_then(f.emit(f"icmp eq i32 {word}, {0x01010101}")):
@@ -231,27 +234,73 @@ def _emit_merged(module: Module) -> None:
 
 
 def _emit_races(module: Module) -> None:
-    """`void @races(...)`: check and record what is done with one byte."""
+    """`{ i64, i64 } @judge(...)`: check what is done with a byte of these records; the new ones.
+    `void @races(...)`: do so for one byte. `void @races_of_chunk(...)`: for several at once, whose
+    records mostly are the same."""
+    rest = ["i64 %plain", "i1 %writes", "i64 %oldest"]
     f = FunctionBuilder(
-        module, "races",
-        ["i64 %address", "ptr %place", "i64 %plain", "i1 %writes", "i64 %oldest"], internal=True,
+        module, "judge", ["i64 %address", "i64 %written", "i64 %read", *rest],
+        returns="{ i64, i64 }", internal=True,
     )  # fmt: skip
-    written = f.emit("load i64, ptr %place")
-    read = f.emit(f"load i64, ptr {f.offset('%place', 8)}")
-    after_write = f.emit(f"call i1 @unordered(i64 {written}, i64 %oldest)")
-    _conflict(f, after_write, written, 0)
-    after_read = f.emit(f"call i1 @unordered(i64 {read}, i64 %oldest)")
+    after_write = f.emit("call i1 @unordered(i64 %written, i64 %oldest)")
+    _conflict(f, after_write, "%written", 0)
+    after_read = f.emit("call i1 @unordered(i64 %read, i64 %oldest)")
     store, load = f.label("store"), f.label("load")
     f.branch_if("%writes", store, load)
     f.block(store)
-    _conflict(f, after_read, read, OTHER_READS)
-    merged = f"call i64 @merged(i64 {written}, i1 {after_write}, i64 %plain)"
-    f.do(f"store i64 {f.emit(merged)}, ptr %place")
-    f.do("ret void")
+    _conflict(f, after_read, "%read", OTHER_READS)
+    merged = f.emit(f"call i64 @merged(i64 %written, i1 {after_write}, i64 %plain)")
+    made = f.emit(f"insertvalue {{ i64, i64 }} undef, i64 {merged}, 0")
+    f.do(f"ret {{ i64, i64 }} {f.emit(f'insertvalue {{ i64, i64 }} {made}, i64 %read, 1')}")
     f.block(load)
-    merged = f"call i64 @merged(i64 {read}, i1 {after_read}, i64 %plain)"
-    f.do(f"store i64 {f.emit(merged)}, ptr {f.offset('%place', 8)}")
+    merged = f.emit(f"call i64 @merged(i64 %read, i1 {after_read}, i64 %plain)")
+    made = f.emit("insertvalue { i64, i64 } undef, i64 %written, 0")
+    f.do(f"ret {{ i64, i64 }} {f.emit(f'insertvalue {{ i64, i64 }} {made}, i64 {merged}, 1')}")
+    f = FunctionBuilder(module, "races", ["i64 %address", "ptr %place", *rest], internal=True)
+    written = f.emit("load i64, ptr %place")
+    for field, record in enumerate(_judged(f, written, f.offset("%place", 8))):
+        f.do(f"store i64 {record}, ptr {f.offset('%place', 8 * field)}")
     f.do("ret void")
+    _emit_races_of_chunk(module, ["i64 %address", "ptr %place", *rest])
+
+
+def _judged(f: FunctionBuilder, written: str, read: str) -> list[str]:
+    """The new records of `%address`; `read` points at the one of who read."""
+    old = f"i64 {written}, i64 {f.emit(f'load i64, ptr {read}')}"
+    new = f.emit(
+        f"call {{ i64, i64 }} @judge(i64 %address, {old}, i64 %plain, i1 %writes, i64 %oldest)"
+    )
+    return [f.emit(f"extractvalue {{ i64, i64 }} {new}, {k}") for k in range(2)]
+
+
+def _emit_races_of_chunk(module: Module, parameters: list[str]) -> None:
+    words = f"<{2 * _CHUNK} x i64>"
+    f = FunctionBuilder(module, "races_of_chunk", parameters, internal=True)
+    records = f.emit(f"load {words}, ptr %place, align 16")
+    pairs = ", ".join(["i32 0, i32 1"] * _CHUNK)
+    first = f.emit(f"shufflevector {words} {records}, {words} undef, "
+                   f"<{2 * _CHUNK} x i32> <{pairs}>")  # fmt: skip
+    differ = f.emit(f"icmp ne {words} {records}, {first}")
+    any_ = f.emit(f"bitcast <{2 * _CHUNK} x i1> {differ} to i{2 * _CHUNK}")
+    with f.if_then(f.emit(f"icmp ne i{2 * _CHUNK} {any_}, 0")):
+        with f.loop(0, _CHUNK) as byte:
+            _each(f, "races", str(byte))
+        f.do("ret void")
+    written = f.emit(f"extractelement {words} {records}, i32 0")
+    new = _judged(f, written, f.offset("%place", 8))
+    made = f"{words} undef"
+    for k, record in enumerate(new):
+        made = f"{words} {f.emit(f'insertelement {made}, i64 {record}, i32 {k}')}"
+    spread = f.emit(f"shufflevector {made}, {words} undef, <{2 * _CHUNK} x i32> <{pairs}>")
+    f.do(f"store {words} {spread}, ptr %place, align 16")
+    f.do("ret void")
+
+
+def _each(f: FunctionBuilder, function: str, byte: str, place: str = "%place") -> None:
+    """Call a function for the records of a byte."""
+    there = f.emit(f"getelementptr [2 x i64], ptr {place}, i64 {byte}")
+    address = f.emit(f"add i64 %address, {byte}")
+    f.do(f"call void @{function}(i64 {address}, ptr {there}, i64 %plain, i1 %writes, i64 %oldest)")
 
 
 def _conflict(f: FunctionBuilder, unordered: str, record: str, how: int) -> None:

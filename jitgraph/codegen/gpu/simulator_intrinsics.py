@@ -154,9 +154,7 @@ def _emit_shuffle(module: Module, mode: str, source_of: _Source) -> None:
             returns=type_,
         )
         lane = f.emit("call i32 @sim_laneid()")
-        source = f.emit(
-            f"call i32 @source.{mode}(i32 {lane}, i32 %distance, i32 %clamp)"
-        )
+        source = f.emit(f"call i32 @source.{mode}(i32 {lane}, i32 %distance, i32 %clamp)")
         wide = f.emit(f"zext i32 {source} to i64")
         record = f.record([f"{type_} %value", f"i64 {wide}", "i64 0"])
         f.do(f"call void @sim_collective(ptr @exchange, i64 %site, i32 %mask, ptr {record})")

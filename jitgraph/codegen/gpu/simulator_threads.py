@@ -36,6 +36,8 @@ from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 STACK_BYTES = 128 << 10
 _GUARD_BYTES = 16 << 10
+#: Stacks begin apart by so much more, lest all use the same lines of the cache.
+_COLOUR_BYTES = 5 * 64
 _READY, _EXITED, _BARRIER, _COLLECTIVE = range(4)
 #: The words of a fiber.
 _FIBER = ("sp", "status", "site", "mask", "compute", "record")
@@ -96,12 +98,15 @@ def _emit_start(module: Module, frame: int, entry: int) -> None:
     size = MOST_THREADS * STACK_BYTES
     stacks = f.emit(f"call ptr @mmap(ptr null, i64 {size}, i32 3, i32 %flags, i32 -1, i64 0)")
     put(f, "stacks", stacks, "ptr")
+    module.declare("declare i32 @mprotect(ptr, i64, i32)")
     with f.loop(0, size, STACK_BYTES) as offset:
         f.do(f"call i32 @mprotect(ptr {f.offset(stacks, str(offset))}, i64 {_GUARD_BYTES}, i32 0)")
     f.do("ret void")
     f = FunctionBuilder(module, "prepare", ["i64 %index"], internal=True)
     end = f.emit(f"mul i64 {f.emit('add i64 %index, 1')}, {STACK_BYTES}")
-    sp = f.offset(get(f, "stacks", "ptr"), f.emit(f"sub i64 {end}, {frame}"))
+    colour = f.emit(f"mul i64 {f.emit('and i64 %index, 63')}, {_COLOUR_BYTES}")
+    start = f.emit(f"sub i64 {end}, {f.emit(f'add i64 {colour}, {frame}')}")
+    sp = f.offset(get(f, "stacks", "ptr"), start)
     f.do(f"store ptr @fiber, ptr {f.offset(sp, entry)}")
     f.do(f"store ptr {sp}, ptr {_fiber(f, '%index', 'sp')}")
     f.do(f"store i64 {_READY}, ptr {_fiber(f, '%index', 'status')}")
@@ -171,9 +176,7 @@ def _emit_waiting(module: Module) -> None:
 
 def _emit_faults(module: Module) -> None:
     """`@report` writes a fault down; `@fault` ends the kernel with it."""
-    f = FunctionBuilder(
-        module, "report", ["i64 %kind", "i64 %address", "i64 %size"], internal=True
-    )
+    f = FunctionBuilder(module, "report", ["i64 %kind", "i64 %address", "i64 %size"], internal=True)
     for field, value in (("fault", "%kind"), ("aborted", "%kind"), ("fault_address", "%address"),
                          ("fault_size", "%size")):  # fmt: skip
         put(f, field, value)
@@ -187,9 +190,7 @@ def _emit_faults(module: Module) -> None:
     block = f.emit(f"load i32, ptr {place('ctaid')}")
     put(f, "fault_block", f.emit(f"zext i32 {block} to i64"))
     f.do("ret void")
-    f = FunctionBuilder(
-        module, "fault", ["i64 %kind", "i64 %address", "i64 %size"], internal=True
-    )
+    f = FunctionBuilder(module, "fault", ["i64 %kind", "i64 %address", "i64 %size"], internal=True)
     f.do("call void @report(i64 %kind, i64 %address, i64 %size)")
     f.do(f"call void @switch(ptr @lost, ptr {get(f, 'scheduler', 'ptr')})")
     f.do("unreachable")
@@ -233,9 +234,7 @@ def _emit_collectives(module: Module) -> None:
             with f.if_then(f.emit(f"icmp ne {type_} {own}, {other}")):
                 f.do("ret i1 false")
     f.do("ret i1 true")
-    f = FunctionBuilder(
-        module, "meet", ["i64 %first", "i64 %end"], returns="i1", internal=True
-    )
+    f = FunctionBuilder(module, "meet", ["i64 %first", "i64 %end"], returns="i1", internal=True)
     records, met = f.reserve(f"[{WARP} x ptr]", "records"), f.reserve("i1", "met")
     f.do(f"store i1 false, ptr {met}")
     with f.loop("%first", "%end") as leader:
