@@ -24,7 +24,7 @@ from jitgraph.errors import (
     ShapeError,
     UpdateError,
 )
-from jitgraph.inputs import Argument, by_input, refused
+from jitgraph.inputs import Argument, arguments_for, by_input, refused
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
 from jitgraph.ir.ops.opaque import is_opaque, reraise
@@ -104,6 +104,8 @@ class State:
     variants: list[Variant] = field(default_factory=list)
     #: Calls the variants like the function itself, but returns `REFUSED` if none of them fits.
     native: Any = None
+    #: Native functions of the regions of a program that is checked step by step.
+    regions: dict[Function, Any] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -270,10 +272,18 @@ class _Methods:
             native = Native()
             owned = (state.plan, state.variants)
             set_entry(native, ENTRY, first, refuse_all, self._fail, owned)
-            set_entry(self, ENTRY, first, self._slow, self._fail, owned)
-            if type(self) is _Dormant:
-                self.__class__ = CompiledFunction
             state.native = native
+        self._enter()
+
+    def _enter(self) -> None:
+        """Make calls native ones; the slow path is that of the class."""
+        from jitgraph.runtime.variant import ENTRY
+
+        state = self._state
+        owned = (state.plan, state.variants)
+        set_entry(self, ENTRY, state.variants[0].address, self._slow, self._fail, owned)
+        if isinstance(self, _Dormant):
+            self.__class__ = self.awake
 
     def _fail(self, code: int, *args: Any) -> Any:
         """The native program stopped: the interpreter, given the same inputs, will say why."""
@@ -342,6 +352,9 @@ Native = make_callable_type("Native", _NativeMethods)
 class _Dormant(CompiledFunction):  # type: ignore[misc, valid-type]
     """One that has no native program yet: its first call finds or compiles it."""
 
+    #: What it is from then on.
+    awake: type[Any] = CompiledFunction
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._slow(*args, **kwargs)
 
@@ -394,7 +407,7 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
         plan = self._state.plan
         arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
         given = [*arrays, *map(_intact, plan.shared)]
-        results = modes.interpreted(plan.mode, plan.function, given)
+        results = modes.interpreted(plan.mode, plan.function, given, self._region)
         outputs, news = results[: len(plan.outputs)], results[len(plan.outputs) :]
         if plan.mode == "checked":
             native = self._slow(*arrays)
@@ -407,6 +420,16 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
         if plan.keys is not None:
             return dict(zip(plan.keys, outputs, strict=True))
         return outputs[0] if plan.single else None if plan.nothing else outputs
+
+    def _region(self, region: Function, given: Sequence[Any]) -> Sequence[Any]:
+        """What native code makes of one step of a loop, or of a branch."""
+        state = self._state
+        if region not in state.regions:
+            plan = replace(state.plan, function=region, arguments=arguments_for(region.params),
+                           shared=(), updated=(), single=False, nothing=not region.results,
+                           numbers=(), keys=None, mode="native")  # fmt: skip
+            state.regions[region] = dormant(plan)
+        return state.regions[region](*given) or ()
 
 
 def compiled_function(plan: Plan, layout: Layout) -> Any:

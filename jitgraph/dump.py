@@ -32,7 +32,6 @@ from jitgraph.ir.values import Value, topological
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
 
-
 #: The GPU that code is shown for where nothing is said of one.
 _ARCH = "sm_90"
 

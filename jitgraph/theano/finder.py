@@ -96,6 +96,7 @@ class _Loader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         if module.__name__ == ROOT:
+            module.__dict__[ROOT] = module  # `from theano import theano` was possible
             importlib.import_module(f"{ROOT}.tensor")
 
 
@@ -117,8 +118,13 @@ class TheanoFinder(MetaPathFinder):
 _FINDER = TheanoFinder()
 
 
-def install() -> None:
-    """Let `import theano` mean jitgraph, in this process."""
+def install(era: bool = False) -> None:
+    """Let `import theano` mean jitgraph, in this process. With `era`, names that NumPy and Python
+    have dropped since (`numpy.float`, `inspect.getargspec`) are put back, for everybody in it."""
+    if era:
+        from jitgraph.theano.era import restore
+
+        restore()
     if _FINDER not in sys.meta_path:
         uninstall()
         sys.meta_path.insert(0, _FINDER)

@@ -1,4 +1,4 @@
-"""The back end for devices: from a program to object code of the host and an image for the device."""
+"""The back end for devices: from a program to code of the host and an image for the device."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Modules:
         return f"; ---- host\n{self.host.text()}\n; ---- device\n{self.device.text()}"
 
 
-def emit(program: Program, signature: Signature, target: DeviceTarget, *, contract: bool) -> Modules:
+def emit(
+    program: Program, signature: Signature, target: DeviceTarget, *, contract: bool
+) -> Modules:
     """The program as LLVM IR, before LLVM's own passes."""
     module, device = Module(host()), DeviceModule(target)
     declare_functions(module)
