@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from jitgraph.codegen.gpu import record
 from jitgraph.config import config
-from jitgraph.errors import DeviceError, DeviceMemoryError, DriverError, OptionError
+from jitgraph.errors import (
+    DeviceError,
+    DeviceMemoryError,
+    DriverError,
+    NoDeviceError,
+    OptionError,
+)
 from jitgraph.ir.types import is_bfloat16
 from jitgraph.runtime import devices
 from jitgraph.runtime.callable import Slots
@@ -245,6 +251,14 @@ class TestNames:
 @pytest.fixture
 def simulated():
     return devices.device("simulated")
+
+
+def test_unknown_numpy(monkeypatch):
+    from jitgraph.runtime import pyapi
+
+    monkeypatch.setattr(pyapi, "BY_HAND", False)
+    with pytest.raises(NoDeviceError, match="frees its arrays"):
+        FakeDevice()
 
 
 class TestSimulated:
