@@ -46,7 +46,10 @@ def sizes(step: Work) -> list[Value]:
     """The integers a step depends on, in the order of the table: those of its loops and accesses,
     and the extents of the arrays it reads or writes at computed places."""
     found = [v for v in step.scalars() if v.dtype == I64]
-    for kernel in step.kernels if isinstance(step, Rows) else (step,):
+    inside: tuple[Work, ...] = step.kernels if isinstance(step, Rows) else (step,)
+    if isinstance(step, Call) and step.epilogue is not None:
+        inside += step.epilogue.rows.kernels
+    for kernel in inside:
         if isinstance(kernel, Call):
             found += [e for v in (*kernel.inputs, *kernel.outputs) for e in v.buffer.extents
                       if isinstance(e, Value)]  # fmt: skip

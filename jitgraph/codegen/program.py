@@ -180,7 +180,8 @@ class ProgramEmitter:
         words = [words_needed(step) for step in self.program.steps if isinstance(step, Call)]
         #: Memory for the tables of pointers, extents and strides that a call takes.
         self.call_words = f.emit(f"alloca [{max(words)} x i64]", "words") if words else ""
-        launches = sum(isinstance(s, Kernel | Rows) for s in self.program.steps)
+        launches = sum(isinstance(s, Kernel | Rows) or (isinstance(s, Call) and bool(s.epilogue))
+                       for s in self.program.steps)  # fmt: skip
         #: Memory for the copies of locals and of totals of one launch, while they are small.
         if launches and not self.space:
             self.space = [f.emit(f"alloca [{HOST.stack} x i8], align {_ALIGN}", name)
@@ -486,7 +487,7 @@ class ProgramEmitter:
             case Product():
                 emit_with_epilogue(self, step, self._name(step))
             case Call():
-                emit_call(self, step)
+                emit_call(self, step, self._name(step))
             case Zero():
                 self._zero(step)
 

@@ -43,6 +43,7 @@ from jitgraph.passes.calls import call_step
 from jitgraph.passes.control import control_steps, is_grown
 from jitgraph.passes.epilogue import fuse_epilogues
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
+from jitgraph.passes.image_epilogue import fuse_image_epilogues
 from jitgraph.passes.loops import (
     collapse,
     settle,
@@ -101,6 +102,7 @@ class Scheduler:
         steps = group_rows(steps, self.sizes)
         steps = fuse_epilogues(steps)
         steps = start_accumulators(steps, self.sizes)
+        steps = fuse_image_epilogues(steps, self.sizes)
         steps = [collapse(s, self.sizes) for s in steps]
         program = Program(
             self.fn.name,

@@ -33,7 +33,7 @@ from jitgraph.codegen.target import Target, host
 FUNCTIONS = ("launch", "alloc", "free", "set_bytes", "to_host", "to_device", "copy", "wait",
              "enter")  # fmt: skip
 #: What the code of kernels is linked with.
-IMPORTS = ("sim_access", "sim_shared_memory", *INTRINSICS)
+IMPORTS = ("sim_access", "sim_fence", "sim_shared_memory", *INTRINSICS)
 #: Python has the flag's name only from 3.13 on. What is reserved could make `fork` fail.
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 #: The arena that is asked for first, and the least that will do.
@@ -181,7 +181,7 @@ def last_fault() -> Fault | None:
         base, extent = start, words["fault_bytes"]
     return Fault(
         Kind(words["fault"]), name, words["fault_block"], words["fault_thread"], address,
-        words["fault_size"], shared, address - base, extent, words["fault_other"],
+        words["fault_size"] % (1 << 64), shared, address - base, extent, words["fault_other"],
     )  # fmt: skip
 
 
@@ -194,6 +194,11 @@ def set_limit(size: int | None) -> None:
     """How many bytes may be allocated; None is as many as there are."""
     words = _words()
     _cell("limit").value = words["end"] - words["arena"] if size is None else size
+
+
+def set_backward(on: bool) -> None:
+    """Whether blocks, and warps of a block, run from the last to the first."""
+    _cell("backward").value = int(on)
 
 
 def live_allocations() -> dict[int, int]:

@@ -59,7 +59,10 @@ def emit_intrinsics(module: Module) -> None:
     thread = f.emit(f"load i32, ptr {place('tid')}")
     f.do(f"ret i32 {f.emit(f'and i32 {thread}, {WARP - 1}')}")
     for scope in ("cta", "gl", "sys"):
-        FunctionBuilder(module, f"sim_membar.{scope}").do("ret void")
+        f = FunctionBuilder(module, f"sim_membar.{scope}")
+        if scope != "cta":
+            f.do("call void @sim_fence()")
+        f.do("ret void")
     for name, parameters, site in (
         ("barrier0", ["i64 %site"], "%site"),
         ("barrier.cta.sync.all", ["i32 %barrier"], "0"),
