@@ -61,6 +61,7 @@ def initialise() -> None:
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
 
 
 def _asked() -> tuple[str, str, str]:

@@ -1,0 +1,151 @@
+"""The simulated device: a GPU's driver, memory and threads as host code, with checks.
+
+It is there to prove kernels where there is no GPU. Generated code sees the C functions of the
+driver (`FUNCTIONS`, under the names of the device record), and a kernel's handle is the address of
+a descriptor (`simulation`). A fault ends a launch with the driver's error code; `last_fault` says
+what exactly happened. Unlike a real device this one goes on afterwards.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from jitgraph.codegen.gpu.simulator_intrinsics import INTRINSICS
+from jitgraph.codegen.gpu.simulator_state import DESCRIPTOR, FIELDS, Kind
+from jitgraph.codegen.llvm import Compiled, Module
+from jitgraph.codegen.objects import cached_library
+from jitgraph.codegen.target import Target, host
+
+#: The driver's functions, by their names in the device record.
+FUNCTIONS = ("launch", "alloc", "free", "set_bytes", "to_host", "to_device", "copy", "wait",
+             "enter")  # fmt: skip
+#: What the code of kernels is linked with.
+IMPORTS = ("sim_access", "sim_shared_memory", *INTRINSICS)
+#: The arena that is asked for first, and the least that will do.
+_MOST, _LEAST = 16 << 30, 256 << 20
+
+_lock = threading.Lock()
+
+
+def library() -> Compiled:
+    """The simulator of this process, which lives as long as the process: `sim_launch` and so on."""
+    with _lock:
+        return _library(host())
+
+
+def imports() -> Mapping[str, int]:
+    """What to link the code of kernels with."""
+    return {name: library().address(name) for name in IMPORTS}
+
+
+@cache
+def _library(target: Target) -> Compiled:
+    code = cached_library("simulator", lambda: _text(target), target, passes="vectorise")
+    start = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_int)(
+        code.address("sim_start")
+    )
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    unreserved = flags | getattr(mmap, "MAP_NORESERVE", 0)
+    size = _MOST
+    while not start(size, unreserved, flags):
+        size //= 2
+        if size < _LEAST:
+            raise MemoryError("no address space for the memory of the simulated device")
+    return code
+
+
+def _text(target: Target) -> str:
+    from jitgraph.codegen.gpu.simulator_checks import emit_checks
+    from jitgraph.codegen.gpu.simulator_intrinsics import emit_intrinsics
+    from jitgraph.codegen.gpu.simulator_memory import emit_memory
+    from jitgraph.codegen.gpu.simulator_state import emit_state
+    from jitgraph.codegen.gpu.simulator_threads import emit_threads
+
+    module = Module(target)
+    emit_state(module)
+    emit_memory(module)
+    emit_threads(module)
+    emit_checks(module)
+    emit_intrinsics(module)
+    return module.text()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a kernel, or a transfer (then `kernel` is empty), did wrong.
+
+    `offset` counts from the allocation at or before the address, which has `extent` bytes.
+    """
+
+    kind: Kind
+    kernel: str
+    block: int
+    thread: int
+    address: int
+    size: int
+    offset: int
+    extent: int
+    other: int
+
+    def __str__(self) -> str:
+        who = f"kernel {self.kernel}, block {self.block}, thread {self.thread}"
+        return f"{who if self.kernel else 'a transfer'}: {self.kind.name}"
+
+
+def last_fault() -> Fault | None:
+    """The last fault, if there was one."""
+    words = _words()
+    if not words["fault"]:
+        return None
+    name = ""
+    if words["fault_kernel"]:
+        at = words["fault_kernel"] + 8 * DESCRIPTOR.index("name")
+        name = (ctypes.c_char_p.from_address(at).value or b"").decode()
+    base = words["fault_base"]
+    return Fault(
+        Kind(words["fault"]), name, words["fault_block"], words["fault_thread"],
+        words["fault_address"], words["fault_size"], words["fault_address"] - base,
+        words["fault_extent"], words["fault_other"],
+    )  # fmt: skip
+
+
+def clear_fault() -> None:
+    """Forget the last fault."""
+    _cell("fault").value = 0
+
+
+def set_limit(size: int | None) -> None:
+    """How many bytes may be allocated; None is as many as there are."""
+    words = _words()
+    _cell("limit").value = words["end"] - words["arena"] if size is None else size
+
+
+def set_guarded(on: bool) -> None:
+    """Whether the device's memory is out of the host's reach while no simulator function runs."""
+    ctypes.CFUNCTYPE(None, ctypes.c_int)(library().address("sim_guard"))(int(on))
+
+
+def live_allocations() -> dict[int, int]:
+    """The size of what is allocated now, by address."""
+    words = _words()
+    pairs = (ctypes.c_int64 * (2 * words["count"])).from_address(words["registry"])
+    return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+def launches() -> int:
+    """How many kernels were launched so far."""
+    return _words()["launches"]
+
+
+def _words() -> dict[str, int]:
+    cells = (ctypes.c_int64 * len(FIELDS)).from_address(library().address("sim"))
+    return dict(zip(FIELDS, cells, strict=True))
+
+
+def _cell(field: str) -> ctypes.c_int64:
+    return ctypes.c_int64.from_address(library().address("sim") + 8 * FIELDS.index(field))

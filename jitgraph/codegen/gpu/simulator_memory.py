@@ -1,0 +1,307 @@
+"""The memory of the simulated device: an arena, the list of what is allocated in it, transfers.
+
+Allocations lie apart, so that what lies beyond one is in none. The arena may be touched only while
+a function of the simulator runs (unless `sim_guard(0)` says otherwise): a host that reads device
+memory crashes as it would with a GPU. `written` has a byte for every byte of the arena, which says
+whether anything was ever written there. What is not allocated counts as never written.
+"""
+
+from __future__ import annotations
+
+from jitgraph.codegen.gpu.simulator_state import (
+    INVALID_VALUE,
+    OUT_OF_MEMORY,
+    SUCCESS,
+    Kind,
+    cell,
+    get,
+    put,
+)
+from jitgraph.codegen.llvm import FunctionBuilder, Module
+
+_ALIGNMENT, _APART = 256, 4 << 10
+_PAGE = 64 << 10  # of any system
+#: The arena grows by so much.
+_STEP = 1 << 20
+#: How many allocations there may be.
+_MOST = 1 << 20
+#: Bytes of race records per byte of memory.
+RECORD = 16
+#: From here on the system gets the memory back when it is freed.
+_LARGE = 256 << 10
+_NONE, _READ_WRITE = 0, 3
+
+
+def emit_memory(module: Module) -> None:
+    """All of it."""
+    _emit_start(module)
+    _emit_lock(module)
+    _emit_find(module)
+    _emit_live(module)
+    _emit_alloc(module)
+    _emit_fit(module)
+    _emit_free(module)
+    _emit_transfers(module)
+
+
+def _emit_start(module: Module) -> None:
+    """`i32 @sim_start(i64 bytes, i32 flags, i32 advice)`: take an arena of `bytes`, which are
+    multiples of what it grows by; whether there was room."""
+    f = FunctionBuilder(
+        module, "sim_start", ["i64 %bytes", "i32 %flags", "i32 %stack_flags"], returns="i32"
+    )
+    f.do("call i32 @pthread_mutex_init(ptr @mutex, ptr null)")
+    sizes = {"arena": "%bytes", "written": "%bytes", "races": f.emit(f"mul i64 %bytes, {RECORD}"),
+             "registry": str(16 * _MOST)}  # fmt: skip
+    for field, size in sizes.items():
+        rights = _NONE if field == "arena" else _READ_WRITE
+        made = f.emit(
+            f"call ptr @mmap(ptr null, i64 {size}, i32 {rights}, i32 %flags, i32 -1, i64 0)"
+        )
+        with f.if_then(f.emit(f"icmp eq ptr {made}, inttoptr (i64 -1 to ptr)")):
+            f.do("ret i32 0")
+        put(f, field, made, "ptr")
+    start = get(f, "arena")
+    for field in ("cursor", "high"):
+        put(f, field, start)
+    put(f, "end", f.emit(f"add i64 {start}, %bytes"))
+    put(f, "limit", "%bytes")
+    put(f, "clock", 1)
+    f.do("call void @sim_start_threads(i32 %stack_flags)")
+    f.do("ret i32 1")
+
+
+def _emit_lock(module: Module) -> None:
+    """`void @enter()` and `void @leave()`: around whatever touches the device."""
+    f = FunctionBuilder(module, "protect", ["i32 %rights"], internal=True)
+    size = f.emit(f"sub i64 {get(f, 'high')}, {get(f, 'arena')}")
+    closed = f.emit(f"icmp eq i64 {get(f, 'open')}, 0")
+    some = f.emit(f"icmp ne i64 {size}, 0")
+    with f.if_then(f.emit(f"and i1 {closed}, {some}")):
+        f.do(f"call i32 @mprotect(ptr {get(f, 'arena', 'ptr')}, i64 {size}, i32 %rights)")
+    f.do("ret void")
+    f = FunctionBuilder(module, "enter", internal=True)
+    f.do("call i32 @pthread_mutex_lock(ptr @mutex)")
+    f.do(f"call void @protect(i32 {_READ_WRITE})")
+    f.do("ret void")
+    f = FunctionBuilder(module, "leave", internal=True)
+    f.do(f"call void @protect(i32 {_NONE})")
+    f.do("call i32 @pthread_mutex_unlock(ptr @mutex)")
+    f.do("ret void")
+    f = FunctionBuilder(module, "sim_guard", ["i32 %on"])
+    f.do("call void @enter()")
+    put(f, "open", f.emit(f"zext i1 {f.emit('icmp eq i32 %on, 0')} to i64"))
+    f.do("call void @leave()")
+    f.do("ret void")
+
+
+def _entry(f: FunctionBuilder, index: str) -> str:
+    """The address of an entry of the registry: start and size."""
+    return f.emit(f"getelementptr [2 x i64], ptr {get(f, 'registry', 'ptr')}, i64 {index}")
+
+
+def _emit_find(module: Module) -> None:
+    """`i64 @find(i64 address)`: how many allocations start at the address or before it."""
+    f = FunctionBuilder(module, "find", ["i64 %address"], returns="i64", internal=True)
+    loop = f.begin_loop("search", [("i64", "0"), ("i64", get(f, "count"))])
+    low, high = loop.carried
+    with f.if_then(f.emit(f"icmp sge i64 {low}, {high}")):
+        f.do(f"ret i64 {low}")
+    middle = f.emit(f"lshr i64 {f.emit(f'add i64 {low}, {high}')}, 1")
+    start = f.emit(f"load i64, ptr {_entry(f, middle)}")
+    before = f.emit(f"icmp ule i64 {start}, %address")
+    above = f.emit(f"add i64 {middle}, 1")
+    f.end_loop(
+        loop, [f.select(before, "i64", above, low), f.select(before, "i64", high, middle)]
+    )
+
+
+def _emit_live(module: Module) -> None:
+    """`i1 @live(i64 address, i64 size)`: whether that lies in one allocation; remembers the last
+    allocation before it in `fault_base` and `fault_extent`."""
+    f = FunctionBuilder(
+        module, "live", ["i64 %address", "i64 %size"], returns="i1", internal=True
+    )
+    found = f.emit("call i64 @find(i64 %address)")
+    put(f, "fault_base", 0)
+    put(f, "fault_extent", 0)
+    with f.if_then(f.emit(f"icmp eq i64 {found}, 0")):
+        f.do("ret i1 false")
+    entry = _entry(f, f.emit(f"sub i64 {found}, 1"))
+    start = f.emit(f"load i64, ptr {entry}")
+    extent = f.emit(f"load i64, ptr {f.offset(entry, 8)}")
+    put(f, "fault_base", start)
+    put(f, "fault_extent", extent)
+    before = f.emit(f"sub i64 %address, {start}")
+    room = f.emit(f"sub i64 {extent}, {before}")
+    f.do(f"ret i1 {f.emit(f'icmp sge i64 {room}, %size')}")
+
+
+def _rounded(f: FunctionBuilder, size: str, unit: int) -> str:
+    return f.emit(f"and i64 {f.emit(f'add i64 {size}, {unit - 1}')}, {-unit}")
+
+
+def _emit_fit(module: Module) -> None:
+    """`i64 @fit(i64 size)`: where so many bytes find room, from the last place on and then from the
+    start of the arena; 0 where nowhere."""
+    f = FunctionBuilder(module, "fit", ["i64 %size"], returns="i64", internal=True)
+    first = get(f, "cursor")
+    loop = f.begin_loop("from", [("i64", first), ("i1", "false")])
+    at, wrapped = loop.carried
+    index = f.emit(f"call i64 @find(i64 {at})")
+    end = f.emit(f"load i64, ptr {_entry(f, index)}")
+    last = f.emit(f"icmp eq i64 {index}, {get(f, 'count')}")
+    room = f.emit(f"sub i64 {f.select(last, 'i64', get(f, 'end'), end)}, {at}")
+    with f.if_then(f.emit(f"icmp sge i64 {room}, %size")):
+        f.do(f"ret i64 {at}")
+    with f.if_then(f.emit(f"and i1 {last}, {wrapped}")):
+        f.do("ret i64 0")
+    extent = f.emit(f"load i64, ptr {f.offset(_entry(f, index), 8)}")
+    space = f.emit(f"call i64 @space(i64 {extent})")
+    behind = f.emit(f"add i64 {end}, {space}")
+    f.end_loop(
+        loop,
+        [f.select(last, "i64", get(f, "arena"), behind), f.emit(f"or i1 {wrapped}, {last}")],
+    )
+    f = FunctionBuilder(module, "space", ["i64 %size"], returns="i64", internal=True)
+    size = _rounded(f, "%size", _ALIGNMENT)
+    f.do(f"ret i64 {f.emit(f'add i64 {size}, {_APART}')}")
+
+
+def _emit_alloc(module: Module) -> None:
+    f = FunctionBuilder(module, "grow", ["i64 %to"], internal=True)
+    size = _rounded(f, f.emit(f"sub i64 %to, {get(f, 'arena')}"), _STEP)
+    put(f, "high", f.emit(f"add i64 {get(f, 'arena')}, {size}"))
+    f.do(f"call i32 @mprotect(ptr {get(f, 'arena', 'ptr')}, i64 {size}, i32 {_READ_WRITE})")
+    f.do("ret void")
+    f = FunctionBuilder(
+        module, "sim_alloc", ["ptr %out", "i64 %size", "ptr %stream"], returns="i32"
+    )
+    with f.if_then(f.emit("icmp eq i64 %size, 0")):
+        f.do(f"ret i32 {INVALID_VALUE}")
+    f.do("call void @enter()")
+    status = f.emit("call i32 @take(ptr %out, i64 %size)")
+    f.do("call void @leave()")
+    f.do(f"ret i32 {status}")
+    f = FunctionBuilder(
+        module, "take", ["ptr %out", "i64 %size"], returns="i32", internal=True
+    )
+    left = f.emit(f"sub i64 {get(f, 'limit')}, {get(f, 'used')}")
+    much = f.emit(f"icmp ugt i64 %size, {f.maximum(left, 0)}")
+    many = f.emit(f"icmp sge i64 {get(f, 'count')}, {_MOST - 1}")
+    with f.if_then(f.emit(f"or i1 {much}, {many}")):
+        f.do(f"ret i32 {OUT_OF_MEMORY}")
+    space = f.emit("call i64 @space(i64 %size)")
+    start = f.emit(f"call i64 @fit(i64 {space})")
+    with f.if_then(f.emit(f"icmp eq i64 {start}, 0")):
+        f.do(f"ret i32 {OUT_OF_MEMORY}")
+    end = f.emit(f"add i64 {start}, {space}")
+    with f.if_then(f.emit(f"icmp ugt i64 {end}, {get(f, 'high')}")):
+        f.do(f"call void @grow(i64 {end})")
+    index = f.emit(f"call i64 @find(i64 {start})")
+    entry = _entry(f, index)
+    _move(f, f.offset(entry, 16), entry, f.emit(f"sub i64 {get(f, 'count')}, {index}"))
+    f.do(f"store i64 {start}, ptr {entry}")
+    f.do(f"store i64 %size, ptr {f.offset(entry, 8)}")
+    put(f, "cursor", end)
+    put(f, "count", f.emit(f"add i64 {get(f, 'count')}, 1"))
+    put(f, "used", f.emit(f"add i64 {get(f, 'used')}, %size"))
+    f.do(f"store i64 {start}, ptr %out")
+    f.do(f"ret i32 {SUCCESS}")
+
+
+def _move(f: FunctionBuilder, to: str, start: str, entries: str) -> None:
+    size = f.emit(f"mul i64 {entries}, 16")
+    f.do(f"call void @llvm.memmove.p0.p0.i64(ptr {to}, ptr {start}, i64 {size}, i1 false)")
+
+
+def _emit_free(module: Module) -> None:
+    f = FunctionBuilder(module, "sim_free", ["i64 %address", "ptr %stream"], returns="i32")
+    f.do("call void @enter()")
+    status = f.emit("call i32 @release(i64 %address)")
+    f.do("call void @leave()")
+    f.do(f"ret i32 {status}")
+    f = FunctionBuilder(module, "release", ["i64 %address"], returns="i32", internal=True)
+    f.emit("call i1 @live(i64 %address, i64 1)")
+    with f.if_then(f.emit(f"icmp ne i64 {get(f, 'fault_base')}, %address")):
+        f.do(f"call void @report(i64 {Kind.RELEASE}, i64 %address, i64 0)")
+        f.do(f"ret i32 {INVALID_VALUE}")
+    size = get(f, "fault_extent")
+    index = f.emit("call i64 @find(i64 %address)")
+    entry = _entry(f, f.emit(f"sub i64 {index}, 1"))
+    _move(f, entry, f.offset(entry, 16), f.emit(f"sub i64 {get(f, 'count')}, {index}"))
+    put(f, "count", f.emit(f"sub i64 {get(f, 'count')}, 1"))
+    put(f, "used", f.emit(f"sub i64 {get(f, 'used')}, {size}"))
+    f.do(f"call void @mark(i64 %address, i64 {size}, i8 0)")
+    with f.if_then(f.emit(f"icmp sge i64 {size}, {_LARGE}")):
+        whole = _rounded(f, "%address", _PAGE)
+        end = f.emit(f"and i64 {f.emit(f'add i64 %address, {size}')}, {-_PAGE}")
+        rest = f.emit(f"sub i64 {end}, {whole}")
+        f.do(f"call i32 @madvise(ptr {f.emit(f'inttoptr i64 {whole} to ptr')}, i64 {rest}, i32 4)")
+        offset = f.emit(f"sub i64 {whole}, {get(f, 'arena')}")
+        races = f.offset(get(f, "races", "ptr"), f.emit(f"mul i64 {offset}, {RECORD}"))
+        f.do(f"call i32 @madvise(ptr {races}, i64 {f.emit(f'mul i64 {rest}, {RECORD}')}, i32 4)")
+    f.do(f"ret i32 {SUCCESS}")
+
+
+def shadow(f: FunctionBuilder, address: str) -> str:
+    """Where it is noted whether a byte of the arena was written."""
+    return f.offset(get(f, "written", "ptr"), f.emit(f"sub i64 {address}, {get(f, 'arena')}"))
+
+
+def _emit_transfers(module: Module) -> None:
+    """Copies and fills: what they touch on the device must be allocated, and what the host gets
+    must have been written."""
+    f = FunctionBuilder(
+        module, "mark", ["i64 %address", "i64 %size", "i8 %state"], internal=True
+    )
+    f.do(f"call void @llvm.memset.p0.i64(ptr {shadow(f, '%address')}, i8 %state, i64 %size, "
+         "i1 false)")  # fmt: skip
+    f.do("ret void")
+    f = FunctionBuilder(
+        module, "allowed", ["i64 %address", "i64 %size"], returns="i1", internal=True
+    )
+    good = f.emit("call i1 @live(i64 %address, i64 %size)")
+    none = f.emit("icmp eq i64 %size, 0")
+    with f.if_then(f.emit(f"or i1 {good}, {none}")):
+        f.do("ret i1 true")
+    f.do(f"call void @report(i64 {Kind.TRANSFER}, i64 %address, i64 %size)")
+    f.do("ret i1 false")
+    for name, to, start, extra in (
+        ("sim_set_bytes", "i64 %to", "i8 %value", ""),
+        ("sim_to_host", "ptr %to", "i64 %from", "from"),
+        ("sim_to_device", "i64 %to", "ptr %from", "to"),
+        ("sim_copy", "i64 %to", "i64 %from", "both"),
+    ):
+        _emit_transfer(module, name, to, start, extra)
+
+
+def _emit_transfer(module: Module, name: str, to: str, start: str, device: str) -> None:
+    parameters = [to, start, "i64 %size", "ptr %stream"]
+    f = FunctionBuilder(module, name, parameters, returns="i32")
+    f.do("call void @enter()")
+    status = f.emit(f"call i32 @{name}.inside({to}, {start}, i64 %size)")
+    f.do("call void @leave()")
+    f.do(f"ret i32 {status}")
+    f = FunctionBuilder(module, f"{name}.inside", parameters[:3], returns="i32", internal=True)
+    for address in [p.split()[1] for p in (to, start) if p.startswith("i64")]:
+        bad = f.emit(f"xor i1 {f.emit(f'call i1 @allowed(i64 {address}, i64 %size)')}, true")
+        with f.if_then(bad):
+            f.do(f"ret i32 {INVALID_VALUE}")
+    target = "%to" if to.startswith("ptr") else f.emit("inttoptr i64 %to to ptr")
+    if start.startswith("i8"):
+        f.do(f"call void @llvm.memset.p0.i64(ptr {target}, i8 %value, i64 %size, i1 false)")
+    else:
+        source = "%from" if start.startswith("ptr") else f.emit("inttoptr i64 %from to ptr")
+        f.do(f"call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {source}, i64 %size, i1 false)")
+    if device == "from":
+        good = f.emit("call i1 @defined(i64 %from, i64 %size)")
+        with f.if_then(f.emit(f"xor i1 {good}, true")):
+            f.do(f"ret i32 {INVALID_VALUE}")
+    elif device == "both":
+        shadows = f"ptr {shadow(f, '%to')}, ptr {shadow(f, '%from')}"
+        f.do(f"call void @llvm.memmove.p0.p0.i64({shadows}, i64 %size, i1 false)")
+    else:
+        f.do("call void @mark(i64 %to, i64 %size, i8 1)")
+    f.do(f"ret i32 {SUCCESS}")
+    assert cell("arena")
