@@ -396,12 +396,12 @@ class FunctionBuilder:
 
 # LLVM's contexts are separate but target machines and the JIT session are shared, so one thread
 # at a time. Re-entrant: the garbage collector may run `_unload` while we hold it.
-_llvm_lock = threading.RLock()
+llvm_lock = threading.RLock()
 # A child of a process that was compiling gets LLVM as it was between two compilations.
 os.register_at_fork(
-    before=_llvm_lock.acquire,
-    after_in_parent=_llvm_lock.release,
-    after_in_child=_llvm_lock.release,
+    before=llvm_lock.acquire,
+    after_in_parent=llvm_lock.release,
+    after_in_child=llvm_lock.release,
 )
 _library_numbers = itertools.count()
 
@@ -420,7 +420,7 @@ class _Linked:
         import llvmlite.binding as llvm
 
         self._addresses: dict[str, int] = {}
-        with _llvm_lock:
+        with llvm_lock:
             self._jit = _jit()
             self._library = f"jitgraph.{next(_library_numbers)}"
             linker = llvm.JITLibraryBuilder()
@@ -440,7 +440,7 @@ class _Linked:
         """As `Compiled` says. The linker works on demand, so this is also where it comes out that
         something needs a symbol which nobody defines."""
         if symbol not in self._addresses:
-            with _llvm_lock:
+            with llvm_lock:
                 try:
                     found = self._jit.lookup(self._library, symbol)
                 except RuntimeError as error:
@@ -451,7 +451,7 @@ class _Linked:
 
 
 def _unload(code: list[llvm.ResourceTracker]) -> None:
-    with _llvm_lock:
+    with llvm_lock:
         while code:
             code.pop().close()
 
@@ -469,7 +469,7 @@ def compile_ir(
 
 def object_code(unit: Unit, target: Target) -> bytes:
     """Relocatable object code. Raises CodegenError when LLVM rejects the text."""
-    with _llvm_lock:
+    with llvm_lock:
         return bytes(_machine(target, unit.passes).emit_object(_optimised(unit, target)))
 
 
@@ -487,14 +487,14 @@ def load_objects(
 
 def assembly(unit: Unit, target: Target) -> str:
     """The assembly, for people to read."""
-    with _llvm_lock:
+    with llvm_lock:
         text: str = _machine(target, unit.passes).emit_assembly(_optimised(unit, target))
         return text
 
 
 def optimised_ir(unit: Unit, target: Target) -> str:
     """The IR that machine code is made of, for people to read."""
-    with _llvm_lock:
+    with llvm_lock:
         return str(_optimised(unit, target))
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import ctypes
 import re
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -102,8 +104,35 @@ class Device(ABC):
         disk."""
 
     @abstractmethod
-    def load(self, image: bytes, names: Sequence[str]) -> Kernels:
-        """Load a module with the kernels of these names."""
+    def load(
+        self,
+        image: bytes,
+        names: Sequence[str],
+        *,
+        shared: Mapping[str, int] = MappingProxyType({}),
+    ) -> Kernels:
+        """Load a module with the kernels of these names. `shared` says how many bytes of dynamic
+        shared memory kernels may be launched with that want more than `STATIC_SHARED`."""
+
+    @abstractmethod
+    def whereabouts(self, address: int) -> str:
+        """The name of the device whose memory is at an address; "cpu" for the host's."""
+
+    def follow(self, stream: int) -> None:
+        """Let work that is asked for from now on come after what another stream has to do."""
+
+    def precede(self, stream: int) -> None:
+        """Let work of another stream from now on come after what was asked for here."""
+
+    def mark(self) -> Any:
+        """A point in the work, for `seconds`."""
+        self.wait()
+        return time.perf_counter()
+
+    def seconds(self, start: Any, end: Any) -> float:
+        """How long the work between two marks took."""
+        taken: float = end - start
+        return taken
 
     @property
     def stream(self) -> int:
@@ -115,6 +144,10 @@ class Device(ABC):
         status = self._calls[function](*arguments)
         if status:
             self.fail(status, record.FUNCTIONS[function])
+
+    def enter(self) -> None:
+        """Make the device's context that of this thread."""
+        self.call("enter", self._words[record.WORDS.index("context")])
 
     def check(self) -> None:
         """Raise what generated code has left in the record, once."""
@@ -129,17 +162,21 @@ class Device(ABC):
         where = f" ({what})" if what else ""
         if status == record.OUT_OF_MEMORY:
             raise DeviceMemoryError(
-                f"{self.name} has not enough free memory{where}",
+                f"{self.name} has not enough free memory{where}{self._room()}",
                 hint="free arrays that are no longer needed, or compute with less at a time",
             )
         raise DriverError(f"{self.name}: {name}, {text}{where}", code=status, name=name)
+
+    def _room(self) -> str:
+        """What is to be said of the memory that is left."""
+        return ""
 
     def _error(self, status: int) -> tuple[str, str]:
         return self._errors.get(status, (f"error {status}", "the driver says no more"))
 
     def allocate(self, size: int) -> int:
         """The address of memory on the device, for `free`."""
-        self.call("enter", self._words[record.WORDS.index("context")])
+        self.enter()
         cell = ctypes.c_void_p()
         self.call("alloc", ctypes.addressof(cell), max(size, 1), self.stream)
         return cell.value or 0
@@ -151,6 +188,7 @@ class Device(ABC):
     def wait(self) -> None:
         """Until all work that was asked for is done. Raises what went wrong with it."""
         self.check()
+        self.enter()
         self.call("wait", self.stream)
 
     def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Header:
@@ -162,7 +200,7 @@ class Device(ABC):
             know_bfloat16(dtype)
         number = BFLOAT16 if is_bfloat16(dtype) else dtype.num
         dims = (ctypes.c_int64 * max(len(shape), 1))(*shape)
-        self.call("enter", self._words[record.WORDS.index("context")])
+        self.enter()
         make = ctypes.PYFUNCTYPE(
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_void_p
         )(LIBRARY.address("new_device_array"))
@@ -176,7 +214,7 @@ class Device(ABC):
     def upload(self, array: np.ndarray[Any, Any]) -> Header:
         """A copy of a host's array on the device. The array may be written to afterwards."""
         array = np.ascontiguousarray(array).reshape(array.shape)
-        header = self.empty(array.shape, array.dtype)
+        header = self.empty(array.shape, array.dtype)  # which enters the context
         if array.nbytes:
             self.send(address_of(header), address_of(array), array.nbytes)
         return header
@@ -185,7 +223,8 @@ class Device(ABC):
         """A copy of a device's array on the host."""
         array = np.empty(header.shape, header.dtype)
         if array.nbytes:
-            self._fetch(address_of(array), address_of(header), array.nbytes)
+            self.enter()
+            self.fetch(address_of(array), address_of(header), array.nbytes)
         return array
 
     def duplicate(self, header: Header) -> Header:
@@ -199,7 +238,7 @@ class Device(ABC):
         self.call("to_device", to, source, size, self.stream)
         self.call("wait", self.stream)
 
-    def _fetch(self, to: int, source: int, size: int) -> None:
+    def fetch(self, to: int, source: int, size: int) -> None:
         self.call("to_host", to, source, size, self.stream)
         self.wait()
 

@@ -78,5 +78,8 @@ class FakeDevice(Device):
     def image(self, text: str) -> bytes:
         return text.encode()
 
-    def load(self, image: bytes, names: Sequence[str]) -> Any:
+    def load(self, image: bytes, names: Sequence[str], *, shared: Any = ()) -> Any:
         raise NotImplementedError
+
+    def whereabouts(self, address: int) -> str:
+        return self.name if address in self.memory.blocks else "cpu"
