@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu.points import emit_points
 from jitgraph.codegen.gpu.products import as_kernel
+from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
 from jitgraph.ir.kernel import Kernel, Product, Rows, Work, Zero
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
         case Zero():
             size = p.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
             p.workspace.clear(p.f, p.pointer(step.buffer), size)
+            return True
+        case Kernel() if reduces(step):
+            emit_reductions(lambda part: p.arguments(part, p.device.fresh(name)), step)
             return True
         case Kernel() | Rows():
             return emit_points(p.arguments(step, name), step)

@@ -131,11 +131,11 @@ class OnDevice(ProgramEmitter):
         if value in self.bindings or not self.late_leaves(value):
             return None
         if value not in self.late:
-            self.late[value] = self.malloc("16", self._cell())
+            self.late[value] = self.malloc("16", self.scratch_cell())
             self._scalar_to(value, self.late[value])
         return self.late[value]
 
-    def _cell(self) -> str:
+    def scratch_cell(self) -> str:
         """A cell for memory of the device that the exit frees."""
         cell = self.f.reserve_cell("place")
         self.scratch.append(cell)
