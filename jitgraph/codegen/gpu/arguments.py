@@ -35,6 +35,8 @@ class Arguments:
         own = set(work.locals) if isinstance(work, Rows) else set()
         self.inside = inside
         self.buffers = {memory.key(b): b for b in buffers_of(work) if b not in own}
+        #: What lies behind the other pointers stays as it is, so reading it may be reordered.
+        self.written = {memory.key(b) for b in work.writes()}
         kernels = work.kernels if isinstance(work, Rows) else (work,)
         captured = {v for k in kernels for v in k.captured}
         sizes = set(_sizes(kernels))
@@ -59,7 +61,8 @@ class Arguments:
     # --- a kernel -------------------------------------------------------------------------------
     def begin(self, sizes: Sequence[Size] = (), more: Sequence[str] = ()) -> FunctionBuilder:
         """Begin a kernel; `more` are parameters beyond those of all kernels of the step."""
-        parameters = [f"ptr noalias %p{k}" for k in range(len(self.buffers))]
+        parameters = [f"ptr noalias {'' if key in self.written else 'readonly '}%p{k}"
+                      for k, key in enumerate(self.buffers)]  # fmt: skip
         for k, scalar in enumerate(self.scalars):
             parameters += scalar_parameters(scalar, f"%v{k}")
         parameters += [f"ptr %d{k}" for k in range(len(self.late))]

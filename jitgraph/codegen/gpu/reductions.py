@@ -88,6 +88,8 @@ class _Plan:
     group_step: str
     point_step: str
     parts: str
+    #: Strips of a part.
+    each: str
     #: Of the threads that join the parts of a point.
     log_join: str
 
@@ -193,7 +195,8 @@ class _Reduction:
         parts = f.maximum(parts, 1)
         return _Plan(
             points, strips, log_group, f.select(rowwise, "i64", 0, beside),
-            f.select(rowwise, "i64", log_group, 0), parts, f.minimum(_log(f, parts), LOG_THREADS),
+            f.select(rowwise, "i64", log_group, 0), parts, _ceil_div(f, strips, parts),
+            f.minimum(_log(f, parts), LOG_THREADS),
         )  # fmt: skip
 
     def _wide(self) -> str:
@@ -226,15 +229,13 @@ class _Reduction:
     def _first(self) -> FunctionBuilder:
         """Reduces the points, or the parts of them."""
         f, nest = self._begin()
-        part = f.emit(f"urem i64 {gpu.block(f)}, %parts")
-        tile = f.emit(f"udiv i64 {gpu.block(f)}, %parts")
+        tile, part = self._part(f)
         rank, point = self._share(f, tile, "%log_group", "%group_step", "%point_step")
         real = f.emit(f"icmp ult i64 {point}, %points")
         at, outer = self._at(f, nest, f.select(real, "i64", point, 0))
         nest.compute(self.depth, at)
-        begin = f.emit(f"udiv i64 {f.emit(f'mul i64 %strips, {part}')}, %parts")
-        following = f.emit(f"add i64 {part}, 1")
-        end = f.emit(f"udiv i64 {f.emit(f'mul i64 %strips, {following}')}, %parts")
+        begin = f.emit(f"mul i64 {part}, %each")
+        end = f.minimum(f.emit(f"add i64 {begin}, %each"), "%strips")
         end = f.select(real, "i64", end, 0)
         sweep = _Sweep(self, nest, at, outer)
         states = sweep.emit(f.emit(f"add i64 {begin}, {rank}"), end)
@@ -282,6 +283,13 @@ class _Reduction:
             self._finish(f, nest, at, states)
         f.do("ret void")
         return f
+
+    @staticmethod
+    def _part(f: FunctionBuilder) -> tuple[str, str]:
+        """Which points the block is for, and which part of them."""
+        block, parts = (f.emit(f"trunc i64 {x} to i32") for x in (gpu.block(f), "%parts"))
+        tile, part = (f.emit(f"{word} i32 {block}, {parts}") for word in ("udiv", "urem"))
+        return f.emit(f"zext i32 {tile} to i64"), f.emit(f"zext i32 {part} to i64")
 
     def _share(
         self, f: FunctionBuilder, tile: str, log_group: str, group_step: str, point_step: str
