@@ -9,6 +9,7 @@ import numpy as np
 
 from jitgraph.compiled import Plan, compiled_function, layout_of
 from jitgraph.driver import default_layout
+from jitgraph.function import place
 from jitgraph.inputs import arguments_for
 from jitgraph.ir.function import Function
 from tests.arrays import comparable
@@ -26,10 +27,16 @@ def compiled(
     With `arrays` the variant compiled first is the one for inputs like them, which saves a
     compilation where some have an extent of 1 or are not in C order.
     """
-    plan = Plan(fn, arguments_for(fn.params), (), (), False, False, algebra)
-    if arrays is not None:
+    plan = Plan(fn, arguments_for(fn.params), (), (), False, False, algebra, device=place(None))
+    if arrays is not None and plan.device == "cpu":
         return compiled_function(plan, layout_of(plan, arrays))
-    return compiled_function(plan, default_layout(fn, [[None] * p.ndim for p in fn.params]))
+    made = compiled_function(plan, default_layout(fn, [[None] * p.ndim for p in fn.params]))
+    return made if plan.device == "cpu" else lambda *given: fetched(made(*given))
+
+
+def fetched(results: Any) -> Any:
+    """The results of a function, on the host."""
+    return None if results is None else [np.asarray(r) for r in results]
 
 
 def run_native(fn: Function, inputs: Sequence[np.ndarray], algebra: str = "real") -> list[Any]:

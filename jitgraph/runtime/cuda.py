@@ -83,7 +83,8 @@ class CudaDevice(Device):
             raise NoDeviceError(_no_gpu(), hint=_visible())
         if ordinal >= count:
             some = "one GPU, cuda:0" if count == 1 else f"{count} GPUs, cuda:0 to cuda:{count - 1}"
-            raise NoDeviceError(f"there is no {self.name}: the driver finds {some}", hint=_visible())
+            message = f"there is no {self.name}: the driver finds {some}"
+            raise NoDeviceError(message, hint=_visible())
         return self.ask("cuDeviceGet", ordinal)
 
     def _attribute(self, name: str) -> int:
@@ -132,11 +133,6 @@ class CudaDevice(Device):
     def _room(self) -> str:
         failed, free, total = self.driver.cuMemGetInfo()
         return "" if int(failed) else f": {free:,} bytes of {total:,} are free"
-
-    def image(self, text: str) -> bytes:
-        from jitgraph.codegen.gpu.ptx import ptx
-
-        return ptx(text, self.target).encode()
 
     def load(
         self,
@@ -203,7 +199,7 @@ class CudaDevice(Device):
 
     def send(self, to: int, source: int, size: int) -> None:
         if size < _STAGED:
-            self.call("to_device", to, source, size, self.stream)
+            super().send(to, source, size)
         else:
             self._staging.send(to, source, size)
 

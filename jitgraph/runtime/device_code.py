@@ -38,7 +38,8 @@ class DeviceCode:
 
     def _uploaded(self, count: int) -> list[int]:
         """The addresses of copies of the program's constants on the device."""
-        pairs = (ctypes.c_uint64 * (2 * count)).from_address(self._host.address("constant_data"))
+        table = ctypes.CFUNCTYPE(ctypes.c_void_p)(self._host.address("constant_table"))()
+        pairs = (ctypes.c_uint64 * (2 * count)).from_address(table)
         for data, size in zip(pairs[::2], pairs[1::2], strict=True):
             self._constants.append(self._device.allocate(size))
             self._device.send(self._constants[-1], data, size)

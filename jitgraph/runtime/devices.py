@@ -37,8 +37,9 @@ _C_TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_uint64, "i32": ctypes.c_uint
 class Kernels(Protocol):
     """A loaded module of kernels. It is unloaded when the object dies."""
 
-    #: What to launch, by name: a CUfunction.
-    handles: Mapping[str, int]
+    @property
+    def handles(self) -> Mapping[str, int]:
+        """What to launch, by name: a CUfunction."""
 
 
 class Device(ABC):
@@ -99,11 +100,6 @@ class Device(ABC):
         """What it is, for people."""
 
     @abstractmethod
-    def image(self, text: str) -> bytes:
-        """What `load` takes, for the text of an LLVM module with kernels; it may be kept on
-        disk."""
-
-    @abstractmethod
     def load(
         self,
         image: bytes,
@@ -120,9 +116,11 @@ class Device(ABC):
 
     def follow(self, stream: int) -> None:
         """Let work that is asked for from now on come after what another stream has to do."""
+        self.wait()
 
     def precede(self, stream: int) -> None:
         """Let work of another stream from now on come after what was asked for here."""
+        self.wait()
 
     def mark(self) -> Any:
         """A point in the work, for `seconds`."""
@@ -214,7 +212,7 @@ class Device(ABC):
     def upload(self, array: np.ndarray[Any, Any]) -> Header:
         """A copy of a host's array on the device. The array may be written to afterwards."""
         array = np.ascontiguousarray(array).reshape(array.shape)
-        header = self.empty(array.shape, array.dtype)  # which enters the context
+        header = self.empty(array.shape, array.dtype)
         if array.nbytes:
             self.send(address_of(header), address_of(array), array.nbytes)
         return header
@@ -223,7 +221,6 @@ class Device(ABC):
         """A copy of a device's array on the host."""
         array = np.empty(header.shape, header.dtype)
         if array.nbytes:
-            self.enter()
             self.fetch(address_of(array), address_of(header), array.nbytes)
         return array
 
@@ -235,10 +232,13 @@ class Device(ABC):
         return made
 
     def send(self, to: int, source: int, size: int) -> None:
+        """Copy memory of the host to the device; the host's has been read on return."""
+        self.enter()
         self.call("to_device", to, source, size, self.stream)
-        self.call("wait", self.stream)
 
     def fetch(self, to: int, source: int, size: int) -> None:
+        """Copy memory of the device to the host, where it is on return."""
+        self.enter()
         self.call("to_host", to, source, size, self.stream)
         self.wait()
 

@@ -75,9 +75,6 @@ class FakeDevice(Device):
         self.memory = FakeMemory()
         super().__init__(name, device_target("sm_90"), self.memory.functions, stream=7)
 
-    def image(self, text: str) -> bytes:
-        return text.encode()
-
     def load(self, image: bytes, names: Sequence[str], *, shared: Any = ()) -> Any:
         raise NotImplementedError
 

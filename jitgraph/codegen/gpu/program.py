@@ -19,7 +19,7 @@ from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.host import DEVICE, DEVICE_FAILED
 from jitgraph.codegen.gpu.kernels import emit_work
 from jitgraph.codegen.gpu.module import DeviceModule
-from jitgraph.codegen.llvm import Module
+from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.program import ProgramEmitter
 from jitgraph.codegen.regions import RegionEmitter
 from jitgraph.codegen.registers import Register, load, type_number
@@ -50,8 +50,8 @@ def emit_device_program(
     constants.
 
     The host's module then has two tables to be filled when it is loaded: `@kernels`, and
-    `@constant_places`, the addresses of copies on the device of what `@constant_data` lists (pairs
-    of address and size)."""
+    `@constant_places`, the addresses of copies on the device of what `@constant_table()` lists
+    (pairs of address and size)."""
     host.emit_helpers(module)
     emitter = DeviceEmitter(module, program, signature, contract, device)
     emitter.emit()
@@ -72,6 +72,8 @@ class OnDevice(ProgramEmitter):
         #: Where scalars are that the host does not have.
         self.late: dict[Value, str] = {}
         self._deferred: set[Value] = set()
+        #: Memory that a step has written to, by key.
+        self._written: set[str] = set()
 
     def _region(self, program: Program, prefix: str) -> RegionEmitter:
         return DeviceRegionEmitter(self, program, prefix)
@@ -174,6 +176,7 @@ class OnDevice(ProgramEmitter):
         if not emit_work(self, step, name):
             with self._on_host(step):
                 super()._work(step)
+        self._written |= {self.memory.key(b) for b in step.writes()}
 
     def launch(
         self, number: int, blocks: str, threads: int, shared: str, parameters: str
@@ -193,6 +196,7 @@ class OnDevice(ProgramEmitter):
     def _on_host(self, step: Work) -> Iterator[None]:
         """While a step runs on the host, whose arrays are copied there and back."""
         f = self.f
+        needed = {self.memory.key(b) for b in step.reads()} | self._written
         buffers = sorted(step.reads() | step.writes(), key=lambda b: b.number)
         by_key = {self.memory.key(b): b for b in buffers}
         places: dict[str, tuple[str, str, str, str]] = {}
@@ -205,7 +209,8 @@ class OnDevice(ProgramEmitter):
             here = HOST.take(f, self.rounded(self.plus(size, "1")))
             f.do(f"store ptr {here}, ptr {cell}")
             self.require(f.emit(f"icmp ne ptr {here}, null"), OUT_OF_MEMORY)
-            f.do(f"call void @device_get(ptr {here}, ptr {there}, i64 {size})")
+            if key in needed:
+                f.do(f"call void @device_get(ptr {here}, ptr {there}, i64 {size})")
             places[key] = there, here, size, cell
         self.wait()
         kept, self.pointers = self.pointers, dict(self.pointers)
@@ -262,8 +267,11 @@ class DeviceEmitter(OnDevice):
         )
         data = ", ".join(f"{{ ptr, i64 }} {{ ptr {name}, i64 {n} }}" for name, n in constants)
         self.module.declare(
-            f"@constant_data = dso_local constant [{len(constants)} x {{ ptr, i64 }}] [{data}]"
+            f"@constant_data = internal constant [{len(constants)} x {{ ptr, i64 }}] [{data}]"
         )
+        if constants:
+            f = FunctionBuilder(self.module, "constant_table", returns="ptr", passes="quick")
+            f.do("ret ptr @constant_data")
 
     def emit(self) -> None:
         self.f.do("call void @device_enter()")

@@ -37,7 +37,7 @@ _REPORT = re.compile(
     r"(?P<loads>\d+) bytes spill loads"
 )
 _USED = re.compile(r"Used (?P<registers>\d+) registers(?P<rest>.*)")
-_SHARED, _LOCAL = re.compile(r"(\d+) bytes smem"), re.compile(r"(\d+) bytes lmem")
+_SHARED = re.compile(r"(\d+) bytes smem")
 
 
 def ptx(text: str, target: DeviceTarget) -> str:
@@ -109,7 +109,8 @@ def assemble(text: str, arch: str) -> tuple[bytes, Mapping[str, KernelReport]]:
     with tempfile.TemporaryDirectory() as folder:
         source, cubin = Path(folder) / "kernels.ptx", Path(folder) / "kernels.cubin"
         source.write_text(text)
-        command = [tool("ptxas"), "--verbose", f"--gpu-name={arch}", "-o", cubin, source]
+        options = ["--verbose", f"--gpu-name={arch}", "-o", str(cubin)]
+        command = [str(tool("ptxas")), *options, str(source)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
         if done.returncode:
             raise CodegenError(f"ptxas rejects the code: {done.stderr.strip()}", text)
@@ -139,13 +140,13 @@ def sass(cubin: bytes) -> str:
         path = Path(folder) / "kernels.cubin"
         path.write_bytes(cubin)
         try:
-            command = [tool("nvdisasm"), "--print-code", path]
+            command = [str(tool("nvdisasm")), "--print-code", str(path)]
         except MissingPackageError:
-            command = [tool("cuobjdump"), "--dump-sass", path]
+            command = [str(tool("cuobjdump")), "--dump-sass", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
     if done.returncode:
         raise CodegenError(f"the disassembler fails: {done.stderr.strip()}")
-    return done.stdout
+    return str(done.stdout)
 
 
 @cache

@@ -1,9 +1,10 @@
 """Kernels for the simulated device: the text of a device's module, turned into host code.
 
 It stays the very same IR. Only what a GPU gives it is replaced: intrinsics become functions of the
-simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches memory asks
-`sim_access` first. Every kernel gets a *thunk*, which takes its arguments from an array of pointers
-to them, as the driver's launch does, and a descriptor, whose address is the kernel's handle.
+simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches
+memory asks `sim_access` first. Every kernel gets a *thunk*, which takes its arguments from an array
+of pointers to them, as the driver's launch does, and a descriptor, whose address is the kernel's
+handle.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from jitgraph.codegen.gpu.simulator import imports
 from jitgraph.codegen.gpu.simulator_checks import ATOMIC, READ, WRITE
-from jitgraph.codegen.gpu.simulator_intrinsics import SYNCHRONISES, function_of
+from jitgraph.codegen.gpu.simulator_intrinsics import AT_SITES, SYNCHRONISES, function_of
 from jitgraph.codegen.gpu.simulator_state import SHARED_BYTES
 from jitgraph.codegen.llvm import Compiled, Unit, load_objects, object_code
 from jitgraph.codegen.loader import CodegenError
@@ -28,7 +29,7 @@ _CAST = re.compile(r"= addrspacecast ptr (.+?) to ptr")
 _NESTED_CAST = re.compile(r"addrspacecast \(ptr ([^()]+|\w+ \(.*?\)) to ptr\)")
 _LOAD = re.compile(r"\s+%[\w.$]+ = load (atomic )?(volatile )?(.*)$")
 _STORE = re.compile(r"\s+store (atomic )?(volatile )?(.*)$")
-_EXCHANGE = re.compile(r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:\w+ )?(.*)$")
+_EXCHANGE = re.compile(r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$")
 _ALIGN = re.compile(r", align (\d+)")
 _BYTES = re.compile(r"\s+(?:tail )?call void @llvm\.(memcpy|memmove|memset)\.[\w.]+\((.*)\)")
 _ALIGNMENT = 16
@@ -59,7 +60,7 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
     constants = _constants(text)
     lines = [_without_spaces(line, shared) for line in text.splitlines()]
     lines = [checked for line in lines for checked in _checked(line)]
-    host_text = _INTRINSIC.sub(_function, "\n".join(lines))
+    host_text = "\n".join(_translated(line, k + 1) for k, line in enumerate(lines))
     parts = [
         host_text.replace("define ptx_kernel ", "define "),
         "declare void @sim_access(ptr, i64, i64, i64)",
@@ -101,11 +102,19 @@ def _waits(body: str) -> bool:
     return any(SYNCHRONISES.get(name, False) for name in _INTRINSIC.findall(body))
 
 
-def _function(intrinsic: re.Match[str]) -> str:
-    name = intrinsic[1]
+def _translated(line: str, site: int) -> str:
+    """A line with functions for intrinsics; `site` is its number."""
+    found = _INTRINSIC.search(line)
+    if found is None:
+        return line
+    name, end = found[1], found.end() + 1
     if name not in SYNCHRONISES:
-        raise CodegenError(f"the simulated device has no {name}", intrinsic.string)
-    return f"@{function_of(name)}"
+        raise CodegenError(f"the simulated device has no {name}", line)
+    arguments = line[end:]
+    if name in AT_SITES:
+        first = "i64" if line.startswith("declare") else f"i64 {site}"
+        arguments = f"{first}{'' if arguments.startswith(')') else ', '}{arguments}"
+    return f"{line[: found.start()]}@{function_of(name)}({arguments}"
 
 
 def _shared(text: str, used: dict[str, set[str]]) -> tuple[dict[str, int], dict[str, int]]:
@@ -168,16 +177,15 @@ def accesses(line: str) -> Iterator[tuple[str, int | str, int, int]]:
     if found := _LOAD.match(line):
         type_, rest = read_type(found[3])
         kind = READ | (ATOMIC if found[1] or found[2] else 0)
-        yield _access(type_, _operand(rest.split("ptr ", 1)[1]), rest, kind)
+        yield _access(type_, _separated(rest)[1], rest, kind)
     elif found := _STORE.match(line):
         type_, rest = read_type(found[3])
         kind = WRITE | (ATOMIC if found[1] or found[2] else 0)
-        _, pointer = _separated(rest)[:2]
-        yield _access(type_, pointer.removeprefix("ptr "), rest, kind)
+        yield _access(type_, _separated(rest)[1], rest, kind)
     elif found := _EXCHANGE.match(line):
         pointer, value = _separated(found[2])[:2]
         type_ = read_type(value)[0]
-        yield _access(type_, pointer.removeprefix("ptr "), found[2], READ | WRITE | ATOMIC)
+        yield _access(type_, pointer, found[2], READ | WRITE | ATOMIC)
     elif found := _BYTES.match(line):
         target, source, size, _ = _separated(found[2])
         length = size.removeprefix("i64 ")
@@ -186,14 +194,14 @@ def accesses(line: str) -> Iterator[tuple[str, int | str, int, int]]:
         yield _last_word(target), length, 1, WRITE
 
 
-def _access(type_: str, pointer: str, rest: str, kind: int) -> tuple[str, int, int, int]:
+def _access(type_: str, operand: str, rest: str, kind: int) -> tuple[str, int, int, int]:
+    """Of the operand, `ptr X` and perhaps an ordering, only X is the pointer."""
+    pointer = operand.removeprefix("ptr ")
+    end = pointer.rindex(")") + 1 if "(" in pointer else len(pointer.split(" ", 1)[0])
+    pointer = pointer[:end]
     size, natural = layout(type_)
     declared = _ALIGN.search(rest)
     return pointer, size, int(declared[1]) if declared else natural, kind
-
-
-def _operand(text: str) -> str:
-    return _separated(text)[0]
 
 
 def _last_word(operand: str) -> str:

@@ -11,12 +11,19 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from jitgraph.codegen.gpu.simulator_intrinsics import INTRINSICS
-from jitgraph.codegen.gpu.simulator_state import DESCRIPTOR, FIELDS, Kind
+from jitgraph.codegen.gpu.simulator_state import (
+    FIELDS,
+    OTHER_BLOCK,
+    OTHER_READS,
+    OTHER_WHO,
+    SHARED_BYTES,
+    Kind,
+)
 from jitgraph.codegen.llvm import Compiled, Module
 from jitgraph.codegen.objects import cached_library
 from jitgraph.codegen.target import Target, host
@@ -79,7 +86,8 @@ def _text(target: Target) -> str:
 class Fault:
     """What a kernel, or a transfer (then `kernel` is empty), did wrong.
 
-    `offset` counts from the allocation at or before the address, which has `extent` bytes.
+    `offset` counts from the nearest allocation, or the block's shared memory, which has `extent`
+    bytes. What `size` and `other` mean depends on the kind.
     """
 
     kind: Kind
@@ -88,13 +96,65 @@ class Fault:
     thread: int
     address: int
     size: int
+    shared: bool
     offset: int
     extent: int
     other: int
 
     def __str__(self) -> str:
         who = f"kernel {self.kernel}, block {self.block}, thread {self.thread}"
-        return f"{who if self.kernel else 'a transfer'}: {self.kind.name}"
+        return f"{who if self.kernel else 'the host'}: {_MESSAGES[self.kind](self)}"
+
+    @property
+    def place(self) -> str:
+        """Where the address lies."""
+        if not self.extent:
+            return "where nothing is allocated"
+        if self.offset < 0:
+            where = f"{-self.offset} bytes before"
+        elif self.offset >= self.extent:
+            where = f"{self.offset - self.extent} bytes past the end of"
+        elif self.offset + self.size > self.extent:
+            where = "across the end of"
+        else:
+            where = f"at byte {self.offset} of"
+        what = "the shared memory" if self.shared else "an allocation"
+        return f"{where} {what} of {self.extent} bytes"
+
+
+def _race(fault: Fault) -> str:
+    who = fault.other & OTHER_WHO
+    number = f"thread {fault.other & 1023}"
+    known = {0: number, 1: "several threads of one warp"}.get(who >> 10, "several threads")
+    block = "another" if fault.other & OTHER_BLOCK else "this"
+    did = "read" if fault.other & OTHER_READS else "wrote"
+    return f"touches memory {fault.place}, which {known} of {block} block {did}, unordered"
+
+
+def _barrier(fault: Fault) -> str:
+    threads, ended = fault.size >> 32, fault.size & 0xFFFFFFFF
+    if fault.other == threads:
+        return "waits at the barrier, but threads of one warp do so at different places"
+    return f"waits at the barrier with {fault.other} of {threads} threads; {ended} have ended"
+
+
+_MESSAGES: dict[Kind, Callable[[Fault], str]] = {
+    Kind.OUTSIDE: lambda f: f"touches {f.size} bytes {f.place}",
+    Kind.HOST: lambda f: f"touches {f.address:#x}, which is neither memory of the device nor, "
+    "to read, a variable of the module",
+    Kind.SHARED: lambda f: f"touches {f.size} bytes {f.place}",
+    Kind.MISALIGNED: lambda f: f"touches {f.address:#x}, not a multiple of {f.other}",
+    Kind.UNINITIALISED: lambda f: f"reads memory never written, {f.place}",
+    Kind.RACE: _race,
+    Kind.BARRIER: _barrier,
+    Kind.WARP: lambda f: f"waits for the lanes {f.other:#x} of its warp, not all of which come; "
+    f"{f.size & 0xFFFFFFFF} threads have ended",
+    Kind.LANE: lambda f: "is not in the mask of its own operation"
+    if f.other < 0
+    else f"reads from lane {f.other}, which takes no part",
+    Kind.TRANSFER: lambda f: f"copies or fills {f.size} bytes {f.place}",
+    Kind.RELEASE: lambda f: f"frees {f.address:#x}, where no allocation starts",
+}
 
 
 def last_fault() -> Fault | None:
@@ -104,13 +164,15 @@ def last_fault() -> Fault | None:
         return None
     name = ""
     if words["fault_kernel"]:
-        at = words["fault_kernel"] + 8 * DESCRIPTOR.index("name")
-        name = (ctypes.c_char_p.from_address(at).value or b"").decode()
-    base = words["fault_base"]
+        name = ctypes.string_at(library().address("sim_fault_name")).decode()
+    address, base, extent = words["fault_address"], words["fault_base"], words["fault_extent"]
+    start = library().address("sim_shared_memory")
+    shared = start <= address < start + SHARED_BYTES
+    if shared:
+        base, extent = start, words["fault_bytes"]
     return Fault(
-        Kind(words["fault"]), name, words["fault_block"], words["fault_thread"],
-        words["fault_address"], words["fault_size"], words["fault_address"] - base,
-        words["fault_extent"], words["fault_other"],
+        Kind(words["fault"]), name, words["fault_block"], words["fault_thread"], address,
+        words["fault_size"], shared, address - base, extent, words["fault_other"],
     )  # fmt: skip
 
 

@@ -1,5 +1,8 @@
 """A GPU's intrinsics as functions of the simulator, with the same parameters.
 
+Those that all threads of a warp must execute together (`AT_SITES`) get one more before them: the
+number of the place in the kernel.
+
 Operations of a warp are collectives (see `simulator_threads`): each lane's record holds what it
 brings, then what it gets.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jitgraph.codegen.gpu.simulator_state import WARP, Kind, place
+from jitgraph.codegen.gpu.simulator_state import WARP, Kind, place, put
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 _PREFIX = "llvm.nvvm."
@@ -26,7 +29,8 @@ SYNCHRONISES: dict[str, bool] = {
     f"{_PREFIX}barrier.cta.sync.all": True,
     f"{_PREFIX}barrier.cta.sync.aligned.all": True,
     f"{_PREFIX}bar.warp.sync": True,
-    **{f"{_PREFIX}shfl.sync.{mode}.{type_}": True for mode in _SHUFFLES for type_ in ("i32", "f32")},
+    **{f"{_PREFIX}shfl.sync.{mode}.i32": True for mode in _SHUFFLES},
+    **{f"{_PREFIX}shfl.sync.{mode}.f32": True for mode in _SHUFFLES},
     **{f"{_PREFIX}vote.{vote}.sync": True for vote in _VOTES},
 }
 
@@ -35,6 +39,12 @@ def function_of(intrinsic: str) -> str:
     """The function that is an intrinsic here."""
     return "sim_" + intrinsic.removeprefix(_SREG).removeprefix(_PREFIX)
 
+
+#: Those that all threads of a warp must execute at one place: their functions are told which.
+AT_SITES = frozenset(
+    name for name, waits in SYNCHRONISES.items()
+    if waits and name not in (f"{_PREFIX}bar.warp.sync", f"{_PREFIX}barrier.cta.sync.all")
+)  # fmt: skip
 
 #: The functions.
 INTRINSICS = tuple(map(function_of, SYNCHRONISES))
@@ -50,13 +60,16 @@ def emit_intrinsics(module: Module) -> None:
     f.do(f"ret i32 {f.emit(f'and i32 {thread}, {WARP - 1}')}")
     for scope in ("cta", "gl", "sys"):
         FunctionBuilder(module, f"sim_membar.{scope}").do("ret void")
-    for name, parameters in (("barrier0", []), ("barrier.cta.sync.all", ["i32 %barrier"]),
-                             ("barrier.cta.sync.aligned.all", ["i32 %barrier"])):  # fmt: skip
+    for name, parameters, site in (
+        ("barrier0", ["i64 %site"], "%site"),
+        ("barrier.cta.sync.all", ["i32 %barrier"], "0"),
+        ("barrier.cta.sync.aligned.all", ["i64 %site", "i32 %barrier"], "%site"),
+    ):
         f = FunctionBuilder(module, f"sim_{name}", parameters)
-        f.do("call void @sim_barrier()")
+        f.do(f"call void @sim_barrier(i64 {site})")
         f.do("ret void")
     f = FunctionBuilder(module, "sim_bar.warp.sync", ["i32 %mask"])
-    f.do("call void @sim_collective(ptr null, i32 %mask, ptr null)")
+    f.do("call void @sim_collective(ptr null, i64 0, i32 %mask, ptr null)")
     f.do("ret void")
     _emit_exchange(module)
     for mode, source in _SOURCES.items():
@@ -69,19 +82,18 @@ def _emit_exchange(module: Module) -> None:
     """`void @exchange(ptr records, i32 mask)`: records of value and lane; the value of that lane
     goes behind them, or the lane becomes -1 where it takes no part."""
     f = FunctionBuilder(module, "exchange", ["ptr %records", "i32 %mask"], internal=True)
-    with f.loop(0, WARP) as lane:
-        with f.if_then(_takes_part(f, str(lane))):
-            record = _record(f, str(lane))
-            source = f.emit(f"load i64, ptr {f.offset(record, 8)}")
-            good, bad, done = f.label("good"), f.label("bad"), f.label("done")
-            f.branch_if(_takes_part(f, source), good, bad)
-            f.block(bad)
-            f.do(f"store i64 -1, ptr {f.offset(record, 8)}")
-            f.branch(done)
-            f.block(good)
-            value = f.emit(f"load i32, ptr {_record(f, source)}")
-            f.do(f"store i32 {value}, ptr {f.offset(record, 16)}")
-            f.block(done)
+    with f.loop(0, WARP) as lane, f.if_then(_takes_part(f, str(lane))):
+        record = _record(f, str(lane))
+        source = f.emit(f"load i64, ptr {f.offset(record, 8)}")
+        good, bad, done = f.label("good"), f.label("bad"), f.label("done")
+        f.branch_if(_takes_part(f, source), good, bad)
+        f.block(bad)
+        f.do(f"store i64 -1, ptr {f.offset(record, 8)}")
+        f.branch(done)
+        f.block(good)
+        value = f.emit(f"load i32, ptr {_record(f, source)}")
+        f.do(f"store i32 {value}, ptr {f.offset(record, 16)}")
+        f.block(done)
     f.do("ret void")
 
 
@@ -94,28 +106,26 @@ def _record(f: FunctionBuilder, lane: str) -> str:
     return f.emit(f"load ptr, ptr {f.emit(f'getelementptr ptr, ptr %records, i64 {lane}')}")
 
 
-_Source = Callable[[FunctionBuilder, str, str, str], tuple[str, str]]
+_Source = Callable[[FunctionBuilder, str, str], tuple[str, str]]
 
 
-def _up(f: FunctionBuilder, first: str, last: str, distance: str) -> tuple[str, str]:
+def _up(f: FunctionBuilder, distance: str, last: str) -> tuple[str, str]:
     source = f.emit(f"sub i32 %lane, {distance}")
     return source, f.emit(f"icmp sge i32 {source}, {last}")
 
 
-def _down(f: FunctionBuilder, first: str, last: str, distance: str) -> tuple[str, str]:
+def _down(f: FunctionBuilder, distance: str, last: str) -> tuple[str, str]:
     source = f.emit(f"add i32 %lane, {distance}")
     return source, f.emit(f"icmp sle i32 {source}, {last}")
 
 
-def _butterfly(f: FunctionBuilder, first: str, last: str, distance: str) -> tuple[str, str]:
+def _butterfly(f: FunctionBuilder, distance: str, last: str) -> tuple[str, str]:
     source = f.emit(f"xor i32 %lane, {distance}")
     return source, f.emit(f"icmp sle i32 {source}, {last}")
 
 
-def _index(f: FunctionBuilder, first: str, last: str, index: str) -> tuple[str, str]:
-    rest = f.emit(f"and i32 {index}, {f.emit('xor i32 %segment, -1')}")
-    source = f.emit(f"or i32 {first}, {rest}")
-    return source, f.emit(f"icmp sle i32 {source}, {last}")
+def _index(f: FunctionBuilder, lane: str, last: str) -> tuple[str, str]:
+    return lane, f.emit(f"icmp sle i32 {lane}, {last}")
 
 
 #: (lane to read from, whether there is one), as the PTX manual defines them.
@@ -128,17 +138,19 @@ def _emit_shuffle(module: Module, mode: str, source_of: _Source) -> None:
     distance = f.emit("and i32 %distance, 31")
     bound = f.emit("and i32 %clamp, 31")
     shifted = f.emit("lshr i32 %clamp, 8")
-    f.do(f"%segment = and i32 {shifted}, 31")
-    first = f.emit("and i32 %lane, %segment")
-    free = f.emit(f"and i32 {bound}, {f.emit('xor i32 %segment, -1')}")
-    last = f.emit(f"or i32 {first}, {free}")
-    source, exists = source_of(f, first, last, distance)
+    segment = f.emit(f"and i32 {shifted}, 31")
+    within = f.emit(f"xor i32 {segment}, -1")
+    first = f.emit(f"and i32 %lane, {segment}")
+    last = f.emit(f"or i32 {first}, {f.emit(f'and i32 {bound}, {within}')}")
+    if mode == "idx":
+        distance = f.emit(f"or i32 {first}, {f.emit(f'and i32 {distance}, {within}')}")
+    source, exists = source_of(f, distance, last)
     f.do(f"ret i32 {f.select(exists, 'i32', source, '%lane')}")
     for type_, name in (("i32", "i32"), ("float", "f32")):
         f = FunctionBuilder(
             module,
             f"sim_shfl.sync.{mode}.{name}",
-            ["i32 %mask", f"{type_} %value", "i32 %distance", "i32 %clamp"],
+            ["i64 %site", "i32 %mask", f"{type_} %value", "i32 %distance", "i32 %clamp"],
             returns=type_,
         )
         lane = f.emit("call i32 @sim_laneid()")
@@ -147,10 +159,11 @@ def _emit_shuffle(module: Module, mode: str, source_of: _Source) -> None:
         )
         wide = f.emit(f"zext i32 {source} to i64")
         record = f.record([f"{type_} %value", f"i64 {wide}", "i64 0"])
-        f.do(f"call void @sim_collective(ptr @exchange, i32 %mask, ptr {record})")
+        f.do(f"call void @sim_collective(ptr @exchange, i64 %site, i32 %mask, ptr {record})")
         found = f.emit(f"load i64, ptr {f.offset(record, 8)}")
         with f.if_then(f.emit(f"icmp slt i64 {found}, 0")):
-            f.do(f"call void @fault(i64 {Kind.LANE}, i64 {wide}, i64 0)")
+            put(f, "fault_other", wide)
+            f.do(f"call void @fault(i64 {Kind.LANE}, i64 0, i64 0)")
         f.do(f"ret {type_} {f.emit(f'load {type_}, ptr {f.offset(record, 16)}')}")
 
 
@@ -159,25 +172,23 @@ def _emit_vote(module: Module, vote: str) -> None:
         f = FunctionBuilder(module, "ballot", ["ptr %records", "i32 %mask"], internal=True)
         votes = f.reserve("i32", "votes")
         f.do(f"store i32 0, ptr {votes}")
-        with f.loop(0, WARP) as lane:
-            with f.if_then(_takes_part(f, str(lane))):
-                value = f.emit(f"load i32, ptr {_record(f, str(lane))}")
-                bit = f.emit(f"shl i32 {value}, {f.emit(f'trunc i64 {lane} to i32')}")
-                before = f.emit(f"load i32, ptr {votes}")
-                f.do(f"store i32 {f.emit(f'or i32 {before}, {bit}')}, ptr {votes}")
+        with f.loop(0, WARP) as lane, f.if_then(_takes_part(f, str(lane))):
+            value = f.emit(f"load i32, ptr {_record(f, str(lane))}")
+            bit = f.emit(f"shl i32 {value}, {f.emit(f'trunc i64 {lane} to i32')}")
+            before = f.emit(f"load i32, ptr {votes}")
+            f.do(f"store i32 {f.emit(f'or i32 {before}, {bit}')}, ptr {votes}")
         result = f.emit(f"load i32, ptr {votes}")
-        with f.loop(0, WARP) as lane:
-            with f.if_then(_takes_part(f, str(lane))):
-                record = _record(f, str(lane))
-                f.do(f"store i32 {result}, ptr {record}")
-                f.do(f"store i32 %mask, ptr {f.offset(record, 8)}")
+        with f.loop(0, WARP) as lane, f.if_then(_takes_part(f, str(lane))):
+            record = _record(f, str(lane))
+            f.do(f"store i32 {result}, ptr {record}")
+            f.do(f"store i32 %mask, ptr {f.offset(record, 8)}")
         f.do("ret void")
     returns = "i32" if vote == "ballot" else "i1"
     f = FunctionBuilder(
-        module, f"sim_vote.{vote}.sync", ["i32 %mask", "i1 %value"], returns=returns
+        module, f"sim_vote.{vote}.sync", ["i64 %site", "i32 %mask", "i1 %value"], returns=returns
     )
     record = f.record([f"i32 {f.emit('zext i1 %value to i32')}", "i32 0"])
-    f.do(f"call void @sim_collective(ptr @ballot, i32 %mask, ptr {record})")
+    f.do(f"call void @sim_collective(ptr @ballot, i64 %site, i32 %mask, ptr {record})")
     votes_ = f.emit(f"load i32, ptr {record}")
     mask = f.emit(f"load i32, ptr {f.offset(record, 8)}")
     if vote == "ballot":

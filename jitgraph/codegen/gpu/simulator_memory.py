@@ -11,9 +11,10 @@ from __future__ import annotations
 from jitgraph.codegen.gpu.simulator_state import (
     INVALID_VALUE,
     OUT_OF_MEMORY,
+    RECORD_BYTES,
+    SHARED_BYTES,
     SUCCESS,
     Kind,
-    cell,
     get,
     put,
 )
@@ -25,11 +26,10 @@ _PAGE = 64 << 10  # of any system
 _STEP = 1 << 20
 #: How many allocations there may be.
 _MOST = 1 << 20
-#: Bytes of race records per byte of memory.
-RECORD = 16
 #: From here on the system gets the memory back when it is freed.
 _LARGE = 256 << 10
 _NONE, _READ_WRITE = 0, 3
+_DONTNEED = 4
 
 
 def emit_memory(module: Module) -> None:
@@ -45,14 +45,20 @@ def emit_memory(module: Module) -> None:
 
 
 def _emit_start(module: Module) -> None:
-    """`i32 @sim_start(i64 bytes, i32 flags, i32 advice)`: take an arena of `bytes`, which are
-    multiples of what it grows by; whether there was room."""
+    """`i32 @sim_start(i64 bytes, i32 flags, i32 stack_flags)`: take an arena of `bytes`, which are
+    multiples of what it grows by, with these flags for `mmap`; whether there was room."""
     f = FunctionBuilder(
         module, "sim_start", ["i64 %bytes", "i32 %flags", "i32 %stack_flags"], returns="i32"
     )
     f.do("call i32 @pthread_mutex_init(ptr @mutex, ptr null)")
-    sizes = {"arena": "%bytes", "written": "%bytes", "races": f.emit(f"mul i64 %bytes, {RECORD}"),
-             "registry": str(16 * _MOST)}  # fmt: skip
+    sizes = {
+        "arena": "%bytes",
+        "written": "%bytes",
+        "races": f.emit(f"mul i64 %bytes, {RECORD_BYTES}"),
+        "shared_written": str(SHARED_BYTES),
+        "shared_races": str(SHARED_BYTES * RECORD_BYTES),
+        "registry": str(16 * _MOST),
+    }
     for field, size in sizes.items():
         rights = _NONE if field == "arena" else _READ_WRITE
         made = f.emit(
@@ -117,24 +123,37 @@ def _emit_find(module: Module) -> None:
 
 
 def _emit_live(module: Module) -> None:
-    """`i1 @live(i64 address, i64 size)`: whether that lies in one allocation; remembers the last
-    allocation before it in `fault_base` and `fault_extent`."""
+    """`i1 @live(i64 address, i64 size)`: whether that lies in one allocation; remembers that one,
+    or the nearest, in `near` and `near_extent`."""
     f = FunctionBuilder(
         module, "live", ["i64 %address", "i64 %size"], returns="i1", internal=True
     )
     found = f.emit("call i64 @find(i64 %address)")
-    put(f, "fault_base", 0)
-    put(f, "fault_extent", 0)
-    with f.if_then(f.emit(f"icmp eq i64 {found}, 0")):
-        f.do("ret i1 false")
-    entry = _entry(f, f.emit(f"sub i64 {found}, 1"))
-    start = f.emit(f"load i64, ptr {entry}")
-    extent = f.emit(f"load i64, ptr {f.offset(entry, 8)}")
-    put(f, "fault_base", start)
-    put(f, "fault_extent", extent)
-    before = f.emit(f"sub i64 %address, {start}")
-    room = f.emit(f"sub i64 {extent}, {before}")
-    f.do(f"ret i1 {f.emit(f'icmp sge i64 {room}, %size')}")
+    put(f, "near", 0)
+    put(f, "near_extent", 0)
+    some = f.emit(f"icmp ne i64 {found}, 0")
+    before = f.reserve("i64", "before")
+    f.do(f"store i64 {1 << 62}, ptr {before}")
+    with f.if_then(some):
+        entry = _entry(f, f.emit(f"sub i64 {found}, 1"))
+        _remember(f, entry)
+        offset = f.emit(f"sub i64 %address, {get(f, 'near')}")
+        room = f.emit(f"sub i64 {get(f, 'near_extent')}, {offset}")
+        with f.if_then(f.emit(f"icmp sge i64 {room}, %size")):
+            f.do("ret i1 true")
+        f.do(f"store i64 {f.emit(f'sub i64 0, {room}')}, ptr {before}")
+    with f.if_then(f.emit(f"icmp slt i64 {found}, {get(f, 'count')}")):
+        entry = _entry(f, found)
+        distance = f.emit(f"sub i64 {f.emit(f'load i64, ptr {entry}')}, %address")
+        nearer = f.emit(f"icmp slt i64 {distance}, {f.emit(f'load i64, ptr {before}')}")
+        with f.if_then(nearer):
+            _remember(f, entry)
+    f.do("ret i1 false")
+
+
+def _remember(f: FunctionBuilder, entry: str) -> None:
+    put(f, "near", f.emit(f"load i64, ptr {entry}"))
+    put(f, "near_extent", f.emit(f"load i64, ptr {f.offset(entry, 8)}"))
 
 
 def _rounded(f: FunctionBuilder, size: str, unit: int) -> str:
@@ -223,24 +242,28 @@ def _emit_free(module: Module) -> None:
     f.do(f"ret i32 {status}")
     f = FunctionBuilder(module, "release", ["i64 %address"], returns="i32", internal=True)
     f.emit("call i1 @live(i64 %address, i64 1)")
-    with f.if_then(f.emit(f"icmp ne i64 {get(f, 'fault_base')}, %address")):
+    with f.if_then(f.emit(f"icmp ne i64 {get(f, 'near')}, %address")):
         f.do(f"call void @report(i64 {Kind.RELEASE}, i64 %address, i64 0)")
         f.do(f"ret i32 {INVALID_VALUE}")
-    size = get(f, "fault_extent")
+    size = get(f, "near_extent")
     index = f.emit("call i64 @find(i64 %address)")
     entry = _entry(f, f.emit(f"sub i64 {index}, 1"))
     _move(f, entry, f.offset(entry, 16), f.emit(f"sub i64 {get(f, 'count')}, {index}"))
     put(f, "count", f.emit(f"sub i64 {get(f, 'count')}, 1"))
     put(f, "used", f.emit(f"sub i64 {get(f, 'used')}, {size}"))
+    put(f, "near", 0)
+    put(f, "near_extent", 0)
     f.do(f"call void @mark(i64 %address, i64 {size}, i8 0)")
     with f.if_then(f.emit(f"icmp sge i64 {size}, {_LARGE}")):
         whole = _rounded(f, "%address", _PAGE)
         end = f.emit(f"and i64 {f.emit(f'add i64 %address, {size}')}, {-_PAGE}")
         rest = f.emit(f"sub i64 {end}, {whole}")
-        f.do(f"call i32 @madvise(ptr {f.emit(f'inttoptr i64 {whole} to ptr')}, i64 {rest}, i32 4)")
+        memory = f.emit(f"inttoptr i64 {whole} to ptr")
+        f.do(f"call i32 @madvise(ptr {memory}, i64 {rest}, i32 {_DONTNEED})")
         offset = f.emit(f"sub i64 {whole}, {get(f, 'arena')}")
-        races = f.offset(get(f, "races", "ptr"), f.emit(f"mul i64 {offset}, {RECORD}"))
-        f.do(f"call i32 @madvise(ptr {races}, i64 {f.emit(f'mul i64 {rest}, {RECORD}')}, i32 4)")
+        races = f.offset(get(f, "races", "ptr"), f.emit(f"mul i64 {offset}, {RECORD_BYTES}"))
+        records = f.emit(f"mul i64 {rest}, {RECORD_BYTES}")
+        f.do(f"call i32 @madvise(ptr {races}, i64 {records}, i32 {_DONTNEED})")
     f.do(f"ret i32 {SUCCESS}")
 
 
@@ -267,41 +290,41 @@ def _emit_transfers(module: Module) -> None:
         f.do("ret i1 true")
     f.do(f"call void @report(i64 {Kind.TRANSFER}, i64 %address, i64 %size)")
     f.do("ret i1 false")
-    for name, to, start, extra in (
-        ("sim_set_bytes", "i64 %to", "i8 %value", ""),
-        ("sim_to_host", "ptr %to", "i64 %from", "from"),
-        ("sim_to_device", "i64 %to", "ptr %from", "to"),
-        ("sim_copy", "i64 %to", "i64 %from", "both"),
-    ):
-        _emit_transfer(module, name, to, start, extra)
+    fill = _transfer(module, "sim_set_bytes", "i64 %to", "i8 %value")
+    fill.do("call void @llvm.memset.p0.i64(ptr %target, i8 %value, i64 %size, i1 false)")
+    fill.do("call void @mark(i64 %to, i64 %size, i8 1)")
+    upload = _transfer(module, "sim_to_device", "i64 %to", "ptr %source")
+    upload.do("call void @mark(i64 %to, i64 %size, i8 1)")
+    copy = _transfer(module, "sim_copy", "i64 %to", "i64 %from")
+    shadows = f"ptr {shadow(copy, '%to')}, ptr {shadow(copy, '%from')}"
+    copy.do(f"call void @llvm.memmove.p0.p0.i64({shadows}, i64 %size, i1 false)")
+    download = _transfer(module, "sim_to_host", "ptr %target", "i64 %from")
+    hole = download.emit(f"call i64 @hole(ptr {shadow(download, '%from')}, i64 %size)")
+    with download.if_then(download.emit(f"icmp sge i64 {hole}, 0")):
+        where = download.emit(f"add i64 %from, {hole}")
+        download.do(f"call void @report(i64 {Kind.UNINITIALISED}, i64 {where}, i64 %size)")
+        download.do(f"ret i32 {INVALID_VALUE}")
+    for f in (upload, copy, download):
+        move = "ptr %target, ptr %source, i64 %size, i1 false"
+        f.do(f"call void @llvm.memmove.p0.p0.i64({move})")
+    for f in (fill, upload, copy, download):
+        f.do(f"ret i32 {SUCCESS}")
 
 
-def _emit_transfer(module: Module, name: str, to: str, start: str, device: str) -> None:
+def _transfer(module: Module, name: str, to: str, start: str) -> FunctionBuilder:
+    """A function of the driver; what is inside its lock is to be written. There `%target` and
+    `%source` are pointers, and what lies on the device is allocated."""
     parameters = [to, start, "i64 %size", "ptr %stream"]
     f = FunctionBuilder(module, name, parameters, returns="i32")
     f.do("call void @enter()")
-    status = f.emit(f"call i32 @{name}.inside({to}, {start}, i64 %size)")
+    status = f.emit(f"call i32 @{name}.inside({', '.join(parameters)})")
     f.do("call void @leave()")
     f.do(f"ret i32 {status}")
-    f = FunctionBuilder(module, f"{name}.inside", parameters[:3], returns="i32", internal=True)
-    for address in [p.split()[1] for p in (to, start) if p.startswith("i64")]:
-        bad = f.emit(f"xor i1 {f.emit(f'call i1 @allowed(i64 {address}, i64 %size)')}, true")
-        with f.if_then(bad):
-            f.do(f"ret i32 {INVALID_VALUE}")
-    target = "%to" if to.startswith("ptr") else f.emit("inttoptr i64 %to to ptr")
-    if start.startswith("i8"):
-        f.do(f"call void @llvm.memset.p0.i64(ptr {target}, i8 %value, i64 %size, i1 false)")
-    else:
-        source = "%from" if start.startswith("ptr") else f.emit("inttoptr i64 %from to ptr")
-        f.do(f"call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {source}, i64 %size, i1 false)")
-    if device == "from":
-        good = f.emit("call i1 @defined(i64 %from, i64 %size)")
-        with f.if_then(f.emit(f"xor i1 {good}, true")):
-            f.do(f"ret i32 {INVALID_VALUE}")
-    elif device == "both":
-        shadows = f"ptr {shadow(f, '%to')}, ptr {shadow(f, '%from')}"
-        f.do(f"call void @llvm.memmove.p0.p0.i64({shadows}, i64 %size, i1 false)")
-    else:
-        f.do("call void @mark(i64 %to, i64 %size, i8 1)")
-    f.do(f"ret i32 {SUCCESS}")
-    assert cell("arena")
+    f = FunctionBuilder(module, f"{name}.inside", parameters, returns="i32", internal=True)
+    for address, pointer in (("%to", "%target"), ("%from", "%source")):
+        if f"i64 {address}" in parameters:
+            allowed = f.emit(f"call i1 @allowed(i64 {address}, i64 %size)")
+            with f.if_then(f.emit(f"xor i1 {allowed}, true")):
+                f.do(f"ret i32 {INVALID_VALUE}")
+            f.do(f"{pointer} = inttoptr i64 {address} to ptr")
+    return f

@@ -12,18 +12,27 @@ from enum import IntEnum
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 #: The words of `@sim`. `arena` to `end` is the device's memory, allocated so far up to `high`;
-#: `written` and `races` are the shadows beside it; `registry` lists the live allocations.
+#: `registry` lists the live allocations, of which `near` was the last one looked at; `written` and
+#: `races` are the shadows. Then come the launch, its time, its fibers, and what went wrong.
 FIELDS = (
-    "arena", "end", "high", "cursor", "limit", "used", "count", "registry", "written", "races",
-    "open", "kernel", "bytes", "parameters", "clock", "launch", "block", "interval", "thread",
-    "threads", "stack", "stack_end", "stacks", "scheduler", "aborted",
+    "arena", "end", "high", "cursor", "limit", "used", "count", "registry", "near", "near_extent",
+    "written", "races", "shared_written", "shared_races", "open",
+    "kernel", "parameters", "bytes", "threads", "thread", "launches",
+    "clock", "launch", "block", "interval",
+    "scheduler", "stacks", "stack", "stack_end", "aborted",
     "fault", "fault_kernel", "fault_block", "fault_thread", "fault_address", "fault_size",
-    "fault_base", "fault_extent", "fault_other", "launches",
+    "fault_bytes", "fault_base", "fault_extent", "fault_other",
 )  # fmt: skip
+#: How many bytes of a kernel's name `@sim_fault_name` keeps.
+NAME_BYTES = 256
 
 #: A block's shared memory on the largest devices.
 SHARED_BYTES = 227 << 10
 WARP = 32
+#: Bytes in `races` for a byte of memory.
+RECORD_BYTES = 16
+#: Stamps are counted; in records of accesses they stand above this many bits.
+STAMP_SHIFT = 16
 MOST_THREADS = 1024
 #: The words of a kernel's descriptor.
 DESCRIPTOR = ("thunk", "shared", "synchronises", "name", "constants", "constant_count")
@@ -47,6 +56,9 @@ class Kind(IntEnum):
     TRANSFER = 10
     RELEASE = 11
 
+
+#: `fault_other` of a race: who the other was, that it was a read, and was in another block.
+OTHER_WHO, OTHER_READS, OTHER_BLOCK = (1 << 12) - 1, 1 << 13, 1 << 14
 
 #: The result of the launch, where it is not LAUNCH_FAILED.
 _RESULTS = {
@@ -86,6 +98,11 @@ def place(name: str) -> str:
 PLACE = ("tid", "ctaid", "ntid", "nctaid")
 
 
+def warp_stamp(f: FunctionBuilder, thread: str) -> str:
+    """Where it is noted when the warp of a thread was last at its barrier."""
+    return f.emit(f"getelementptr i64, ptr @warps, i64 {f.emit(f'lshr i64 {thread}, 5')}")
+
+
 def result_of(kind: Kind) -> int:
     """The driver's code for a fault."""
     return _RESULTS.get(kind, LAUNCH_FAILED)
@@ -96,6 +113,8 @@ def emit_state(module: Module) -> None:
     module.declare(f"@sim = global [{len(FIELDS)} x i64] zeroinitializer, align 64")
     module.declare("@sim_place = global [4 x i32] zeroinitializer, align 16")
     module.declare(f"@sim_shared_memory = global [{SHARED_BYTES} x i8] zeroinitializer, align 256")
+    module.declare(f"@warps = internal global [{MOST_THREADS // WARP} x i64] zeroinitializer")
+    module.declare(f"@sim_fault_name = global [{NAME_BYTES} x i8] zeroinitializer")
     module.declare("@mutex = internal global [128 x i8] zeroinitializer, align 64")
     for declaration in (
         "i32 @pthread_mutex_init(ptr, ptr)",
@@ -104,6 +123,7 @@ def emit_state(module: Module) -> None:
         "ptr @mmap(ptr, i64, i32, i32, i32, i64)",
         "i32 @mprotect(ptr, i64, i32)",
         "i32 @madvise(ptr, i64, i32)",
+        "ptr @strncpy(ptr, ptr, i64)",
         "void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
         "void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
         "void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)",

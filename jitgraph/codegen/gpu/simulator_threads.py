@@ -4,11 +4,12 @@ A kernel without barriers and warp operations runs its threads in a loop, on one
 every thread is a fiber with a stack of its own, and runs until it waits: at the block's barrier or
 in a *collective* of its warp, an operation that happens when all lanes its mask names have come.
 
-    void @sim_barrier()
-    void @sim_collective(ptr compute, i32 mask, ptr record)
+    void @sim_barrier(i64 site)
+    void @sim_collective(ptr compute, i64 site, i32 mask, ptr record)
 
 A collective's `compute(records, mask)`, if there is one, finds each lane's record and may leave
-results in it. Without one it is the warp's barrier. When nobody can go on the block is done, or at
+results in it. Without one it is the warp's barrier. A `site` is the place in the kernel, where
+threads of a warp must be at the same one, else 0. When nobody can go on the block is done, or at
 its barrier, or the kernel is wrong.
 """
 
@@ -17,7 +18,9 @@ from __future__ import annotations
 from jitgraph.codegen.gpu.simulator_state import (
     INVALID_VALUE,
     MOST_THREADS,
+    NAME_BYTES,
     SHARED_BYTES,
+    STAMP_SHIFT,
     SUCCESS,
     WARP,
     Kind,
@@ -27,16 +30,15 @@ from jitgraph.codegen.gpu.simulator_state import (
     place,
     put,
     result_of,
+    warp_stamp,
 )
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 STACK_BYTES = 128 << 10
 _GUARD_BYTES = 16 << 10
-#: Stamps are counted; in records of accesses they stand above this many bits.
-STAMP_SHIFT = 16
 _READY, _EXITED, _BARRIER, _COLLECTIVE = range(4)
 #: The words of a fiber.
-_FIBER = ("sp", "status", "mask", "compute", "record")
+_FIBER = ("sp", "status", "site", "mask", "compute", "record")
 _X86_SWITCH = """\
 pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15; movq %rsp, (%rdi); \
 movq %rsi, %rsp; popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp; retq"""
@@ -50,7 +52,6 @@ def emit_threads(module: Module) -> None:
     """All of it."""
     module.declare(f"@fibers = internal global [{len(_FIBER) * MOST_THREADS} x i64] "
                    "zeroinitializer, align 64")  # fmt: skip
-    module.declare(f"@warps = internal global [{MOST_THREADS // WARP} x i64] zeroinitializer")
     module.declare("@lost = internal global ptr null")
     frame, entry = _emit_switch(module)
     _emit_start(module, frame, entry)
@@ -140,20 +141,23 @@ def _emit_running(module: Module) -> None:
 
 
 def _emit_waiting(module: Module) -> None:
-    f = FunctionBuilder(module, "sim_barrier")
+    f = FunctionBuilder(module, "sim_barrier", ["i64 %site"])
+    f.do(f"store i64 %site, ptr {_fiber(f, get(f, 'thread'), 'site')}")
     f.do(f"call void @suspend(i64 {_BARRIER})")
     f.do("ret void")
     f = FunctionBuilder(
-        module, "sim_collective", ["ptr %compute", "i32 %mask", "ptr %record"]
+        module, "sim_collective", ["ptr %compute", "i64 %site", "i32 %mask", "ptr %record"]
     )
     thread = get(f, "thread")
     lane = f.emit(f"trunc i64 {f.emit(f'and i64 {thread}, {WARP - 1}')} to i32")
     bit = f.emit(f"and i32 {f.emit(f'lshr i32 %mask, {lane}')}, 1")
     with f.if_then(f.emit(f"icmp eq i32 {bit}, 0")):
+        put(f, "fault_other", -1)
         f.do(f"call void @fault(i64 {Kind.LANE}, i64 0, i64 0)")
     lanes = f.emit(f"call i32 @lanes(i64 {thread})")
     mask = f.emit(f"and i32 %mask, {lanes}")
     f.do(f"store i32 {mask}, ptr {_fiber(f, thread, 'mask')}")
+    f.do(f"store i64 %site, ptr {_fiber(f, thread, 'site')}")
     f.do(f"store ptr %compute, ptr {_fiber(f, thread, 'compute')}")
     f.do(f"store ptr %record, ptr {_fiber(f, thread, 'record')}")
     f.do(f"call void @suspend(i64 {_COLLECTIVE})")
@@ -170,10 +174,16 @@ def _emit_faults(module: Module) -> None:
     f = FunctionBuilder(
         module, "report", ["i64 %kind", "i64 %address", "i64 %size"], internal=True
     )
-    for field, value in (("fault", "%kind"), ("fault_address", "%address"), ("fault_size", "%size"),
-                         ("fault_kernel", get(f, "kernel")), ("fault_thread", get(f, "thread")),
-                         ("aborted", "%kind")):  # fmt: skip
+    for field, value in (("fault", "%kind"), ("aborted", "%kind"), ("fault_address", "%address"),
+                         ("fault_size", "%size")):  # fmt: skip
         put(f, field, value)
+    for field, source in (("fault_kernel", "kernel"), ("fault_thread", "thread"),
+                          ("fault_bytes", "bytes"), ("fault_base", "near"),
+                          ("fault_extent", "near_extent")):  # fmt: skip
+        put(f, field, get(f, source))
+    with f.if_then(f.emit(f"icmp ne ptr {get(f, 'kernel', 'ptr')}, null")):
+        name = described(f, "name", "ptr")
+        f.do(f"call ptr @strncpy(ptr @sim_fault_name, ptr {name}, i64 {NAME_BYTES - 1})")
     block = f.emit(f"load i32, ptr {place('ctaid')}")
     put(f, "fault_block", f.emit(f"zext i32 {block} to i64"))
     f.do("ret void")
@@ -186,7 +196,7 @@ def _emit_faults(module: Module) -> None:
 
 
 def _emit_warp(module: Module) -> None:
-    """`i1 @run_warp(i64 first, i64 fibers)`: run a warp as far as it gets; whether it got anywhere."""
+    """`i1 @run_warp(i64 first, i64 fibers)`: run a warp as far as it gets; whether it moved."""
     f = FunctionBuilder(
         module, "run_warp", ["i64 %first", "i64 %fibers"], returns="i1", internal=True
     )
@@ -215,18 +225,12 @@ def _emit_collectives(module: Module) -> None:
         module, "complete", ["i64 %first", "i64 %end", "i64 %leader"], returns="i1", internal=True
     )
     mask = f.emit(f"load i32, ptr {_fiber(f, '%leader', 'mask')}")
-    compute = f.emit(f"load i64, ptr {_fiber(f, '%leader', 'compute')}")
-    with f.loop("%first", "%end") as thread:
-        with f.if_then(_named(f, mask, str(thread))):
-            status = f.emit(f"load i64, ptr {_fiber(f, str(thread), 'status')}")
-            other = f.emit(f"load i32, ptr {_fiber(f, str(thread), 'mask')}")
-            same = f.emit(f"load i64, ptr {_fiber(f, str(thread), 'compute')}")
-            waits = f.emit(f"icmp eq i64 {status}, {_COLLECTIVE}")
-            agrees = f.emit(f"icmp eq i32 {other}, {mask}")
-            both = f.emit(f"and i1 {waits}, {agrees}")
-            alike = f.emit(f"icmp eq i64 {same}, {compute}")
-            good = f.emit(f"and i1 {both}, {alike}")
-            with f.if_then(f.emit(f"xor i1 {good}, true")):
+    with f.loop("%first", "%end") as thread, f.if_then(_named(f, mask, str(thread))):
+        for field, type_ in (("status", "i64"), ("mask", "i32"), ("compute", "i64"),
+                             ("site", "i64")):  # fmt: skip
+            own = f.emit(f"load {type_}, ptr {_fiber(f, '%leader', field)}")
+            other = f.emit(f"load {type_}, ptr {_fiber(f, str(thread), field)}")
+            with f.if_then(f.emit(f"icmp ne {type_} {own}, {other}")):
                 f.do("ret i1 false")
     f.do("ret i1 true")
     f = FunctionBuilder(
@@ -247,13 +251,15 @@ def _emit_collectives(module: Module) -> None:
 def _emit_meeting(f: FunctionBuilder, leader: str, records: str) -> None:
     mask = f.emit(f"load i32, ptr {_fiber(f, leader, 'mask')}")
     compute = f.emit(f"load ptr, ptr {_fiber(f, leader, 'compute')}")
-    with f.loop("%first", "%end", name="member") as member:
-        with f.if_then(_named(f, mask, str(member))):
-            f.do(f"store i64 {_READY}, ptr {_fiber(f, str(member), 'status')}")
-            record = f.emit(f"load ptr, ptr {_fiber(f, str(member), 'record')}")
-            lane = f.emit(f"sub i64 {member}, %first")
-            slot = f.emit(f"getelementptr ptr, ptr {records}, i64 {lane}")
-            f.do(f"store ptr {record}, ptr {slot}")
+    with (
+        f.loop("%first", "%end", name="member") as member,
+        f.if_then(_named(f, mask, str(member))),
+    ):
+        f.do(f"store i64 {_READY}, ptr {_fiber(f, str(member), 'status')}")
+        record = f.emit(f"load ptr, ptr {_fiber(f, str(member), 'record')}")
+        lane = f.emit(f"sub i64 {member}, %first")
+        slot = f.emit(f"getelementptr ptr, ptr {records}, i64 {lane}")
+        f.do(f"store ptr {record}, ptr {slot}")
     barrier, operation, done = f.label("barrier"), f.label("operation"), f.label("met")
     f.branch_if(f.emit(f"icmp eq ptr {compute}, null"), barrier, operation)
     f.block(operation)
@@ -264,11 +270,6 @@ def _emit_meeting(f: FunctionBuilder, leader: str, records: str) -> None:
     with f.if_then(whole):
         f.do(f"store i64 {f.emit('call i64 @tick()')}, ptr {warp_stamp(f, '%first')}")
     f.block(done)
-
-
-def warp_stamp(f: FunctionBuilder, thread: str) -> str:
-    """Where it is noted when the warp of a thread was last at its barrier."""
-    return f.emit(f"getelementptr i64, ptr @warps, i64 {f.emit(f'lshr i64 {thread}, 5')}")
 
 
 def _named(f: FunctionBuilder, mask: str, thread: str) -> str:
@@ -312,9 +313,9 @@ def _emit_block(module: Module) -> None:
 def _emit_settle(module: Module) -> None:
     """`i1 @settle(i64 fibers)`: nobody goes on: open the barrier, if that is why."""
     f = FunctionBuilder(module, "settle", ["i64 %fibers"], returns="i1", internal=True)
-    counts = f.reserve("[4 x i64]", "counts")
+    counts = f.reserve("[5 x i64]", "counts")
     waiting = f.reserve("i64", "waiting")
-    f.do(f"call void @llvm.memset.p0.i64(ptr {counts}, i8 0, i64 32, i1 false)")
+    f.do(f"call void @llvm.memset.p0.i64(ptr {counts}, i8 0, i64 40, i1 false)")
     f.do(f"store i64 0, ptr {waiting}")
     with f.loop(0, "%fibers") as thread:
         status = f.emit(f"load i64, ptr {_fiber(f, str(thread), 'status')}")
@@ -323,11 +324,17 @@ def _emit_settle(module: Module) -> None:
         f.do(f"store i64 {more}, ptr {count}")
         with f.if_then(f.emit(f"icmp ne i64 {status}, {_EXITED}")):
             f.do(f"store i64 {thread}, ptr {waiting}")
+        leader = f.emit(f"and i64 {thread}, {-WARP}")
+        sites = (f.emit(f"load i64, ptr {_fiber(f, k, 'site')}") for k in (leader, str(thread)))
+        with f.if_then(f.emit(f"icmp ne i64 {', '.join(sites)}")):
+            f.do(f"store i64 1, ptr {f.offset(counts, 32)}")
     exited = f.emit(f"load i64, ptr {f.offset(counts, 8 * _EXITED)}")
     with f.if_then(f.emit(f"icmp eq i64 {exited}, %fibers")):
         f.do("ret i1 false")
     arrived = f.emit(f"load i64, ptr {f.offset(counts, 8 * _BARRIER)}")
-    with f.if_then(f.emit(f"icmp eq i64 {arrived}, %fibers")):
+    apart = f.emit(f"load i64, ptr {f.offset(counts, 32)}")
+    all_there = f.emit(f"icmp eq i64 {arrived}, %fibers")
+    with f.if_then(f.emit(f"and i1 {all_there}, {f.emit(f'icmp eq i64 {apart}, 0')}")):
         put(f, "interval", f.emit("call i64 @tick()"))
         with f.loop(0, "%fibers") as thread:
             f.do(f"store i64 {_READY}, ptr {_fiber(f, str(thread), 'status')}")
@@ -340,7 +347,8 @@ def _emit_settle(module: Module) -> None:
     mask = f.emit(f"load i32, ptr {_fiber(f, thread_, 'mask')}")
     wide = f.emit(f"zext i32 {mask} to i64")
     put(f, "fault_other", f.select(collective, "i64", wide, arrived))
-    f.do(f"call void @report(i64 {kind}, i64 0, i64 {exited})")
+    all_ = f.emit(f"shl i64 {get(f, 'threads')}, 32")
+    f.do(f"call void @report(i64 {kind}, i64 0, i64 {f.emit(f'or i64 {all_}, {exited}')})")
     f.do("ret i1 false")
 
 

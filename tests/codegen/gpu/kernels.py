@@ -25,6 +25,7 @@ declare i32 @llvm.nvvm.shfl.sync.idx.i32(i32, i32, i32, i32)
 declare i32 @llvm.nvvm.shfl.sync.up.i32(i32, i32, i32, i32)
 declare i32 @llvm.nvvm.shfl.sync.down.i32(i32, i32, i32, i32)
 declare float @llvm.nvvm.shfl.sync.bfly.f32(i32, float, i32, i32)
+declare void @llvm.nvvm.membar.gl()
 declare i1 @llvm.nvvm.vote.any.sync(i32, i1)
 declare i1 @llvm.nvvm.vote.all.sync(i32, i1)
 declare i32 @llvm.nvvm.vote.ballot.sync(i32, i1)
@@ -32,6 +33,7 @@ declare i32 @llvm.nvvm.vote.ballot.sync(i32, i1)
 @table = internal constant [4 x float] [float 1.0, float 2.0, float 3.0, float 4.0]
 """
 BARRIER = "call void @llvm.nvvm.barrier.cta.sync.aligned.all(i32 0)"
+WARP_BARRIER = "call void @llvm.nvvm.bar.warp.sync(i32 -1)"
 _PLACE = f"""
   %shared = addrspacecast ptr addrspace(3) @k.shared to ptr
   %tid32 = call i32 @{_SREG}.tid.x()
