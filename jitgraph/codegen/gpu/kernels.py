@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.gpu.elementwise import emit_elementwise, is_elementwise
 from jitgraph.codegen.gpu.points import emit_points
 from jitgraph.codegen.gpu.products import as_kernel
 from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
@@ -22,6 +23,9 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
             return True
         case Kernel() if reduces(step):
             emit_reductions(lambda part: p.arguments(part, p.device.fresh(name)), step)
+            return True
+        case Kernel() if is_elementwise(step):
+            emit_elementwise(p.arguments(step, name), step)
             return True
         case Kernel() | Rows():
             return emit_points(p.arguments(step, name), step)

@@ -17,7 +17,8 @@ from dataclasses import dataclass, fields, replace
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.points import permuted, split_index
-from jitgraph.codegen.gpu.strips import Place, Strips, aligned, copies_of, width_of
+from jitgraph.codegen.gpu.strips import aligned, copies_of, width_of
+from jitgraph.codegen.gpu.sweeps import Sweep, ceil_div, dealt, product
 from jitgraph.codegen.gpu.together import (
     LOG_THREADS,
     LOG_WARP,
@@ -30,11 +31,10 @@ from jitgraph.codegen.gpu.together import (
 from jitgraph.codegen.innermost import is_zero
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
-from jitgraph.codegen.places import FirstPlace, accumulator
-from jitgraph.codegen.reductions import BLOCK, Accumulator
+from jitgraph.codegen.places import accumulator
+from jitgraph.codegen.reductions import BLOCK
 from jitgraph.codegen.registers import store
-from jitgraph.ir.kernel import Kernel, Store
-from jitgraph.ir.opdef import Size
+from jitgraph.ir.kernel import Access, Kernel, Load
 
 _THREADS = 1 << LOG_THREADS
 #: Threads that keep a large device busy, as powers of two: for points, and for their parts.
@@ -71,7 +71,7 @@ def emit_reductions(arguments: Callable[[Kernel], Arguments], kernel: Kernel) ->
         _Reduction(arguments(part), part).emit()
 
 
-def _used_loads(kernel: Kernel) -> tuple:
+def _used_loads(kernel: Kernel) -> tuple[Load, ...]:
     body = kernel.body()
     used = {a for v in body if v.op is not None for a in v.op.args} | set(kernel.roots())
     return tuple(load for load in kernel.loads if load.leaf in used)
@@ -138,21 +138,22 @@ class _Reduction:
             k: f.select(f.emit(f"icmp eq i64 {inside}, 1"), "i64", extents[k], 1)
             for k, inside in self.inside.items()
         }
-        points = _product(f, [*extents[:depth], *self.outside.values()])
+        points = product(f, [*extents[:depth], *self.outside.values()])
         reduced = [self.inside.get(k, extents[k]) for k in range(depth, len(extents))]
-        strips = _product(f, [*reduced[:-1], _ceil_div(f, reduced[-1], self.width)])
+        strips = product(f, [*reduced[:-1], ceil_div(f, reduced[-1], self.width)])
         plan = self._plan(points, strips)
-        wide = self._wide()
+        wide = aligned(p, self._moved(), self.width)
+        self.wide = None if wide == "false" else "%wide"
         scratch = self._scratch(plan)
         tile = f.emit(f"lshr i64 {_THREADS}, {plan.log_group}")
-        blocks = f.emit(f"mul i64 {_ceil_div(f, points, tile)}, {plan.parts}")
+        blocks = f.emit(f"mul i64 {ceil_div(f, points, tile)}, {plan.parts}")
         more = [*plan.values(), *(f"i64 {x}" for k in self.maybe
                                   for x in (self.inside[k], self.outside[k])),
                 f"i1 {wide}", f"ptr {scratch}"]  # fmt: skip
         self.arguments.launch(self._first(), blocks, _THREADS, more)
         several = f.emit(f"icmp ugt i64 {plan.parts}, 1")
         tile = f.emit(f"lshr i64 {_THREADS}, {plan.log_join}")
-        blocks = f.select(several, "i64", _ceil_div(f, points, tile), 0)
+        blocks = f.select(several, "i64", ceil_div(f, points, tile), 0)
         self.arguments.launch(self._second(), blocks, _THREADS, more)
 
     def _reduced_extent(self, loop: int, extent: str) -> str:
@@ -189,21 +190,20 @@ class _Reduction:
             few = str(_FEW if self.by_rows else _ROWS)
         beside = f.emit(f"sub i64 {LOG_THREADS}, {log_group}")
         threads = f.emit(f"shl i64 {f.maximum(points, 1)}, {log_group}")
-        wanted_parts = _ceil_div(f, str(1 << _PARTS), threads)
+        wanted_parts = ceil_div(f, str(1 << _PARTS), threads)
         each = f.emit(f"mul i64 {f.emit(f'shl i64 1, {log_group}')}, {few}")
         parts = f.minimum(wanted_parts, f.emit(f"udiv i64 {strips}, {each}"))
         parts = f.maximum(parts, 1)
         return _Plan(
             points, strips, log_group, f.select(rowwise, "i64", 0, beside),
-            f.select(rowwise, "i64", log_group, 0), parts, _ceil_div(f, strips, parts),
+            f.select(rowwise, "i64", log_group, 0), parts, ceil_div(f, strips, parts),
             f.minimum(_log(f, parts), LOG_THREADS),
         )  # fmt: skip
 
-    def _wide(self) -> str:
-        """Whether whole strips are aligned."""
-        accesses = [load.access for load in self.kernel.loads]
-        accesses += [s.access for s in self.kernel.stores if s.combine is None]
-        return aligned(self.p, accesses, self.width)
+    def _moved(self) -> list[Access]:
+        """The accesses that strips move."""
+        stores = [s.access for s in self.kernel.stores if s.combine is None]
+        return [load.access for load in self.kernel.loads] + stores
 
     def _scratch(self, plan: _Plan) -> str:
         """Memory for the states of all parts, where there are several."""
@@ -237,8 +237,11 @@ class _Reduction:
         begin = f.emit(f"mul i64 {part}, %each")
         end = f.minimum(f.emit(f"add i64 {begin}, %each"), "%strips")
         end = f.select(real, "i64", end, 0)
-        sweep = _Sweep(self, nest, at, outer)
-        states = sweep.emit(f.emit(f"add i64 {begin}, {rank}"), end)
+        extents = [f"%inside{k}" if k in self.maybe else nest.size(self.kernel.extents[k])
+                   for k in range(self.depth, nest.rank)]  # fmt: skip
+        begin, step = f.emit(f"add i64 {begin}, {rank}"), f.emit("shl i64 1, %log_group")
+        sweep = Sweep(nest, at, outer, extents, self.width, step, self._copies(), self.wide)
+        states = sweep.emit(begin, end, self.accumulators)
         states = self._joined(f, states, "%log_group", "%group_step")
         leads = f.emit(f"and i1 {real}, {f.emit(f'icmp eq i64 {rank}, 0')}")
         with f.if_then(leads):
@@ -272,17 +275,23 @@ class _Reduction:
         with f.loop(rank, "%parts", group, accumulators=flat) as loop:
             after: list[str] = []
             number = f.emit(f"add i64 {first}, {loop}")
-            states = self._dealt(loop.carried)
+            states = dealt(self.accumulators, loop.carried)
             for one, (k, state) in zip(self.accumulators, self._numbered(states), strict=True):
                 words = [f.emit(f"load i32, ptr {self._slot(f, k + w, count, number)}")
                          for w in range(word_count(one))]  # fmt: skip
                 after += one.united(state, registers_of(f, one.types(), words))
             loop.carry(*after)
-        states = self._joined(f, self._dealt(loop.results), "%log_join", "0")
+        states = self._joined(f, dealt(self.accumulators, loop.results), "%log_join", "0")
         with f.if_then(f.emit(f"and i1 {real}, {f.emit(f'icmp eq i64 {rank}, 0')}")):
             self._finish(f, nest, at, states)
         f.do("ret void")
         return f
+
+    def _copies(self) -> int:
+        most = _MOST_COPIES if self.width > 1 else 2 * _MOST_COPIES
+        if any(one.is_compensated for one in self.accumulators):
+            most = min(most, BLOCK // self.width)
+        return copies_of(self.kernel, self.width, most)
 
     @staticmethod
     def _part(f: FunctionBuilder) -> tuple[str, str]:
@@ -307,10 +316,6 @@ class _Reduction:
         """So many bits of a number, from bit `low` on."""
         mask = f.emit(f"sub i64 {f.emit(f'shl i64 1, {bits}')}, 1")
         return f.emit(f"and i64 {f.emit(f'lshr i64 {number}, {low}')}, {mask}")
-
-    def _dealt(self, flat: Sequence[str]) -> list[list[str]]:
-        rest = iter(flat)
-        return [[next(rest) for _ in one.types()] for one in self.accumulators]
 
     def _numbered(self, states: list[list[str]]) -> list[tuple[int, list[str]]]:
         """The states, each with the number of its first word."""
@@ -354,144 +359,6 @@ class _Reduction:
             store(f, one.result(state), at[nest.number(item)], item.access.buffer.dtype)
 
 
-class _Sweep:
-    """The strips that a thread reduces: several at once while they are whole, then one by one."""
-
-    def __init__(
-        self, reduction: _Reduction, nest: Nest, pointers: list[str], outer: dict[int, str]
-    ) -> None:
-        self.nest, self.f, self.pointers, self.outer = nest, nest.f, pointers, outer
-        self.depth, self.width = reduction.depth, reduction.width
-        self.accumulators, self.reducing = reduction.accumulators, reduction.reducing
-        self.strips = Strips(nest, self.width)
-        self.wide = "%wide" if self.strips.wide_accesses() else None
-        f = self.f
-        kernel = reduction.kernel
-        self.loops = range(self.depth, nest.rank)
-        extents = [f"%inside{k}" if k in reduction.maybe else nest.size(kernel.extents[k])
-                   for k in self.loops]  # fmt: skip
-        self.last = extents[-1]
-        #: How many strips there are along each loop, the innermost one cut into them.
-        self.extents = [*extents[:-1], _ceil_div(f, extents[-1], self.width)]
-        most = _MOST_COPIES if self.width > 1 else 2 * _MOST_COPIES
-        if any(one.is_compensated for one in self.accumulators):
-            most = min(most, BLOCK // self.width)
-        self.copies = copies_of(kernel, self.width, most)
-        #: From one strip of a thread to its next.
-        self.step = f.emit("shl i64 1, %log_group")
-        self.digits = split_index(f, self.step, self.extents)
-
-    def emit(self, begin: str, end: str) -> list[list[str]]:
-        """The states of the strips from `begin` on, before `end`."""
-        f = self.f
-        states = [one.initial() for one in self.accumulators]
-        start = split_index(f, begin, self.extents)
-        if self.copies > 1:
-            begin, start, states = self._round(begin, end, start, states, self.copies)
-        return self._round(begin, end, start, states, 1)[2]
-
-    def _round(
-        self, begin: str, end: str, start: list[str], states: list[list[str]], copies: int
-    ) -> tuple[str, list[str], list[list[str]]]:
-        """The loop over `copies` strips at once, all of them whole, or over one that need not be."""
-        f, whole = self.f, copies > 1
-        if whole:
-            end = f.minimum(end, self._whole())
-            ahead = f.emit(f"mul i64 {self.step}, {copies - 1}")
-            end = f.emit(f"sub i64 {end}, {ahead}")
-        types = [t for one in self.accumulators for t in one.types()]
-        flat = [r for state in states for r in state]
-        carried = [("i64", i) for i in (begin, *start)] + list(zip(types, flat, strict=True))
-        stride = f.emit(f"mul i64 {self.step}, {copies}")
-        with f.loop(begin, end, stride, name="strip", accumulators=carried) as loop:
-            rank = len(start)
-            indices, flat = loop.carried[1 : rank + 1], loop.carried[rank + 1 :]
-            places = []
-            for _ in range(copies):
-                places.append(self._place(indices, whole))
-                indices = self._moved(indices)
-            states = self._absorbed(places, self._dealt(flat), whole)
-            following = f.emit(f"add i64 {loop.carried[0]}, {stride}")
-            loop.carry(following, *indices, *(r for state in states for r in state))
-        results = loop.results
-        return results[0], results[1 : rank + 1], self._dealt(results[rank + 1 :])
-
-    def _whole(self) -> str:
-        """Up to where all strips are whole."""
-        f, width = self.f, self.width
-        if width == 1:
-            return "%strips"
-        full = f.emit(f"udiv i64 {self.last}, {width}")
-        if len(self.loops) == 1:
-            return full
-        even = f.emit(f"icmp eq i64 {f.emit(f'mul i64 {full}, {width}')}, {self.last}")
-        return f.select(even, "i64", "%strips", 0)
-
-    def _dealt(self, flat: Sequence[str]) -> list[list[str]]:
-        rest = iter(flat)
-        return [[next(rest) for _ in one.types()] for one in self.accumulators]
-
-    def _moved(self, indices: Sequence[str]) -> list[str]:
-        """The indices of the thread's next strip."""
-        f, carry, after = self.f, "0", []
-        for index, digit, extent in zip(indices[:0:-1], self.digits[:0:-1], self.extents[:0:-1],
-                                        strict=True):  # fmt: skip
-            index = f.emit(f"add i64 {f.emit(f'add i64 {index}, {digit}')}, {carry}")
-            over = f.emit(f"icmp sge i64 {index}, {extent}")
-            less = f.emit(f"sub i64 {index}, {extent}")
-            after.append(f.select(over, "i64", less, index))
-            carry = f.emit(f"zext i1 {over} to i64")
-        first = f.emit(f"add i64 {f.emit(f'add i64 {indices[0]}, {self.digits[0]}')}, {carry}")
-        return [first, *reversed(after)]
-
-    def _place(self, indices: Sequence[str], whole: bool) -> Place:
-        f, nest = self.f, self.nest
-        last = indices[-1] if self.width == 1 else f.emit(f"mul i64 {indices[-1]}, {self.width}")
-        at = dict(zip(self.loops, [*indices[:-1], last], strict=True))
-        pointers = self.pointers
-        for loop, index in at.items():
-            pointers = [nest.along(p, a.strides[loop], index)
-                        for p, a in zip(pointers, nest.accesses, strict=True)]  # fmt: skip
-        there = None
-        if not whole and self.width > 1:
-            left = f.emit(f"sub i64 {self.last}, {last}")
-            there = [f.emit(f"icmp sgt i64 {left}, {e}") for e in range(self.width)]
-        for loop in at:  # one that may or may not be reduced runs on one side only
-            if loop in self.outer:
-                at[loop] = f.emit(f"add i64 {at[loop]}, {self.outer[loop]}")
-        return Place(at, pointers, there)
-
-    def _absorbed(
-        self, places: Sequence[Place], states: list[list[str]], whole: bool
-    ) -> list[list[str]]:
-        """The states with strips added."""
-        f, wide = self.f, self.wide
-        if wide is not None and places[0].there is not None:
-            wide = f.emit(f"and i1 {wide}, {places[0].there[-1]}")
-        self.strips.compute(places, wide)
-        after = []
-        for item, one, state in zip(self.reducing, self.accumulators, states, strict=True):
-            after.append(one.absorb(state, [self._partials(item, one, p) for p in places]))
-        self.strips.write(places, wide)
-        return after
-
-    def _partials(self, item: Store, one: Accumulator, place: Place) -> list[str]:
-        partials = one.identity()
-        for e, scope in enumerate(place.scopes):
-            mask = None if place.there is None else place.there[e]
-            partials = one.add(partials, scope.outside.lower(item.value), mask, str(e))
-        if not isinstance(one, FirstPlace):
-            return partials
-        assert item.places is not None
-        f, total = self.f, "0"
-        for loop, stride in enumerate(item.places):
-            if not is_zero(stride):
-                index = place.indices.get(loop) or self.outer[loop]
-                more = f.emit(f"mul i64 {index}, {self.nest.size(stride)}")
-                total = f.emit(f"add i64 {total}, {more}")
-        return one.placed(partials, total, self.nest.size(item.places[-1]))
-
-
 def _fastest(kernel: Kernel) -> int:
     """The loop along which most loads go by neighbours, the innermost of several."""
     def near(loop: int) -> int:
@@ -500,21 +367,6 @@ def _fastest(kernel: Kernel) -> int:
                    if isinstance(a.strides[loop], int))  # fmt: skip
 
     return max(range(len(kernel.extents)), key=lambda k: (near(k), k))
-
-
-# --- sizes on the host -------------------------------------------------------------------------
-def _product(f: FunctionBuilder, sizes: Sequence[str]) -> str:
-    total = "1"
-    for size in sizes:
-        total = size if total == "1" else f.emit(f"mul i64 {total}, {size}")
-    return total
-
-
-def _ceil_div(f: FunctionBuilder, a: str, b: str | int) -> str:
-    if b == 1:
-        return a
-    more = f.emit(f"add i64 {a}, {f.emit(f'sub i64 {b}, 1')}")
-    return f.emit(f"udiv i64 {more}, {b}")
 
 
 def _log(f: FunctionBuilder, number: str) -> str:

@@ -85,12 +85,10 @@ class Strips:
         self.stores = [(k, item) for k, item in enumerate(kernel.stores, first)
                        if item.combine is None]  # fmt: skip
 
-    def wide_accesses(self) -> list[Access]:
-        """The accesses that can move several elements at once."""
-        if self.width == 1:
-            return []
-        items = [item.access for _, item in self.loads] + [item.access for _, item in self.stores]
-        return [a for a in items if is_near(a)]
+    @property
+    def any_wide(self) -> bool:
+        """Whether any access can move several elements at once."""
+        return self._any_near([*self.loads, *self.stores])
 
     def compute(self, places: Sequence[Place], wide: str | None) -> None:
         """The loads of all strips, then their bodies: `scopes` of the places has the registers of
