@@ -7,7 +7,7 @@ and computes what the program makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu import host
@@ -66,17 +66,19 @@ class Arguments:
         for k, scalar in enumerate(self.scalars):
             parameters += scalar_parameters(scalar, f"%v{k}")
         parameters += [f"ptr %d{k}" for k in range(len(self.late))]
-        name = self.name if not self._count else f"{self.name}_{self._count}"
+        name = self.emitter.device.fresh(self.name) if self._count else self.name
         self._count += 1
         self.kernel = self.emitter.device.kernel(name, [*parameters, *more])
         return self.kernel
 
-    def context(self, work: Kernel | Rows) -> Context:
-        """What the nests of the kernel begun last have in common."""
+    def context(self, work: Kernel | Rows, local: Mapping[str, str] | None = None) -> Context:
+        """What the nests of the kernel begun last have in common. `local` says where locals of a
+        row nest are, unless each thread has its own."""
         f, memory = self.kernel, self.emitter.memory
         places = {key: f"%p{k}" for k, key in enumerate(self.buffers)}
-        for buffer in self.inside:
+        for buffer in self.inside if local is None else ():
             places[memory.key(buffer)] = f.reserve(f"[{max(host.bytes_of(buffer), 1)} x i8]", "l")
+        places |= local or {}
         return Context(
             f, places, memory, self.registers(), (), self.emitter.contract, frozenset(), None
         )

@@ -144,6 +144,16 @@ class OnDevice(ProgramEmitter):
         self.root.owned.append(cell)
         return cell
 
+    def scratch_memory(self, size: str) -> str:
+        """Memory of the device for one step, that the exit frees; null where the size is 0."""
+        f, cell = self.f, self.scratch_cell()
+        with f.if_then(f.emit(f"icmp ne i64 {size}, 0")):
+            # In a loop, it is that of the round before.
+            self.workspace.give(f, f.emit(f"load ptr, ptr {cell}"))
+            f.do(f"store ptr null, ptr {cell}")
+            self.malloc(size, cell)
+        return f.emit(f"load ptr, ptr {cell}", "scratch")
+
     def _scalar_to(self, value: Value, pointer: str) -> None:
         """Compute a scalar on the device."""
         buffer = Buffer(-1 - len(self.pointers), "scalar", value.dtype, "temporary")

@@ -165,9 +165,9 @@ class _Reduction:
 
     def _plan(self, points: str, strips: str) -> _Plan:
         f = self.p.f
-        wanted = f.emit(f"sub i64 {_POINTS}, {_log(f, points)}")
+        wanted = f.emit(f"sub i64 {_POINTS}, {log_of(f, points)}")
         wanted = f.maximum(wanted, 0)
-        count = _log(f, strips)
+        count = log_of(f, strips)
         rows = columns = "0"
         if self.by_rows is not False:
             worth = f.maximum(f.emit(f"sub i64 {count}, {_LOG_FEW}"), 0)
@@ -176,7 +176,7 @@ class _Reduction:
             long = f.emit(f"icmp sge i64 {strips}, {_LONG}")
             rows = f.select(long, "i64", LOG_THREADS, rows)
         if self.by_rows is not True:
-            beside = f.emit(f"sub i64 {LOG_THREADS}, {f.minimum(_log(f, points), LOG_WARP)}")
+            beside = f.emit(f"sub i64 {LOG_THREADS}, {f.minimum(log_of(f, points), LOG_WARP)}")
             worth = f.maximum(f.emit(f"sub i64 {count}, {_LOG_ROWS}"), 0)
             columns = f.minimum(f.minimum(wanted, worth), beside)
         if self.by_rows is None:
@@ -197,7 +197,7 @@ class _Reduction:
         return _Plan(
             points, strips, log_group, f.select(rowwise, "i64", 0, beside),
             f.select(rowwise, "i64", log_group, 0), parts, ceil_div(f, strips, parts),
-            f.minimum(_log(f, parts), LOG_THREADS),
+            f.minimum(log_of(f, parts), LOG_THREADS),
         )  # fmt: skip
 
     def _moved(self) -> list[Access]:
@@ -209,12 +209,9 @@ class _Reduction:
         """Memory for the states of all parts, where there are several."""
         p, f = self.p, self.p.f
         words = sum(word_count(accumulator(f, s, 1)) for s in self.reducing)
-        cell = p.scratch_cell()
-        with f.if_then(f.emit(f"icmp ugt i64 {plan.parts}, 1")):
-            p.workspace.give(f, f.emit(f"load ptr, ptr {cell}"))
-            states = f.emit(f"mul i64 {plan.points}, {plan.parts}")
-            p.malloc(f.emit(f"mul i64 {states}, {4 * words}"), cell)
-        return f.emit(f"load ptr, ptr {cell}")
+        several = f.emit(f"icmp ugt i64 {plan.parts}, 1")
+        states = f.emit(f"mul i64 {plan.points}, {plan.parts}")
+        return p.scratch_memory(f.select(several, "i64", f.emit(f"mul i64 {states}, {4 * words}"), 0))
 
     # --- kernels --------------------------------------------------------------------------------
     def _begin(self) -> tuple[FunctionBuilder, Nest]:
@@ -369,7 +366,7 @@ def _fastest(kernel: Kernel) -> int:
     return max(range(len(kernel.extents)), key=lambda k: (near(k), k))
 
 
-def _log(f: FunctionBuilder, number: str) -> str:
+def log_of(f: FunctionBuilder, number: str) -> str:
     """The least power of two that is not smaller, as its logarithm."""
     less = f.emit(f"sub i64 {f.maximum(number, 1)}, 1")
     zeros = f.intrinsic("i64", "@llvm.ctlz.i64", f"i64 {less}", "i1 false")

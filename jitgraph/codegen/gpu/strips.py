@@ -8,7 +8,7 @@ either way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest, Scope
 from jitgraph.codegen.registers import Register, memory_type, packed, store, unpacked
 from jitgraph.codegen.scalar import ScalarLowering
-from jitgraph.ir.kernel import ELEMENT, Access, Kernel, Store
+from jitgraph.ir.kernel import ELEMENT, Access, Buffer, Kernel, Store
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
@@ -238,8 +238,11 @@ def _pieces(count: int, size: int) -> list[tuple[int, int]]:
     return [(at, min(most, count - at)) for at in range(0, count, most)]
 
 
-def aligned(p: ProgramEmitter, accesses: Sequence[Access], width: int) -> str:
-    """Host code for the flag `wide`: whether whole strips of these accesses are aligned."""
+def aligned(
+    p: ProgramEmitter, accesses: Sequence[Access], width: int, own: Collection[Buffer] = ()
+) -> str:
+    """Host code for the flag `wide`: whether whole strips of these accesses are aligned. Buffers
+    that are the kernel's own begin where they should."""
     f, flag = p.f, "true"
     if width == 1:
         return "false"
@@ -247,7 +250,9 @@ def aligned(p: ProgramEmitter, accesses: Sequence[Access], width: int) -> str:
         if not is_near(access):
             continue
         size = min(WIDEST, width * access.buffer.dtype.itemsize)
-        bits = f.emit(f"ptrtoint ptr {p.pointer(access.buffer)} to i64")
+        bits = "0"
+        if access.buffer not in own:
+            bits = f.emit(f"ptrtoint ptr {p.pointer(access.buffer)} to i64")
         for step in (access.offset, *access.strides[:-1]):
             bits = f.emit(f"or i64 {bits}, {p.size(step)}")
         low = f.emit(f"and i64 {bits}, {size - 1}")

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.reductions import Accumulator
+from jitgraph.codegen.registers import Register, register_type
+from jitgraph.ir.types import DType
 
 #: Threads of a block that reduces, and of a warp, as powers of two.
 LOG_THREADS, LOG_WARP = 8, 5
@@ -104,3 +106,52 @@ def shuffled_down(f: FunctionBuilder, word: str, distance: str) -> str:
     return f.intrinsic(
         "i32", "@llvm.nvvm.shfl.sync.down.i32", "i32 -1", f"i32 {word}", f"i32 {distance}", "i32 31"
     )
+
+
+def meet(f: FunctionBuilder, log_group: str) -> None:
+    """The threads of a group meet; what they wrote before is seen after."""
+    warp, block, done = (f.label(n) for n in ("warp", "block", "met"))
+    f.branch_if(f.emit(f"icmp sle i64 {log_group}, {LOG_WARP}"), warp, block)
+    f.block(warp)
+    name = "@llvm.nvvm.bar.warp.sync"
+    f.module.declare(f"declare void {name}(i32)")
+    f.do(f"call void {name}(i32 -1)")
+    f.branch(done)
+    f.block(block)
+    gpu.barrier(f)
+    f.branch(done)
+    f.block(done)
+
+
+def broadcast(
+    f: FunctionBuilder, value: Register, dtype: DType, shared: str, rank: str, log_group: str
+) -> Register:
+    """What the first thread of each group has, for all of its threads: by shuffles within a warp,
+    through shared memory beyond."""
+    parts = [value] if isinstance(value, str) else list(value)
+    types = [register_type(dtype)] * len(parts)
+    words = words_of(f, types, parts)
+    warp, block, done = (f.label(n) for n in ("warp", "block", "told"))
+    thread = gpu.thread(f)
+    f.branch_if(f.emit(f"icmp sle i64 {log_group}, {LOG_WARP}"), warp, block)
+    f.block(warp)
+    lane = f.emit(f"trunc i64 {f.emit(f'sub i64 {thread}, {rank}')} to i32")
+    near = [f.intrinsic("i32", "@llvm.nvvm.shfl.sync.idx.i32", "i32 -1", f"i32 {word}",
+                        f"i32 {lane}", "i32 31") for word in words]  # fmt: skip
+    f.branch(done)
+    f.block(block)
+    first = f.emit(f"sub i64 {thread}, {rank}")
+    at = f.offset(shared, f.emit(f"lshr i64 {f.emit(f'mul i64 {first}, {len(words) * _WORD}')}, "
+                                 f"{LOG_WARP}"))  # fmt: skip
+    with f.if_then(f.emit(f"icmp eq i64 {rank}, 0")):
+        for k, word in enumerate(words):
+            f.do(f"store i32 {word}, ptr {f.offset(at, _WORD * k)}")
+    gpu.barrier(f)
+    far = [f.emit(f"load i32, ptr {f.offset(at, _WORD * k)}") for k in range(len(words))]
+    gpu.barrier(f)
+    last = f.current
+    f.branch(done)
+    f.block(done)
+    told = [f.phi("i32", [(a, warp), (b, last)]) for a, b in zip(near, far, strict=True)]
+    registers = registers_of(f, types, told)
+    return registers[0] if len(registers) == 1 else (registers[0], registers[1])
