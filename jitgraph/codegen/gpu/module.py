@@ -125,6 +125,6 @@ def shared_memory(f: FunctionBuilder, size: int, align: int = 16) -> str:
 
 def dynamic_memory(f: FunctionBuilder) -> str:
     """Memory that the threads of a block share, of the size that the launch says."""
-    name = f"@{f.symbol}.dynamic"
+    name = f"@{f.symbol}_dynamic"
     f.module.declare(f"{name} = external addrspace(3) global [0 x i8], align 16")
     return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "dynamic")

@@ -20,7 +20,7 @@ from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.cells import Cells, Part
 from jitgraph.codegen.gpu.points import run_at, split_index
 from jitgraph.codegen.gpu.reductions import emit_reductions, log_of
-from jitgraph.codegen.gpu.strips import aligned, copies_of
+from jitgraph.codegen.gpu.strips import Strips, aligned, copies_of
 from jitgraph.codegen.gpu.sweeps import Sweep, ceil_div, product
 from jitgraph.codegen.gpu.target import STATIC_SHARED
 from jitgraph.codegen.gpu.together import (
@@ -315,7 +315,8 @@ class _Nest:
         with self._guarded() as results:
             nest.compute(self.depth, pointers)
             extents = [nest.size(e) for e in kernel.extents[self.depth :]]
-            most = max(_MOST_COPIES // max(len(kernel.loads), 1), 1)
+            outside = [x for _, x in Strips(nest, width).loads if x.access.buffer not in self.own]
+            most = max(_MOST_COPIES // len(outside), 1) if outside else 1
             if any(one.is_compensated for one in accumulators):
                 most = min(most, BLOCK // width)
             copies = copies_of(kernel, width, most)
