@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.gpu.apart import emit_apart
 from jitgraph.codegen.gpu.cells import cells_of
 from jitgraph.codegen.gpu.elementwise import emit_elementwise, is_elementwise
 from jitgraph.codegen.gpu.points import emit_points
@@ -32,7 +33,9 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
         case Rows() if (cells := cells_of(step)) is not None:
             emit_rows(p.arguments(step, name), step, cells)
             return True
-        case Kernel() | Rows():
+        case Rows():
+            return emit_apart(p, step, lambda kernel: emit_work(p, kernel, p.device.fresh(name)))
+        case Kernel():
             return emit_points(p.arguments(step, name), step)
         case Product():
             made = emit_work(p, as_kernel(step), name)

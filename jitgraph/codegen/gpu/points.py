@@ -9,6 +9,7 @@ thread, in order. So this serves every kernel, and those best that combine nothi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from jitgraph.codegen.gpu import module as gpu
@@ -41,6 +42,13 @@ def parallel_first(kernel: Kernel) -> tuple[Kernel, int]:
     order = [k for k in range(len(kernel.extents)) if k not in serial]
     depth = len(order)
     return permuted(kernel, [*order, *sorted(serial)]), depth
+
+
+def with_stores(kernel: Kernel, stores: Sequence[Store]) -> Kernel:
+    """The part of a kernel that some of its stores need."""
+    part = replace(kernel, stores=tuple(stores))
+    used = {a for v in part.body() if v.op is not None for a in v.op.args} | {*part.roots()}
+    return replace(part, loads=tuple(x for x in kernel.loads if x.leaf in used))
 
 
 def permuted(kernel: Kernel, order: list[int]) -> Kernel:

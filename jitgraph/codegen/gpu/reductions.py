@@ -12,11 +12,11 @@ All of that is decided by sizes alone, so a result is the same bits on every dev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.points import permuted, split_index
+from jitgraph.codegen.gpu.points import permuted, split_index, with_stores
 from jitgraph.codegen.gpu.strips import aligned, copies_of, width_of
 from jitgraph.codegen.gpu.sweeps import Sweep, ceil_div, dealt, product
 from jitgraph.codegen.gpu.together import (
@@ -34,7 +34,7 @@ from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.places import accumulator
 from jitgraph.codegen.reductions import BLOCK
 from jitgraph.codegen.registers import store
-from jitgraph.ir.kernel import Access, Kernel, Load
+from jitgraph.ir.kernel import Access, Kernel
 
 _THREADS = 1 << LOG_THREADS
 #: Threads that keep a large device busy, as powers of two: for points, and for their parts.
@@ -66,15 +66,8 @@ def emit_reductions(arguments: Callable[[Kernel], Arguments], kernel: Kernel) ->
         stores = tuple(s for s in kernel.stores
                        if (s.combine is None and way == ways[-1])
                        or (s.combine is not None and s.reduced == way))  # fmt: skip
-        part = replace(kernel, stores=stores)
-        part = replace(part, loads=_used_loads(part))
+        part = with_stores(kernel, stores)
         _Reduction(arguments(part), part).emit()
-
-
-def _used_loads(kernel: Kernel) -> tuple[Load, ...]:
-    body = kernel.body()
-    used = {a for v in body if v.op is not None for a in v.op.args} | set(kernel.roots())
-    return tuple(load for load in kernel.loads if load.leaf in used)
 
 
 @dataclass(frozen=True, slots=True)

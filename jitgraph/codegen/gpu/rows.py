@@ -290,20 +290,21 @@ class _Nest:
             self._points(part, nest, index)
 
     def _value(self, nest: Nest, pointers: list[str]) -> None:
-        """A kernel without inner loops: every thread computes it, the first one writes."""
+        """A kernel without inner loops: what is kept, every thread computes, else the first one."""
         f, items = self.f, nest.kernel.stores
-        kept = [s for s in items if s.access.buffer in self.cells.kept]
+        if items[0].access.buffer not in self.cells.kept:
+            first = f.emit(f"icmp eq i64 {self.rank}, 0")
+            with f.if_then(f.emit(f"and i1 {first}, {self.real}")):
+                nest.compute(self.depth, pointers)
+                for s in items:
+                    value = nest.outside.lower(s.value)
+                    store(f, value, pointers[nest.number(s)], s.access.buffer.dtype)
+            return
         with self._guarded() as results:
             nest.compute(self.depth, pointers)
-            values = {s: nest.outside.lower(s.value) for s in items}
-            for s in kept:
-                results.add(values[s], s.value.dtype)
-            rest = [s for s in items if s not in kept]
-            if rest:
-                with f.if_then(f.emit(f"icmp eq i64 {self.rank}, 0")):
-                    for s in rest:
-                        store(f, values[s], pointers[nest.number(s)], s.access.buffer.dtype)
-        for s, register in zip(kept, results.found, strict=True):
+            for s in items:
+                results.add(nest.outside.lower(s.value), s.value.dtype)
+        for s, register in zip(items, results.found, strict=True):
             self.known[s.access.buffer] = register
 
     def _strips(
