@@ -63,7 +63,8 @@ def cells_of(rows: Rows) -> Cells | None:
     copies: dict[Buffer, tuple[Buffer, Store]] = {}
     kernels = [_with_copies(k, shared, copies) for k in rows.kernels]
     names = [*rows.locals]
-    kernels = _keeping_rows(kernels, rows.depth, names, {b for s in stores for b in [s.access.buffer]})
+    written = {s.access.buffer for s in stores}
+    kernels = _keeping_rows(kernels, rows.depth, names, written)
     parts = [_part(kernel, rows.depth) for kernel in kernels]
     kept = {b for b in rows.locals if not b.extents and _in_registers(b, parts)}
     parts = [piece for part in parts for piece in _split(part, kept)]
@@ -125,7 +126,8 @@ def _keeping_rows(
                               access.buffer.dtype, "temporary", extents)  # fmt: skip
                 found.append((number, load, kept))
                 locals_.append(kept)
-                stores.append(Store(load.leaf, Access(kept, 0, (*[0] * depth, access.strides[-1]))))
+                near = Access(kept, 0, (*[0] * depth, access.strides[-1]))
+                stores.append(Store(load.leaf, near))
         after.append(replace(kernel, loads=tuple(loads), stores=tuple(stores)))
     return after
 

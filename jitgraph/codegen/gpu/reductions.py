@@ -11,7 +11,7 @@ All of that is decided by sizes alone, so a result is the same bits on every dev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from jitgraph.codegen.gpu import module as gpu
@@ -88,8 +88,6 @@ class _Plan:
 
     def values(self) -> list[str]:
         return [f"i64 {getattr(self, field.name)}" for field in fields(self)]
-
-
 
 
 _PARAMETERS = [f"i64 %{field.name}" for field in fields(_Plan)]
@@ -204,7 +202,9 @@ class _Reduction:
         words = sum(word_count(accumulator(f, s, 1)) for s in self.reducing)
         several = f.emit(f"icmp ugt i64 {plan.parts}, 1")
         states = f.emit(f"mul i64 {plan.points}, {plan.parts}")
-        return p.scratch_memory(f.select(several, "i64", f.emit(f"mul i64 {states}, {4 * words}"), 0))
+        return p.scratch_memory(
+            f.select(several, "i64", f.emit(f"mul i64 {states}, {4 * words}"), 0)
+        )
 
     # --- kernels --------------------------------------------------------------------------------
     def _begin(self) -> tuple[FunctionBuilder, Nest]:
@@ -320,9 +320,7 @@ class _Reduction:
         at = f.emit(f"add i64 {f.emit(f'mul i64 {count}, {word}')}, {number}")
         return f.emit(f"getelementptr i32, ptr %scratch, i64 {at}")
 
-    def _at(
-        self, f: FunctionBuilder, nest: Nest, point: str
-    ) -> tuple[list[str], dict[int, str]]:
+    def _at(self, f: FunctionBuilder, nest: Nest, point: str) -> tuple[list[str], dict[int, str]]:
         """Where the accesses are at a point of the result; the index along each of its loops."""
         loops = [*range(self.depth), *self.maybe]
         extents = [nest.size(self.kernel.extents[k]) for k in range(self.depth)]
@@ -351,6 +349,7 @@ class _Reduction:
 
 def _fastest(kernel: Kernel) -> int:
     """The loop along which most loads go by neighbours, the innermost of several."""
+
     def near(loop: int) -> int:
         accesses = [load.access for load in kernel.loads]
         return sum(a.strides[loop] == a.buffer.dtype.itemsize for a in accesses

@@ -53,7 +53,7 @@ class Sweep:
     def _round(
         self, begin: str, end: str, start: list[str], states: list[list[str]], copies: int
     ) -> tuple[str, list[str], list[list[str]]]:
-        """The loop over `copies` strips at once, all of them whole, or over one that need not be."""
+        """A loop over `copies` strips at once, all of them whole, or over one at a time."""
         f, whole = self.f, copies > 1
         if whole:
             end = self._whole(end)

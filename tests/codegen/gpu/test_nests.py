@@ -41,7 +41,8 @@ def _extrema(x: Any) -> list[Any]:
 
 
 def _points(x: Any) -> list[Any]:
-    return [x + x[0], x[::2, :, 1:] * x[::2, :, :-1], T.where(x == x[:1], x, x[0, 0]), x[:, :, ::-1]]
+    return [x + x[0], x[::2, :, 1:] * x[::2, :, :-1], T.where(x == x[:1], x, x[0, 0]),
+            x[:, :, ::-1]]  # fmt: skip
 
 
 def _rows(x: Any) -> list[Any]:
@@ -153,7 +154,7 @@ def test_a_sum_that_only_the_call_knows() -> None:
         a, b = _array((shape[0] if shape[0] > 1 else 40, shape[1] if shape[1] > 1 else 50),
                       "float32", 1), _array(shape, "float32", 2)  # fmt: skip
         gradient = np.asarray(function(a, b)[1])
-        wanted = (a.astype("f8") ** 2)
+        wanted = a.astype("f8") ** 2
         wanted = wanted.sum(tuple(k for k in (0, 1) if shape[k] == 1), keepdims=True)
         np.testing.assert_allclose(gradient, wanted, 1e-5)
 
