@@ -8,6 +8,7 @@
 """
 
 from jitgraph.config import config
+from jitgraph.device_array import DeviceArray, device_put, devices, from_dlpack
 from jitgraph.function import clone, function, subgraph
 from jitgraph.inputs import In, Out
 from jitgraph.jit import jit
@@ -55,6 +56,7 @@ __version__ = "0.1.0"
 
 # (`map` and `reduce` are left out: `import *` would hide Python's.)
 __all__ = [
+    "DeviceArray",
     "In",
     "Lop",
     "Out",
@@ -67,10 +69,13 @@ __all__ = [
     "config",
     "consider_constant",
     "custom_vjp",
+    "device_put",
+    "devices",
     "disconnected_grad",
     "foldl",
     "foldr",
     "fori_loop",
+    "from_dlpack",
     "function",
     "get_num_threads",
     "grad",

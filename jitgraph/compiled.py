@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jitgraph import inputs, modes
 from jitgraph.driver import Compilation, Interface, Layout, default_layout
 from jitgraph.errors import (
@@ -24,7 +26,7 @@ from jitgraph.errors import (
     ShapeError,
     UpdateError,
 )
-from jitgraph.inputs import Argument, by_input, refused
+from jitgraph.inputs import Argument, arguments_for, by_input, refused
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
 from jitgraph.ir.ops.opaque import is_opaque, reraise
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from jitgraph.runtime.variant import Variant
 
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
+#: Those that only programs for a device have.
+DEVICE_STAGES = ("ptx", "sass")
 
 
 #: What a variant returns for arguments it was not made for.
@@ -102,6 +106,8 @@ class State:
     variants: list[Variant] = field(default_factory=list)
     #: Calls the variants like the function itself, but returns `REFUSED` if none of them fits.
     native: Any = None
+    #: Native functions of the regions of a program that is checked step by step.
+    regions: dict[Function, Any] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -130,7 +136,8 @@ class _Methods:
         return next(iter(state.compilations.values()))
 
     def dump(self, stage: str = "all") -> str:
-        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
+        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them; of functions
+        on a device also ptx and sass."""
         return dump_stage(self.compilation, stage)
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
@@ -243,6 +250,18 @@ class _Methods:
                 return result
         return self._tried(coerced(state.plan, given))
 
+    def _transferred(self, values: Sequence[Any]) -> Any:
+        """Call the native program of a device with values of its inputs; a `DeviceArray`, a list of
+        such, or None."""
+        from jitgraph import transfer
+
+        state = self._state
+        device = transfer.device_of(state.plan.device)
+        headers = [transfer.header(device, argument, value)
+                   for argument, value in zip(state.plan.arguments, values, strict=True)]
+        result = REFUSED if state.native is None else state.native(*headers)
+        return transfer.wrapped(device, self._tried(headers) if result is REFUSED else result)
+
     def _tried(self, arrays: Sequence[Any]) -> Any:
         """Call the variant for arrays that the inputs take."""
         state = self._state
@@ -267,25 +286,39 @@ class _Methods:
             native = Native()
             owned = (state.plan, state.variants)
             set_entry(native, ENTRY, first, refuse_all, self._fail, owned)
-            set_entry(self, ENTRY, first, self._slow, self._fail, owned)
-            if type(self) is _Dormant:
-                self.__class__ = CompiledFunction
             state.native = native
+        self._enter()
+
+    def _enter(self) -> None:
+        """Make calls native ones; the slow path is that of the class."""
+        from jitgraph.runtime.variant import ENTRY
+
+        state = self._state
+        owned = (state.plan, state.variants)
+        set_entry(self, ENTRY, state.variants[0].address, self._slow, self._fail, owned)
+        if isinstance(self, _Dormant):
+            self.__class__ = self.awake
 
     def _fail(self, code: int, *args: Any) -> Any:
         """The native program stopped: the interpreter, given the same inputs, will say why."""
         plan = self._state.plan
         inputs = coerced(plan, args)
         explain(plan, code, *inputs, *(s.slots.host() for s in plan.shared))
+        error = self._unexplained(code)
+        if plan.shared and isinstance(error, InternalError):
+            # Another thread may have set a value that fits in the meantime.
+            return self._slow(*args)
+        raise error
+
+    def _unexplained(self, code: int) -> Exception:
+        """What native code fails with where the interpreter does not."""
         from jitgraph.codegen.signature import ROUTINE_FAILED
 
         if code >= ROUTINE_FAILED:  # by rounding alone: the interpreter's operands differ a little
-            raise LinAlgError(
+            return LinAlgError(
                 f"{self.name}: a matrix is singular, not positive definite, or does not converge"
             )
-        if plan.shared:  # another thread may have set a value that fits in the meantime
-            return self._slow(*args)
-        raise InternalError(f"{self.name} failed its check {code}, and the interpreter did not")
+        return InternalError(f"{self.name} failed its check {code}, and the interpreter did not")
 
 
 def explain(plan: Plan, code: int, *inputs: Any) -> None:
@@ -339,6 +372,9 @@ Native = make_callable_type("Native", _NativeMethods)
 class _Dormant(CompiledFunction):  # type: ignore[misc, valid-type]
     """One that has no native program yet: its first call finds or compiles it."""
 
+    #: What it is from then on.
+    awake: type[Any] = CompiledFunction
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._slow(*args, **kwargs)
 
@@ -360,19 +396,10 @@ class _OnDevice(CompiledFunction):  # type: ignore[misc, valid-type]
     device, and returns before they are there."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from jitgraph import transfer
-
-        state = self._state
-        plan = state.plan
+        plan = self._state.plan
         if kwargs or len(args) != len(plan.arguments):
             args = tuple(by_input(self.name, plan.arguments, args, kwargs))
-        device = transfer.device_of(plan.device)
-        headers = [transfer.header(device, a, v) for a, v in zip(plan.arguments, args, strict=True)]
-        native = state.native
-        result = REFUSED if native is None else native(*headers)
-        if result is REFUSED:
-            result = self._tried(headers)
-        found = transfer.wrapped(device, result)
+        found = self._transferred(args)
         return found if plan.keys is None else dict(zip(plan.keys, found, strict=True))
 
     def _fail(self, code: int, *args: Any) -> Any:
@@ -381,7 +408,9 @@ class _OnDevice(CompiledFunction):  # type: ignore[misc, valid-type]
         plan = self._state.plan
         device = transfer.device_of(plan.device)
         device.check()
-        return super()._fail(code, *(transfer.on_host(device, a) for a in args))
+        inputs = coerced(plan, [transfer.on_host(device, a) for a in args])
+        explain(plan, code, *inputs, *(s.slots.host() for s in plan.shared))
+        raise self._unexplained(code)
 
 
 class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
@@ -390,13 +419,14 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         plan = self._state.plan
         arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
-        given = [*arrays, *map(_intact, plan.shared)]
-        results = modes.interpreted(plan.mode, plan.function, given)
+        given = [*arrays, *(s.slots.host() for s in plan.shared if _intact(s) is not None)]
+        results = modes.interpreted(plan.mode, plan.function, given, self._region)
         outputs, news = results[: len(plan.outputs)], results[len(plan.outputs) :]
         if plan.mode == "checked":
-            native = self._slow(*arrays)
+            native = self._tried(arrays) if plan.device == "cpu" else self._transferred(arrays)
             found = [native] if plan.single else native or []
-            modes.compare(plan.function, [*found, *(s.slots.host() for s in plan.updated)], results)
+            after = [*map(np.asarray, found), *(s.slots.host() for s in plan.updated)]
+            modes.compare(plan.function, after, results)
             outputs = found
         else:
             for shared, new in zip(plan.updated, news, strict=True):
@@ -404,6 +434,16 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
         if plan.keys is not None:
             return dict(zip(plan.keys, outputs, strict=True))
         return outputs[0] if plan.single else None if plan.nothing else outputs
+
+    def _region(self, region: Function, given: Sequence[Any]) -> Sequence[Any]:
+        """What native code makes of one step of a loop, or of a branch."""
+        state = self._state
+        if region not in state.regions:
+            plan = replace(state.plan, function=region, arguments=arguments_for(region.params),
+                           shared=(), updated=(), single=False, nothing=not region.results,
+                           numbers=(), keys=None, mode="native")  # fmt: skip
+            state.regions[region] = dormant(plan)
+        return [*map(np.asarray, state.regions[region](*given) or ())]
 
 
 def compiled_function(plan: Plan, layout: Layout) -> Any:
@@ -490,11 +530,14 @@ def dump_stage(compilation: Compilation, stage: str) -> str:
         "schedule": lambda: print_program(compilation.program),
         "llvm": lambda: compilation.llvm,
         "asm": lambda: compilation.assembly,
+        "ptx": lambda: compilation.ptx,
+        "sass": lambda: compilation.sass,
     }
     if stage == "all":
         return "\n\n".join(f"// ---- {name}\n{texts[name]()}" for name in STAGES)
     if stage not in texts:
-        raise OptionError(f"there is no stage {stage!r}", hint=f"one of: {', '.join(STAGES)}, all")
+        known = ", ".join((*STAGES, *DEVICE_STAGES))
+        raise OptionError(f"there is no stage {stage!r}", hint=f"one of: {known}, all")
     return texts[stage]()
 
 

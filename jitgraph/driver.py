@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jitgraph.errors import JitgraphError, ShapeError
+from jitgraph.errors import JitgraphError, OptionError, ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
 from jitgraph.ir.ops.opaque import is_opaque
@@ -109,7 +109,9 @@ class Compilation:
         if self._program is None:
             optimised = self.optimised
             with self._timed("schedule"):
-                self._program = _scheduler().schedule(optimised, self.layout.orders)
+                self._program = _scheduler().schedule(
+                    optimised, self.layout.orders, device=self.device != "cpu"
+                )
         return self._program
 
     @property
@@ -197,6 +199,28 @@ class Compilation:
         """The assembly of the machine code; PTX, for a device."""
         text: str = self._backend.assembly(self.module)
         return text
+
+    @property
+    def ptx(self) -> str:
+        """The kernels as PTX. Raises OptionError for a program of the CPU."""
+        text: str = _gpu().ptx_of(self._device_module("ptx"))
+        return text
+
+    @property
+    def sass(self) -> str:
+        """The kernels as machine code of the GPU. Raises DeviceError where there is no assembler
+        or nothing that shows what it makes."""
+        text: str = _gpu().sass_of(self._device_module("sass"))
+        return text
+
+    def _device_module(self, stage: str) -> Any:
+        if self.device == "cpu":
+            raise OptionError(
+                f"{self.function.name} computes on the CPU and has no {stage}",
+                hint='build it with device="cuda", or show it with '
+                "`python -m jitgraph.dump --arch sm_90`",
+            )
+        return self.module
 
     def _timed(self, stage: str) -> _Timer:
         return _Timer(self.times, stage)

@@ -4,6 +4,7 @@
     python -m jitgraph.dump package.module:step            one of them
     python -m jitgraph.dump program.jg                     functions in text form
     python -m jitgraph.dump -e "exp(x)*y" x:f64[n] y:f64[n]
+    python -m jitgraph.dump -e "exp(x)*y" x:f64[n] y:f64[n] --arch sm_90 --stage ptx
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import jitgraph.tensor as T
-from jitgraph.compiled import STAGES, CompiledFunction, dump_stage
+from jitgraph.compiled import DEVICE_STAGES, STAGES, CompiledFunction, dump_stage
 from jitgraph.driver import Compilation, Interface, default_layout
 from jitgraph.errors import InputError, JitgraphError
+from jitgraph.function import place
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
 from jitgraph.ir.parser import parse_module
@@ -29,6 +31,9 @@ from jitgraph.ir.types import parse_type
 from jitgraph.ir.values import Value, topological
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
+
+#: The GPU that code is shown for where nothing is said of one.
+_ARCH = "sm_90"
 
 
 @dataclass(slots=True)
@@ -62,7 +67,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("what", nargs="?", help="module:name, a .py file or a .jg file")
     parser.add_argument("inputs", nargs="*", help="with -e: inputs as name:type, x:f64[n]")
     parser.add_argument("-e", "--expression", help="an expression over the names of T")
-    parser.add_argument("--stage", choices=[*STAGES, "all"], help="default: all but llvm and asm")
+    parser.add_argument("--stage", choices=[*STAGES, *DEVICE_STAGES, "all"],
+                        help="default: all but llvm, asm, ptx and sass")
+    parser.add_argument("--device", help="for which device: cpu, cuda, simulated")
+    parser.add_argument("--arch", help="for which GPU, there or not: sm_75, sm_80, sm_90, ...")
     parser.add_argument("--passes", action="store_true", help="what each pass changes")
     parser.add_argument("--why", action="store_true", help="each rewrite: rule, contract, line")
     parser.add_argument("--time", action="store_true", help="milliseconds per stage and pass")
@@ -147,9 +155,9 @@ def _from_namespace(namespace: dict[str, Any], options: argparse.Namespace) -> I
 def _as_target(name: str, value: Any, options: argparse.Namespace) -> Target | None:
     if isinstance(value, CompiledFunction):
         made = value.compilation
-        target = Target(name, Compilation(made.function, made.layout, made.interface, made.algebra))
-        target.compilation.log = target.rewrites.append
-        return target
+        return _logged(name, Compilation(
+            made.function, made.layout, made.interface, made.algebra, **_device(options, made)
+        ))  # fmt: skip
     if isinstance(value, Function):
         return _target(name, value, options)
     if isinstance(value, Value):
@@ -166,11 +174,27 @@ def _target(name: str, fn: Function, options: argparse.Namespace) -> Target:
     interface = Interface(
         (None,) * len(fn.params), (None,) * len(fn.results), len(fn.results) == 1
     )
-    target = Target(
-        name, Compilation(fn, default_layout(fn, extents), interface, options.algebra)
-    )
-    target.compilation.log = target.rewrites.append
+    return _logged(name, Compilation(
+        fn, default_layout(fn, extents), interface, options.algebra, **_device(options)
+    ))  # fmt: skip
+
+
+def _logged(name: str, compilation: Compilation) -> Target:
+    target = Target(name, compilation)
+    compilation.log = target.rewrites.append
     return target
+
+
+def _device(options: argparse.Namespace, made: Compilation | None = None) -> dict[str, Any]:
+    """What to compile for: what the options say, else what the function was made for."""
+    arch = options.arch or (_ARCH if options.stage in DEVICE_STAGES and not made else None)
+    if arch is not None:
+        from jitgraph.codegen.gpu.target import device_target
+
+        return {"device": "cuda", "target": device_target(arch)}
+    if options.device is not None:
+        return {"device": place(options.device)}
+    return {} if made is None else {"device": made.device, "target": made.target}
 
 
 # --- showing -----------------------------------------------------------------------------------

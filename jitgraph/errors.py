@@ -39,6 +39,7 @@ class JitgraphError(Exception):
         self.hint = hint
         self.location = location
         self.operands: tuple[Operand, ...] = ()
+        self.steps: tuple[str, ...] = ()
 
     def locate(self, location: Location | None, operands: Iterable[Operand] = ()) -> JitgraphError:
         """Say where it happened, unless something closer to the cause has said so already."""
@@ -48,12 +49,19 @@ class JitgraphError(Exception):
             self.operands = tuple(operands)
         return self
 
+    def within(self, steps: tuple[str, ...]) -> JitgraphError:
+        """Say in which steps of which loops it happened, unless that has been said already."""
+        if not self.steps:
+            self.steps = steps
+        return self
+
     def __str__(self) -> str:
         lines = [self.message]
         if self.location is not None:
             lines += ["  " + line for line in self.location.excerpt()]
         if self.operands:
             lines.append("  " + "      ".join(map(str, self.operands)))
+        lines += ["  " + step for step in self.steps]
         if self.hint:
             lines.append(f"  {self.hint}")
         return "\n".join(lines)

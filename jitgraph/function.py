@@ -37,7 +37,7 @@ def function(
     givens: Pairs | None = None,
     name: str | None = None,
     on_unused_input: str | None = None,
-    allow_input_downcast: bool | None = None,
+    allow_input_downcast: bool | str | None = None,
     algebra: str | None = None,
     no_default_updates: bool | Sequence[SharedVariable] = False,
     mode: str | None = None,
@@ -50,11 +50,14 @@ def function(
     a dict by name (a dict of arrays), or None. updates: pairs of shared variable and new value, all
     computed from the old ones and stored after the outputs are. givens: pairs of variable and what
     to put in its place. on_unused_input: "raise", "warn" or "ignore". allow_input_downcast: True
-    also takes arrays of a wider dtype of the same kind; False takes nothing that would lose
-    digits, not even Python's floats. algebra: "real" or "ieee", by default `config.algebra`.
+    also takes arrays of a wider dtype of the same kind, "unsafe" whatever NumPy's `astype` makes of
+    what is given, and False nothing that would lose digits, not even Python's floats. algebra:
+    "real" or "ieee", by default `config.algebra`.
     no_default_updates: shared variables that keep their value although they have a default update
     (the states of random variables do), or True for all. mode: "native", or to look for a mistake
-    "interpreted", "checked" or "guarded" (`jitgraph.modes`).
+    "interpreted", "checked" or "guarded" (`jitgraph.modes`). device: "cpu", "cuda" (a GPU),
+    "cuda:1" and so on, or "simulated", by default `config.device`; a function on a device takes
+    arrays of the host or of the device, gives `DeviceArray`s, and its shared variables live there.
 
     Raises InputError for inputs that are missing, unused, given twice or not variables, UpdateError
     for updates of what is not shared or of another type, and at the call InputError, DTypeError,
@@ -134,7 +137,7 @@ def _numbers(arguments: Sequence[Argument]) -> tuple[str, ...]:
 
 # --- inputs and outputs ------------------------------------------------------------------------
 def _declared(
-    inputs: Sequence[Variable | In], downcast: bool | None
+    inputs: Sequence[Variable | In], downcast: bool | str | None
 ) -> tuple[tuple[Argument, ...], list[tuple[SharedVariable, Value]]]:
     """The inputs as calls see them, and the updates of their defaults."""
     if isinstance(inputs, Value | In) or not isinstance(inputs, Sequence):
@@ -173,7 +176,7 @@ def _check_input(item: Any) -> None:
         )
 
 
-def _argument(item: In, downcast: bool | None) -> Argument:
+def _argument(item: In, downcast: bool | str | None) -> Argument:
     variable = item.variable
     chosen = downcast if item.allow_downcast is None else item.allow_downcast
     made = Argument(variable, item.name or variable.name, None, chosen, item.strict)
@@ -390,7 +393,10 @@ def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
     key = frozenset(map(id, given))
     if key not in cache:
         variables = tuple(given)
-        cache[key] = variables, function(variables, expression, on_unused_input="ignore")
+        cut = {v: type(v)(v.type, None, v.name, v.location) for v in variables
+               if isinstance(v, Value) and v.op is not None}  # fmt: skip
+        cache[key] = variables, function([cut.get(v, v) for v in variables], expression,
+                                         givens=cut, on_unused_input="ignore")  # fmt: skip
     order, compiled = cache[key]
     return compiled(*(given[v] for v in order))
 

@@ -32,7 +32,7 @@ class In:
     update: Any = None
     mutable: bool = False
     strict: bool = False
-    allow_downcast: bool | None = None
+    allow_downcast: bool | str | None = None
     borrow: bool = False
 
 
@@ -53,7 +53,7 @@ class Argument:
     variable: Value
     keyword: str | None
     default: SharedVariable | None = None
-    downcast: bool | None = None
+    downcast: bool | str | None = None
     strict: bool = False
 
     @property
@@ -149,7 +149,7 @@ def _converted(argument: Argument, array: Any, value: Any) -> Any:
             hint="pass an array of numbers",
         ))  # fmt: skip
     if not argument.strict and _may_convert(argument, array, value):
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             return array.astype(want)
     if argument.strict:
         raise refused(param, DTypeError(
@@ -172,7 +172,7 @@ def _may_convert(argument: Argument, array: Any, value: Any) -> bool:
     """Arrays convert where nothing can be lost, or by permission to fewer digits; lists and
     numbers, which have not chosen a dtype, also where nothing is lost of these very numbers."""
     have, want = array.dtype, argument.variable.dtype
-    if can_cast(have, want, "safe"):
+    if argument.downcast == "unsafe" or can_cast(have, want, "safe"):
         return True
     if argument.downcast and kind_of(want) in "fc" and can_cast(have, want, "same_kind"):
         return True

@@ -29,6 +29,7 @@ from jitgraph.compiled import (
     coerced,
     compile_variant,
     compiled_function,
+    dormant,
     dump_stage,
     explain,
     layout_of,
@@ -36,7 +37,7 @@ from jitgraph.compiled import (
 )
 from jitgraph.driver import Compilation
 from jitgraph.errors import InputError, InternalError, JitgraphError
-from jitgraph.function import default_updates, expression_of, planned
+from jitgraph.function import default_updates, expression_of, place, planned
 from jitgraph.inputs import arguments_for
 from jitgraph.ir.function import Function
 from jitgraph.ir.pickling import found_at, path_of, reachable
@@ -168,6 +169,8 @@ def _kind(leaf: Any) -> Kind:
     if isinstance(leaf, Value):
         return Value
     if hasattr(leaf, "__array__"):
+        if isinstance(dtype := getattr(leaf, "dtype", None), np.dtype):  # of a device
+            return dtype, leaf.ndim
         array = np.asarray(leaf)
         return array.dtype, array.ndim
     return None
@@ -223,6 +226,7 @@ class _Methods:
     _options: dict[str, Any]
     _parameters: _Parameters
     _algebra: str | None
+    _device: str | None
     _label: str
     _lock: threading.RLock
     _programs: dict[Any, _Program | _Sized]
@@ -325,7 +329,9 @@ class _Methods:
 
     def _pack(self, program: _Program, leaves: Sequence[Any]) -> None:
         with self._lock:
-            if program.packed is None:
+            if program.packed is None and program.plan.device != "cpu":
+                program.packed = dormant(program.plan)
+            elif program.packed is None:
                 arrays = coerced(program.plan, leaves)
                 layout = layout_of(program.plan, arrays, coordinates=COORDINATES)
                 program.packed = compiled_function(program.plan, layout)
@@ -404,15 +410,16 @@ class _Methods:
         plain = call.structure == Node(tuple, None, (
             Node(tuple, None, (LEAF,) * len(inputs)), Node(dict, (), ())
         ))  # fmt: skip
+        device = place(self._device)
         native = plain and out == LEAF and not call.static and self._chain.arguments in (
-            -1, len(inputs))  # fmt: skip
+            -1, len(inputs)) and device == "cpu"  # fmt: skip
         numbers = tuple(PYTHON if k in PYTHON_NUMBERS else TYPED for k in kinds) if native else ()
         try:
             updates = list(default_updates(results, {}, {}, False))  # random numbers go on
             plan = planned(
                 arguments_for(inputs), [*results, *(new for _, new in updates)], single=native,
                 updated=tuple(shared for shared, _ in updates),
-                algebra=self._algebra, name=self._label, numbers=numbers,
+                algebra=self._algebra, name=self._label, numbers=numbers, device=device,
             )  # fmt: skip
         except InputError as error:
             error.hint = "variables from outside reach a function under jit as arguments only"
@@ -456,7 +463,7 @@ class _Methods:
         call = self._parameters.call(args, kwargs)
         plan = self._known(call).plan
         layout = layout_of(plan, coerced(plan, call.leaves), coordinates=COORDINATES)
-        return Compilation(plan.function, layout, plan.interface(), plan.algebra)
+        return Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device)
 
     def dump(self, *args: Any, stage: str = "all", **kwargs: Any) -> str:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
@@ -524,6 +531,7 @@ def jit(
     static_argnums: int | Sequence[int] = (),
     algebra: str | None = None,
     name: str | None = None,
+    device: str | None = None,
 ) -> Any:
     """A function of NumPy arrays, compiled: `jit(f)`, or `@jit` above its definition.
 
@@ -535,12 +543,12 @@ def jit(
     are constants; shared variables are read.
 
     static_argnames, static_argnums: arguments whose values the trace may depend on, such as flags
-    or numbers of steps; they must be hashable. algebra: "real" or "ieee", as for `function`.
+    or numbers of steps; they must be hashable. algebra, device: as for `function`.
     """
     if f is None:
         return functools.partial(
             jit, static_argnames=static_argnames, static_argnums=static_argnums,
-            algebra=algebra, name=name,
+            algebra=algebra, name=name, device=device,
         )  # fmt: skip
     if not callable(f):
         raise InputError(f"jit takes a function, not {f!r:.60}", location=caller_location())
@@ -548,9 +556,9 @@ def jit(
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     made = _Untraced()
     functools.update_wrapper(made, f, updated=())
-    made._options = {"static_argnames": names, "algebra": algebra, "name": name}
+    made._options = {"static_argnames": names, "algebra": algebra, "name": name, "device": device}
     made._parameters = _parameters(f, names, numbers)
-    made._algebra = algebra
+    made._algebra, made._device = algebra, device
     made._label = name or name_of(f)
     made._lock = threading.RLock()
     made._programs = {}

@@ -4,13 +4,15 @@
 |---|---|
 | `native` | native code, the default |
 | `interpreted` | NumPy, op by op: nothing is compiled, and calls are slow |
-| `checked` | both, and an error where they differ |
+| `checked` | both, and an error where they differ: in the results, or after a step of a loop |
 | `guarded` | NumPy, with an error at the first NaN or infinity, at the line that made it |
+
+Loops and branches are looked into: errors name the line inside and the step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ import numpy as np
 from jitgraph.errors import DomainError, InternalError, Operand
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
+from jitgraph.ir.interpreter import Watch
 from jitgraph.ir.opdef import Array
+from jitgraph.ir.ops.opaque import is_opaque
 from jitgraph.ir.types import computed_in, finfo, is_half, kind_of, type_of
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
@@ -28,8 +32,21 @@ MODES = ("native", "interpreted", "checked", "guarded")
 _TOLERANCE = {4: 1e-4, 8: 1e-8, 16: 1e-8}
 
 
-def interpreted(mode: str, fn: Function, inputs: Sequence[Array]) -> list[Array]:
-    """The results by NumPy; "guarded" raises DomainError for a NaN or an infinity."""
+def interpreted(
+    mode: str,
+    fn: Function,
+    inputs: Sequence[Array],
+    native: Callable[[Function, Sequence[Array]], Sequence[Array]],
+) -> list[Array]:
+    """The results by NumPy. "guarded" raises DomainError for a NaN or an infinity, "checked"
+    InternalError where a step of a loop gives something else in native code, which is `native`."""
+    if mode == "checked":
+
+        def compare_step(region: Function, given: Sequence[Array], want: Sequence[Array]) -> None:
+            if not is_opaque(region):  # what Python functions do besides is not done once more
+                compare(region, native(region, given), want)
+
+        return interpreter.run(fn, inputs, watch=Watch(region=compare_step))
     if mode != "guarded":
         return interpreter.run(fn, inputs)
     for param, array in zip(fn.params, inputs, strict=True):
@@ -37,7 +54,7 @@ def interpreted(mode: str, fn: Function, inputs: Sequence[Array]) -> list[Array]
             raise DomainError(f"{param.describe()} has {what} among its elements",
                               location=caller_location())  # fmt: skip
     with np.errstate(all="ignore"):
-        return interpreter.run(fn, inputs, watch=_guard)
+        return interpreter.run(fn, inputs, watch=Watch(_guard))
 
 
 def _not_finite(array: Any) -> str | None:

@@ -11,7 +11,7 @@ from jitgraph.errors import DeviceError
 from jitgraph.inputs import Argument, as_input
 from jitgraph.location import caller_location
 from jitgraph.runtime import devices
-from jitgraph.runtime.devices import Device, Header
+from jitgraph.runtime.device import Device, Header
 
 
 def device_of(name: str) -> Device:

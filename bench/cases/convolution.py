@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bench.case import Case
 from bench.cases.elementwise import uniform
+from bench.cases.rows import likelihood
+from bench.cases.training import softmax_cost
 
 #: Who has convolutions. (Weights of random numbers in [-0.2, 0.2) keep tanh alive.)
 PEERS = ("jitgraph", "baseline", "numpy", "scipy", "jax", "torch")
@@ -20,6 +22,8 @@ LAYERS = (
 )
 BIASES = ((1, 20, 1, 1), (1, 50, 1, 1))
 POOLED = (BATCH, 50, 4, 4)
+#: What follows the filters: their output as a vector, a hidden layer, the classes.
+FLAT, HIDDEN, CLASSES = 50 * 4 * 4, 500, 10
 
 
 # --- by hand: NumPy ------------------------------------------------------------------------------
@@ -54,19 +58,65 @@ def net(xp: Any, x: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
     return layer(xp, layer(xp, x, w1, b1), w2, b2)
 
 
-def net_by_hand(xp: Any, x: Any, w1: Any, b1: Any, w2: Any, b2: Any, g: Any) -> Any:
-    """The slopes of the net's projection on g."""
+def _forward(xp: Any, x: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> tuple[Any, ...]:
+    """What each layer makes: filtered, pooled, bent."""
     y1 = xp.conv2d(x, w1)
     p1 = xp.max_pool(y1)
     h1 = np.tanh(p1 + b1)
     y2 = xp.conv2d(h1, w2)
     p2 = xp.max_pool(y2)
-    d2 = g * (1 - np.tanh(p2 + b2) ** 2)
+    return y1, p1, h1, y2, p2, np.tanh(p2 + b2)
+
+
+def _backward(x: Any, w2: Any, made: tuple[Any, ...], g: Any) -> tuple[Any, ...]:
+    """The slopes of both layers' filters and biases, from those of what they give."""
+    y1, p1, h1, y2, p2, h2 = made
+    d2 = g * (1 - h2**2)
     of_y2 = by_pool(y2, p2, d2)
     d1 = by_input(of_y2, w2) * (1 - h1**2)
     of_y1 = by_pool(y1, p1, d1)
     return (by_filters(x, of_y1), d1.sum((0, 2, 3), keepdims=True),
             by_filters(h1, of_y2), d2.sum((0, 2, 3), keepdims=True))  # fmt: skip
+
+
+def net_by_hand(xp: Any, x: Any, w1: Any, b1: Any, w2: Any, b2: Any, g: Any) -> Any:
+    """The slopes of the net's projection on g."""
+    return _backward(x, w2, _forward(xp, x, w1, b1, w2, b2), g)
+
+
+# --- the whole net, in training ------------------------------------------------------------------
+def lenet_cost(xp: Any, *given: Any) -> Any:
+    """Both layers, a hidden one, and the softmax of the classes."""
+    w1, b1, w2, b2, w3, b3, w4, b4, x, y = given
+    flat = xp.reshape(net(xp, x, w1, b1, w2, b2), (x.shape[0], FLAT))
+    hidden = xp.tanh(xp.matmul(flat, w3) + b3)
+    return likelihood(xp, xp.matmul(hidden, w4) + b4, y)
+
+
+def lenet_by_hand(xp: Any, *given: Any) -> Any:
+    """Cost and slopes."""
+    w1, b1, w2, b2, w3, b3, w4, b4, x, y = given
+    made = _forward(xp, x, w1, b1, w2, b2)
+    flat = made[-1].reshape(len(x), -1)
+    hidden = np.tanh(flat @ w3 + b3)
+    cost, d4 = softmax_cost(hidden @ w4 + b4, y)
+    d3 = (d4 @ w4.T) * (1 - hidden * hidden)
+    slopes = _backward(x, w2, made, (d3 @ w3.T).reshape(made[-1].shape))
+    return cost, *slopes, flat.T @ d3, d3.sum(axis=0), hidden.T @ d4, d4.sum(axis=0)
+
+
+def lenet(random: np.random.Generator) -> Sequence[Any]:
+    """Filters, weights and biases of all layers, images, labels."""
+    (x, w1, _), (_, w2, _) = LAYERS
+    layers = (
+        (w1, BIASES[0], np.prod(w1[1:])), (w2, BIASES[1], np.prod(w2[1:])),
+        ((FLAT, HIDDEN), (HIDDEN,), FLAT), ((HIDDEN, CLASSES), (CLASSES,), HIDDEN),
+    )  # fmt: skip
+    found: list[Any] = []
+    for w, b, fan_in in layers:
+        bound = np.sqrt(3 / fan_in)
+        found += [random.uniform(-bound, bound, w).astype(np.float32), np.zeros(b, np.float32)]
+    return [*found, random.random(x).astype(np.float32), random.integers(0, CLASSES, BATCH)]
 
 
 # --- cases --------------------------------------------------------------------------------------
@@ -106,3 +156,8 @@ def cases() -> Iterator[Case]:
     yield case("LeNet layers gradient f32", "LeNet layers gradient", *shapes, POOLED,
                wrt=(1, 2, 3, 4), quick=True, by_hand=net_by_hand,
                expression=lambda xp, *a: xp.sum(net(xp, *a[:-1]) * a[-1]))  # fmt: skip
+    first, second = (float(np.prod(y) * np.prod(w[1:])) for _, w, y in LAYERS)
+    dense = BATCH * (FLAT * HIDDEN + HIDDEN * CLASSES)
+    yield case(f"LeNet step f32, batch {BATCH}", "LeNet step", inputs=lenet, state=8, quick=True,
+               expression=lenet_cost, by_hand=lenet_by_hand, tolerance=20.0,
+               flops=2 * (2 * first + 3 * second + 3 * dense))  # fmt: skip

@@ -22,11 +22,11 @@ def logistic_cost(xp: Any, w: Any, b: Any, x: Any, y: Any) -> Any:
 
 def logistic_by_hand(xp: Any, w: Any, b: Any, x: Any, y: Any) -> Any:
     """Cost and slopes."""
-    cost, p = _softmax_cost(x @ w + b, y)
+    cost, p = softmax_cost(x @ w + b, y)
     return cost, x.T @ p, p.sum(axis=0)
 
 
-def _softmax_cost(scores: Any, y: Any) -> tuple[Any, Any]:
+def softmax_cost(scores: Any, y: Any) -> tuple[Any, Any]:
     """The cost, and its slope with respect to the scores."""
     p = np.exp(scores - scores.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
@@ -88,7 +88,7 @@ def mlp_by_hand(
     """Cost and slopes."""
     h1 = np.tanh(x @ w1 + b1)
     h2 = np.tanh(h1 @ w2 + b2)
-    cost, d3 = _softmax_cost(h2 @ w3 + b3, y)
+    cost, d3 = softmax_cost(h2 @ w3 + b3, y)
     d2 = (d3 @ w3.T) * (1 - h2 * h2)
     d1 = (d2 @ w2.T) * (1 - h1 * h1)
     return (cost, x.T @ d1, d1.sum(axis=0), h1.T @ d2, d2.sum(axis=0), h2.T @ d3, d3.sum(axis=0))

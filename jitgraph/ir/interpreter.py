@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -32,14 +35,25 @@ from jitgraph.ir.values import Op, Value
 #: What NumPy raises about operands; anything else is a defect and passes through as it is.
 NUMPY_ERRORS = (ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError)
 
-Watch: TypeAlias = "Callable[[Value, Sequence[Any], Any], None]"
 #: Operands of a failed check are shown with their elements up to this many.
 FEW = 8
 
 
-def run(fn: Function, inputs: Sequence[Array], *, watch: Watch | None = None) -> list[Array]:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is shown each op's value, operands and result, and the function, inputs and results of
+    each run of a region; ops inside regions are shown like the others (see `steps`)."""
+
+    op: Callable[[Value, Sequence[Any], Any], None] | None = None
+    region: Callable[[Function, Sequence[Array], Sequence[Array]], None] | None = None
+
+
+#: Nobody.
+UNWATCHED = Watch()
+
+
+def run(fn: Function, inputs: Sequence[Array], *, watch: Watch = UNWATCHED) -> list[Array]:
     """The results of `fn`, as fresh arrays; every intermediate is dropped after its last use.
-    `watch` is shown each op's value, operands and result.
 
     Raises InputError, DTypeError or ShapeError for inputs that are not what the parameters say,
     the op's own error (ShapeError, OutOfBoundsError, DomainError) where an op has no value or a
@@ -53,10 +67,11 @@ def run(fn: Function, inputs: Sequence[Array], *, watch: Watch | None = None) ->
     pending = _check_ready(next(checks, None), checks, arrays, uses)
     for value in fn.ops:
         operands = [arrays[a] for a in _op(value).args]
-        result = _evaluate(value, operands)
+        with _around(_op(value), watch):
+            result = _evaluate(value, operands)
         _confirm(fn, value, result, extents)
-        if watch is not None:
-            watch(value, operands, result)
+        if watch.op is not None:
+            watch.op(value, operands, result)
         arrays[value] = result
         _release(_op(value).args, arrays, uses)
         pending = _check_ready(pending, checks, arrays, uses)
@@ -66,6 +81,68 @@ def run(fn: Function, inputs: Sequence[Array], *, watch: Watch | None = None) ->
 def _op(value: Value) -> Op:
     assert value.op is not None
     return value.op
+
+
+# --- regions -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The op whose regions run, which run of them this is, and what it is a part of."""
+
+    op: Op
+    watch: Watch
+    outer: _Place | None
+    step: str = ""
+
+    def __str__(self) -> str:
+        at = f" at {self.op.location.short}" if self.op.location is not None else ""
+        return f"in {self.step} of the {self.op.name}{at}"
+
+
+_PLACE: ContextVar[_Place | None] = ContextVar("_PLACE", default=None)
+
+
+@contextmanager
+def _at(place: _Place | None) -> Iterator[None]:
+    token = _PLACE.set(place)
+    try:
+        yield
+    finally:
+        _PLACE.reset(token)
+
+
+@contextmanager
+def _around(op: Op, watch: Watch) -> Iterator[None]:
+    """While the op is evaluated: its regions are run on its behalf."""
+    if not any(isinstance(a, Function) for a in op.attrs.values()):
+        yield
+        return
+    with _at(_Place(op, watch, _PLACE.get())):
+        yield
+
+
+def run_region(fn: Function, inputs: Sequence[Array], step: str) -> list[Array]:
+    """The results of a region of the op that is being evaluated. Errors say in which `step`."""
+    place = _PLACE.get()
+    if place is None:  # evaluated by itself
+        return run(fn, inputs)
+    with _at(replace(place, step=step)):
+        try:
+            results = run(fn, inputs, watch=place.watch)
+            if place.watch.region is not None:
+                place.watch.region(fn, inputs, results)
+        except JitgraphError as error:
+            raise error.within(steps()) from None
+        return results
+
+
+def steps() -> tuple[str, ...]:
+    """In which steps of which loops and branches the interpreter is just now, innermost first."""
+    found, place = [], _PLACE.get()
+    while place is not None:
+        if place.step:
+            found.append(str(place))
+        place = place.outer
+    return tuple(found)
 
 
 # --- inputs ------------------------------------------------------------------------------------

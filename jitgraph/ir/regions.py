@@ -67,6 +67,7 @@ def shapes_of_results(
     if missing:
         raise ShapeError(
             f"{missing[0].describe()}, an extent of a result of {fn.name}, changes step by step",
+            hint="if a Python function makes it, tell its shape (infer_shape)",
             location=missing[0].location,
         )
     return [tuple(outer[s] if isinstance(s, Value) else s for s in shape) for shape in shapes]

@@ -17,7 +17,7 @@ import numpy as np
 from jitgraph.codegen import pyobjects as py
 
 if TYPE_CHECKING:
-    from jitgraph.runtime.devices import Device
+    from jitgraph.runtime.device import Device
 
 _TPFLAGS_BASETYPE, _TPFLAGS_HAVE_VECTORCALL = 1 << 10, 1 << 11
 _TP_CALL, _TP_MEMBERS = 50, 72  # numbers of slots, from typeslots.h
@@ -85,13 +85,16 @@ def _native_entry() -> type:
 def make_callable_type(name: str, methods: type) -> type[Any]:
     """A class `name`, derived from `methods`, whose instances run native code when called.
 
-    `methods` is an ordinary class without `__slots__` and without `__call__`; its `__init__` and
-    so on work as usual. Until `set_entry` gave an instance its code, calling it is a TypeError.
+    `methods` is an ordinary class without `__slots__` and without `__call__`, or derived from a
+    class made here; its `__init__` and so on work as usual. Until `set_entry` gave an instance its
+    code, calling it is a TypeError.
     """
-    if "__call__" in dir(methods):
+    native = _native_entry()
+    if any("__call__" in vars(base) for base in methods.__mro__ if base is not native):
         raise TypeError(f"{methods.__name__}.__call__ would hide the native entry")
+    bases = (methods,) if issubclass(methods, native) else (methods, native)
     namespace = {"__module__": methods.__module__, "__doc__": methods.__doc__}
-    made = type(name, (methods, _native_entry()), namespace)
+    made = type(name, bases, namespace)
     if not made.__flags__ & _TPFLAGS_HAVE_VECTORCALL:
         # CPython 3.11 inherits the pointer's place but, fearing a later `__call__`, not the flag.
         flags = ctypes.c_ulong.from_address(id(made) + _TYPE_FLAGS)

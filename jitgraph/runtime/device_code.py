@@ -6,7 +6,7 @@ import ctypes
 
 from jitgraph.codegen.libraries import addresses
 from jitgraph.codegen.llvm import load_objects
-from jitgraph.runtime.devices import Device
+from jitgraph.runtime.device import Device
 from jitgraph.store import Entry
 
 
@@ -38,8 +38,9 @@ class DeviceCode:
 
     def _uploaded(self, count: int) -> list[int]:
         """The addresses of copies of the program's constants on the device."""
-        table = ctypes.CFUNCTYPE(ctypes.c_void_p)(self._host.address("constant_table"))()
-        pairs = (ctypes.c_uint64 * (2 * count)).from_address(table)
+        pairs = (ctypes.c_uint64 * (2 * count))()
+        table = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._host.address("constant_table"))
+        table(ctypes.addressof(pairs))
         for data, size in zip(pairs[::2], pairs[1::2], strict=True):
             self._constants.append(self._device.allocate(size))
             self._device.send(self._constants[-1], data, size)

@@ -15,7 +15,7 @@ from jitgraph.codegen.gpu import record, simulation, simulator
 from jitgraph.codegen.gpu.target import device_target
 from jitgraph.codegen.llvm import Compiled
 from jitgraph.errors import DriverError
-from jitgraph.runtime.devices import Device, Kernels
+from jitgraph.runtime.device import Device, Kernels
 
 _ARCHITECTURE = "sm_90"
 #: Few, so that small arrays are work for several blocks each.

@@ -128,8 +128,9 @@ class Variable(Value):
         return shaping.transpose(self)
 
     def eval(self, givens: Mapping[Any, Any] | None = None) -> Any:
-        """The value as a NumPy array, given arrays (or lists, numbers) for the variables it is
-        made of: `(x + y).eval({x: 1, y: [2, 3]})`. For a look at a result, not for speed."""
+        """The value as a NumPy array, given arrays (or lists, numbers) for the variables, or
+        expressions, it is made of: `(x + y).eval({x: 1, y: [2, 3]})`. For a look at a result, not
+        for speed."""
         if EVALUATOR is None:
             raise InternalError("nothing can evaluate yet", hint="import jitgraph")
         return EVALUATOR(self, givens or {})

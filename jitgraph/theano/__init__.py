@@ -13,11 +13,14 @@ true, `==` is identity, softmax of a vector is a matrix) hold for variables made
 | `finder` | the modules, made of the tables |
 | `types`, `variables`, `testvalues` | `TensorType`; variables and shared variables; test values |
 | `config`, `constants`, `scalars`, `versions` | settings of the era; plain values |
-| `basic`, `elemwise`, `extra`, `linalg`, `constructors` | `theano.tensor` |
-| `nnet`, `batchnorm`, `images` | `theano.tensor.nnet` and `.signal` |
-| `functions`, `modes`, `guards` | `theano.function`; modes, and what watches over calls |
-| `ops`, `opgraph` | ops of the user's own |
-| `gradient`, `scanning`, `control`, `streams`, `printing`, `graphs` | modules of these kinds |
+| `basic`, `elemwise`, `extra`, `linalg`, `opclasses`, `constructors` | `theano.tensor` |
+| `nnet`, `batchnorm`, `ctc` | `theano.tensor.nnet` |
+| `images`, `abstract`, `convshapes`, `unshared`, `upsampling`, `dnn` | convolutions and pooling |
+| `functions`, `signature`, `callables` | `theano.function`, its `In` and `Out`, what it makes |
+| `modes`, `guards` | modes, and what watches over calls |
+| `ops`, `views`, `scalarops`, `opgraph`, `undefined` | ops of the user's own, their gradients |
+| `sharing` | `theano.shared` |
+| `gradient`, `scanning`, `control`, `streams`, `printing`, `graphs`, `gof` | modules so named |
 | `python2`, `era` | sources in Python 2; what Python and NumPy had in those years |
 | `coverage` | the page of what is there |
 """

@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-from jitgraph.theano import era, python2
+from jitgraph.theano import python2
 from jitgraph.theano.finder import install
 
 
@@ -70,8 +70,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("program")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     chosen = parser.parse_args(arguments)
-    install()
-    era.restore()
+    install(era=True)
     sys.argv = [chosen.program, *chosen.arguments]
     sys.path.insert(0, os.path.dirname(os.path.abspath(chosen.program)))
     if chosen.py2:

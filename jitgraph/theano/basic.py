@@ -11,6 +11,7 @@ import jitgraph.tensor as jt
 from jitgraph.errors import OptionError, ShapeError
 from jitgraph.ir.ops import movement
 from jitgraph.ir.values import Value
+from jitgraph.theano.types import named_dtype
 from jitgraph.theano.variables import Shape, as_tensor_variable, reshape, rounded, spoken
 
 __all__ = ["reshape"]
@@ -106,9 +107,7 @@ def ptp(a: Any, axis: Any = None) -> Any:
 @spoken
 def cast(x: Any, dtype: Any) -> Any:
     """x in another dtype; "floatX" stands for that of the settings."""
-    from jitgraph.config import config
-
-    return jt.cast(x, config.floatX if isinstance(dtype, str) and dtype == "floatX" else dtype)
+    return jt.cast(x, named_dtype(dtype))
 
 
 round = rounded
@@ -199,9 +198,7 @@ where = switch
 
 # --- making arrays -----------------------------------------------------------------------------
 def _float(dtype: Any) -> Any:
-    from jitgraph.config import config
-
-    return dtype or config.floatX
+    return named_dtype(dtype or "floatX")
 
 
 @spoken
@@ -319,6 +316,11 @@ def split(x: Any, splits_size: Any, n_splits: int, axis: int = 0) -> list[Any]:
 @spoken
 def tile(x: Any, reps: Any, ndim: int | None = None) -> Any:
     """x repeated side by side."""
+    if isinstance(reps, Value) and reps.ndim == 1:
+        known = movement.dim(reps, 0) if ndim is None else ndim
+        if not isinstance(known, int):
+            raise ShapeError("how many repeats there are is not known", hint="ndim=")
+        reps = [as_tensor_variable(reps)[k] for k in range(known)]
     reps = reps if isinstance(reps, list | tuple | Value) else (reps,)
     if ndim is not None and isinstance(reps, list | tuple):
         reps = (*(1,) * (ndim - len(reps)), *reps)
@@ -394,8 +396,11 @@ def patternbroadcast(x: Any, broadcastable: Sequence[bool]) -> Any:
 def specify_shape(x: Any, shape: Any) -> Any:
     """x, which must have this shape."""
     x = as_tensor_variable(x)
-    return jt.reshape(x, [d if s is None else s
-                          for d, s in zip(movement.dims(x), shape, strict=True)])  # fmt: skip
+    for axis in range(x.ndim):
+        wanted = shape[axis]
+        if wanted is not None:  # the others stay, so that the number of elements tells this one
+            x = jt.reshape(x, [wanted if a == axis else d for a, d in enumerate(movement.dims(x))])
+    return x
 
 
 # --- elements ----------------------------------------------------------------------------------
@@ -477,6 +482,8 @@ def dot(a: Any, b: Any) -> Any:
 @spoken
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """The product summed over axes."""
+    if not isinstance(axes, int | np.integer):
+        axes = np.asarray(axes).tolist()
     return jt.tensordot(as_tensor_variable(a), as_tensor_variable(b), axes)
 
 

@@ -40,20 +40,20 @@ def batch_normalization(inputs: Any, gamma: Any, beta: Any, mean: Any, std: Any,
 def batch_normalization_train(
     inputs: Any, gamma: Any, beta: Any, axes: Any = "per-activation", epsilon: float = 1e-4,
     running_average_factor: Any = 0.1, running_mean: Any = None, running_var: Any = None,
-) -> Any:  # fmt: skip
+) -> tuple[Any, ...]:  # fmt: skip
     """Normalised by the batch: the output, its mean, 1 / its deviation, and what the running mean
-    and variance become if there are any."""
-    x = as_tensor_variable(inputs)
+    and variance become if there are any. All but the output are of the rank of gamma."""
+    x, gamma = as_tensor_variable(inputs), as_tensor_variable(gamma)
     over = _axes(axes, x.ndim)
     mean = jt.mean(x, over, keepdims=True)
     var = jt.mean(jt.square(x - mean), over, keepdims=True)
     inverse = 1.0 / jt.sqrt(var + epsilon)
     out = (x - mean) * (_spread(gamma, x.ndim, over) * inverse) + _spread(beta, x.ndim, over)
-    results = [out, mean, inverse]
+    kept = [mean, inverse]
     keep, take = 1 - running_average_factor, running_average_factor
     if running_mean is not None:
         old = as_tensor_variable(running_mean)
-        results.append(_like(_spread(old, x.ndim, over) * keep + mean * take, old, over))
+        kept.append(jt.cast(_spread(old, x.ndim, over) * keep + mean * take, old.dtype))
     if running_var is not None:
         old = as_tensor_variable(running_var)
         count: Any = 1
@@ -61,14 +61,8 @@ def batch_normalization_train(
             count = count * x.shape[axis]
         count = jt.cast(count, x.dtype)
         unbiased = var * (count / (count - 1))
-        results.append(_like(_spread(old, x.ndim, over) * keep + unbiased * take, old, over))
-    return results
-
-
-def _like(value: Any, old: Any, over: tuple[int, ...]) -> Any:
-    if value.ndim != old.ndim:
-        value = jt.squeeze(value, over)
-    return jt.cast(value, old.dtype)
+        kept.append(jt.cast(_spread(old, x.ndim, over) * keep + unbiased * take, old.dtype))
+    return out, *(k if gamma.ndim == x.ndim else jt.squeeze(k, over) for k in kept)
 
 
 @spoken

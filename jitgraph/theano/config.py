@@ -19,7 +19,7 @@ from jitgraph.errors import OptionError
 DEFAULTS: dict[str, Any] = {
     "allow_gc": True, "allow_output_prealloc": True, "assert_no_cpu_op": "ignore",
     "base_compiledir": "", "blas.ldflags": "", "blas.check_openmp": True,
-    "cast_policy": "custom", "check_input": True, "check_stack_trace": "off", "cmodule": "",
+    "cast_policy": "custom", "check_input": True, "check_stack_trace": "off",
     "compile.timeout": 24, "compile.wait": 5, "compiledir": "", "compiledir_format": "",
     "compute_test_value": "off", "compute_test_value_opt": "off", "conv.assert_shape": False,
     "ctc.root": "", "cublas.lib": "", "cuda.enabled": False, "cuda.root": "", "cxx": "",
@@ -53,9 +53,21 @@ DEFAULTS: dict[str, Any] = {
     "DebugMode.check_c": True, "DebugMode.check_finite": True, "DebugMode.check_py": True,
     "DebugMode.check_strides": 0, "DebugMode.optimizer_verbose": False,
     "DebugMode.patience": 10, "DebugMode.warn_input_not_reused": True,
-    "NanGuardMode.action": "raise", "experimental.local_alloc_elemwise": True,
+    "experimental.local_alloc_elemwise": True,
     "experimental.unpickle_gpu_on_cpu": False, "ProfileMode.min_memory_size": 1024,
     "ProfileMode.n_apply_to_print": 15, "ProfileMode.n_ops_to_print": 20,
+    "DebugMode.check_preallocated_output": "", "DebugMode.check_preallocated_output_ndim": 4,
+    "cache_optimizations": False, "cmodule.age_thresh_use": 2073600,
+    "cmodule.compilation_warning": False, "cmodule.debug": False,
+    "cmodule.preload_cache": False, "cmodule.remove_gxx_opt": False,
+    "cmodule.warn_no_version": False, "contexts": "", "cuda.include_path": "",
+    "cycle_detection": "regular", "dnn.base_path": "", "dnn.bin_path": "",
+    "dnn.conv.algo_bwd": "", "dnn.conv.workmem": "", "dnn.conv.workmem_bwd": "",
+    "experimental.local_alloc_elemwise_assert": True, "gpuarray.cache_path": "",
+    "gpuarray.sync": False, "magma.include_path": "", "magma.library_path": "",
+    "metaopt.optimizer_excluding": "", "metaopt.optimizer_including": "", "nvcc.cudafe": "",
+    "print_global_stats": False, "profiling.debugprint": False,
+    "profiling.output_line_width": 512, "pycuda.init": False,
 }  # fmt: skip
 #: Groups whose members are all accepted.
 OPEN_GROUPS = ("warn", "warn_float64")
@@ -96,6 +108,7 @@ class TheanoConfig:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        name = _spelled(name)
         if name in self._values:
             return self._values[name]
         if _is_group(name):
@@ -105,6 +118,7 @@ class TheanoConfig:
         raise AttributeError(f"theano.config has no {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        name = _spelled(name)
         if name == "floatX":
             jitgraph_config.floatX = value
             return
@@ -118,9 +132,10 @@ class TheanoConfig:
         self._values[name] = value
 
     @contextmanager
-    def change_flags(self, **flags: Any) -> Iterator[None]:
-        """Settings for a while, groups with two underscores for the dot."""
-        named = {name.replace("__", "."): value for name, value in flags.items()}
+    def change_flags(self, args: Any = (), **flags: Any) -> Iterator[None]:
+        """Settings for a while: pairs of name and value, or arguments with two underscores for
+        the dot."""
+        named = {_spelled(name): value for name, value in {**dict(args), **flags}.items()}
         before = {name: getattr(self, name) for name in named}
         try:
             for name, value in named.items():
@@ -144,6 +159,11 @@ class TheanoConfig:
         return "\n".join(f"{name} = {shown[name]!r}" for name in sorted(shown))
 
 
+def _spelled(name: str) -> str:
+    """A setting as it is kept here: Theano-PyMC has `__` for the dot."""
+    return name.replace("__", ".").replace("NanGuardMode", "nanguardmode")
+
+
 def _is_group(name: str) -> bool:
     return name in OPEN_GROUPS or any(known.startswith(name + ".") for known in DEFAULTS)
 
@@ -158,12 +178,27 @@ def _as_kind_of(default: Any, text: str) -> Any:
     return text
 
 
+class ConfigParam:
+    """A setting as a descriptor, of which the object it belongs to matters nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.fullname, self.default = name, DEFAULTS.get(name)
+
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return getattr(config, self.fullname)
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        setattr(config, self.fullname, value)
+
+
 config = TheanoConfig()
+#: `theano.configparser._config_var_list`.
+SETTINGS = [ConfigParam(name) for name in ("floatX", *DEFAULTS)]
 config.read(os.environ.get("THEANO_FLAGS", ""))
 
 
 @contextmanager
-def change_flags(**flags: Any) -> Iterator[None]:
+def change_flags(args: Any = (), **flags: Any) -> Iterator[None]:
     """`theano.configparser.change_flags`."""
-    with config.change_flags(**flags):
+    with config.change_flags(args, **flags):
         yield

@@ -6,6 +6,7 @@ from typing import Any
 
 from jitgraph.ir.elementwise import Elementwise
 from jitgraph.theano import basic
+from jitgraph.theano.scalarops import ScalarOp
 
 
 class _Kind(type):
@@ -16,12 +17,19 @@ class _Kind(type):
 
 
 class Elemwise(metaclass=_Kind):
-    """Ops that go element by element."""
+    """Ops that go element by element. A call applies a scalar op to arrays."""
+
+    def __init__(self, scalar_op: Any, inplace_pattern: Any = None, name: str | None = None,
+                 **options: Any) -> None:  # fmt: skip
+        self.scalar_op, self.name = scalar_op, name
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.scalar_op(*inputs)
 
     @staticmethod
     def covers(op: Any) -> bool:
         """Whether an op is of this kind."""
-        return isinstance(op, Elementwise)
+        return isinstance(op, Elementwise | ScalarOp)
 
 
 class CAReduce(metaclass=_Kind):
@@ -39,7 +47,8 @@ class CAReduce(metaclass=_Kind):
     @classmethod
     def covers(cls, op: Any) -> bool:
         """Whether an op is of this kind."""
-        return getattr(op, "name", "").rstrip("_") in cls.names
+        name: str = getattr(op, "name", None) or ""
+        return name.startswith("reduce_") and name.removeprefix("reduce_") in cls.names
 
 
 class Sum(CAReduce):

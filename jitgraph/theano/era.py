@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import collections.abc
+import fractions
 import functools
+import inspect
+import math
 import pickle
 import sys
 import time
@@ -11,6 +15,19 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+
+class _Casts:
+    """`numpy.cast["float32"](x)`."""
+
+    def __getitem__(self, dtype: Any) -> Any:
+        return lambda x: np.asarray(x).astype(dtype)
+
+
+def _shared_dtype(arrays: Any, scalars: Any) -> np.dtype[Any]:
+    """`numpy.find_common_type`."""
+    return np.result_type(*arrays, *scalars)
+
 
 #: Names that NumPy has dropped, and what they were.
 _NUMPY: dict[str, Any] = {
@@ -21,10 +38,36 @@ _NUMPY: dict[str, Any] = {
     "round_": np.round, "Inf": np.inf, "Infinity": np.inf, "infty": np.inf, "PINF": np.inf,
     "NINF": -np.inf, "NaN": np.nan, "NAN": np.nan,
     "asscalar": lambda a: a.item(), "asfarray": lambda a, dtype=float: np.asarray(a, dtype),
-    "rank": np.ndim, "msort": lambda a: np.sort(a, axis=0),
+    "rank": np.ndim, "msort": lambda a: np.sort(a, axis=0), "cast": _Casts(), "mat": np.asmatrix,
+    "in1d": np.isin, "trapz": np.trapezoid, "row_stack": np.vstack, "bool8": np.bool_,
+    "cfloat": np.complex128, "longfloat": np.longdouble, "find_common_type": _shared_dtype,
+    "typeDict": np.sctypeDict,
+    "sctypes": {"int": [np.int8, np.int16, np.int32, np.int64],
+                "uint": [np.uint8, np.uint16, np.uint32, np.uint64],
+                "float": [np.float16, np.float32, np.float64, np.longdouble],
+                "complex": [np.complex64, np.complex128, np.clongdouble],
+                "others": [bool, object, bytes, str, np.void]},
 }  # fmt: skip
 _COLLECTIONS = ("Callable", "Iterable", "Iterator", "Mapping", "MutableMapping",
                 "MutableSequence", "MutableSet", "Sequence", "Set", "Sized")  # fmt: skip
+
+
+_ArgSpec = collections.namedtuple(
+    "_ArgSpec", "args varargs keywords defaults"
+)
+
+
+def _getargspec(function: Any) -> Any:
+    """`inspect.getargspec`."""
+    return _ArgSpec(*inspect.getfullargspec(function)[:4])
+
+
+#: What modules of Python have dropped, and what it was.
+_PYTHON: tuple[tuple[ModuleType, str, Any], ...] = (
+    (time, "clock", time.process_time), (inspect, "getargspec", _getargspec),
+    (fractions, "gcd", math.gcd),
+    *((collections, name, getattr(collections.abc, name)) for name in _COLLECTIONS),
+)  # fmt: skip
 
 
 def restore() -> None:
@@ -32,11 +75,9 @@ def restore() -> None:
     for name, meaning in _NUMPY.items():
         if name not in vars(np):
             setattr(np, name, meaning)
-    for name in _COLLECTIONS:
-        if not hasattr(collections, name):
-            setattr(collections, name, getattr(collections.abc, name))
-    if not hasattr(time, "clock"):
-        time.clock = time.process_time  # type: ignore[attr-defined]
+    for module, name, meaning in _PYTHON:
+        if not hasattr(module, name):
+            setattr(module, name, meaning)
 
 
 def c_pickle() -> ModuleType:

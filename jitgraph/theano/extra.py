@@ -8,7 +8,23 @@ from typing import Any
 import numpy as np
 
 import jitgraph.tensor as jt
+from jitgraph.ir.values import Value
 from jitgraph.theano.variables import as_tensor_variable, spoken
+
+
+@spoken
+def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    """For each index the element of that choice; the choices are a list, or an array's rows."""
+    if not isinstance(choices, Value):
+        return jt.choose(a, [as_tensor_variable(c) for c in choices], mode=mode)
+    rows, index = as_tensor_variable(choices), as_tensor_variable(a)
+    count = rows.shape[0]
+    if mode != "raise":
+        index = index % count if mode == "wrap" else jt.clip(index, 0, count - 1)
+    index, _ = jt.broadcast_arrays(index, rows[0])
+    new = ["x"] * (index.ndim + 1 - rows.ndim)
+    rows = jt.broadcast_to(rows.dimshuffle(0, *new, *range(1, rows.ndim)), [count, *index.shape])
+    return jt.take_along_axis(rows, jt.expand_dims(index, 0), 0)[0]
 
 
 @spoken
@@ -70,8 +86,11 @@ def searchsorted(x: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
 
 @spoken
 def bartlett(M: Any) -> Any:  # noqa: N803  (Theano's name)
-    """The triangular window."""
-    return jt.bartlett(M)
+    """The triangular window of M points."""
+    length = as_tensor_variable(M)
+    span = jt.maximum(length - 1, 1)
+    ramp = jt.arange(length) * 2.0 / span
+    return jt.where(length > 1, jt.minimum(ramp, 2 - ramp), 1.0)
 
 
 @spoken
@@ -86,8 +105,12 @@ def to_one_hot(y: Any, nb_class: Any, dtype: Any = None) -> Any:
 
 @spoken
 def fill_diagonal(a: Any, val: Any) -> Any:
-    """a with a value on its diagonal."""
-    return fill_diagonal_offset(a, val, 0)
+    """a with a value where all indices are the same."""
+    a = as_tensor_variable(a)
+    if a.ndim == 2:
+        return fill_diagonal_offset(a, val, 0)
+    places = jt.arange(a.shape[0])
+    return jt.set_subtensor(a[(places,) * a.ndim], jt.cast(as_tensor_variable(val), a.dtype))
 
 
 @spoken

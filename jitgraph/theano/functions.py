@@ -13,44 +13,13 @@ from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import speaking
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.theano import modes
+from jitgraph.theano.callables import Container, with_habits
 from jitgraph.theano.config import config
-from jitgraph.theano.graphs import Maker
+from jitgraph.theano.signature import In, Out, Param
 from jitgraph.theano.variables import Shape, TensorVariable, as_tensor_variable
 
+__all__ = ["Container", "In", "Out", "Param"]
 UnusedInputError = InputError
-
-
-class In:
-    """An input with more to say than its type: a default value, an update of it, a name."""
-
-    def __init__(
-        self, variable: Any, name: str | None = None, value: Any = None, update: Any = None,
-        mutable: bool | None = None, strict: bool = False, allow_downcast: bool | None = None,
-        autoname: bool = True, implicit: bool | None = None, borrow: bool | None = None,
-        shared: bool = False,
-    ) -> None:  # fmt: skip
-        self.variable, self.name, self.value, self.update = variable, name, value, update
-        self.strict, self.allow_downcast = strict, allow_downcast
-        self.mutable, self.borrow = bool(mutable), bool(borrow)
-        if isinstance(value, SharedVariable):
-            self.value = value.get_value()
-
-
-def Param(  # noqa: N802  (Theano's name)
-    variable: Any, default: Any = None, name: str | None = None, mutable: bool = False,
-    strict: bool = False, allow_downcast: bool | None = None, implicit: bool | None = None,
-    borrow: bool | None = None,
-) -> In:  # fmt: skip
-    """`In` under its older name."""
-    return In(variable, name, default, None, mutable, strict, allow_downcast, True, implicit,
-              borrow)  # fmt: skip
-
-
-class Out:
-    """An output; results are always the caller's own."""
-
-    def __init__(self, variable: Any, borrow: bool = False) -> None:
-        self.variable, self.borrow = variable, borrow
 
 
 class OrderedUpdates(OrderedDict[Any, Any]):
@@ -103,11 +72,15 @@ def function(
             taken, results, updates=_pairs(updates),
             givens={old: as_tensor_variable(new) for old, new in cut.items()},
             name=name or "main", on_unused_input=on_unused_input or config.on_unused_input,
-            allow_input_downcast=allow_input_downcast, algebra=chosen.algebra,
+            allow_input_downcast=_casting(allow_input_downcast), algebra=chosen.algebra,
             no_default_updates=_listed(no_default_updates), mode=chosen.native,
         )  # fmt: skip
-    made.maker = Maker(made)
-    return chosen.wrapped(made)
+    return chosen.wrapped(with_habits(made))
+
+
+def _casting(allowed: bool | None) -> bool | str | None:
+    """What may be done to inputs: what is allowed is all that `astype` does, as it was."""
+    return "unsafe" if allowed else allowed
 
 
 def _pairs(updates: Any) -> list[tuple[Any, Any]]:
@@ -134,7 +107,7 @@ def _input(item: Any, cut: dict[Any, Any]) -> Any:
         return variable
     return jg.In(
         variable, declared.name, declared.value, declared.update, declared.mutable,
-        declared.strict, declared.allow_downcast, declared.borrow,
+        declared.strict, _casting(declared.allow_downcast), declared.borrow,
     )  # fmt: skip
 
 
@@ -185,13 +158,6 @@ def rebuild_collect_shared(outputs: Any, inputs: Any = None, replace: Any = None
                            **options: Any) -> Any:  # fmt: skip
     """The outputs with their replacements."""
     return inputs, clone(outputs, replace, strict=False), []
-
-
-class Container:
-    """A place for a value."""
-
-    def __init__(self, value: Any = None) -> None:
-        self.value, self.data = value, value
 
 
 class _FunctionKind(type):

@@ -8,17 +8,37 @@ import numpy as np
 
 import jitgraph.tensor as jt
 from jitgraph.errors import DisconnectedError, GradientError
+from jitgraph.theano.undefined import (
+    NullType,
+    NullTypeGradError,
+    checked,
+    grad_not_implemented,
+    grad_undefined,
+)
 from jitgraph.theano.variables import as_tensor_variable, spoken
+from jitgraph.theano.views import ViewOp
 
 DisconnectedInputError = DisconnectedError
-NullTypeGradError = GradientError
+__all__ = ["NullType", "NullTypeGradError", "grad_not_implemented", "grad_undefined"]
 
 
 class DisconnectedType:
     """The gradient of what the cost does not depend on. A call makes one."""
 
-    def __call__(self) -> None:
-        return None
+    def __call__(self, name: str | None = None) -> DisconnectedVariable:
+        return DisconnectedVariable()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DisconnectedType)
+
+    def __hash__(self) -> int:
+        return hash(DisconnectedType)
+
+
+class DisconnectedVariable:
+    """A gradient that is none, in what the `grad` of an op gives."""
+
+    type = DisconnectedType()
 
 
 @spoken
@@ -28,13 +48,13 @@ def grad(
     null_gradients: str = "raise",
 ) -> Any:  # fmt: skip
     """d cost / d wrt: one expression, or a list of them for a list."""
-    if return_disconnected == "disconnected":
+    if return_disconnected.lower() == "disconnected":
         return_disconnected = "none"
     if consider_constant is not None and not isinstance(consider_constant, list | tuple):
         consider_constant = [consider_constant]
     known = {v: as_tensor_variable(g) for v, g in (known_grads or {}).items()} or None
-    return jt.grad(cost, wrt, consider_constant, disconnected_inputs, add_names, known,
-                   return_disconnected)  # fmt: skip
+    return checked(jt.grad(cost, wrt, consider_constant, disconnected_inputs, add_names, known,
+                           return_disconnected))  # fmt: skip
 
 
 @spoken
@@ -48,13 +68,14 @@ def Rop(f: Any, wrt: Any, eval_points: Any, disconnected_outputs: str = "raise",
 def Lop(f: Any, wrt: Any, eval_points: Any, consider_constant: Any = None,  # noqa: N802
         disconnected_inputs: str = "raise") -> Any:  # fmt: skip
     """v·J."""
-    return jt.Lop(f, wrt, eval_points, consider_constant, disconnected_inputs)
+    return checked(jt.Lop(f, wrt, eval_points, consider_constant, disconnected_inputs))
 
 
 @spoken
 def jacobian(expression: Any, wrt: Any, consider_constant: Any = None,
              disconnected_inputs: str = "raise") -> Any:  # fmt: skip
     """All derivatives of an expression."""
+    checked(jt.Lop(expression, wrt, jt.ones_like(expression), consider_constant, "ignore"))
     return jt.jacobian(expression, wrt, consider_constant, disconnected_inputs)
 
 
@@ -62,6 +83,7 @@ def jacobian(expression: Any, wrt: Any, consider_constant: Any = None,
 def hessian(cost: Any, wrt: Any, consider_constant: Any = None,
             disconnected_inputs: str = "raise") -> Any:  # fmt: skip
     """The second derivatives of a scalar cost by each variable."""
+    checked(jt.grad(cost, wrt, consider_constant, "ignore"))
     return jt.hessian(cost, wrt, disconnected_inputs)
 
 
@@ -104,13 +126,54 @@ def grad_scale(x: Any, multiplier: Any) -> Any:
     return jt.grad_scale(x, multiplier)
 
 
-def grad_undefined(op: Any, x_pos: int, x: Any, comment: str = "") -> Any:
-    """For the `grad` of an Op: there is none for this input."""
-    raise GradientError(f"{op} has no gradient by its input {x_pos}. {comment}".strip())
+class UndefinedGrad(ViewOp):
+    """x; a gradient through it is an error."""
+
+    def grad(self, inputs: Any, output_grads: Any) -> Any:
+        return [grad_undefined(self, k, x) for k, x in enumerate(inputs)]
 
 
-grad_not_implemented = grad_undefined
-undefined_grad = grad_undefined
+undefined_grad = undefined_grad_ = UndefinedGrad()
+
+
+# --- the same as ops ---------------------------------------------------------------------------
+class ConsiderConstant:
+    """`consider_constant` as an op."""
+
+    def __call__(self, x: Any) -> Any:
+        return consider_constant(x)
+
+
+class DisconnectedGrad:
+    """`disconnected_grad` as an op."""
+
+    def __call__(self, x: Any) -> Any:
+        return disconnected_grad(x)
+
+
+class GradClip:
+    """`GradClip(low, high)(x)`."""
+
+    def __init__(self, clip_lower_bound: Any, clip_upper_bound: Any) -> None:
+        self.clip_lower_bound, self.clip_upper_bound = clip_lower_bound, clip_upper_bound
+
+    def __call__(self, x: Any) -> Any:
+        return grad_clip(x, self.clip_lower_bound, self.clip_upper_bound)
+
+
+class GradScale:
+    """`GradScale(multiplier)(x)`."""
+
+    def __init__(self, multiplier: Any) -> None:
+        self.multiplier = multiplier
+
+    def __call__(self, x: Any) -> Any:
+        return grad_scale(x, self.multiplier)
+
+
+ZeroGrad = ConsiderConstant
+consider_constant_ = zero_grad_ = ConsiderConstant()
+disconnected_grad_ = DisconnectedGrad()
 
 
 def format_as(use_list: bool, use_tuple: bool, outputs: Any) -> Any:

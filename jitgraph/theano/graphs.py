@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jitgraph.errors import InputError
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value, topological
+from jitgraph.tensor.operands import speaking
 from jitgraph.theano.types import type_as_seen
-from jitgraph.theano.variables import Apply
+from jitgraph.theano.variables import Apply, TensorVariable
 
 
 class MethodNotDefined(Exception):  # noqa: N818  (Theano's name)
@@ -109,11 +109,32 @@ def is_same_graph(var1: Value, var2: Value, givens: Any = None) -> bool:
     return known.get(first, first) is second
 
 
+def equal_computations(xs: Sequence[Value], ys: Sequence[Value], in_xs: Sequence[Value] = (),
+                       in_ys: Sequence[Value] = ()) -> bool:  # fmt: skip
+    """Whether each of xs computes what its fellow of ys does, once inputs stand for each other."""
+    given = dict(zip(in_xs, in_ys, strict=True))
+    return len(xs) == len(ys) and all(
+        is_same_graph(x, y, given) for x, y in zip(xs, ys, strict=True)
+    )
+
+
 def hash_from_code(text: str) -> str:
     """A hash of a text."""
     import hashlib
 
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def as_variables(params: Sequence[Value], results: Sequence[Value]) -> tuple[list[Any], list[Any]]:
+    """A program as an expression of variables with Theano's habits."""
+    new: dict[Value, Value] = {}
+    for value in topological([*params, *results]):
+        if value.literal is not None:
+            new[value] = TensorVariable.of(value.literal.array)
+        elif value.op is None:
+            new[value] = TensorVariable(value.type, None, value.name, value.location)
+    with speaking(TensorVariable):
+        return [new[p] for p in params], substituted(results, new)
 
 
 class Graph:
@@ -138,26 +159,3 @@ class Graph:
 
     def __str__(self) -> str:
         return f"[{', '.join(str(o) for o in self.outputs)}]"
-
-
-class Maker:
-    """`f.maker.fgraph`: the optimised program of a compiled function."""
-
-    profile = None
-
-    def __init__(self, function: Any) -> None:
-        self._function = weakref.ref(function)
-
-    @property
-    def fgraph(self) -> Graph:
-        """The program as it is computed."""
-        function: Any = self._function()
-        optimised = function.compilation.optimised
-        return Graph(optimised.params, optimised.results)
-
-    def __reduce__(self) -> Any:
-        return Maker._of, (self._function(),)
-
-    @staticmethod
-    def _of(function: Any) -> Maker:
-        return Maker(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,14 +37,20 @@ class _Watched:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._function!r}>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def copy(self, *args: Any, **options: Any) -> Any:
+        """A copy of the function, watched as well."""
+        made = copy(self)
+        made._function = self._function.copy(*args, **options)
+        return made
+
+    def __call__(self, *args: Any, output_subset: Any = None, **kwargs: Any) -> Any:
         plan = self._function._state.plan
         given = by_input(self._function.name, plan.arguments, args, dict(kwargs))
         arrays = [*coerced(plan.arguments, given), *(s.slots.host() for s in plan.shared)]
         self.begin(plan.function.params, arrays)
         with np.errstate(all="ignore"):
-            interpreter.run(plan.function, arrays, watch=self.watch)
-        return self._function(*args, **kwargs)
+            interpreter.run(plan.function, arrays, watch=interpreter.Watch(self.watch))
+        return self._function(*args, output_subset=output_subset, **kwargs)
 
     def begin(self, params: Any, arrays: Any) -> None:
         """See the inputs of a call."""
@@ -76,7 +83,8 @@ class Guarded(_Watched):
         for kind, present in found.items():
             if present and self._errors[kind]:
                 place = f" ({value.location.short})" if value.location else ""
-                raise AssertionError(f"{what}{place} has {kind} values:\n{array}")
+                where = "".join(f"\n{step}" for step in interpreter.steps())
+                raise AssertionError(f"{what}{place} has {kind} values:\n{array}{where}")
 
 
 class Monitored(_Watched):

@@ -4,32 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 import jitgraph.tensor as jt
 from jitgraph.errors import OptionError, ShapeError
+from jitgraph.theano.convshapes import filled, get_conv_shape_1axis, hint, numbers
+from jitgraph.theano.unshared import unshared_conv2d
 from jitgraph.theano.variables import as_tensor_variable, spoken
-
-
-def _numbers(given: Any) -> Any:
-    """A shape, or sizes, with constants as numbers."""
-    if given is None or isinstance(given, str | int):
-        return given
-    return tuple(_number(g) for g in given)
-
-
-def _number(given: Any) -> Any:
-    literal = getattr(given, "literal", None)
-    if literal is not None:
-        return int(literal.array)
-    return tuple(given) if isinstance(given, list | tuple) else given
-
-
-def _hint(given: Any) -> Any:
-    """What is known of a shape; variables are not."""
-    if given is None:
-        return None
-    return tuple(g if isinstance(g, int | np.integer) else None for g in _numbers(given))
 
 
 # --- convolutions ------------------------------------------------------------------------------
@@ -42,11 +21,12 @@ def conv2d_of_today(
 ) -> Any:  # fmt: skip
     """`theano.tensor.nnet.conv2d`."""
     if unshared:
-        raise OptionError("unshared convolutions are not there", hint="loop with theano.scan")
+        return unshared_conv2d(input, filters, filter_shape, border_mode, subsample, filter_flip,
+                               filter_dilation, num_groups)  # fmt: skip
     return jt.nnet.conv2d(
         as_tensor_variable(input), as_tensor_variable(filters),
-        _hint(input_shape if image_shape is None else image_shape), _hint(filter_shape),
-        _numbers(border_mode), _numbers(subsample), filter_flip, _numbers(filter_dilation),
+        hint(input_shape if image_shape is None else image_shape), hint(filter_shape),
+        numbers(border_mode), numbers(subsample), filter_flip, numbers(filter_dilation),
         num_groups,
     )  # fmt: skip
 
@@ -57,6 +37,25 @@ def conv2d_of_old(
 ) -> Any:  # fmt: skip
     """`theano.tensor.nnet.conv.conv2d`."""
     return conv2d_of_today(input, filters, image_shape, filter_shape, border_mode, subsample)
+
+
+class ConvOp:
+    """`ConvOp(imshp, kshp, nkern, bsize, dx, dy, output_mode)(images, filters)`."""
+
+    def __init__(self, imshp: Any = None, kshp: Any = None, nkern: Any = None, bsize: Any = None,
+                 dx: int = 1, dy: int = 1, output_mode: str = "valid",
+                 **unused: Any) -> None:  # fmt: skip
+        self.output_mode, self.steps = output_mode, (dx or 1, dy or 1)
+
+    def __call__(self, inputs: Any, kerns: Any) -> Any:
+        return conv2d_of_old(inputs, kerns, None, None, self.output_mode, self.steps)
+
+    @staticmethod
+    def getOutputShape(inshp: Any, kshp: Any, stride: Any = (1, 1),  # noqa: N802
+                       mode: str = "valid") -> tuple[Any, ...]:  # fmt: skip
+        """The rows and columns that come out."""
+        return tuple(get_conv_shape_1axis(n, k, mode, s)
+                     for n, k, s in zip(inshp, kshp, stride, strict=True))  # fmt: skip
 
 
 @spoken
@@ -85,9 +84,9 @@ def conv3d(
 ) -> Any:  # fmt: skip
     """`theano.tensor.nnet.conv3d`."""
     return jt.nnet.conv3d(
-        as_tensor_variable(input), as_tensor_variable(filters), _hint(input_shape),
-        _hint(filter_shape), _numbers(border_mode), _numbers(subsample), filter_flip,
-        _numbers(filter_dilation), num_groups,
+        as_tensor_variable(input), as_tensor_variable(filters), hint(input_shape),
+        hint(filter_shape), numbers(border_mode), numbers(subsample), filter_flip,
+        numbers(filter_dilation), num_groups,
     )  # fmt: skip
 
 
@@ -105,7 +104,7 @@ def conv3d_by_2d(signals: Any, filters: Any, signals_shape: Any = None,
 def conv3D(V: Any, W: Any, b: Any, d: Any) -> Any:  # noqa: N802, N803  (Theano's names)
     """`Conv3D.conv3D`: axes are (batch, rows, columns, time, channels), correlated."""
     x, w = (as_tensor_variable(v).dimshuffle(0, 4, 1, 2, 3) for v in (V, W))
-    made = jt.nnet.conv3d(x, w, subsample=_numbers(d), filter_flip=False)
+    made = jt.nnet.conv3d(x, w, subsample=numbers(d), filter_flip=False)
     return made.dimshuffle(0, 2, 3, 4, 1) + b
 
 
@@ -116,10 +115,16 @@ def conv2d_grad_wrt_inputs(
     filter_dilation: Any = (1, 1), num_groups: int = 1, unshared: bool = False,
 ) -> Any:  # fmt: skip
     """The adjoint of the images of a `conv2d` with this adjoint."""
+    if unshared:
+        g, w = as_tensor_variable(output_grad), as_tensor_variable(filters)
+        x = jt.zeros(filled(input_shape, g.shape[0], w.shape[3] * num_groups), str(g.dtype))
+        made = conv2d_of_today(x, w, None, filter_shape, border_mode, subsample, filter_flip, None,
+                               filter_dilation, num_groups, True)  # fmt: skip
+        return jt.Lop(made, x, g)
     return jt.nnet.conv2d_transpose(
-        as_tensor_variable(output_grad), as_tensor_variable(filters), _numbers(input_shape),
-        _hint(filter_shape), _numbers(border_mode), _numbers(subsample), filter_flip,
-        _numbers(filter_dilation), num_groups,
+        as_tensor_variable(output_grad), as_tensor_variable(filters), numbers(input_shape),
+        hint(filter_shape), numbers(border_mode), numbers(subsample), filter_flip,
+        numbers(filter_dilation), num_groups,
     )  # fmt: skip
 
 
@@ -132,7 +137,7 @@ def conv2d_transpose(
     """`theano.tensor.nnet.conv2d_transpose`."""
     return conv2d_grad_wrt_inputs(
         input, filters, output_shape, filter_shape, border_mode, input_dilation, filter_flip,
-        filter_dilation, num_groups,
+        filter_dilation, num_groups, unshared,
     )  # fmt: skip
 
 
@@ -143,87 +148,12 @@ def conv2d_grad_wrt_weights(
     filter_dilation: Any = (1, 1), num_groups: int = 1, unshared: bool = False,
 ) -> Any:  # fmt: skip
     """The adjoint of the filters of a `conv2d` with this adjoint."""
-    g = as_tensor_variable(output_grad)
-    filters = jt.zeros(list(filter_shape), str(g.dtype))
-    made = conv2d_of_today(input, filters, input_shape, None, border_mode, subsample, filter_flip,
-                           None, filter_dilation, num_groups, unshared)  # fmt: skip
+    x, g = as_tensor_variable(input), as_tensor_variable(output_grad)
+    channels = () if unshared else (x.shape[1] // num_groups,)
+    filters = jt.zeros(filled(filter_shape, g.shape[1], *channels), str(g.dtype))
+    made = conv2d_of_today(x, filters, input_shape, filter_shape, border_mode, subsample,
+                           filter_flip, None, filter_dilation, num_groups, unshared)  # fmt: skip
     return jt.Lop(made, filters, g)
-
-
-@spoken
-def separable_conv2d(
-    input: Any, depthwise_filters: Any, pointwise_filters: Any, num_channels: int,
-    input_shape: Any = None, depthwise_filter_shape: Any = None,
-    pointwise_filter_shape: Any = None, border_mode: Any = "valid", subsample: Any = (1, 1),
-    filter_flip: bool = True, filter_dilation: Any = (1, 1),
-) -> Any:  # fmt: skip
-    """Filters for each channel, then one that mixes them."""
-    inner = conv2d_of_today(input, depthwise_filters, input_shape, None, border_mode, subsample,
-                            filter_flip, None, filter_dilation, num_channels)  # fmt: skip
-    return conv2d_of_today(inner, pointwise_filters, filter_flip=filter_flip)
-
-
-def get_conv_shape_1axis(image_shape: Any, kernel_shape: Any, border_mode: Any, subsample: int,
-                         dilation: int = 1) -> Any:  # fmt: skip
-    """The extent that comes out along an axis."""
-    if image_shape is None or kernel_shape is None:
-        return None
-    span = (kernel_shape - 1) * dilation + 1
-    named = {"half": 2 * (span // 2), "full": 2 * (span - 1), "valid": 0}
-    if isinstance(border_mode, str):
-        around = named[border_mode]
-    else:
-        around = sum(border_mode) if isinstance(border_mode, tuple) else 2 * border_mode
-    return (image_shape + around - span) // subsample + 1
-
-
-def get_conv_output_shape(image_shape: Any, kernel_shape: Any, border_mode: Any, subsample: Any,
-                          filter_dilation: Any = None) -> tuple[Any, ...]:  # fmt: skip
-    """The shape that comes out of a convolution."""
-    rank = len(subsample)
-    dilation = filter_dilation or (1,) * rank
-    modes = border_mode if isinstance(border_mode, tuple) else (border_mode,) * rank
-    columns = zip(image_shape[2:], kernel_shape[2:], modes, subsample, dilation, strict=True)
-    each = (get_conv_shape_1axis(*column) for column in columns)
-    return (image_shape[0], kernel_shape[0], *each)
-
-
-def bilinear_kernel_1D(ratio: int, normalize: bool = True) -> Any:  # noqa: N802  (Theano's name)
-    """The triangle that interpolates between points `ratio` apart."""
-    half = np.arange(1, ratio + 1)
-    made = np.concatenate([half, half[-2::-1]]).astype(float)
-    return as_tensor_variable(made / ratio if normalize else made)
-
-
-def bilinear_kernel_2D(ratio: int, normalize: bool = True) -> Any:  # noqa: N802  (Theano's name)
-    """The product of two triangles."""
-    line = bilinear_kernel_1D(ratio, normalize).data
-    return as_tensor_variable(np.outer(line, line))
-
-
-@spoken
-def bilinear_upsampling(input: Any, ratio: Any = None, frac_ratio: Any = None,
-                        batch_size: Any = None, num_input_channels: Any = None,
-                        use_1D_kernel: bool = True) -> Any:  # fmt: skip  # noqa: N803
-    """Images `ratio` times as large, edges repeated."""
-    if frac_ratio is not None:
-        raise OptionError("bilinear_upsampling has no frac_ratio=", hint="ratio=")
-    x = as_tensor_variable(input)
-    for axis in (2, 3):
-        x = _upsampled(x, axis, ratio)
-    return x
-
-
-def _upsampled(x: Any, axis: int, ratio: int) -> Any:
-    size = x.shape[axis]
-    at = jt.clip((jt.arange(size * ratio) - (ratio - 1) // 2) / float(ratio), 0, size - 1)
-    low = jt.cast(jt.floor(at), "int64")
-    weight = jt.cast(at - low, x.dtype)
-    high = jt.minimum(low + 1, size - 1)
-    pattern: list[Any] = ["x"] * x.ndim
-    pattern[axis] = 0
-    weight = weight.dimshuffle(*pattern)
-    return jt.take(x, low, axis) * (1 - weight) + jt.take(x, high, axis) * weight
 
 
 # --- pooling -----------------------------------------------------------------------------------
@@ -235,9 +165,9 @@ def _window(ws: Any, ds: Any, ignore_border: Any, stride: Any, st: Any, pad: Any
         raise OptionError("the size of the windows is missing", hint="ws=(2, 2)")
     around = pad if pad is not None else padding
     return {
-        "ws": _numbers(size), "ignore_border": bool(ignore_border),
-        "stride": _numbers(stride if stride is not None else st),
-        "pad": (0,) * rank if around is None else _numbers(around),
+        "ws": numbers(size), "ignore_border": bool(ignore_border),
+        "stride": numbers(stride if stride is not None else st),
+        "pad": (0,) * rank if around is None else numbers(around),
     }  # fmt: skip
 
 
@@ -271,7 +201,7 @@ def max_pool_2d(input: Any, ds: Any, ignore_border: Any = None, st: Any = None,
 def max_pool_2d_same_size(input: Any, patch_size: Any) -> Any:
     """The input where it is the largest of its patch, else 0."""
     x = as_tensor_variable(input)
-    rows, columns = _numbers(patch_size)
+    rows, columns = numbers(patch_size)
     top = jt.nnet.pool_2d(x, (rows, columns), False)
     spread = jt.repeat(jt.repeat(top, rows, x.ndim - 2), columns, x.ndim - 1)
     key = (..., slice(0, x.shape[x.ndim - 2]), slice(0, x.shape[x.ndim - 1]))
@@ -279,24 +209,55 @@ def max_pool_2d_same_size(input: Any, patch_size: Any) -> Any:
 
 
 class Pool:
-    """`Pool(ignore_border, mode)(x, ws)`."""
+    """`Pool(ignore_border, mode)(x, ws, stride, pad)`."""
 
-    def __init__(self, *args: Any, ignore_border: bool = False, mode: str = "max", ndim: int = 2,
-                 **options: Any) -> None:  # fmt: skip
-        self.window = args[0] if args and not isinstance(args[0], bool) else options.get("ds")
+    def __init__(self, ignore_border: bool = False, mode: str = "max", ndim: int = 2,
+                 openmp: Any = None) -> None:  # fmt: skip
         self.ignore_border, self.mode, self.ndim = ignore_border, mode, ndim
 
-    def __call__(self, x: Any, ws: Any = None, stride: Any = None, pad: Any = None) -> Any:
+    def __call__(self, x: Any, ws: Any, stride: Any = None, pad: Any = None) -> Any:
         pool = pool_2d if self.ndim == 2 else pool_3d
-        return pool(x, ws or self.window, self.ignore_border, stride, pad, self.mode)
+        return pool(x, ws, self.ignore_border, stride, pad, self.mode)
+
+    @staticmethod
+    def out_shape(
+        imgshape: Any, ws: Any = None, ignore_border: bool = False, stride: Any = None,
+        pad: Any = None, ndim: int = 2, ds: Any = None, st: Any = None, padding: Any = None,
+    ) -> list[Any]:  # fmt: skip
+        """The shape that comes out."""
+        window = _window(ws, ds, ignore_border, stride, st, pad, padding, ndim)
+        steps = window["stride"] or window["ws"]
+        columns = zip(imgshape[-ndim:], window["ws"], steps, window["pad"], strict=True)
+        return [*imgshape[:-ndim], *(_windows(*column, ignore_border) for column in columns)]
+
+
+def _windows(size: Any, window: int, step: int, pad: int, ignore_border: bool) -> Any:
+    """How many windows there are along an axis."""
+    if ignore_border:
+        return (size + 2 * pad - window) // step + 1
+    if step >= window:
+        return (size - 1) // step + 1
+    return max(0, (size - 1 - window + step) // step) + 1
+
+
+class DownsampleFactorMax(Pool):
+    """`DownsampleFactorMax(ds, ignore_border)(x)`."""
+
+    def __init__(self, ds: Any, ignore_border: bool = False, st: Any = None,
+                 padding: Any = (0, 0), mode: str = "max") -> None:  # fmt: skip
+        super().__init__(ignore_border, mode)
+        self.ds, self.st, self.padding = ds, st, padding
+
+    def __call__(self, x: Any) -> Any:  # type: ignore[override]
+        return super().__call__(x, self.ds, self.st, self.padding)
 
 
 # --- patches -----------------------------------------------------------------------------------
 @spoken
 def images2neibs(ten4: Any, neib_shape: Any, neib_step: Any = None, mode: str = "valid") -> Any:
     """The patches of images as rows of a matrix."""
-    return jt.nnet.images2neibs(as_tensor_variable(ten4), _numbers(neib_shape),
-                                _numbers(neib_step), mode)  # fmt: skip
+    return jt.nnet.images2neibs(as_tensor_variable(ten4), numbers(neib_shape),
+                                numbers(neib_step), mode)  # fmt: skip
 
 
 def Images2Neibs(mode: str = "valid") -> Any:  # noqa: N802  (Theano's name)
@@ -308,7 +269,7 @@ def Images2Neibs(mode: str = "valid") -> Any:  # noqa: N802  (Theano's name)
 def neibs2images(neibs: Any, neib_shape: Any, original_shape: Any, mode: str = "valid") -> Any:
     """The images that patches next to each other were taken of."""
     patches = as_tensor_variable(neibs)
-    (height, width), (n, channels, rows, columns) = _numbers(neib_shape), list(original_shape)
+    (height, width), (n, channels, rows, columns) = numbers(neib_shape), list(original_shape)
     grid = (n, channels, rows // height, columns // width, height, width)
     made = patches.reshape(grid).dimshuffle(0, 1, 2, 4, 3, 5)
     return made.reshape((n, channels, rows, columns))

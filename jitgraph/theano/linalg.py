@@ -15,7 +15,16 @@ def diag(v: Any, k: int = 0) -> Any:
     return jt.diag(as_tensor_variable(v), k)
 
 
-extract_diag = diag
+@spoken
+def alloc_diag(x: Any, offset: int = 0) -> Any:
+    """The matrix of a diagonal."""
+    return jt.diag(as_tensor_variable(x), offset)
+
+
+@spoken
+def extract_diag(x: Any, offset: int = 0) -> Any:
+    """The diagonal of a matrix."""
+    return jt.diagonal(as_tensor_variable(x), offset)
 
 
 @spoken

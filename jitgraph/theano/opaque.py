@@ -26,6 +26,10 @@ def same(x: Any) -> Any:
     return as_tensor_variable(x)
 
 
+class Never:
+    """For `isinstance` only: a kind of variable that is not there."""
+
+
 def asarray(a: Any, dtype: Any = None, order: Any = None) -> Any:
     """An array of a dtype."""
     return np.asarray(a, dtype=None if dtype is None else np.dtype(dtype), order=order)

@@ -9,6 +9,7 @@ from jitgraph.ir.ops.marks import CustomRule, with_gradient
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import speaking
+from jitgraph.theano.undefined import adjoint
 from jitgraph.theano.variables import TensorVariable, as_tensor_variable
 
 
@@ -42,6 +43,8 @@ class OpFromGraph:
             results, given = list(operands[:outputs]), list(operands[outputs:])
             with speaking(TensorVariable):
                 if self._lop not in ("default", None):
+                    rule = self._rule(outputs, inputs)
+                    results = list(with_gradient(results, results, given, rule))
                     return _called(self._lop, inputs, given, results, list(gs))
                 return _called(self._grad, inputs, given, list(gs))
 
@@ -59,4 +62,4 @@ def _called(override: Any, inputs: int, *args: Any) -> list[Value | None]:
         found = [f(*args) if callable(f) else None for f in override]
     if len(found) != inputs:
         raise ValueError(f"a gradient of {inputs} inputs gave {len(found)} adjoints")
-    return [a if isinstance(a, Value) else None for a in found]
+    return [adjoint(a, x) for a, x in zip(found, args[0], strict=True)]

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from jitgraph.errors import BatchingError, GradientError, InputError
+from jitgraph.ir.opdef import emit
 from jitgraph.ir.ops import movement
-from jitgraph.ir.ops.marks import CustomRule, with_gradient
+from jitgraph.ir.ops.marks import DISCONNECTED, CustomRule, with_gradient
 from jitgraph.ir.ops.opaque import Opaque
 from jitgraph.ir.values import Value
 from jitgraph.tensor.operands import as_size, speaking
 from jitgraph.theano import testvalues
 from jitgraph.theano.graphs import MethodNotDefined
 from jitgraph.theano.types import type_as_seen
+from jitgraph.theano.undefined import adjoint
 from jitgraph.theano.variables import Apply, TensorVariable, as_tensor_variable
 
 get_test_value = testvalues.of
@@ -24,25 +26,38 @@ get_test_value = testvalues.of
 
 def _performed(node: Apply) -> Callable[..., tuple[Any, ...]]:
     """What the op does, as a function of arrays."""
+    op = node.op
+    own_thunk = type(op).make_thunk is not Op.make_thunk
+    params = () if op.params_type is None else (op.get_params(node),)
 
     def compute(*arrays: Any) -> tuple[Any, ...]:
         storage: list[list[Any]] = [[None] for _ in node.outputs]
-        node.op.perform(node, list(arrays), storage)
+        if own_thunk:
+            cells = [[array] for array in arrays]
+            known = dict(zip([*node.inputs, *node.outputs], [*cells, *storage], strict=True))
+            op.make_thunk(node, known, {v: [True] for v in known}, [])()
+        else:
+            op.perform(node, list(arrays), storage, *params)
         return tuple(np.asarray(cell[0], out.type.dtype)
                      for cell, out in zip(storage, node.outputs, strict=True))  # fmt: skip
 
     return compute
 
 
-def _rule(node: Apply) -> CustomRule:
+def gradient_of(node: Apply) -> CustomRule:
     """The gradient that the op says it has."""
     count = len(node.outputs)
 
     def adjoints(gs: Sequence[Value], operands: Sequence[Value]) -> list[Value | None]:
         outputs, inputs = list(operands[:count]), list(operands[count:])
         with speaking(TensorVariable):
+            # What the gradient makes of the outputs has a gradient as well.
+            outputs = list(with_gradient(outputs, outputs, inputs, gradient_of(node)))
             found = node.op.L_op(inputs, outputs, list(gs))
-        return [a if isinstance(a, Value) else None for a in found]
+        if len(found) != len(inputs):
+            raise GradientError(f"{node.op}.grad gives {len(found)} adjoints for {len(inputs)} "
+                                "inputs")  # fmt: skip
+        return [adjoint(a, x) for a, x in zip(found, inputs, strict=True)]
 
     def batched() -> CustomRule:
         raise BatchingError(f"{node.op} is a Python function of one element")
@@ -58,6 +73,8 @@ class Op:
     itypes: Any = None
     otypes: Any = None
     default_output: int | None = None
+    #: Not None: `perform` takes a fourth argument, what `get_params` gives.
+    params_type: Any = None
 
     def make_node(self, *inputs: Any) -> Apply:
         """The application to inputs: what types the outputs have."""
@@ -73,7 +90,8 @@ class Op:
         return Apply(self, given, [type_() for type_ in self.otypes])
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        if type(self).perform is Op.perform:
+        ours = type(self).perform is Op.perform and type(self).make_thunk is Op.make_thunk
+        if ours:
             raise InputError(
                 f"{type(self).__name__} has no perform(): ops written in C are not taken",
                 hint="write perform(self, node, inputs, outputs)",
@@ -82,15 +100,25 @@ class Op:
         given = [as_tensor_variable(i) for i in node.inputs]
         opaque = Opaque(type(self).__name__.strip("_"), _performed(node),
                         [v.type for v in given], [o.type for o in node.outputs])  # fmt: skip
+        operands = self._connected(node, given)
         with speaking(TensorVariable):
-            results = opaque(given, self._extents(node, given))
-            made = with_gradient(results, results, given, _rule(node))
+            results = opaque(operands, self._extents(node, given))
+            made = with_gradient(results, results, operands, gradient_of(node))
         for output in made:
             output.__dict__["_owner"] = Apply(self, given, made)
+            output.name = options.get("name")
         if self.default_output is not None:
             return made[self.default_output]
         several = options.get("return_list", False) or len(made) > 1
         return list(made) if several else made[0]
+
+    def _connected(self, node: Apply, given: list[Any]) -> list[Any]:
+        """The operands, of which those that no output depends on are constants to gradients."""
+        pattern = getattr(self, "connection_pattern", None)
+        if pattern is None:
+            return given
+        return [v if any(row) else emit(DISCONNECTED, (v,))
+                for v, row in zip(given, pattern(node), strict=True)]  # fmt: skip
 
     def _extents(self, node: Apply, given: Sequence[Any]) -> list[Any] | None:
         """All extents of the outputs, if the op has `infer_shape`."""
@@ -103,6 +131,16 @@ class Op:
     def perform(self, node: Any, inputs: Any, output_storage: Any, params: Any = None) -> None:
         """Compute `output_storage[k][0]` from arrays."""
         raise MethodNotDefined(f"{type(self).__name__}.perform")
+
+    def get_params(self, node: Any) -> Any:
+        """What `perform` is told besides arrays: by default the op, which has its parameters."""
+        return self
+
+    def make_thunk(self, node: Any, storage_map: Any, compute_map: Any, no_recycling: Any,
+                   impl: Any = None) -> Callable[[], Any]:  # fmt: skip
+        """A function that computes the outputs where `storage_map` says. Ops may have their
+        own."""
+        raise MethodNotDefined(f"{type(self).__name__}.make_thunk")
 
     def grad(self, inputs: Any, output_grads: Any) -> Any:
         """The adjoints of the inputs."""
@@ -186,16 +224,6 @@ class Assert(Op):
 
 
 assert_ = assert_op = Assert()
-
-
-def same_value(x: Any) -> Any:
-    """x itself."""
-    return as_tensor_variable(x)
-
-
-def shape_of() -> Callable[[Any], Any]:
-    """The extents, as an op."""
-    return lambda x: as_tensor_variable(x).shape
 
 
 def ignored(*args: Any, **options: Any) -> None:

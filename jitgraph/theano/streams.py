@@ -14,11 +14,13 @@ from jitgraph.config import config
 from jitgraph.ir.ops.random import threefry
 from jitgraph.tensor.random.streams import STREAM
 from jitgraph.tensor.random.streams import RandomStreams as Streams
+from jitgraph.theano.types import TensorType
 from jitgraph.theano.variables import TensorSharedVariable, TensorVariable, spoken
 
 
-class StateType:
-    """The type of states, for comparisons."""
+def random_state_type(name: str | None = None) -> Any:
+    """A variable for a state, which a call of a function gives as a number."""
+    return TensorType("uint64", ())(name)
 
 
 class StateValue:
@@ -49,6 +51,13 @@ class StateVariable(TensorSharedVariable):
     def set_value(self, value: Any, borrow: bool = False) -> None:
         number = value.number if isinstance(value, StateValue) else value
         super().set_value(np.asarray(number, np.uint64), borrow)
+
+
+def shared_state(random: np.random.RandomState, name: str | None) -> StateVariable:
+    """The state that follows from one of NumPy's."""
+    _, words, position, *_ = random.get_state()
+    mixed = np.random.SeedSequence([int(position), *map(int, words)])
+    return StateVariable(mixed.generate_state(1, np.uint64).reshape(()), name)
 
 
 def _first(seed: int, number: int) -> Any:
@@ -171,6 +180,15 @@ class MRG_RandomStreams(RandomStreams):  # noqa: N801  (Theano's name)
 
     def __init__(self, seed: Any = 12345, use_cuda: Any = None) -> None:
         super().__init__(seed)
+
+    @property
+    def rstate(self) -> int:
+        """What the states of further variables follow from."""
+        return int(self._seed)
+
+    @rstate.setter
+    def rstate(self, state: int) -> None:
+        self._seed = state
 
     def inc_rstate(self) -> None:
         """Start all streams anew, elsewhere."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgraph.config import config
 from jitgraph.errors import DTypeError
 from jitgraph.ir.types import Bundle, Dim, Type, as_dtype, kind_of
 from jitgraph.ir.values import Value
@@ -25,6 +26,11 @@ KINDS: dict[str, tuple[bool, ...]] = {
 VARIABLE: type[Value] | None = None
 
 
+def named_dtype(dtype: Any) -> Any:
+    """A dtype; "floatX" stands for that of the settings."""
+    return config.floatX if isinstance(dtype, str) and dtype == "floatX" else dtype
+
+
 class TensorType(Type):
     """A dtype, and for each axis whether it broadcasts. A call makes a variable of this type."""
 
@@ -35,13 +41,15 @@ class TensorType(Type):
     ) -> None:
         shape = tuple(({True: 1, False: None}[d] if isinstance(d, bool | np.bool_) else d)
                       for d in broadcastable)  # fmt: skip
-        super().__init__(as_dtype(dtype), shape)
+        super().__init__(as_dtype(named_dtype(dtype)), shape)
 
     def __call__(self, name: str | None = None) -> Any:
         if name is not None and not isinstance(name, str):
             raise DTypeError(f"a name must be text, not {name!r}")
         assert VARIABLE is not None
-        return VARIABLE(self, None, name, caller_location())
+        made = VARIABLE(self, None, name, caller_location())
+        made.__dict__["declared"] = True
+        return made
 
     make_variable = __call__
 

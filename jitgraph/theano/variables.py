@@ -17,7 +17,8 @@ import numpy as np
 from jitgraph.config import config as jitgraph_config
 from jitgraph.errors import TruthValueError
 from jitgraph.ir.ops import movement
-from jitgraph.ir.types import Type, as_dtype, kind_of
+from jitgraph.ir.ops.marks import alias
+from jitgraph.ir.types import Type, kind_of
 from jitgraph.ir.values import Op, Value
 from jitgraph.location import Location
 from jitgraph.tensor import math, operands, reductions, shaping, sorting
@@ -26,7 +27,7 @@ from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
 from jitgraph.theano import testvalues, types
 from jitgraph.theano.config import config
-from jitgraph.theano.types import KINDS, NAMED, TensorType, type_as_seen
+from jitgraph.theano.types import KINDS, NAMED, TensorType, named_dtype, type_as_seen
 
 _ORDERINGS = frozenset({"less", "less_equal", "greater", "greater_equal"})
 
@@ -92,6 +93,8 @@ class Apply:
 
     def __init__(self, op: Any, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         self.op, self.inputs, self.outputs = op, list(inputs), list(outputs)
+        if getattr(op, "passes_on", False) and self.outputs[0].op is None:
+            self.outputs[0].op = same_as(self.inputs[0]).op
 
     @classmethod
     def of(cls, value: Value) -> Apply:
@@ -105,6 +108,10 @@ class Apply:
     def out(self) -> Any:
         """The only output."""
         return self.outputs[0]
+
+    def get_parents(self) -> list[Any]:
+        """What it was applied to."""
+        return list(self.inputs)
 
     @property
     def label(self) -> str:
@@ -120,6 +127,11 @@ class Apply:
     def __repr__(self) -> str:
         listed = ", ".join(v.describe() for v in self.inputs)
         return f"{self.label}({listed})"
+
+
+def same_as(x: Any) -> Any:
+    """An expression that is x, if x is none itself."""
+    return x if x.op is not None else shaping.reshape(x, x.shape)
 
 
 #: Operators beside which a Python float is of floatX.
@@ -152,6 +164,11 @@ class Habits(Variable):
 
     __slots__ = ()
     __hash__ = Value.__hash__
+
+    def __init__(self, first: Any, *rest: Any) -> None:
+        if len(rest) == 3 and isinstance(rest[2], str):  # a class of the program's calls with
+            rest = (rest[0], rest[2])  # type, owner, index, name
+        super().__init__(first, *rest)
 
     # --- truth and comparison -------------------------------------------------------------------
     def __bool__(self) -> bool:
@@ -208,8 +225,10 @@ class Habits(Variable):
     @property
     def tag(self) -> SimpleNamespace:
         """Notes, such as `tag.test_value`."""
-        tag: SimpleNamespace = self.__dict__.setdefault("_tag", SimpleNamespace())
-        return tag
+        if "_tag" not in self.__dict__:
+            known = {} if self.literal is None else {"test_value": self.literal.array}
+            self.__dict__["_tag"] = SimpleNamespace(**known)
+        return self.__dict__["_tag"]  # type: ignore[no-any-return]
 
     @property
     def data(self) -> Any:
@@ -246,6 +265,11 @@ class Habits(Variable):
         return f"{self.owner.label}.0" if self.owner is not None else f"<{self.type!r}>"
 
     __repr__ = __str__
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, list) and any(isinstance(k, slice) for k in key):
+            key = tuple(key)
+        return super().__getitem__(key)
 
     # --- methods whose arguments differ ---------------------------------------------------------
     def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False,
@@ -314,8 +338,11 @@ class Habits(Variable):
     def clip(self, a_min: Any = None, a_max: Any = None) -> Any:
         return math.clip(self, a_min, a_max)
 
+    def astype(self, dtype: Any) -> Any:
+        return super().astype(named_dtype(dtype))
+
     def copy(self, name: str | None = None) -> Any:
-        made = self.clone() if self.op is not None else shaping.reshape(self, self.shape)
+        made = self.clone() if self.op is not None else same_as(self)
         made.name = name
         return made
 
@@ -332,6 +359,12 @@ class Habits(Variable):
     def transfer(self, target: Any) -> Any:
         """Itself: there is one memory."""
         return self
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        """The variable as an object, so that `np.prod` of several extents is their product."""
+        made = np.empty((), object)
+        made[()] = self
+        return made
 
     def item(self, *position: Any) -> NoReturn:
         self._refuse("it has no number yet")
@@ -368,6 +401,11 @@ def reshape(x: Any, newshape: Any, ndim: int | None = None) -> Any:
 
 class TensorVariable(Habits):
     """A symbolic array in a program of Theano's era."""
+
+    def __new__(cls, type: Any = None, op: Op | None = None, *rest: Any, **more: Any) -> Any:
+        if cls is TensorVariable and op is not None and op.definition.name == "constant":
+            return TensorConstant(type, op, *rest)  # no variable, to `isinstance`
+        return object.__new__(cls)
 
     def __init__(
         self,
@@ -438,33 +476,6 @@ def _adapted(value: Any, dtype: np.dtype[Any], downcast: bool | None) -> Any:
     return array.astype(dtype) if adapts else value
 
 
-def shared(
-    value: Any,
-    name: str | None = None,
-    strict: bool = False,
-    allow_downcast: bool | None = None,
-    borrow: bool = False,
-    broadcastable: Any = None,
-    target: str = "cpu",
-    **unused: Any,
-) -> TensorSharedVariable:
-    """A shared variable holding `value`; with `borrow` an array is not copied."""
-    if isinstance(value, Value):
-        raise TypeError("a shared variable holds a value, not a symbolic variable")
-    array = np.asarray(value)
-    dtype = as_dtype(array.dtype)
-    if borrow:
-        array = np.require(array, dtype=dtype, requirements=["C", "A"])
-    else:
-        array = np.array(array, dtype=dtype, order="C")
-    made = TensorSharedVariable(array, name)
-    if broadcastable is not None:
-        made.__dict__["_broadcastable"] = tuple(map(bool, broadcastable))
-    if strict or allow_downcast is not None:
-        made.__dict__["rules"] = (allow_downcast, strict)
-    return made
-
-
 class _ConstantKind(type):
     """Whether something is a constant is asked of the graph."""
 
@@ -472,8 +483,13 @@ class _ConstantKind(type):
         return isinstance(instance, Value) and instance.literal is not None
 
 
-class TensorConstant(metaclass=_ConstantKind):
-    """For `isinstance` only: `T.constant` makes them."""
+class TensorConstant(Habits, metaclass=_ConstantKind):
+    """A constant; what is made of it are variables."""
+
+    expression_class = TensorVariable
+
+    def __init__(self, type: Type, *rest: Any) -> None:
+        super().__init__(type_as_seen(type), *rest)
 
 
 # --- making variables --------------------------------------------------------------------------
@@ -491,6 +507,9 @@ def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None)
     else:
         with speaking(TensorVariable):
             made = as_tensor(x)
+            if not isinstance(made, Habits):  # a variable of jitgraph's own
+                same = alias(made)
+                made = TensorVariable(same.type, same.op, made.name, made.location)
     if ndim is not None and made.ndim != ndim:
         if made.ndim > ndim:
             raise ValueError(f"{made.describe()} has {made.ndim} dimensions, more than {ndim}")
@@ -502,7 +521,8 @@ def as_tensor_variable(x: Any, name: str | None = None, ndim: int | None = None)
 
 def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: Any = None) -> Any:
     """A constant."""
-    return as_tensor_variable(np.asarray(x, dtype) if dtype is not None else x, name, ndim)
+    given = x if dtype is None else np.asarray(x, named_dtype(dtype))
+    return as_tensor_variable(given, name, ndim)
 
 
 def tensor(dtype: Any = None, broadcastable: Any = (), name: str | None = None) -> Any:
@@ -523,11 +543,14 @@ def _of_float(kind: str) -> Callable[..., Any]:
 def _several(single: Callable[..., Any], kind: str) -> Callable[..., Any]:
     def make(*names: Any) -> Any:
         if len(names) == 1 and isinstance(names[0], int):
-            names = (None,) * names[0]
-        return single(*names) if not names else [single(name) for name in names]
+            return [single() for _ in range(names[0])]
+        if len(names) == 1:
+            names = tuple(names[0])  # a text is a name for each letter
+        return single(*names) if len(names) == 1 else [single(name) for name in names]
 
     make.__name__ = make.__qualname__ = kind
-    make.__doc__ = f"Several like `{kind}`: one per name, or as many as the number given."
+    make.__doc__ = (f"Several like `{kind}`: one per name, or as many as the number given; one "
+                    "name alone makes a single one.")  # fmt: skip
     return make
 
 

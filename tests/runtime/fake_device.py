@@ -8,7 +8,7 @@ from typing import Any
 
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import device_target
-from jitgraph.runtime.devices import Device
+from jitgraph.runtime.device import Device
 
 _TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_uint64, "i32": ctypes.c_uint32,
           "i8": ctypes.c_uint8}  # fmt: skip
@@ -20,6 +20,10 @@ def c_function(name: str, function: Callable[..., int]) -> Any:
     return ctypes.CFUNCTYPE(ctypes.c_int, *types)(lambda *a: function(*(x or 0 for x in a)))
 
 
+#: A driver's functions are there for as long as the process; arrays may be freed late.
+_immortal: list[Any] = []
+
+
 class FakeMemory:
     """Blocks by address, and the driver's functions on them. `refuse` is what they return."""
 
@@ -28,6 +32,7 @@ class FakeMemory:
         self.refuse: dict[str, int] = {}
         self.calls: list[str] = []
         self.kept = {name: self._function(name) for name in record.FUNCTIONS}
+        _immortal.append(self.kept)
 
     @property
     def functions(self) -> dict[str, int]:

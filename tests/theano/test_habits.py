@@ -67,6 +67,12 @@ def test_what_variables_are(T: Any, theano: Any) -> None:
     assert y.owner.op.name == "multiply"
     assert x.owner is None
     assert isinstance(y.owner.op, T.Elemwise)
+    assert isinstance(T.dot(x, x).owner.op, T.Dot)
+    assert isinstance(x.sum(axis=0).owner.op, T.Sum)
+    assert isinstance(x.sum(axis=0).owner.op, T.CAReduce)
+    assert not isinstance(x.max(axis=0).owner.op, T.Sum)
+    assert isinstance(x[1:].owner.op, T.Subtensor)
+    assert not isinstance(y.owner.op, T.Dot)
     assert [v.name for v in theano.gof.graph.inputs([y]) if v.name] == ["x"]
     assert isinstance(T.constant(3), T.TensorConstant)
     assert not isinstance(x, T.TensorConstant)
@@ -186,6 +192,20 @@ EXPRESSIONS: dict[str, Any] = {
     "T.fft.rfft(x)": lambda x, v: np.stack(
         [np.fft.rfft(x).real, np.fft.rfft(x).imag], axis=-1),
     "T.xlogx.xlogx(abs(x))": lambda x, v: abs(x) * np.log(abs(x)),
+    "T.choose(T.constant([3, 0, 2]), x)": lambda x, v: np.choose([3, 0, 2], x),
+    "T.choose(T.constant([[5], [-2]]), x, mode='wrap')":
+        lambda x, v: np.choose([[5], [-2]], x, mode="wrap"),
+    "T.choose(T.argmax(x, axis=1), [v[0], v[1], v[2]])": lambda x, v: v[x.argmax(1)],
+    "T.nlinalg.AllocDiag(offset=1)(v)": lambda x, v: np.diag(v, 1),
+    "T.nlinalg.ExtractDiag(-1)(x)": lambda x, v: np.diag(x, -1),
+    "T.nlinalg.MatrixInverse()(T.dot(x.T, x))": lambda x, v: np.linalg.inv(x.T @ x),
+    "T.nlinalg.SVD(compute_uv=False)(x)": lambda x, v: np.linalg.svd(x, compute_uv=False),
+    "T.extra_ops.CumOp(axis=1, mode='mul')(x)": lambda x, v: x.cumprod(axis=1),
+    "T.Reshape(2)(x, [2, 6])": lambda x, v: x.reshape(2, 6),
+    "T.Join()(1, x, x)": lambda x, v: np.hstack([x, x]),
+    "T.Split(2)(v, 0, [1, 2])[1]": lambda x, v: v[1:],
+    "T.Eye('float64')(3, 2, 1)": lambda x, v: np.eye(3, 2, 1),
+    "T.Max(1)(x)": lambda x, v: x.max(axis=1),
     "T.clip(x, -0.5, 0.5)": lambda x, v: np.clip(x, -0.5, 0.5),
     "T.mgrid[0:3, 0:2][0]": lambda x, v: np.mgrid[0:3, 0:2][0],
     "T.fill(x, 2.)": lambda x, v: np.full_like(x, 2),
@@ -422,3 +442,22 @@ def test_ops_of_the_users_own(theano: Any, T: Any) -> None:
 
     with pytest.raises(TypeError, match="written in C"):
         InC()(x)
+
+
+def test_functions_of_a_random_state(theano: Any, T: Any) -> None:
+    import theano.tensor.raw_random as raw
+
+    state = raw.random_state_type("state")
+    after, drawn = raw.uniform(state, size=(3,), low=1, high=2)
+    f = theano.function([state], [after, drawn])
+    first, again, other = f(5), f(5), f(f(5)[0])
+    assert first[1].tolist() == again[1].tolist() != other[1].tolist()
+    assert ((first[1] >= 1) & (first[1] < 2)).all()
+    held = [theano.shared(np.random.RandomState(seed)) for seed in (1, 1, 2)]
+    made = []
+    for one in held:
+        after, drawn = raw.normal(one, size=(3,))
+        g = theano.function([], drawn, updates=[(one, after)])
+        made.append([g().tolist(), g().tolist()])
+    assert made[0] == made[1] != made[2]
+    assert made[0][0] != made[0][1]

@@ -23,6 +23,12 @@ ROOT = FOLDER.parent.parent.parent
 #: What programs import from each other runs within them.
 PARTS = {"digits"}
 PROGRAMS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in PARTS)
+#: Those that read digits, 8 x 8 or 28 x 28.
+READERS = [n for n in PROGRAMS if n != "hmc" and not n.endswith("_py2")]
+#: MNIST, where the environment names it, or where a folder beside the checkout holds it.
+BESIDE = sorted(ROOT.parent.glob("*/data/mnist/t10k-images-idx3-ubyte*"))
+MNIST = os.environ.get(datasets.VARIABLE) or (str(BESIDE[0].parent) if BESIDE else "")
+IMAGES = "2000"
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +51,12 @@ def as_it_was() -> Iterator[None]:
 @pytest.mark.parametrize("name", [n for n in PROGRAMS if not n.endswith("_py2")])
 def test_program(name: str) -> None:
     main([str(FOLDER / f"{name}.py")])
+
+
+@pytest.mark.skipif(not MNIST, reason="there is no MNIST")
+@pytest.mark.parametrize("name", READERS)
+def test_program_on_mnist(name: str) -> None:
+    main([str(FOLDER / f"{name}.py"), MNIST, IMAGES])
 
 
 def test_python_2_from_the_command_line() -> None:

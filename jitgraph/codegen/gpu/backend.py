@@ -1,4 +1,4 @@
-"""The back end for devices: from a program to object code of the host and an image for the device."""
+"""The back end for devices: from a program to code of the host and an image for the device."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jitgraph.codegen.gpu.program import emit_device_program
 from jitgraph.codegen.gpu.target import DeviceTarget
 from jitgraph.codegen.library import declare_functions
 from jitgraph.codegen.llvm import Module, object_code
+from jitgraph.codegen.llvm import assembly as text_of_assembly
 from jitgraph.codegen.signature import Signature, slot_table
 from jitgraph.codegen.target import host
 from jitgraph.ir.kernel import Program
@@ -30,7 +31,9 @@ class Modules:
         return f"; ---- host\n{self.host.text()}\n; ---- device\n{self.device.text()}"
 
 
-def emit(program: Program, signature: Signature, target: DeviceTarget, *, contract: bool) -> Modules:
+def emit(
+    program: Program, signature: Signature, target: DeviceTarget, *, contract: bool
+) -> Modules:
     """The program as LLVM IR, before LLVM's own passes."""
     module, device = Module(host()), DeviceModule(target)
     declare_functions(module)
@@ -62,11 +65,27 @@ def image(device: DeviceModule) -> bytes:
     return ptx(device.text(), device.target).encode()
 
 
+def ptx_of(modules: Modules) -> str:
+    """The kernels as PTX; those of the simulated device for a GPU like it."""
+    from jitgraph.codegen.gpu.ptx import ptx
+
+    return ptx(modules.device.text(), modules.device.target)
+
+
+def sass_of(modules: Modules) -> str:
+    """The kernels as machine code, for people to read. Raises DeviceError where tools are
+    missing."""
+    from jitgraph.codegen.gpu.ptx import assemble, sass
+
+    cubin, _ = assemble(ptx_of(modules), modules.device.target.cpu)
+    return sass(cubin)
+
+
 def assembly(modules: Modules) -> str:
     """The kernels as PTX, or as the host's assembly, for people to read."""
     device = modules.device
     if device.target.simulated:
-        from jitgraph.codegen.gpu.simulation import simulated_assembly
+        from jitgraph.codegen.gpu.simulation import simulated_unit
 
-        return simulated_assembly(device.text(), device.kernels)
+        return text_of_assembly(simulated_unit(device.text(), device.kernels), host())
     return image(device).decode()

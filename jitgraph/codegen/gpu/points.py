@@ -15,7 +15,7 @@ from dataclasses import replace
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.nests import Context, Nest, kept_inside
+from jitgraph.codegen.nests import Nest, kept_inside
 from jitgraph.ir.kernel import Access, Kernel, Rows, Store
 from jitgraph.ir.opdef import Size
 

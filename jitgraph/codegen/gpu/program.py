@@ -27,12 +27,12 @@ from jitgraph.codegen.signature import Signature, slot_of_output
 from jitgraph.codegen.workspace import HOST, Workspace
 from jitgraph.ir.kernel import (
     Access,
+    Branch,
     Buffer,
     Fetch,
     Kernel,
     Let,
     Loop,
-    Branch,
     Program,
     Rows,
     Step,
@@ -50,8 +50,8 @@ def emit_device_program(
     constants.
 
     The host's module then has two tables to be filled when it is loaded: `@kernels`, and
-    `@constant_places`, the addresses of copies on the device of what `@constant_table()` lists
-    (pairs of address and size)."""
+    `@constant_places`, the addresses of copies on the device of what `@constant_table` lists (pairs
+    of address and size)."""
     host.emit_helpers(module)
     emitter = DeviceEmitter(module, program, signature, contract, device)
     emitter.emit()
@@ -74,9 +74,6 @@ class OnDevice(ProgramEmitter):
         self._deferred: set[Value] = set()
         #: Memory that a step has written to, by key.
         self._written: set[str] = set()
-
-    def _region(self, program: Program, prefix: str) -> RegionEmitter:
-        return DeviceRegionEmitter(self, program, prefix)
 
     # --- scalars --------------------------------------------------------------------------------
     def is_late(self, value: Value) -> bool:
@@ -229,10 +226,10 @@ class OnDevice(ProgramEmitter):
         yield
         self.workspace, self.pointers = DEVICE, kept
         written = {self.memory.key(b) for b in step.writes()}
-        for key, (there, here, size, cell) in places.items():
+        for key, (there, here, size, _) in places.items():
             if key in written:
                 f.do(f"call void @device_put(ptr {there}, ptr {here}, i64 {size})")
-        self.require_sound()
+        self.wait()
         for _, here, _, cell in places.values():
             HOST.give(f, here)
             f.do(f"store ptr null, ptr {cell}")
@@ -266,7 +263,7 @@ class DeviceEmitter(OnDevice):
         device: DeviceModule,
     ) -> None:
         self._begin(device, [])
-        super().__init__(module, program, signature, contract)
+        super().__init__(module, program, signature, contract, DeviceRegionEmitter)
 
     def tables(self) -> None:
         """The tables that the loader reads and fills."""
@@ -275,13 +272,11 @@ class DeviceEmitter(OnDevice):
         self.module.declare(
             f"@constant_places = dso_local global [{len(constants)} x ptr] zeroinitializer"
         )
-        data = ", ".join(f"{{ ptr, i64 }} {{ ptr {name}, i64 {n} }}" for name, n in constants)
-        self.module.declare(
-            f"@constant_data = internal constant [{len(constants)} x {{ ptr, i64 }}] [{data}]"
-        )
-        if constants:
-            f = FunctionBuilder(self.module, "constant_table", returns="ptr", passes="quick")
-            f.do("ret ptr @constant_data")
+        f = FunctionBuilder(self.module, "constant_table", ["ptr %pairs"], passes="quick")
+        for k, (name, size) in enumerate(constants):
+            f.do(f"store ptr {name}, ptr {f.offset('%pairs', 16 * k)}")
+            f.do(f"store i64 {size}, ptr {f.offset('%pairs', 16 * k + 8)}")
+        f.do("ret void")
 
     def emit(self) -> None:
         self.f.do("call void @device_enter()")

@@ -2,7 +2,7 @@
 
 The first words are the driver's C functions, so generated code launches kernels and moves memory
 without Python; then what they are called with. Each device has one record that never moves and
-lives as long as the process (`jitgraph.runtime.devices`). Every function returns a CUresult, an
+lives as long as the process (`jitgraph.runtime.device`). Every function returns a CUresult, an
 i32 that is 0 where all is well; `error` is where generated code leaves one that is not.
 """
 

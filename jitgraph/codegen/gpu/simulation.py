@@ -2,7 +2,7 @@
 
 It stays the very same IR. Only what a GPU gives it is replaced: intrinsics become functions of the
 simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches
-memory asks `sim_access` first. Every kernel gets a *thunk*, which takes its arguments from an array
+memory asks `sim_access` where. Every kernel gets a *thunk*, which takes its arguments from an array
 of pointers to them, as the driver's launch does, and a descriptor, whose address is the kernel's
 handle.
 """
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from jitgraph.codegen.gpu.simulator import imports
-from jitgraph.codegen.gpu.simulator_checks import ATOMIC, READ, WRITE
+from jitgraph.codegen.gpu.simulator_checks import ATOMIC, ORDERED, READ, WRITE
 from jitgraph.codegen.gpu.simulator_intrinsics import AT_SITES, SYNCHRONISES, function_of
 from jitgraph.codegen.gpu.simulator_state import SHARED_BYTES
 from jitgraph.codegen.llvm import Compiled, Unit, load_objects, object_code
@@ -25,11 +25,17 @@ _SYMBOL = re.compile(r"@([\w.$]+)")
 _HEAD = re.compile(r"define (?:[^@(]* )?(?:void|ptr|\S+) @([\w.$]+)\(")
 _GLOBAL = re.compile(r"^@([\w.$]+) = (?!.*\balias\b)(.*?)\b(?:global|constant) (.*)$", re.MULTILINE)
 _SPACE = re.compile(r" addrspace\(\d+\)")
+#: What LLVM must not look through, in a register of a GPU's.
+_OPAQUE = re.compile(r'asm "", "=\w,0"')
 _CAST = re.compile(r"= addrspacecast ptr (.+?) to ptr")
 _NESTED_CAST = re.compile(r"addrspacecast \(ptr ([^()]+|\w+ \(.*?\)) to ptr\)")
 _LOAD = re.compile(r"\s+%[\w.$]+ = load (atomic )?(volatile )?(.*)$")
 _STORE = re.compile(r"\s+store (atomic )?(volatile )?(.*)$")
-_EXCHANGE = re.compile(r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$")
+_EXCHANGE = re.compile(
+    r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$"
+)
+_ORDERED = re.compile(r" (acquire|release|acq_rel|seq_cst)\b")
+_FENCE = re.compile(r"\s+fence ")
 _ALIGN = re.compile(r", align (\d+)")
 _BYTES = re.compile(r"\s+(?:tail )?call void @llvm\.(memcpy|memmove|memset)\.[\w.]+\((.*)\)")
 _ALIGNMENT = 16
@@ -59,11 +65,12 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
     shared, sizes = _shared(text, {k: set().union(*map(_symbols, r)) for k, r in reached.items()})
     constants = _constants(text)
     lines = [_without_spaces(line, shared) for line in text.splitlines()]
-    lines = [checked for line in lines for checked in _checked(line)]
+    lines = [one for k, line in enumerate(lines) for one in checked(line, k)]
     host_text = "\n".join(_translated(line, k + 1) for k, line in enumerate(lines))
     parts = [
         host_text.replace("define ptx_kernel ", "define "),
-        "declare void @sim_access(ptr, i64, i64, i64)",
+        "declare ptr @sim_access(ptr, i64, i64, i64)",
+        "declare void @sim_fence()",
         f"@sim_shared_memory = external global [{SHARED_BYTES} x i8]",
         _table(constants),
     ]
@@ -119,16 +126,21 @@ def _translated(line: str, site: int) -> str:
 
 def _shared(text: str, used: dict[str, set[str]]) -> tuple[dict[str, int], dict[str, int]]:
     """Where each variable in shared memory lies, and how much each kernel has. Kernels share the
-    place, but not two variables of one kernel."""
+    place, but not two variables of one kernel; one without a size, for which the launch asks, is
+    the last."""
+    variables = {
+        name: layout(read_type(rest)[0])[0]
+        for name, linkage, rest in _GLOBAL.findall(text)
+        if "addrspace(3)" in linkage
+    }
     places: dict[str, int] = {}
     sizes = dict.fromkeys(used, 0)
-    for name, linkage, rest in _GLOBAL.findall(text):
-        if "addrspace(3)" in linkage:
-            owners = [kernel for kernel in used if name in used[kernel]]
-            start = max((sizes[kernel] for kernel in owners), default=0)
-            places[name] = -(-start // _ALIGNMENT) * _ALIGNMENT
-            for kernel in owners:
-                sizes[kernel] = places[name] + layout(read_type(rest)[0])[0]
+    for name, size in sorted(variables.items(), key=lambda variable: variable[1] == 0):
+        owners = [kernel for kernel in used if name in used[kernel]]
+        start = max((sizes[kernel] for kernel in owners), default=0)
+        places[name] = -(-start // _ALIGNMENT) * _ALIGNMENT
+        for kernel in owners:
+            sizes[kernel] = places[name] + size
     return places, sizes
 
 
@@ -142,7 +154,8 @@ def _constants(text: str) -> dict[str, int]:
 
 
 def _without_spaces(line: str, shared: dict[str, int]) -> str:
-    """A line where all memory is in one address space."""
+    """A line where all memory is in one address space, registers are the host's and fences are
+    the simulator's."""
     if line.startswith(("target ", "source_filename")):
         return ""
     if line.startswith("attributes "):
@@ -152,6 +165,10 @@ def _without_spaces(line: str, shared: dict[str, int]) -> str:
         return ""
     if shared and "@" in line:
         line = _SYMBOL.sub(lambda symbol: _place(symbol, shared), line)
+    if _FENCE.match(line):
+        return "  call void @sim_fence()"
+    if "asm" in line:
+        line = _OPAQUE.sub('asm "", "=r,0"', line)
     if "addrspace" in line:
         line = _SPACE.sub("", line)
         line = _CAST.sub(r"= getelementptr i8, ptr \1, i64 0", line)
@@ -165,10 +182,20 @@ def _place(symbol: re.Match[str], shared: dict[str, int]) -> str:
     return f"getelementptr (i8, ptr @sim_shared_memory, i64 {shared[symbol[1]]})"
 
 
-def _checked(line: str) -> Iterator[str]:
-    """A line, and before it the checks of the memory it touches."""
-    for pointer, size, alignment, access in accesses(line):
-        yield f"  call void @sim_access(ptr {pointer}, i64 {size}, i64 {alignment}, i64 {access})"
+def checked(line: str, number: int) -> Iterator[str]:
+    """A line, and before it the checks of the memory it touches, which say where that is."""
+    for k, access in enumerate(accesses(line)):
+        pointer, size, alignment, kind = access
+        place = f"%sim.{number}.{k}"
+        arguments = f"ptr {pointer}, i64 {size}, i64 {alignment}, i64 {kind}"
+        yield f"  {place} = call ptr @sim_access({arguments})"
+        # Of equal operands a store's pointer and a copy's source are the last, others the first.
+        found = re.compile(re.escape(pointer) + r"(?![\w.$])")
+        copies = kind == READ and "@llvm.mem" in line
+        is_last = copies or line.lstrip().startswith("store")
+        spans = [m.span() for m in found.finditer(line)]
+        start, end = spans[-1 if is_last else 0]
+        line = line[:start] + place + line[end:]
     yield line
 
 
@@ -185,7 +212,8 @@ def accesses(line: str) -> Iterator[tuple[str, int | str, int, int]]:
     elif found := _EXCHANGE.match(line):
         pointer, value = _separated(found[2])[:2]
         type_ = read_type(value)[0]
-        yield _access(type_, pointer, found[2], READ | WRITE | ATOMIC)
+        ordered = ORDERED if _ORDERED.search(line) else 0
+        yield _access(type_, pointer, found[2], READ | WRITE | ATOMIC | ordered)
     elif found := _BYTES.match(line):
         target, source, size, _ = _separated(found[2])
         length = size.removeprefix("i64 ")
@@ -295,7 +323,7 @@ def _table(constants: dict[str, int]) -> str:
 
 
 def _descriptor(kernel: str, shared: int, waits: bool, constants: int) -> str:
-    name = f"@{kernel}.name = internal constant [{len(kernel) + 1} x i8] c\"{kernel}\\00\""
+    name = f'@{kernel}.name = internal constant [{len(kernel) + 1} x i8] c"{kernel}\\00"'
     words = [f"ptr @{kernel}.thunk", f"i64 {shared}", f"i64 {int(waits)}", f"ptr @{kernel}.name",
              "ptr @constants", f"i64 {constants}"]  # fmt: skip
     types = ", ".join(word.split()[0] for word in words)

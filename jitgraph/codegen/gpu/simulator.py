@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ from jitgraph.codegen.target import Target, host
 FUNCTIONS = ("launch", "alloc", "free", "set_bytes", "to_host", "to_device", "copy", "wait",
              "enter")  # fmt: skip
 #: What the code of kernels is linked with.
-IMPORTS = ("sim_access", "sim_shared_memory", *INTRINSICS)
+IMPORTS = ("sim_access", "sim_fence", "sim_shared_memory", *INTRINSICS)
+#: Python has the flag's name only from 3.13 on. What is reserved could make `fork` fail.
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 #: The arena that is asked for first, and the least that will do.
 _MOST, _LEAST = 16 << 30, 256 << 20
 
@@ -57,7 +60,7 @@ def _library(target: Target) -> Compiled:
         code.address("sim_start")
     )
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    unreserved = flags | getattr(mmap, "MAP_NORESERVE", 0)
+    unreserved = flags | _NO_RESERVE
     size = _MOST
     while not start(size, unreserved, flags):
         size //= 2
@@ -140,18 +143,24 @@ def _barrier(fault: Fault) -> str:
 
 _MESSAGES: dict[Kind, Callable[[Fault], str]] = {
     Kind.OUTSIDE: lambda f: f"touches {f.size} bytes {f.place}",
-    Kind.HOST: lambda f: f"touches {f.address:#x}, which is neither memory of the device nor, "
-    "to read, a variable of the module",
+    Kind.HOST: lambda f: (
+        f"touches {f.address:#x}, which is neither memory of the device nor, "
+        "to read, a variable of the module"
+    ),
     Kind.SHARED: lambda f: f"touches {f.size} bytes {f.place}",
     Kind.MISALIGNED: lambda f: f"touches {f.address:#x}, not a multiple of {f.other}",
     Kind.UNINITIALISED: lambda f: f"reads memory never written, {f.place}",
     Kind.RACE: _race,
     Kind.BARRIER: _barrier,
-    Kind.WARP: lambda f: f"waits for the lanes {f.other:#x} of its warp, not all of which come; "
-    f"{f.size & 0xFFFFFFFF} threads have ended",
-    Kind.LANE: lambda f: "is not in the mask of its own operation"
-    if f.other < 0
-    else f"reads from lane {f.other}, which takes no part",
+    Kind.WARP: lambda f: (
+        f"waits for the lanes {f.other:#x} of its warp, not all of which come; "
+        f"{f.size & 0xFFFFFFFF} threads have ended"
+    ),
+    Kind.LANE: lambda f: (
+        "is not in the mask of its own operation"
+        if f.other < 0
+        else f"reads from lane {f.other}, which takes no part"
+    ),
     Kind.TRANSFER: lambda f: f"copies or fills {f.size} bytes {f.place}",
     Kind.RELEASE: lambda f: f"frees {f.address:#x}, where no allocation starts",
 }
@@ -172,7 +181,7 @@ def last_fault() -> Fault | None:
         base, extent = start, words["fault_bytes"]
     return Fault(
         Kind(words["fault"]), name, words["fault_block"], words["fault_thread"], address,
-        words["fault_size"], shared, address - base, extent, words["fault_other"],
+        words["fault_size"] % (1 << 64), shared, address - base, extent, words["fault_other"],
     )  # fmt: skip
 
 
@@ -187,9 +196,9 @@ def set_limit(size: int | None) -> None:
     _cell("limit").value = words["end"] - words["arena"] if size is None else size
 
 
-def set_guarded(on: bool) -> None:
-    """Whether the device's memory is out of the host's reach while no simulator function runs."""
-    ctypes.CFUNCTYPE(None, ctypes.c_int)(library().address("sim_guard"))(int(on))
+def set_backward(on: bool) -> None:
+    """Whether blocks, and warps of a block, run from the last to the first."""
+    _cell("backward").value = int(on)
 
 
 def live_allocations() -> dict[int, int]:

@@ -59,7 +59,10 @@ def emit_intrinsics(module: Module) -> None:
     thread = f.emit(f"load i32, ptr {place('tid')}")
     f.do(f"ret i32 {f.emit(f'and i32 {thread}, {WARP - 1}')}")
     for scope in ("cta", "gl", "sys"):
-        FunctionBuilder(module, f"sim_membar.{scope}").do("ret void")
+        f = FunctionBuilder(module, f"sim_membar.{scope}")
+        if scope != "cta":
+            f.do("call void @sim_fence()")
+        f.do("ret void")
     for name, parameters, site in (
         ("barrier0", ["i64 %site"], "%site"),
         ("barrier.cta.sync.all", ["i32 %barrier"], "0"),
@@ -154,9 +157,7 @@ def _emit_shuffle(module: Module, mode: str, source_of: _Source) -> None:
             returns=type_,
         )
         lane = f.emit("call i32 @sim_laneid()")
-        source = f.emit(
-            f"call i32 @source.{mode}(i32 {lane}, i32 %distance, i32 %clamp)"
-        )
+        source = f.emit(f"call i32 @source.{mode}(i32 {lane}, i32 %distance, i32 %clamp)")
         wide = f.emit(f"zext i32 {source} to i64")
         record = f.record([f"{type_} %value", f"i64 {wide}", "i64 0"])
         f.do(f"call void @sim_collective(ptr @exchange, i64 %site, i32 %mask, ptr {record})")

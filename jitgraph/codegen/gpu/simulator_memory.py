@@ -1,15 +1,17 @@
 """The memory of the simulated device: an arena, the list of what is allocated in it, transfers.
 
-Allocations lie apart, so that what lies beyond one is in none. The arena may be touched only while
-a function of the simulator runs (unless `sim_guard(0)` says otherwise): a host that reads device
-memory crashes as it would with a GPU. `written` has a byte for every byte of the arena, which says
-whether anything was ever written there. What is not allocated counts as never written.
+Allocations lie apart, so that what lies beyond one is in none. A device's address is none of the
+host's: nothing may ever be there, what it holds is elsewhere, and only the simulator knows where.
+So a host that touches device memory crashes as it would with a GPU. `written` has a byte for every
+byte of the arena, which says whether anything was ever written there; what is not allocated counts
+as never written.
 """
 
 from __future__ import annotations
 
 from jitgraph.codegen.gpu.simulator_state import (
     INVALID_VALUE,
+    KNOWN_BLOCKS,
     OUT_OF_MEMORY,
     RECORD_BYTES,
     SHARED_BYTES,
@@ -22,8 +24,6 @@ from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 _ALIGNMENT, _APART = 256, 4 << 10
 _PAGE = 64 << 10  # of any system
-#: The arena grows by so much.
-_STEP = 1 << 20
 #: How many allocations there may be.
 _MOST = 1 << 20
 #: From here on the system gets the memory back when it is freed.
@@ -35,7 +35,6 @@ _DONTNEED = 4
 def emit_memory(module: Module) -> None:
     """All of it."""
     _emit_start(module)
-    _emit_lock(module)
     _emit_find(module)
     _emit_live(module)
     _emit_alloc(module)
@@ -46,18 +45,20 @@ def emit_memory(module: Module) -> None:
 
 def _emit_start(module: Module) -> None:
     """`i32 @sim_start(i64 bytes, i32 flags, i32 stack_flags)`: take an arena of `bytes`, which are
-    multiples of what it grows by, with these flags for `mmap`; whether there was room."""
+    multiples of a page, with these flags for `mmap`; whether there was room."""
     f = FunctionBuilder(
         module, "sim_start", ["i64 %bytes", "i32 %flags", "i32 %stack_flags"], returns="i32"
     )
     f.do("call i32 @pthread_mutex_init(ptr @mutex, ptr null)")
     sizes = {
         "arena": "%bytes",
+        "memory": "%bytes",
         "written": "%bytes",
         "races": f.emit(f"mul i64 %bytes, {RECORD_BYTES}"),
         "shared_written": str(SHARED_BYTES),
         "shared_races": str(SHARED_BYTES * RECORD_BYTES),
         "registry": str(16 * _MOST),
+        "fences": str(16 * KNOWN_BLOCKS),
     }
     for field, size in sizes.items():
         rights = _NONE if field == "arena" else _READ_WRITE
@@ -68,37 +69,12 @@ def _emit_start(module: Module) -> None:
             f.do("ret i32 0")
         put(f, field, made, "ptr")
     start = get(f, "arena")
-    for field in ("cursor", "high"):
-        put(f, field, start)
+    put(f, "cursor", start)
     put(f, "end", f.emit(f"add i64 {start}, %bytes"))
     put(f, "limit", "%bytes")
     put(f, "clock", 1)
     f.do("call void @sim_start_threads(i32 %stack_flags)")
     f.do("ret i32 1")
-
-
-def _emit_lock(module: Module) -> None:
-    """`void @enter()` and `void @leave()`: around whatever touches the device."""
-    f = FunctionBuilder(module, "protect", ["i32 %rights"], internal=True)
-    size = f.emit(f"sub i64 {get(f, 'high')}, {get(f, 'arena')}")
-    closed = f.emit(f"icmp eq i64 {get(f, 'open')}, 0")
-    some = f.emit(f"icmp ne i64 {size}, 0")
-    with f.if_then(f.emit(f"and i1 {closed}, {some}")):
-        f.do(f"call i32 @mprotect(ptr {get(f, 'arena', 'ptr')}, i64 {size}, i32 %rights)")
-    f.do("ret void")
-    f = FunctionBuilder(module, "enter", internal=True)
-    f.do("call i32 @pthread_mutex_lock(ptr @mutex)")
-    f.do(f"call void @protect(i32 {_READ_WRITE})")
-    f.do("ret void")
-    f = FunctionBuilder(module, "leave", internal=True)
-    f.do(f"call void @protect(i32 {_NONE})")
-    f.do("call i32 @pthread_mutex_unlock(ptr @mutex)")
-    f.do("ret void")
-    f = FunctionBuilder(module, "sim_guard", ["i32 %on"])
-    f.do("call void @enter()")
-    put(f, "open", f.emit(f"zext i1 {f.emit('icmp eq i32 %on, 0')} to i64"))
-    f.do("call void @leave()")
-    f.do("ret void")
 
 
 def _entry(f: FunctionBuilder, index: str) -> str:
@@ -117,17 +93,13 @@ def _emit_find(module: Module) -> None:
     start = f.emit(f"load i64, ptr {_entry(f, middle)}")
     before = f.emit(f"icmp ule i64 {start}, %address")
     above = f.emit(f"add i64 {middle}, 1")
-    f.end_loop(
-        loop, [f.select(before, "i64", above, low), f.select(before, "i64", high, middle)]
-    )
+    f.end_loop(loop, [f.select(before, "i64", above, low), f.select(before, "i64", high, middle)])
 
 
 def _emit_live(module: Module) -> None:
     """`i1 @live(i64 address, i64 size)`: whether that lies in one allocation; remembers that one,
     or the nearest, in `near` and `near_extent`."""
-    f = FunctionBuilder(
-        module, "live", ["i64 %address", "i64 %size"], returns="i1", internal=True
-    )
+    f = FunctionBuilder(module, "live", ["i64 %address", "i64 %size"], returns="i1", internal=True)
     found = f.emit("call i64 @find(i64 %address)")
     put(f, "near", 0)
     put(f, "near_extent", 0)
@@ -139,7 +111,8 @@ def _emit_live(module: Module) -> None:
         _remember(f, entry)
         offset = f.emit(f"sub i64 %address, {get(f, 'near')}")
         room = f.emit(f"sub i64 {get(f, 'near_extent')}, {offset}")
-        with f.if_then(f.emit(f"icmp sge i64 {room}, %size")):
+        ends = f.emit(f"icmp sge i64 {room}, %size")
+        with f.if_then(f.emit(f"and i1 {ends}, {f.emit('icmp sge i64 %size, 0')}")):
             f.do("ret i1 true")
         f.do(f"store i64 {f.emit(f'sub i64 0, {room}')}, ptr {before}")
     with f.if_then(f.emit(f"icmp slt i64 {found}, {get(f, 'count')}")):
@@ -164,35 +137,34 @@ def _emit_fit(module: Module) -> None:
     """`i64 @fit(i64 size)`: where so many bytes find room, from the last place on and then from the
     start of the arena; 0 where nowhere."""
     f = FunctionBuilder(module, "fit", ["i64 %size"], returns="i64", internal=True)
-    first = get(f, "cursor")
-    loop = f.begin_loop("from", [("i64", first), ("i1", "false")])
-    at, wrapped = loop.carried
-    index = f.emit(f"call i64 @find(i64 {at})")
-    end = f.emit(f"load i64, ptr {_entry(f, index)}")
+    loop = f.begin_loop("from", [("i64", get(f, "cursor")), ("i1", "false")])
+    start, wrapped = loop.carried
+    index = f.emit(f"call i64 @find(i64 {start})")
+    before, after = _entry(f, f.emit(f"sub i64 {index}, 1")), _entry(f, index)
+    first = f.emit(f"icmp eq i64 {index}, 0")
     last = f.emit(f"icmp eq i64 {index}, {get(f, 'count')}")
-    room = f.emit(f"sub i64 {f.select(last, 'i64', get(f, 'end'), end)}, {at}")
+    at = f.reserve("i64", "at")
+    f.do(f"store i64 {start}, ptr {at}")
+    with f.if_then(f.emit(f"xor i1 {first}, true")):
+        extent = f.emit(f"load i64, ptr {f.offset(before, 8)}")
+        space = f.emit(f"call i64 @space(i64 {extent})")
+        behind = f.emit(f"add i64 {f.emit(f'load i64, ptr {before}')}, {space}")
+        f.do(f"store i64 {f.maximum(start, behind)}, ptr {at}")
+    free = f.emit(f"load i64, ptr {at}")
+    following = f.emit(f"load i64, ptr {after}")
+    room = f.emit(f"sub i64 {f.select(last, 'i64', get(f, 'end'), following)}, {free}")
     with f.if_then(f.emit(f"icmp sge i64 {room}, %size")):
-        f.do(f"ret i64 {at}")
+        f.do(f"ret i64 {free}")
     with f.if_then(f.emit(f"and i1 {last}, {wrapped}")):
         f.do("ret i64 0")
-    extent = f.emit(f"load i64, ptr {f.offset(_entry(f, index), 8)}")
-    space = f.emit(f"call i64 @space(i64 {extent})")
-    behind = f.emit(f"add i64 {end}, {space}")
-    f.end_loop(
-        loop,
-        [f.select(last, "i64", get(f, "arena"), behind), f.emit(f"or i1 {wrapped}, {last}")],
-    )
+    again = f.select(last, "i64", get(f, "arena"), following)
+    f.end_loop(loop, [again, f.emit(f"or i1 {wrapped}, {last}")])
     f = FunctionBuilder(module, "space", ["i64 %size"], returns="i64", internal=True)
     size = _rounded(f, "%size", _ALIGNMENT)
     f.do(f"ret i64 {f.emit(f'add i64 {size}, {_APART}')}")
 
 
 def _emit_alloc(module: Module) -> None:
-    f = FunctionBuilder(module, "grow", ["i64 %to"], internal=True)
-    size = _rounded(f, f.emit(f"sub i64 %to, {get(f, 'arena')}"), _STEP)
-    put(f, "high", f.emit(f"add i64 {get(f, 'arena')}, {size}"))
-    f.do(f"call i32 @mprotect(ptr {get(f, 'arena', 'ptr')}, i64 {size}, i32 {_READ_WRITE})")
-    f.do("ret void")
     f = FunctionBuilder(
         module, "sim_alloc", ["ptr %out", "i64 %size", "ptr %stream"], returns="i32"
     )
@@ -202,9 +174,7 @@ def _emit_alloc(module: Module) -> None:
     status = f.emit("call i32 @take(ptr %out, i64 %size)")
     f.do("call void @leave()")
     f.do(f"ret i32 {status}")
-    f = FunctionBuilder(
-        module, "take", ["ptr %out", "i64 %size"], returns="i32", internal=True
-    )
+    f = FunctionBuilder(module, "take", ["ptr %out", "i64 %size"], returns="i32", internal=True)
     left = f.emit(f"sub i64 {get(f, 'limit')}, {get(f, 'used')}")
     much = f.emit(f"icmp ugt i64 %size, {f.maximum(left, 0)}")
     many = f.emit(f"icmp sge i64 {get(f, 'count')}, {_MOST - 1}")
@@ -215,8 +185,6 @@ def _emit_alloc(module: Module) -> None:
     with f.if_then(f.emit(f"icmp eq i64 {start}, 0")):
         f.do(f"ret i32 {OUT_OF_MEMORY}")
     end = f.emit(f"add i64 {start}, {space}")
-    with f.if_then(f.emit(f"icmp ugt i64 {end}, {get(f, 'high')}")):
-        f.do(f"call void @grow(i64 {end})")
     index = f.emit(f"call i64 @find(i64 {start})")
     entry = _entry(f, index)
     _move(f, f.offset(entry, 16), entry, f.emit(f"sub i64 {get(f, 'count')}, {index}"))
@@ -255,15 +223,12 @@ def _emit_free(module: Module) -> None:
     put(f, "near_extent", 0)
     f.do(f"call void @mark(i64 %address, i64 {size}, i8 0)")
     with f.if_then(f.emit(f"icmp sge i64 {size}, {_LARGE}")):
-        whole = _rounded(f, "%address", _PAGE)
-        end = f.emit(f"and i64 {f.emit(f'add i64 %address, {size}')}, {-_PAGE}")
-        rest = f.emit(f"sub i64 {end}, {whole}")
-        memory = f.emit(f"inttoptr i64 {whole} to ptr")
-        f.do(f"call i32 @madvise(ptr {memory}, i64 {rest}, i32 {_DONTNEED})")
-        offset = f.emit(f"sub i64 {whole}, {get(f, 'arena')}")
-        races = f.offset(get(f, "races", "ptr"), f.emit(f"mul i64 {offset}, {RECORD_BYTES}"))
-        records = f.emit(f"mul i64 {rest}, {RECORD_BYTES}")
-        f.do(f"call i32 @madvise(ptr {races}, i64 {records}, i32 {_DONTNEED})")
+        first = _rounded(f, f.emit(f"sub i64 %address, {get(f, 'arena')}"), _PAGE)
+        whole = f.emit(f"and i64 {f.emit(f'sub i64 {size}, {_PAGE - 1}')}, {-_PAGE}")
+        for field, scale in (("memory", 1), ("races", RECORD_BYTES)):
+            place = f.offset(get(f, field, "ptr"), f.emit(f"mul i64 {first}, {scale}"))
+            bytes_ = f.emit(f"mul i64 {whole}, {scale}")
+            f.do(f"call i32 @madvise(ptr {place}, i64 {bytes_}, i32 {_DONTNEED})")
     f.do(f"ret i32 {SUCCESS}")
 
 
@@ -275,9 +240,7 @@ def shadow(f: FunctionBuilder, address: str) -> str:
 def _emit_transfers(module: Module) -> None:
     """Copies and fills: what they touch on the device must be allocated, and what the host gets
     must have been written."""
-    f = FunctionBuilder(
-        module, "mark", ["i64 %address", "i64 %size", "i8 %state"], internal=True
-    )
+    f = FunctionBuilder(module, "mark", ["i64 %address", "i64 %size", "i8 %state"], internal=True)
     f.do(f"call void @llvm.memset.p0.i64(ptr {shadow(f, '%address')}, i8 %state, i64 %size, "
          "i1 false)")  # fmt: skip
     f.do("ret void")
@@ -326,5 +289,7 @@ def _transfer(module: Module, name: str, to: str, start: str) -> FunctionBuilder
             allowed = f.emit(f"call i1 @allowed(i64 {address}, i64 %size)")
             with f.if_then(f.emit(f"xor i1 {allowed}, true")):
                 f.do(f"ret i32 {INVALID_VALUE}")
-            f.do(f"{pointer} = inttoptr i64 {address} to ptr")
+            memory = f.emit(f"sub i64 {get(f, 'memory')}, {get(f, 'arena')}")
+            place = f.emit(f"add i64 {address}, {memory}")
+            f.do(f"{pointer} = inttoptr i64 {place} to ptr")
     return f

@@ -11,18 +11,21 @@ from enum import IntEnum
 
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
-#: The words of `@sim`. `arena` to `end` is the device's memory, allocated so far up to `high`;
+#: The words of `@sim`. `arena` to `end` are the device's addresses, whose contents are in `memory`;
 #: `registry` lists the live allocations, of which `near` was the last one looked at; `written` and
 #: `races` are the shadows. Then come the launch, its time, its fibers, and what went wrong.
 FIELDS = (
-    "arena", "end", "high", "cursor", "limit", "used", "count", "registry", "near", "near_extent",
-    "written", "races", "shared_written", "shared_races", "open",
-    "kernel", "parameters", "bytes", "threads", "thread", "launches",
-    "clock", "launch", "block", "interval",
+    "arena", "end", "memory", "cursor", "limit", "used", "count", "registry", "near", "near_extent",
+    "written", "races", "shared_written", "shared_races",
+    "kernel", "parameters", "bytes", "threads", "thread", "launches", "backward",
+    "clock", "launch", "block", "interval", "number", "fences", "fenced",
+    "acquired",
     "scheduler", "stacks", "stack", "stack_end", "aborted",
     "fault", "fault_kernel", "fault_block", "fault_thread", "fault_address", "fault_size",
     "fault_bytes", "fault_base", "fault_extent", "fault_other",
 )  # fmt: skip
+#: For how many blocks of a launch it is known when they had a fence.
+KNOWN_BLOCKS = 1 << 20
 #: How many bytes of a kernel's name `@sim_fault_name` keeps.
 NAME_BYTES = 256
 
@@ -109,7 +112,8 @@ def result_of(kind: Kind) -> int:
 
 
 def emit_state(module: Module) -> None:
-    """The variables, the lock, `sim_enter` and `sim_wait`, which have nothing to do."""
+    """The variables; the lock (`@enter` and `@leave`) of whatever touches the device; `sim_enter`
+    and `sim_wait`, which have nothing to do."""
     module.declare(f"@sim = global [{len(FIELDS)} x i64] zeroinitializer, align 64")
     module.declare("@sim_place = global [4 x i32] zeroinitializer, align 16")
     module.declare(f"@sim_shared_memory = global [{SHARED_BYTES} x i8] zeroinitializer, align 256")
@@ -121,7 +125,6 @@ def emit_state(module: Module) -> None:
         "i32 @pthread_mutex_lock(ptr)",
         "i32 @pthread_mutex_unlock(ptr)",
         "ptr @mmap(ptr, i64, i32, i32, i32, i64)",
-        "i32 @mprotect(ptr, i64, i32)",
         "i32 @madvise(ptr, i64, i32)",
         "ptr @strncpy(ptr, ptr, i64)",
         "void @llvm.memset.p0.i64(ptr, i8, i64, i1)",
@@ -129,6 +132,12 @@ def emit_state(module: Module) -> None:
         "void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)",
     ):
         module.declare(f"declare {declaration}")
+    f = FunctionBuilder(module, "enter", internal=True)
+    f.do("call i32 @pthread_mutex_lock(ptr @mutex)")
+    f.do("ret void")
+    f = FunctionBuilder(module, "leave", internal=True)
+    f.do("call i32 @pthread_mutex_unlock(ptr @mutex)")
+    f.do("ret void")
     for name, parameter in (("sim_enter", "ptr %context"), ("sim_wait", "ptr %stream")):
         f = FunctionBuilder(module, name, [parameter], returns="i32")
         f.do("ret i32 0")

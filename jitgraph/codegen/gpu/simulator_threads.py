@@ -1,8 +1,10 @@
 """Launches on the simulated device: blocks one after the other, threads of a block as fibers.
 
-A kernel without barriers and warp operations runs its threads in a loop, on one fiber. In others
-every thread is a fiber with a stack of its own, and runs until it waits: at the block's barrier or
-in a *collective* of its warp, an operation that happens when all lanes its mask names have come.
+Blocks, and warps of a block, run from the first to the last, or `backward`: what a kernel computes
+must not depend on it. A kernel without barriers and warp operations runs its threads in a loop, on
+one fiber. In others every thread is a fiber with a stack of its own, and runs until it waits: at
+the block's barrier or in a *collective* of its warp, an operation that happens when all lanes its
+mask names have come.
 
     void @sim_barrier(i64 site)
     void @sim_collective(ptr compute, i64 site, i32 mask, ptr record)
@@ -36,6 +38,8 @@ from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 STACK_BYTES = 128 << 10
 _GUARD_BYTES = 16 << 10
+#: Stacks begin apart by so much more, lest all use the same lines of the cache.
+_COLOUR_BYTES = 5 * 64
 _READY, _EXITED, _BARRIER, _COLLECTIVE = range(4)
 #: The words of a fiber.
 _FIBER = ("sp", "status", "site", "mask", "compute", "record")
@@ -96,12 +100,15 @@ def _emit_start(module: Module, frame: int, entry: int) -> None:
     size = MOST_THREADS * STACK_BYTES
     stacks = f.emit(f"call ptr @mmap(ptr null, i64 {size}, i32 3, i32 %flags, i32 -1, i64 0)")
     put(f, "stacks", stacks, "ptr")
+    module.declare("declare i32 @mprotect(ptr, i64, i32)")
     with f.loop(0, size, STACK_BYTES) as offset:
         f.do(f"call i32 @mprotect(ptr {f.offset(stacks, str(offset))}, i64 {_GUARD_BYTES}, i32 0)")
     f.do("ret void")
     f = FunctionBuilder(module, "prepare", ["i64 %index"], internal=True)
     end = f.emit(f"mul i64 {f.emit('add i64 %index, 1')}, {STACK_BYTES}")
-    sp = f.offset(get(f, "stacks", "ptr"), f.emit(f"sub i64 {end}, {frame}"))
+    colour = f.emit(f"mul i64 {f.emit('and i64 %index, 63')}, {_COLOUR_BYTES}")
+    start = f.emit(f"sub i64 {end}, {f.emit(f'add i64 {colour}, {frame}')}")
+    sp = f.offset(get(f, "stacks", "ptr"), start)
     f.do(f"store ptr @fiber, ptr {f.offset(sp, entry)}")
     f.do(f"store ptr {sp}, ptr {_fiber(f, '%index', 'sp')}")
     f.do(f"store i64 {_READY}, ptr {_fiber(f, '%index', 'status')}")
@@ -171,9 +178,7 @@ def _emit_waiting(module: Module) -> None:
 
 def _emit_faults(module: Module) -> None:
     """`@report` writes a fault down; `@fault` ends the kernel with it."""
-    f = FunctionBuilder(
-        module, "report", ["i64 %kind", "i64 %address", "i64 %size"], internal=True
-    )
+    f = FunctionBuilder(module, "report", ["i64 %kind", "i64 %address", "i64 %size"], internal=True)
     for field, value in (("fault", "%kind"), ("aborted", "%kind"), ("fault_address", "%address"),
                          ("fault_size", "%size")):  # fmt: skip
         put(f, field, value)
@@ -187,9 +192,7 @@ def _emit_faults(module: Module) -> None:
     block = f.emit(f"load i32, ptr {place('ctaid')}")
     put(f, "fault_block", f.emit(f"zext i32 {block} to i64"))
     f.do("ret void")
-    f = FunctionBuilder(
-        module, "fault", ["i64 %kind", "i64 %address", "i64 %size"], internal=True
-    )
+    f = FunctionBuilder(module, "fault", ["i64 %kind", "i64 %address", "i64 %size"], internal=True)
     f.do("call void @report(i64 %kind, i64 %address, i64 %size)")
     f.do(f"call void @switch(ptr @lost, ptr {get(f, 'scheduler', 'ptr')})")
     f.do("unreachable")
@@ -233,9 +236,7 @@ def _emit_collectives(module: Module) -> None:
             with f.if_then(f.emit(f"icmp ne {type_} {own}, {other}")):
                 f.do("ret i1 false")
     f.do("ret i1 true")
-    f = FunctionBuilder(
-        module, "meet", ["i64 %first", "i64 %end"], returns="i1", internal=True
-    )
+    f = FunctionBuilder(module, "meet", ["i64 %first", "i64 %end"], returns="i1", internal=True)
     records, met = f.reserve(f"[{WARP} x ptr]", "records"), f.reserve("i1", "met")
     f.do(f"store i1 false, ptr {met}")
     with f.loop("%first", "%end") as leader:
@@ -285,9 +286,6 @@ def _emit_block(module: Module) -> None:
     put(f, "clock", clock)
     f.do(f"ret i64 {f.emit(f'shl i64 {clock}, {STAMP_SHIFT}')}")
     f = FunctionBuilder(module, "run_block", internal=True)
-    stamp = f.emit("call i64 @tick()")
-    put(f, "block", stamp)
-    put(f, "interval", stamp)
     synchronises = f.emit(f"icmp ne i64 {described(f, 'synchronises')}, 0")
     fibers = f.select(synchronises, "i64", get(f, "threads"), 1)
     with f.loop(0, fibers) as thread:
@@ -296,7 +294,9 @@ def _emit_block(module: Module) -> None:
     ran = f.reserve("i1", "ran")
     f.block(again)
     f.do(f"store i1 false, ptr {ran}")
-    with f.loop(0, fibers, WARP) as first:
+    with f.loop(0, fibers, WARP) as at:
+        last = f.emit(f"and i64 {f.emit(f'sub i64 {fibers}, 1')}, {-WARP}")
+        first = _in_order(f, str(at), last)
         some = f.emit(f"call i1 @run_warp(i64 {first}, i64 {fibers})")
         with f.if_then(f.emit(f"icmp ne i64 {get(f, 'aborted')}, 0")):
             f.do("ret void")
@@ -308,6 +308,12 @@ def _emit_block(module: Module) -> None:
     f.branch_if(f.emit(f"call i1 @settle(i64 {fibers})"), again, end)
     f.block(end)
     f.do("ret void")
+
+
+def _in_order(f: FunctionBuilder, index: str, last: str) -> str:
+    """What comes at a place in the order."""
+    backward = f.emit(f"icmp ne i64 {get(f, 'backward')}, 0")
+    return f.select(backward, "i64", f.emit(f"sub i64 {last}, {index}"), index)
 
 
 def _emit_settle(module: Module) -> None:
@@ -397,9 +403,10 @@ def _emit_run(module: Module) -> None:
     put(f, "launches", f.emit(f"add i64 {get(f, 'launches')}, 1"))
     f.do(f"store i32 %threads, ptr {place('ntid')}")
     f.do(f"store i32 %grid, ptr {place('nctaid')}")
-    with f.loop(0, blocks) as block:
+    with f.loop(0, blocks) as index:
+        block = _in_order(f, str(index), f.emit(f"sub i64 {blocks}, 1"))
         f.do(f"store i32 {f.emit(f'trunc i64 {block} to i32')}, ptr {place('ctaid')}")
-        f.do("call void @begin_block()")
+        f.do(f"call void @begin_block(i64 {index})")
         f.do("call void @run_block()")
         aborted = get(f, "aborted")
         with f.if_then(f.emit(f"icmp ne i64 {aborted}, 0")):

@@ -19,7 +19,7 @@ import numpy as np
 from jitgraph.errors import DTypeError, ShapeError
 from jitgraph.ir.elementwise import symbolic
 from jitgraph.ir.function import Function
-from jitgraph.ir.interpreter import run
+from jitgraph.ir.interpreter import run_region
 from jitgraph.ir.opdef import (
     Array,
     Attrs,
@@ -173,10 +173,13 @@ def _evaluate_loop(
     done = 0
     while done < bound:
         row = np.asarray(bound - 1 - done if reverse else done, np.int64)
-        if condition is not None and not run(condition, [row, *state, *captured])[0]:
+        step = f"step {done}" + f" (row {row})" * reverse
+        if condition is not None and not run_region(
+            condition, [row, *state, *captured], f"the condition before {step}"
+        )[0]:
             break
         walked = [np.asarray(operands[k][row]) for k in parts.sequences]
-        results = run(body, [row, *state, *walked, *captured])
+        results = run_region(body, [row, *state, *walked, *captured], step)
         for param, before, after in zip(body.params[1:], state, results[:carried], strict=False):
             if before.shape != after.shape:
                 raise ShapeError(f"{param.describe()} is carried with the shape {before.shape}, "
@@ -304,7 +307,8 @@ def _common(a: Type, b: Type) -> Iterator[Dim]:
 def _evaluate_branch(
     chosen: Array, *captured: Array, then: Function, otherwise: Function
 ) -> tuple[Array, ...]:
-    return tuple(run(then if chosen else otherwise, captured))
+    which, side = (then, "the true side") if chosen else (otherwise, "the false side")
+    return tuple(run_region(which, captured, side))
 
 
 def _branch_shapes(source: ShapeSource, args: Sequence[Value], attrs: Attrs) -> Any:

@@ -110,9 +110,7 @@ class Memory:
         assert driver("free", self.address) == 0
 
 
-def launch(
-    text: str, grid: int, threads: int, arguments: Sequence[Any], dynamic: int = 0
-) -> int:
+def launch(text: str, grid: int, threads: int, arguments: Sequence[Any], dynamic: int = 0) -> int:
     """Run the kernel `k`; arguments are allocations and integers."""
     words = [ctypes.c_uint64(a.address if isinstance(a, Memory) else a) for a in arguments]
     cells = (ctypes.c_void_p * len(words))(*map(ctypes.addressof, words))

@@ -70,10 +70,12 @@ def twin(x, W, b, c, learning_rate):
 
 def train(corruption, learning_rate=0.3, epochs=12, batch_size=20):
     train_x = load_data()[0][0]
-    n_batches = train_x.get_value(borrow=True).shape[0] // batch_size
+    n_images, n_pixels = train_x.get_value(borrow=True).shape
+    n_batches = n_images // batch_size
     index, x = T.lscalar(), T.matrix('x')
     rng = numpy.random.RandomState(123)
-    da = dA(numpy_rng=rng, theano_rng=RandomStreams(rng.randint(2 ** 30)), input=x)
+    da = dA(numpy_rng=rng, theano_rng=RandomStreams(rng.randint(2 ** 30)), input=x,
+            n_visible=n_pixels)
     start = [p.get_value() for p in da.params]
     cost, updates = da.get_cost_updates(corruption_level=corruption, learning_rate=learning_rate)
     train_da = theano.function(
@@ -87,10 +89,11 @@ def train(corruption, learning_rate=0.3, epochs=12, batch_size=20):
             assert numpy.allclose(p.get_value(), value, rtol=1e-9, atol=1e-12), p
     means = [numpy.mean([train_da(i) for i in range(n_batches)]) for _ in range(epochs)]
     print('corruption %d %%: cost %.2f, then %.2f' % (100 * corruption, means[0], means[-1]))
-    return means
+    return means, n_pixels
 
 
 if __name__ == '__main__':
-    clean, noisy = train(0.), train(0.3)
-    assert clean[-1] < 16, clean
-    assert 18 < noisy[-1] < 20 and noisy[-1] < noisy[0] - 3, noisy
+    (clean, n_pixels), (noisy, _) = train(0.), train(0.3)
+    most, (low, high) = {64: (16, (18, 20)), 784: (102, (95, 106))}[n_pixels]
+    assert clean[-1] < most, clean
+    assert low < noisy[-1] < high and noisy[-1] < noisy[0] - 3, noisy

@@ -64,5 +64,6 @@ assert abs(slope - train_fn_grad(point).dot(direction)) < 1e-6 * abs(slope), slo
 
 best = scipy.optimize.fmin_cg(f=train_fn, x0=numpy.zeros(n_in * n_out + n_out, dtype=x.dtype),
                               fprime=train_fn_grad, disp=0, maxiter=40)
-assert train_fn(best) < 0.08, train_fn(best)
-assert test_model() < 0.06, test_model()
+most_cost, most_errors = {64: (.05, .05), 784: (.08, .13)}[n_in]
+assert train_fn(best) < most_cost, train_fn(best)
+assert test_model() < most_errors, test_model()

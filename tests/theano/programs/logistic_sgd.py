@@ -107,13 +107,14 @@ if __name__ == '__main__':
     classifier, costs, test_score, best_model, train_x, train_y = sgd_optimization()
     expected = twin(train_x.get_value(), train_y.eval(), 10)
     assert numpy.allclose(costs[:10], expected), (costs[:10], expected)
-    assert test_score < 0.06, test_score
+    most = {64: .06, 784: .12}[train_x.get_value(borrow=True).shape[1]]
+    assert test_score < most, test_score
 
     # a pickled model predicts what the model did
     restored = pickle.loads(best_model)
     predict = theano.function(inputs=[restored.input], outputs=restored.y_pred)
     images = train_x.get_value()[:200]
-    assert (predict(images) == train_y.eval()[:200]).mean() > 0.95
+    assert (predict(images) == train_y.eval()[:200]).mean() > 0.94
     before = classifier.W.get_value()
     restored.W.set_value(0 * before)
     assert numpy.array_equal(classifier.W.get_value(), before)

@@ -75,7 +75,8 @@ def main(learning_rate=0.1, L1_reg=0.0001, L2_reg=0.0003, n_epochs=40, batch_siz
     error, n = test_model(), n_train_batches
     print('test error %.2f %%' % (100. * error))
     assert numpy.mean(costs[-n:]) < numpy.mean(costs[:n]) / 4
-    assert error < 0.04, error
+    most = {64: .04, 784: .11}[train_x.get_value(borrow=True).shape[1]]
+    assert error < most, error
 
 
 if __name__ == '__main__':

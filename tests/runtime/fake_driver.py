@@ -1,0 +1,165 @@
+"""`cuda.bindings.driver` as it answers on a machine with GPUs, for tests on one without.
+
+Every function takes what the real one takes and returns a tuple that begins with its status. What
+`refuse` names returns that status and nothing else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+from jitgraph.codegen.gpu import record
+from tests.runtime.fake_device import FakeMemory
+
+GPU = {
+    "COMPUTE_CAPABILITY_MAJOR": 9, "COMPUTE_CAPABILITY_MINOR": 0, "MULTIPROCESSOR_COUNT": 132,
+    "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 232448, "MEMORY_POOLS_SUPPORTED": 1,
+}  # fmt: skip
+
+
+class CUresult(IntEnum):
+    CUDA_SUCCESS = 0
+    CUDA_ERROR_INVALID_VALUE = 1
+    CUDA_ERROR_OUT_OF_MEMORY = 2
+    CUDA_ERROR_NOT_INITIALIZED = 3
+    CUDA_ERROR_NO_DEVICE = 100
+    CUDA_ERROR_INVALID_PTX = 218
+    CUDA_ERROR_NOT_FOUND = 500
+    CUDA_ERROR_ILLEGAL_ADDRESS = 700
+    CUDA_ERROR_SYSTEM_DRIVER_MISMATCH = 803
+
+
+class Handle:
+    """What the driver gives out: an object that is a number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __int__(self) -> int:
+        return self.number
+
+
+def _names(prefix: str, *names: str) -> Any:
+    return IntEnum(prefix, {name: k for k, name in enumerate(names)})
+
+
+class FakeDriver:
+    """See the module. `calls` has the functions that were called and their arguments."""
+
+    CUresult = CUresult
+    CUstream_flags = _names("CUstream_flags", "CU_STREAM_DEFAULT", "CU_STREAM_NON_BLOCKING")
+    CUevent_flags = _names("CUevent_flags", "CU_EVENT_DEFAULT", "_", "CU_EVENT_DISABLE_TIMING")
+    CUdevice_attribute = _names(
+        "CUdevice_attribute", *(f"CU_DEVICE_ATTRIBUTE_{name}" for name in GPU)
+    )
+    CUmemPool_attribute = _names("CUmemPool_attribute", "CU_MEMPOOL_ATTR_RELEASE_THRESHOLD")
+    CUdriverProcAddress_flags = _names(
+        "CUdriverProcAddress_flags", "CU_GET_PROC_ADDRESS_DEFAULT",
+        "CU_GET_PROC_ADDRESS_LEGACY_STREAM",
+    )  # fmt: skip
+    CUjit_option = _names(
+        "CUjit_option", "CU_JIT_ERROR_LOG_BUFFER", "CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES"
+    )
+    CUfunction_attribute = _names(
+        "CUfunction_attribute", "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES"
+    )
+    CUpointer_attribute = _names(
+        "CUpointer_attribute", "CU_POINTER_ATTRIBUTE_MEMORY_TYPE",
+        "CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL",
+    )  # fmt: skip
+    cuuint64_t = Handle
+
+    def __init__(self, gpus: int = 1, version: int = 12040, **gpu: int) -> None:
+        self.gpus, self.version, self.gpu = gpus, version, GPU | gpu
+        self.memory = FakeMemory()
+        self.addresses = {
+            name.removesuffix("_v2"): self.memory.functions[word]
+            for word, name in record.FUNCTIONS.items()
+        }
+        self.refuse: dict[str, int] = {}
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self.log = b""
+        self.handles = 1000
+        self.live: set[int] = set()
+        self.pinned: dict[int, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        answer = _ANSWERS[name]
+
+        def called(*arguments: Any) -> tuple[Any, ...]:
+            self.calls.append((name, arguments))
+            if name in self.refuse:
+                answer(self, *arguments)
+                outputs = {"cuInit": 0, "cuGetProcAddress": 2}.get(name, 1)
+                return (CUresult(self.refuse[name]), *[None] * outputs)
+            result = answer(self, *arguments)
+            return (CUresult(0), *(result if isinstance(result, tuple) else (result,)))
+
+        return called
+
+    def count(self, name: str) -> int:
+        """How often a function was called."""
+        return sum(called == name for called, _ in self.calls)
+
+    def new(self) -> Handle:
+        """A handle of something that must be destroyed."""
+        self.handles += 1
+        self.live.add(self.handles)
+        return Handle(self.handles)
+
+    def destroy(self, handle: Handle) -> tuple[()]:
+        """The end of it."""
+        self.live.remove(int(handle))
+        return ()
+
+    def pin(self, size: int) -> int:
+        """Page-locked memory."""
+        block = ctypes.create_string_buffer(size)
+        self.pinned[ctypes.addressof(block)] = block
+        return ctypes.addressof(block)
+
+    def load(self, image: bytes, count: int, keys: list[int], values: list[Any]) -> Handle:
+        """A module, and what the compiler says of it."""
+        assert image.endswith(b"\0")
+        assert len(keys) == len(values) == count
+        values[0][: len(self.log)] = self.log
+        assert values[1] == len(values[0])
+        return self.new()
+
+    def pointer(self, what: int, address: int) -> int:
+        """The kind of memory (1: the host's, 2: a device's), or its device."""
+        return (1 if address in self.pinned else 2, 0)[what]
+
+
+_ANSWERS: dict[str, Callable[..., Any]] = {
+    "cuInit": lambda driver, flags: (),
+    "cuDriverGetVersion": lambda driver: driver.version,
+    "cuDeviceGetCount": lambda driver: driver.gpus,
+    "cuDeviceGet": lambda driver, ordinal: Handle(ordinal),
+    "cuDeviceGetName": lambda driver, length, gpu: b"NVIDIA Test\0\0",
+    "cuDeviceGetAttribute": lambda driver, what, gpu: driver.gpu[what.name[20:]],
+    "cuDevicePrimaryCtxRetain": lambda driver, gpu: Handle(77),
+    "cuCtxSetCurrent": lambda driver, context: (),
+    "cuStreamCreate": lambda driver, flags: Handle(66),
+    "cuStreamWaitEvent": lambda driver, stream, event, flags: (),
+    "cuDeviceGetDefaultMemPool": lambda driver, gpu: Handle(55),
+    "cuMemPoolSetAttribute": lambda driver, pool, what, value: (),
+    "cuMemGetInfo": lambda driver: (1000, 2000),
+    "cuMemHostAlloc": lambda driver, size, flags: driver.pin(size),
+    "cuGetProcAddress": lambda driver, name, version, flags: (driver.addresses[name.decode()], 0),
+    "cuGetErrorName": lambda driver, code: code.name.encode(),
+    "cuGetErrorString": lambda driver, code: code.name.lower().replace("_", " ").encode(),
+    "cuModuleLoadDataEx": FakeDriver.load,
+    "cuModuleGetFunction": lambda driver, module, name: Handle(int(module) * 100 + len(name)),
+    "cuModuleUnload": FakeDriver.destroy,
+    "cuFuncSetAttribute": lambda driver, function, what, value: (),
+    "cuEventCreate": lambda driver, flags: driver.new(),
+    "cuEventRecord": lambda driver, event, stream: (),
+    "cuEventSynchronize": lambda driver, event: (),
+    "cuEventElapsedTime": lambda driver, start, end: 2.5,
+    "cuEventDestroy": FakeDriver.destroy,
+    "cuPointerGetAttribute": lambda driver, what, address: driver.pointer(what, address),
+}
