@@ -12,9 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jitgraph.codegen.llvm import Module
 from jitgraph.codegen.program import ProgramEmitter
-from jitgraph.codegen.signature import Signature
 from jitgraph.ir.kernel import Call, Kernel, Program, Rows, Work
 from jitgraph.ir.types import I64
 from jitgraph.ir.values import Value
@@ -81,13 +79,8 @@ def sizes_in(program: Program, table: Sequence[int]) -> list[dict[Value, int]]:
     return found
 
 
-def emit_probed(module: Module, program: Program, signature: Signature, *, contract: bool) -> None:
-    """Like `emit_program`, with a table `@profile`."""
-    _ProbedEmitter(module, program, signature, contract).emit()
-
-
-class _ProbedEmitter(ProgramEmitter):
-    """Writes a program that writes into the table."""
+class ProbedEmitter(ProgramEmitter):
+    """Writes a program with a table `@profile`, which it writes into."""
 
     def emit(self) -> None:
         table = f"[{words(self.program)} x i64] zeroinitializer, align 8"

@@ -70,9 +70,9 @@ class ScalarLowering:
 
     `bindings` gives the registers of the leaves (its owner may add more) and receives those of
     everything lowered. With `contract`, a product and the sum it is a part of (in the expression,
-    not in the math library) are one instruction, where the target has it. Results are remembered, by value and by
-    instruction, so one object serves one straight-line stretch of code: whatever it has emitted
-    must dominate whatever it emits next. With `lanes`, all registers are vectors.
+    not in the math library) are one instruction, where the target has it. Results are remembered,
+    by value and by instruction, so one object serves one straight-line stretch of code: whatever
+    it has emitted must dominate whatever it emits next. With `lanes`, all registers are vectors.
     """
 
     def __init__(

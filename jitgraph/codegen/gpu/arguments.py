@@ -7,7 +7,7 @@ and computes what the program makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from jitgraph.codegen.gpu import host
@@ -39,6 +39,8 @@ class Arguments:
         own = set(work.locals) if isinstance(work, Rows) else set()
         self.inside = inside
         self.buffers = {memory.key(b): b for b in buffers_of(work) if b not in own}
+        #: What lies behind the other pointers stays as it is, so reading it may be reordered.
+        self.written = {memory.key(b) for b in work.writes()}
         captured = {v for k in kernels_of(work) for v in k.captured}
         sizes = set(_sizes(work))
         #: Scalars that the host has, and those that kernels make of what is on the device.
@@ -65,7 +67,8 @@ class Arguments:
         resident: int = 0,
     ) -> FunctionBuilder:
         """Begin a kernel; `more` are parameters beyond those of all kernels of the step."""
-        parameters = [f"ptr noalias %p{k}" for k in range(len(self.buffers))]
+        parameters = [f"ptr noalias {'' if key in self.written else 'readonly '}%p{k}"
+                      for k, key in enumerate(self.buffers)]  # fmt: skip
         for k, scalar in enumerate(self.scalars):
             parameters += scalar_parameters(scalar, f"%v{k}")
         parameters += [f"ptr %d{k}" for k in range(len(self.late))]
@@ -74,12 +77,14 @@ class Arguments:
         self.kernel = self.emitter.device.kernel(name, [*parameters, *more], threads, resident)
         return self.kernel
 
-    def context(self, work: Threaded) -> Context:
-        """What the nests of the kernel begun last have in common."""
+    def context(self, work: Threaded, local: Mapping[str, str] | None = None) -> Context:
+        """What the nests of the kernel begun last have in common. `local` says where locals of a
+        row nest are, unless each thread has its own."""
         f, memory = self.kernel, self.emitter.memory
         places = {key: f"%p{k}" for k, key in enumerate(self.buffers)}
-        for buffer in self.inside:
+        for buffer in self.inside if local is None else ():
             places[memory.key(buffer)] = f.reserve(f"[{max(host.bytes_of(buffer), 1)} x i8]", "l")
+        places |= local or {}
         return Context(
             f, places, memory, self.registers(), (), self.emitter.contract, frozenset(), None
         )

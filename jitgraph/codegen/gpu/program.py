@@ -75,9 +75,6 @@ class OnDevice(ProgramEmitter):
         #: Memory that a step has written to, by key.
         self._written: set[str] = set()
 
-    def _region(self, program: Program, prefix: str) -> RegionEmitter:
-        return DeviceRegionEmitter(self, program, prefix)
-
     # --- scalars --------------------------------------------------------------------------------
     def is_late(self, value: Value) -> bool:
         """Whether the scalar is a word of the device's memory that the host has not read."""
@@ -143,6 +140,16 @@ class OnDevice(ProgramEmitter):
         self.scratch.append(cell)
         self.root.owned.append(cell)
         return cell
+
+    def scratch_memory(self, size: str) -> str:
+        """Memory of the device for one step, that the exit frees; null where the size is 0."""
+        f, cell = self.f, self.scratch_cell()
+        with f.if_then(f.emit(f"icmp ne i64 {size}, 0")):
+            # In a loop, it is that of the round before.
+            self.workspace.give(f, f.emit(f"load ptr, ptr {cell}"))
+            f.do(f"store ptr null, ptr {cell}")
+            self.malloc(size, cell)
+        return f.emit(f"load ptr, ptr {cell}", "scratch")
 
     def _scalar_to(self, value: Value, pointer: str) -> None:
         """Compute a scalar on the device."""
@@ -223,7 +230,7 @@ class OnDevice(ProgramEmitter):
         for key, (there, here, size, _) in places.items():
             if key in written:
                 f.do(f"call void @device_put(ptr {there}, ptr {here}, i64 {size})")
-        self.require_sound()
+        self.wait()
         for _, here, _, cell in places.values():
             HOST.give(f, here)
             f.do(f"store ptr null, ptr {cell}")
@@ -257,7 +264,7 @@ class DeviceEmitter(OnDevice):
         device: DeviceModule,
     ) -> None:
         self._begin(device, [])
-        super().__init__(module, program, signature, contract)
+        super().__init__(module, program, signature, contract, DeviceRegionEmitter)
 
     def tables(self) -> None:
         """The tables that the loader reads and fills."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ FUNCTIONS = ("launch", "alloc", "free", "set_bytes", "to_host", "to_device", "co
              "enter")  # fmt: skip
 #: What the code of kernels is linked with.
 IMPORTS = ("sim_access", "sim_fence", "sim_shared_memory", *INTRINSICS)
+#: Python has the flag's name only from 3.13 on. What is reserved could make `fork` fail.
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 #: The arena that is asked for first, and the least that will do.
 _MOST, _LEAST = 16 << 30, 256 << 20
 
@@ -57,7 +60,7 @@ def _library(target: Target) -> Compiled:
         code.address("sim_start")
     )
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    unreserved = flags | getattr(mmap, "MAP_NORESERVE", 0)
+    unreserved = flags | _NO_RESERVE
     size = _MOST
     while not start(size, unreserved, flags):
         size //= 2
