@@ -92,8 +92,11 @@ def fitting(
         return [flat]
     if columns.isdigit() and int(columns) <= tall.columns:
         return [tall]
-    if device.precision != "exact" and dtype == np.float32 and asynchronous(device.target):
-        return tensor_tiles(device.precision)
+    if asynchronous(device.target):
+        if dtype == np.float64:
+            return tensor_tiles("f64")
+        if device.precision != "exact":
+            return tensor_tiles(device.precision)
     return [large, small]
 
 
