@@ -16,7 +16,9 @@ _PRODUCTS = {
 _DOUBLES = "mma.m8n8k4.row.col.f64"
 _CONVERSIONS = ("f2tf32.rna", "ff2bf16x2.rn", "ff2f16x2.rn")
 #: The intrinsics, without their prefix, and whether they make threads wait for each other.
-TENSOR_CORES = {_DOUBLES: True, **dict.fromkeys(_PRODUCTS, True), **dict.fromkeys(_CONVERSIONS, False)}
+TENSOR_CORES = {
+    **dict.fromkeys((_DOUBLES, *_PRODUCTS), True), **dict.fromkeys(_CONVERSIONS, False)
+}  # fmt: skip
 #: Where in a lane's record the operands and the sums are, and what comes of them.
 _LEFT, _RIGHT, _BEFORE, _AFTER = 0, 32, 48, 80
 

@@ -88,13 +88,13 @@ class TensorCode(TileCode):
 
     def _starts(self) -> tuple[str, str]:
         f, tile = self.f, self.tile
-        steps = 2 if tile.step == 16 else 1
+        steps, item = 2 if tile.step == 16 else 1, tile.dtype.itemsize
         found = []
         for warp, lines, count in ((self.warp_row, tile.rows, _DOWN * tile.height),
                                    (self.warp_column, tile.columns, _ACROSS * _COLUMNS)):
             line = f.emit(f"add i64 {f.emit(f'mul i64 {warp}, {count}')}, {self.group}")
             step = f.emit(f"mul i64 {self.member}, {steps * tile.pitch(lines)}")
-            found.append(f.emit(f"add i64 {step}, {f.emit(f'mul i64 {line}, {tile.dtype.itemsize}')}"))
+            found.append(f.emit(f"add i64 {step}, {f.emit(f'mul i64 {line}, {item}')}"))
         return found[0], found[1]
 
     def _added(self, rows: str, columns: str, sums: list[str]) -> list[str]:
