@@ -32,8 +32,7 @@ def convolution(dtype: str) -> object:
     ("made", "dtype", "precision", "arch"),
     [
         (product, "float32", "exact", "sm_75"), (product, "float64", "exact", "sm_80"),
-        (product, "float32", "tf32", "sm_80"), (product, "float32", "bf16", "sm_90"),
-        (product, "float32", "f16", "sm_100"), (product, "float32", "exact", "sm_100"),
+        (product, "float32", "bf16", "sm_90"), (product, "float32", "f16", "sm_100"),
         (convolution, "float32", "exact", "sm_90"), (convolution, "float32", "tf32", "sm_90"),
     ],
 )  # fmt: skip
