@@ -11,6 +11,7 @@ from jitgraph.codegen.gpu.points import emit_points
 from jitgraph.codegen.gpu.products import as_kernel
 from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
 from jitgraph.codegen.gpu.rows import emit_rows
+from jitgraph.codegen.gpu.transposes import emit_transposed, turned_loads
 from jitgraph.ir.kernel import Kernel, Product, Rows, Work, Zero
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
             emit_reductions(lambda part: p.arguments(part, p.device.fresh(name)), step)
             return True
         case Kernel() if is_elementwise(step):
-            emit_elementwise(p.arguments(step, name), step)
+            loop, turned = turned_loads(step)
+            if turned:
+                emit_transposed(p.arguments(step, name), step, loop, turned)
+            else:
+                emit_elementwise(p.arguments(step, name), step)
             return True
         case Rows() if (cells := cells_of(step)) is not None:
             emit_rows(p.arguments(step, name), step, cells)

@@ -162,5 +162,3 @@ def run_at(nest: Nest, indices: list[str]) -> None:
         pointers = [nest.along(p, a.strides[loop], index)
                     for p, a in zip(pointers, nest.accesses, strict=True)]  # fmt: skip
     nest.inside(len(indices), pointers, {})
-
-

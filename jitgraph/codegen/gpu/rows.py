@@ -98,8 +98,10 @@ class _Nest:
         groups = f.emit(f"mul i64 {blocks}, {tile}")
         far = f.select(near, "i64", 0, f.emit(f"mul i64 {groups}, {area}"))
         scratch = p.scratch_memory(far)
-        copies = {total: p.scratch_memory(f.emit(f"mul i64 {groups}, {p.product_of((*total.extents, total.dtype.itemsize))}"))
-                  for total in cells.copies}  # fmt: skip
+        copies = {}
+        for total in cells.copies:
+            size = p.product_of((*total.extents, total.dtype.itemsize))
+            copies[total] = p.scratch_memory(f.emit(f"mul i64 {groups}, {size}"))
         wide = [aligned(p, part.kernel.accesses(), cells.width, self.own)
                 if part.kind == "strips" else "false" for part in cells.parts]  # fmt: skip
         more = [f"i64 {x}" for x in (points, log_group, area, *offsets)]
@@ -276,7 +278,7 @@ class _Nest:
         return found
 
     def _part(self, k: int, part: Part, index: list[str]) -> None:
-        kernel, f = part.kernel, self.f
+        kernel = part.kernel
         nest = Nest(self.context, kernel, self.depth + (part.free if part.kind == "points" else 0))
         for leaf, buffer in part.taken.items():
             nest.registers[leaf] = self.known[buffer]

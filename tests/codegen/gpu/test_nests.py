@@ -45,6 +45,10 @@ def _points(x: Any) -> list[Any]:
             x[:, :, ::-1]]  # fmt: skip
 
 
+def _turned(x: Any) -> list[Any]:
+    return [T.where(x[0, 0, 0] == x.T, x[-1, -1, -1], x.T), x.transpose(0, 2, 1) + x.sum()]
+
+
 def _rows(x: Any) -> list[Any]:
     exp = T.exp(x - x.max(2, keepdims=True))
     centred = x - x.mean(2, keepdims=True)
@@ -111,6 +115,13 @@ def test_elementwise(dtype: str, shape: tuple[int, ...], seed: int) -> None:
     _check(_points, _array(shape, dtype, seed), dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bool", "complex128"])
+@given(st.tuples(_EXTENTS.filter(bool), _EXTENTS.filter(bool), _EXTENTS.filter(bool)))
+@_SETTINGS
+def test_transposes(dtype: str, shape: tuple[int, ...]) -> None:
+    _check(_turned, _array(shape, dtype, 0), dtype)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("made", [_rows, _gradients])
 @given(st.tuples(st.sampled_from([2, 40]), st.sampled_from([2, 3]), _LONG), st.integers(0, 99))
@@ -174,7 +185,7 @@ def test_kernels_fit_into_registers(arch: str) -> None:
     except MissingPackageError:
         pytest.skip("there is no ptxas")
     x, v = T.fmatrix("x"), T.fvector("v")
-    function = jg.function([x, v], [x.sum(), T.exp(x) + v, T.nnet.softmax(x)])
+    function = jg.function([x, v], [x.sum(), T.exp(x) + v, T.nnet.softmax(x), x.T + v[:, None]])
     text = _image(function, arch)
     assert ".v4.b32" in text
     _, reports = assemble(text, arch)
