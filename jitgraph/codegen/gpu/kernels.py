@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu.apart import emit_apart
 from jitgraph.codegen.gpu.cells import cells_of
+from jitgraph.codegen.gpu.convolutions import emit_convolution
 from jitgraph.codegen.gpu.elementwise import emit_elementwise, is_elementwise
 from jitgraph.codegen.gpu.points import emit_points
-from jitgraph.codegen.gpu.products import as_kernel
+from jitgraph.codegen.gpu.products import emit_product
 from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
 from jitgraph.codegen.gpu.rows import emit_rows
 from jitgraph.codegen.gpu.transposes import emit_transposed, turned_loads
-from jitgraph.ir.kernel import Kernel, Product, Rows, Work, Zero
+from jitgraph.ir.kernel import Call, Kernel, Product, Rows, Work, Zero
 
 if TYPE_CHECKING:
     from jitgraph.codegen.gpu.program import OnDevice
@@ -43,8 +44,8 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
         case Kernel():
             return emit_points(p.arguments(step, name), step)
         case Product():
-            made = emit_work(p, as_kernel(step), name)
-            if step.epilogue is not None:
-                made = emit_work(p, step.epilogue.kernel, f"{name}.epilogue") and made
-            return made
+            return emit_product(p, step, name)
+        case Call() if step.routine.library == "convolution":
+            emit_convolution(p, step, name)
+            return True
     return False

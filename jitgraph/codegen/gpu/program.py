@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.control import OUT_OF_MEMORY
 from jitgraph.codegen.gpu import host
-from jitgraph.codegen.gpu.arguments import Arguments
+from jitgraph.codegen.gpu.arguments import Arguments, Threaded
 from jitgraph.codegen.gpu.host import DEVICE, DEVICE_FAILED
 from jitgraph.codegen.gpu.kernels import emit_work
 from jitgraph.codegen.gpu.module import DeviceModule
@@ -156,7 +156,7 @@ class OnDevice(ProgramEmitter):
         buffer = Buffer(-1 - len(self.pointers), "scalar", value.dtype, "temporary")
         self.pointers[self.memory.key(buffer)] = pointer
         kernel = Kernel((), (), (), (), (Store(value, Access(buffer, 0, ())),), (value,))
-        self._work_named(kernel, self.device.fresh("scalar"))
+        self.work_named(kernel, self.device.fresh("scalar"))
 
     # --- steps ----------------------------------------------------------------------------------
     def _step(self, step: Step) -> None:
@@ -177,10 +177,11 @@ class OnDevice(ProgramEmitter):
         if isinstance(step, Loop | Branch):
             super()._work(step)
         else:
-            self._work_named(step, self.device.fresh(self._name(step)))
+            self.work_named(step, self.device.fresh(self._name(step)))
 
-    def _work_named(self, step: Work, name: str) -> None:
+    def work_named(self, step: Work, name: str) -> None:
         if not emit_work(self, step, name):
+            self._numbers.setdefault(step, len(self._numbers))
             with self._on_host(step):
                 super()._work(step)
         self._written |= {self.memory.key(b) for b in step.writes()}
@@ -195,7 +196,7 @@ class OnDevice(ProgramEmitter):
         )
         self.require(self.f.emit(f"icmp eq i32 {code}, 0"), DEVICE_FAILED)
 
-    def arguments(self, work: Kernel | Rows, name: str) -> Arguments:
+    def arguments(self, work: Threaded, name: str) -> Arguments:
         """The arguments of the kernels for a step."""
         return Arguments(self, work, name)
 

@@ -71,9 +71,11 @@ def _library(target: Target) -> Compiled:
 
 def _text(target: Target) -> str:
     from jitgraph.codegen.gpu.simulator_checks import emit_checks
+    from jitgraph.codegen.gpu.simulator_copies import emit_copies
     from jitgraph.codegen.gpu.simulator_intrinsics import emit_intrinsics
     from jitgraph.codegen.gpu.simulator_memory import emit_memory
     from jitgraph.codegen.gpu.simulator_state import emit_state
+    from jitgraph.codegen.gpu.simulator_tensorcores import emit_tensor_cores
     from jitgraph.codegen.gpu.simulator_threads import emit_threads
 
     module = Module(target)
@@ -82,6 +84,8 @@ def _text(target: Target) -> str:
     emit_threads(module)
     emit_checks(module)
     emit_intrinsics(module)
+    emit_copies(module)
+    emit_tensor_cores(module)
     return module.text()
 
 

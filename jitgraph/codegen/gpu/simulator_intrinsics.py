@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jitgraph.codegen.gpu.simulator_copies import COPIES
 from jitgraph.codegen.gpu.simulator_state import WARP, Kind, place, put
+from jitgraph.codegen.gpu.simulator_tensorcores import TENSOR_CORES
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 _PREFIX = "llvm.nvvm."
@@ -32,6 +34,8 @@ SYNCHRONISES: dict[str, bool] = {
     **{f"{_PREFIX}shfl.sync.{mode}.i32": True for mode in _SHUFFLES},
     **{f"{_PREFIX}shfl.sync.{mode}.f32": True for mode in _SHUFFLES},
     **{f"{_PREFIX}vote.{vote}.sync": True for vote in _VOTES},
+    **{f"{_PREFIX}{name}": False for name in COPIES},
+    **{f"{_PREFIX}{name}": waits for name, waits in TENSOR_CORES.items()},
 }
 
 
