@@ -320,7 +320,7 @@ class _Nest:
             nest.compute(self.depth, pointers)
             extents = [nest.size(e) for e in kernel.extents[self.depth :]]
             outside = [x for _, x in Strips(nest, width).loads if x.access.buffer not in self.own]
-            most = max(_MOST_COPIES // len(outside), 1) if outside else 1
+            most = _MOST_COPIES if outside else 1
             if any(one.is_compensated for one in accumulators):
                 most = min(most, BLOCK // width)
             copies = copies_of(kernel, width, most)

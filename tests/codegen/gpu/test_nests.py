@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import jitgraph as jg
 import jitgraph.tensor as T
-from jitgraph.codegen.gpu import backend
+from jitgraph.codegen.gpu import backend, simulator
 from jitgraph.codegen.gpu.ptx import assemble, ptx, tool
 from jitgraph.codegen.gpu.target import device_target
 from jitgraph.errors import MissingPackageError
@@ -156,6 +156,15 @@ def test_results_do_not_depend_on_alignment() -> None:
     array = _array((9001,), "float32", 3)
     for a, b in zip(whole(array[1:].copy()), part(array), strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_what_is_overwritten_is_not_filled_first() -> None:
+    x = T.fmatrix("x")
+    function = jg.function([x], x.sum(0), device="simulated")
+    function(np.ones((64, 70), "f4"))
+    before = simulator.launches()
+    assert (np.asarray(function(np.ones((64, 70), "f4"))) == 64).all()
+    assert simulator.launches() == before + 1
 
 
 def test_a_sum_that_only_the_call_knows() -> None:
