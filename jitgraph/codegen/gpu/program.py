@@ -34,7 +34,6 @@ from jitgraph.ir.kernel import (
     Let,
     Loop,
     Program,
-    Rows,
     Step,
     Store,
     Work,
