@@ -48,6 +48,8 @@ _POINTS = 17
 _LONG = 1024
 #: Blocks at most: each has memory for what all points add up, and for long rows.
 _BLOCKS = 512
+#: Bytes of scratch memory that long rows may take together.
+_SCRATCH = 1 << 28
 _MOST_COPIES = 4
 
 
@@ -94,7 +96,7 @@ class _Nest:
         log_group, near, room = self._shape(points, area)
         tile = f.emit(f"lshr i64 {_THREADS}, {log_group}")
         tiles = ceil_div(f, points, tile)
-        blocks = f.minimum(tiles, _BLOCKS) if self.memory else tiles
+        blocks = f.minimum(tiles, self._most_blocks(near, area)) if self.memory else tiles
         groups = f.emit(f"mul i64 {blocks}, {tile}")
         far = f.select(near, "i64", 0, f.emit(f"mul i64 {groups}, {area}"))
         scratch = p.scratch_memory(far)
@@ -138,6 +140,11 @@ class _Nest:
         wish = f.emit(f"mul i64 {area}, {tile}")
         near = f.emit(f"icmp ule i64 {wish}, {STATIC_SHARED - self._static()}")
         return log_group, near, f.select(near, "i64", wish, 0)
+
+    def _most_blocks(self, near: str, area: str) -> str:
+        f = self.p.f
+        room = f.emit(f"udiv i64 {_SCRATCH}, {f.maximum(area, 1)}")
+        return f.select(near, "i64", _BLOCKS, f.maximum(f.minimum(room, _BLOCKS), 1))
 
     def _static(self) -> int:
         """Bytes of shared memory for joining."""
