@@ -253,6 +253,14 @@ class ProgramEmitter:
         """Where a program scalar is that is in memory and not in a register."""
         return None
 
+    def carried_in_memory(self, loop: Loop) -> frozenset[int]:
+        """The numbers of the scalars that a loop does not carry in registers."""
+        return frozenset()
+
+    def element_cell(self) -> str:
+        """Memory for one element, where arrays are."""
+        raise InternalError("scalars of the host are in registers")
+
     def _given(self, value: Value) -> str | None:
         op = value.op
         if op is None or op.name not in ("dim", "stride"):

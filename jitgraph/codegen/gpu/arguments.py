@@ -37,7 +37,7 @@ class Arguments:
         self.buffers = {memory.key(b): b for b in buffers_of(work) if b not in own}
         kernels = work.kernels if isinstance(work, Rows) else (work,)
         captured = {v for k in kernels for v in k.captured}
-        sizes = set(_sizes(kernels))
+        sizes = set(sizes_of(kernels))
         #: Scalars that the host has, and those that kernels make of what is on the device.
         self.scalars: list[Value] = []
         self.made: list[Value] = []
@@ -122,7 +122,7 @@ def buffers_of(work: Kernel | Rows) -> list[Buffer]:
     return list(dict.fromkeys(used))
 
 
-def _sizes(kernels: Sequence[Kernel]) -> list[Value]:
+def sizes_of(kernels: Sequence[Kernel]) -> list[Value]:
     """The scalars that the host must have, or threads need to find their way."""
     sizes: list[Size] = []
     for kernel in kernels:
