@@ -7,7 +7,7 @@ and computes what the program makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu import host
@@ -35,6 +35,8 @@ class Arguments:
         own = set(work.locals) if isinstance(work, Rows) else set()
         self.inside = inside
         self.buffers = {memory.key(b): b for b in buffers_of(work) if b not in own}
+        #: What lies behind the other pointers stays as it is, so reading it may be reordered.
+        self.written = {memory.key(b) for b in work.writes()}
         kernels = work.kernels if isinstance(work, Rows) else (work,)
         captured = {v for k in kernels for v in k.captured}
         sizes = set(sizes_of(kernels))
@@ -59,21 +61,24 @@ class Arguments:
     # --- a kernel -------------------------------------------------------------------------------
     def begin(self, sizes: Sequence[Size] = (), more: Sequence[str] = ()) -> FunctionBuilder:
         """Begin a kernel; `more` are parameters beyond those of all kernels of the step."""
-        parameters = [f"ptr noalias %p{k}" for k in range(len(self.buffers))]
+        parameters = [f"ptr noalias {'' if key in self.written else 'readonly '}%p{k}"
+                      for k, key in enumerate(self.buffers)]  # fmt: skip
         for k, scalar in enumerate(self.scalars):
             parameters += scalar_parameters(scalar, f"%v{k}")
         parameters += [f"ptr %d{k}" for k in range(len(self.late))]
-        name = self.name if not self._count else f"{self.name}_{self._count}"
+        name = self.emitter.device.fresh(self.name) if self._count else self.name
         self._count += 1
         self.kernel = self.emitter.device.kernel(name, [*parameters, *more])
         return self.kernel
 
-    def context(self, work: Kernel | Rows) -> Context:
-        """What the nests of the kernel begun last have in common."""
+    def context(self, work: Kernel | Rows, local: Mapping[str, str] | None = None) -> Context:
+        """What the nests of the kernel begun last have in common. `local` says where locals of a
+        row nest are, unless each thread has its own."""
         f, memory = self.kernel, self.emitter.memory
         places = {key: f"%p{k}" for k, key in enumerate(self.buffers)}
-        for buffer in self.inside:
+        for buffer in self.inside if local is None else ():
             places[memory.key(buffer)] = f.reserve(f"[{max(host.bytes_of(buffer), 1)} x i8]", "l")
+        places |= local or {}
         return Context(
             f, places, memory, self.registers(), (), self.emitter.contract, frozenset(), None
         )

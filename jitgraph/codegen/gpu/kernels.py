@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.gpu.cells import cells_of
+from jitgraph.codegen.gpu.elementwise import emit_elementwise, is_elementwise
 from jitgraph.codegen.gpu.points import emit_points
 from jitgraph.codegen.gpu.products import as_kernel
+from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
+from jitgraph.codegen.gpu.rows import emit_rows
 from jitgraph.ir.kernel import Kernel, Product, Rows, Work, Zero
 
 if TYPE_CHECKING:
@@ -18,6 +22,15 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
         case Zero():
             size = p.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
             p.workspace.clear(p.f, p.pointer(step.buffer), size)
+            return True
+        case Kernel() if reduces(step):
+            emit_reductions(lambda part: p.arguments(part, p.device.fresh(name)), step)
+            return True
+        case Kernel() if is_elementwise(step):
+            emit_elementwise(p.arguments(step, name), step)
+            return True
+        case Rows() if (cells := cells_of(step)) is not None:
+            emit_rows(p.arguments(step, name), step, cells)
             return True
         case Kernel() | Rows():
             return emit_points(p.arguments(step, name), step)

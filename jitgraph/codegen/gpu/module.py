@@ -121,3 +121,10 @@ def shared_memory(f: FunctionBuilder, size: int, align: int = 16) -> str:
         f"{name} = internal addrspace(3) global [{size} x i8] undef, align {align}"
     )
     return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "shared")
+
+
+def dynamic_memory(f: FunctionBuilder) -> str:
+    """Memory that the threads of a block share, of the size that the launch says."""
+    name = f"@{f.symbol}_dynamic"
+    f.module.declare(f"{name} = external addrspace(3) global [0 x i8], align 16")
+    return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "dynamic")

@@ -131,7 +131,7 @@ class OnDevice(ProgramEmitter):
         return in_memory(loop, lambda value: bool(self.late_leaves(value)))
 
     def element_cell(self) -> str:
-        return self.malloc("16", self._cell())
+        return self.malloc("16", self.scratch_cell())
 
     def wait(self) -> None:
         """Until the device has done all that came before."""
@@ -152,12 +152,22 @@ class OnDevice(ProgramEmitter):
             self._scalar_to(value, self.late[value])
         return self.late[value]
 
-    def _cell(self) -> str:
+    def scratch_cell(self) -> str:
         """A cell for memory of the device that the exit frees."""
         cell = self.f.reserve_cell("place")
         self.scratch.append(cell)
         self.root.owned.append(cell)
         return cell
+
+    def scratch_memory(self, size: str) -> str:
+        """Memory of the device for one step, that the exit frees; null where the size is 0."""
+        f, cell = self.f, self.scratch_cell()
+        with f.if_then(f.emit(f"icmp ne i64 {size}, 0")):
+            # In a loop, it is that of the round before.
+            self.workspace.give(f, f.emit(f"load ptr, ptr {cell}"))
+            f.do(f"store ptr null, ptr {cell}")
+            self.malloc(size, cell)
+        return f.emit(f"load ptr, ptr {cell}", "scratch")
 
     def _scalar_to(self, value: Value, pointer: str) -> None:
         """Compute a scalar on the device."""
