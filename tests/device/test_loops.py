@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.device.conftest import DEVICE
 
 import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.codegen.gpu import simulator
+from tests.device.conftest import DEVICE
 
 pytestmark = pytest.mark.skipif(DEVICE != "simulated", reason="only the simulator counts")
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from jitgraph.codegen.gpu.cells import cells_of
 from jitgraph.codegen.gpu.elementwise import emit_elementwise, is_elementwise
 from jitgraph.codegen.gpu.points import emit_points
+from jitgraph.codegen.gpu.prefixes import emit_running, runs
 from jitgraph.codegen.gpu.products import as_kernel
 from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
 from jitgraph.codegen.gpu.rows import emit_rows
-from jitgraph.ir.kernel import Kernel, Product, Rows, Work, Zero
+from jitgraph.codegen.gpu.selecting import emit_ordering, emit_selection
+from jitgraph.codegen.gpu.sorting import emit_sort
+from jitgraph.ir.kernel import Call, Kernel, Product, Rows, Work, Zero
 
 if TYPE_CHECKING:
     from jitgraph.codegen.gpu.program import OnDevice
@@ -22,6 +25,9 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
         case Zero():
             size = p.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
             p.workspace.clear(p.f, p.pointer(step.buffer), size)
+            return True
+        case Kernel() if runs(step):
+            emit_running(p.arguments(step, name), step)
             return True
         case Kernel() if reduces(step):
             emit_reductions(lambda part: p.arguments(part, p.device.fresh(name)), step)
@@ -39,4 +45,10 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
             if step.epilogue is not None:
                 made = emit_work(p, step.epilogue.kernel, f"{name}.epilogue") and made
             return made
+        case Call() if (emit := _ROUTINES.get(step.routine.library)) is not None:
+            return emit(p, step, name)
     return False
+
+
+#: What launches the routines of a library that devices have.
+_ROUTINES = {"numpy.sort": emit_sort, "selection": emit_selection, "ordering": emit_ordering}
