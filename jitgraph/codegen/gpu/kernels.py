@@ -11,6 +11,7 @@ from jitgraph.codegen.gpu.prefixes import emit_running, runs
 from jitgraph.codegen.gpu.products import as_kernel
 from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
 from jitgraph.codegen.gpu.rows import emit_rows
+from jitgraph.codegen.gpu.scatters import emit_scatter, scatters
 from jitgraph.codegen.gpu.selecting import emit_ordering, emit_selection
 from jitgraph.codegen.gpu.sorting import emit_sort
 from jitgraph.ir.kernel import Call, Kernel, Product, Rows, Work, Zero
@@ -28,6 +29,9 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
             return True
         case Kernel() if runs(step):
             emit_running(p.arguments(step, name), step)
+            return True
+        case Kernel() if scatters(step):
+            emit_scatter(p.arguments(step, name), step)
             return True
         case Kernel() if reduces(step):
             emit_reductions(lambda part: p.arguments(part, p.device.fresh(name)), step)
