@@ -393,7 +393,8 @@ def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
     key = frozenset(map(id, given))
     if key not in cache:
         variables = tuple(given)
-        cut = {v: type(v)(v.type, None, v.name, v.location) for v in variables if v.op is not None}
+        cut = {v: type(v)(v.type, None, v.name, v.location) for v in variables
+               if isinstance(v, Value) and v.op is not None}  # fmt: skip
         cache[key] = variables, function([cut.get(v, v) for v in variables], expression,
                                          givens=cut, on_unused_input="ignore")  # fmt: skip
     order, compiled = cache[key]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.device.conftest import DEVICE
 
 import jitgraph as jg
 import jitgraph.tensor as T
+from tests.device.conftest import DEVICE
 
 SIZES = st.sampled_from([0, 1, 2, 31, 32, 33, 63, 64, 255, 256, 257, 1023, 1024, 1025, 2100])
 SEEDS = st.integers(0, 99)

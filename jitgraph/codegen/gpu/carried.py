@@ -19,6 +19,7 @@ from jitgraph.ir.kernel import (
     Kernel,
     Let,
     Loop,
+    Product,
     Program,
     Rows,
     Step,
@@ -74,11 +75,11 @@ def _needs(step: Step) -> list[Value]:
             return [step.condition]
         case Let() | Fetch() | Yield():
             return []
-        case Kernel():
-            return sizes_of([step])
+        case Kernel() | Product():
+            return sizes_of(step)
         case Rows():
             local = [s for b in step.locals for s in b.extents if isinstance(s, Value)]
-            return [*sizes_of(step.kernels), *local]
+            return [*sizes_of(step), *local]
         case Loop():
             return _loop_needs(step)
         case Branch():

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from jitgraph.codegen.gpu.points import permuted, serial_loops
+from jitgraph.codegen.gpu.points import permuted, serial_loops, with_stores
 from jitgraph.codegen.gpu.strips import width_of
 from jitgraph.codegen.innermost import is_zero
 from jitgraph.ir.kernel import Access, Buffer, Kernel, Load, Rows, Store
@@ -63,9 +63,11 @@ def cells_of(rows: Rows) -> Cells | None:
     copies: dict[Buffer, tuple[Buffer, Store]] = {}
     kernels = [_with_copies(k, shared, copies) for k in rows.kernels]
     names = [*rows.locals]
-    kernels = _keeping_rows(kernels, rows.depth, names, {b for s in stores for b in [s.access.buffer]})
+    written = {s.access.buffer for s in stores}
+    kernels = _keeping_rows(kernels, rows.depth, names, written)
     parts = [_part(kernel, rows.depth) for kernel in kernels]
     kept = {b for b in rows.locals if not b.extents and _in_registers(b, parts)}
+    parts = [piece for part in parts for piece in _split(part, kept)]
     for part in parts:
         _take(part, kept)
     widths = [width_of(p.kernel) for p in parts if p.kind == "strips"]
@@ -124,7 +126,8 @@ def _keeping_rows(
                               access.buffer.dtype, "temporary", extents)  # fmt: skip
                 found.append((number, load, kept))
                 locals_.append(kept)
-                stores.append(Store(load.leaf, Access(kept, 0, (*[0] * depth, access.strides[-1]))))
+                near = Access(kept, 0, (*[0] * depth, access.strides[-1]))
+                stores.append(Store(load.leaf, near))
         after.append(replace(kernel, loads=tuple(loads), stores=tuple(stores)))
     return after
 
@@ -173,6 +176,15 @@ def _in_registers(buffer: Buffer, parts: Sequence[Part]) -> bool:
             ):
                 return False
     return True
+
+
+def _split(part: Part, kept: set[Buffer]) -> list[Part]:
+    """One value a point is computed by all threads where they keep it, else by the first one."""
+    if part.kind != "value":
+        return [part]
+    stores = part.kernel.stores
+    both = ([s for s in stores if (s.access.buffer in kept) is keep] for keep in (True, False))
+    return [replace(part, kernel=with_stores(part.kernel, some)) for some in both if some]
 
 
 def _take(part: Part, kept: set[Buffer]) -> None:

@@ -29,12 +29,16 @@ class DeviceModule(Module):
         self.kernels: list[str] = []
 
     def kernel(
-        self, name: str, parameters: Sequence[str], threads: int = THREADS
+        self, name: str, parameters: Sequence[str], threads: int = THREADS, resident: int = 0
     ) -> FunctionBuilder:
-        """A kernel for blocks of at most so many threads."""
+        """A kernel for blocks of at most so many threads, of which a multiprocessor is to hold so
+        many at least."""
+        attributes = f'"nvvm.maxntid"="{threads}"'
+        if resident:
+            attributes += f' "nvvm.minctasm"="{resident}"'
         return FunctionBuilder(
             self, name, parameters, returns="ptx_kernel void", passes="explicit",
-            attributes=f'"nvvm.maxntid"="{threads}"',
+            attributes=attributes,
         )  # fmt: skip
 
     def fresh(self, name: str) -> str:

@@ -16,7 +16,7 @@ from functools import cached_property
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.control import OUT_OF_MEMORY
 from jitgraph.codegen.gpu import host
-from jitgraph.codegen.gpu.arguments import Arguments
+from jitgraph.codegen.gpu.arguments import Arguments, Threaded
 from jitgraph.codegen.gpu.carried import in_memory, needed_by_host
 from jitgraph.codegen.gpu.host import DEVICE, DEVICE_FAILED
 from jitgraph.codegen.gpu.kernels import emit_work
@@ -36,7 +36,6 @@ from jitgraph.ir.kernel import (
     Let,
     Loop,
     Program,
-    Rows,
     Step,
     Store,
     Work,
@@ -76,9 +75,6 @@ class OnDevice(ProgramEmitter):
         self._deferred: set[Value] = set()
         #: Memory that a step has written to, by key.
         self._written: set[str] = set()
-
-    def _region(self, program: Program, prefix: str) -> RegionEmitter:
-        return DeviceRegionEmitter(self, program, prefix)
 
     # --- scalars --------------------------------------------------------------------------------
     def is_late(self, value: Value) -> bool:
@@ -174,7 +170,7 @@ class OnDevice(ProgramEmitter):
         buffer = Buffer(-1 - len(self.pointers), "scalar", value.dtype, "temporary")
         self.pointers[self.memory.key(buffer)] = pointer
         kernel = Kernel((), (), (), (), (Store(value, Access(buffer, 0, ())),), (value,))
-        self._work_named(kernel, self.device.fresh("scalar"))
+        self.work_named(kernel, self.device.fresh("scalar"))
 
     # --- steps ----------------------------------------------------------------------------------
     def _step(self, step: Step) -> None:
@@ -195,10 +191,11 @@ class OnDevice(ProgramEmitter):
         if isinstance(step, Loop | Branch):
             super()._work(step)
         else:
-            self._work_named(step, self.device.fresh(self._name(step)))
+            self.work_named(step, self.device.fresh(self._name(step)))
 
-    def _work_named(self, step: Work, name: str) -> None:
+    def work_named(self, step: Work, name: str) -> None:
         if not emit_work(self, step, name):
+            self._numbers.setdefault(step, len(self._numbers))
             with self._on_host(step):
                 super()._work(step)
         self._written |= {self.memory.key(b) for b in step.writes()}
@@ -213,7 +210,7 @@ class OnDevice(ProgramEmitter):
         )
         self.require(self.f.emit(f"icmp eq i32 {code}, 0"), DEVICE_FAILED)
 
-    def arguments(self, work: Kernel | Rows, name: str) -> Arguments:
+    def arguments(self, work: Threaded, name: str) -> Arguments:
         """The arguments of the kernels for a step."""
         return Arguments(self, work, name)
 
@@ -247,7 +244,7 @@ class OnDevice(ProgramEmitter):
         for key, (there, here, size, _) in places.items():
             if key in written:
                 f.do(f"call void @device_put(ptr {there}, ptr {here}, i64 {size})")
-        self.require_sound()
+        self.wait()
         for _, here, _, cell in places.values():
             HOST.give(f, here)
             f.do(f"store ptr null, ptr {cell}")
@@ -281,7 +278,7 @@ class DeviceEmitter(OnDevice):
         device: DeviceModule,
     ) -> None:
         self._begin(device, [])
-        super().__init__(module, program, signature, contract)
+        super().__init__(module, program, signature, contract, DeviceRegionEmitter)
 
     def tables(self) -> None:
         """The tables that the loader reads and fills."""

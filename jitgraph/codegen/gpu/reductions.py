@@ -11,12 +11,12 @@ All of that is decided by sizes alone, so a result is the same bits on every dev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.points import permuted, split_index
+from jitgraph.codegen.gpu.points import permuted, split_index, with_stores
 from jitgraph.codegen.gpu.strips import aligned, copies_of, width_of
 from jitgraph.codegen.gpu.sweeps import Sweep, ceil_div, dealt, product
 from jitgraph.codegen.gpu.together import (
@@ -34,7 +34,7 @@ from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.places import accumulator
 from jitgraph.codegen.reductions import BLOCK
 from jitgraph.codegen.registers import store
-from jitgraph.ir.kernel import Access, Kernel, Load
+from jitgraph.ir.kernel import Access, Kernel
 
 _THREADS = 1 << LOG_THREADS
 #: Threads that keep a large device busy, as powers of two: for points, and for their parts.
@@ -66,15 +66,8 @@ def emit_reductions(arguments: Callable[[Kernel], Arguments], kernel: Kernel) ->
         stores = tuple(s for s in kernel.stores
                        if (s.combine is None and way == ways[-1])
                        or (s.combine is not None and s.reduced == way))  # fmt: skip
-        part = replace(kernel, stores=stores)
-        part = replace(part, loads=_used_loads(part))
+        part = with_stores(kernel, stores)
         _Reduction(arguments(part), part).emit()
-
-
-def _used_loads(kernel: Kernel) -> tuple[Load, ...]:
-    body = kernel.body()
-    used = {a for v in body if v.op is not None for a in v.op.args} | set(kernel.roots())
-    return tuple(load for load in kernel.loads if load.leaf in used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +88,6 @@ class _Plan:
 
     def values(self) -> list[str]:
         return [f"i64 {getattr(self, field.name)}" for field in fields(self)]
-
-
 
 
 _PARAMETERS = [f"i64 %{field.name}" for field in fields(_Plan)]
@@ -211,7 +202,9 @@ class _Reduction:
         words = sum(word_count(accumulator(f, s, 1)) for s in self.reducing)
         several = f.emit(f"icmp ugt i64 {plan.parts}, 1")
         states = f.emit(f"mul i64 {plan.points}, {plan.parts}")
-        return p.scratch_memory(f.select(several, "i64", f.emit(f"mul i64 {states}, {4 * words}"), 0))
+        return p.scratch_memory(
+            f.select(several, "i64", f.emit(f"mul i64 {states}, {4 * words}"), 0)
+        )
 
     # --- kernels --------------------------------------------------------------------------------
     def _begin(self) -> tuple[FunctionBuilder, Nest]:
@@ -327,9 +320,7 @@ class _Reduction:
         at = f.emit(f"add i64 {f.emit(f'mul i64 {count}, {word}')}, {number}")
         return f.emit(f"getelementptr i32, ptr %scratch, i64 {at}")
 
-    def _at(
-        self, f: FunctionBuilder, nest: Nest, point: str
-    ) -> tuple[list[str], dict[int, str]]:
+    def _at(self, f: FunctionBuilder, nest: Nest, point: str) -> tuple[list[str], dict[int, str]]:
         """Where the accesses are at a point of the result; the index along each of its loops."""
         loops = [*range(self.depth), *self.maybe]
         extents = [nest.size(self.kernel.extents[k]) for k in range(self.depth)]
@@ -358,6 +349,7 @@ class _Reduction:
 
 def _fastest(kernel: Kernel) -> int:
     """The loop along which most loads go by neighbours, the innermost of several."""
+
     def near(loop: int) -> int:
         accesses = [load.access for load in kernel.loads]
         return sum(a.strides[loop] == a.buffer.dtype.itemsize for a in accesses

@@ -35,7 +35,8 @@ from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.places import accumulator
 from jitgraph.codegen.reductions import BLOCK, Accumulator
-from jitgraph.codegen.registers import Register, load, register_type, store
+from jitgraph.codegen.registers import Register, register_type, store
+from jitgraph.codegen.registers import load as load_element
 from jitgraph.ir.kernel import Access, Buffer, Kernel, Load, Rows, Store
 from jitgraph.ir.types import I64, DType, Type
 from jitgraph.ir.values import Value
@@ -125,7 +126,9 @@ class _Nest:
         wanted = f.emit(f"sub i64 {_POINTS}, {log_of(f, points)}")
         worth = f.emit(f"sub i64 {count}, 2")
         log_group = f.maximum(f.minimum(count, LOG_WARP), f.minimum(wanted, worth))
-        log_group = f.select(f.emit(f"icmp sge i64 {longest}, {_LONG}"), "i64", LOG_THREADS, log_group)
+        log_group = f.select(
+            f.emit(f"icmp sge i64 {longest}, {_LONG}"), "i64", LOG_THREADS, log_group
+        )
         # Rows are to fit into shared memory: 2^15 bytes are two thirds of it.
         least = f.emit(f"sub i64 {log_of(f, area)}, {15 - LOG_THREADS}")
         log_group = f.minimum(f.maximum(log_group, least), LOG_THREADS)
@@ -216,7 +219,7 @@ class _Nest:
         gpu.barrier(f)
         whole = f.emit(f"mul i64 {group}, {self._count(copy)}")
         with self._elements(copy) as index:
-            value = load(f, f.offset(place, f.emit(f"mul i64 {index}, {size}")), copy.dtype)
+            value = load_element(f, f.offset(place, f.emit(f"mul i64 {index}, {size}")), copy.dtype)
             to = f.emit(f"mul i64 {f.emit(f'add i64 {whole}, {index}')}, {size}")
             store(f, value, f.offset(target, to), copy.dtype)
 
@@ -260,8 +263,8 @@ class _Nest:
                 return object()
             return (kernel.extents[depth:], access.offset, access.strides[depth:])
 
-        for item in kernel.loads:
-            found.setdefault(key(item.access.buffer), []).append((way(item.access), False))
+        for load in kernel.loads:
+            found.setdefault(key(load.access.buffer), []).append((way(load.access), False))
         for source in kernel.sources:
             found.setdefault(key(source.view.buffer), []).append((object(), False))
         for item in kernel.stores:
@@ -290,25 +293,24 @@ class _Nest:
             self._points(part, nest, index)
 
     def _value(self, nest: Nest, pointers: list[str]) -> None:
-        """A kernel without inner loops: every thread computes it, the first one writes."""
+        """A kernel without inner loops: what is kept, every thread computes, else the first one."""
         f, items = self.f, nest.kernel.stores
-        kept = [s for s in items if s.access.buffer in self.cells.kept]
+        if items[0].access.buffer not in self.cells.kept:
+            first = f.emit(f"icmp eq i64 {self.rank}, 0")
+            with f.if_then(f.emit(f"and i1 {first}, {self.real}")):
+                nest.compute(self.depth, pointers)
+                for s in items:
+                    value = nest.outside.lower(s.value)
+                    store(f, value, pointers[nest.number(s)], s.access.buffer.dtype)
+            return
         with self._guarded() as results:
             nest.compute(self.depth, pointers)
-            values = {s: nest.outside.lower(s.value) for s in items}
-            for s in kept:
-                results.add(values[s], s.value.dtype)
-            rest = [s for s in items if s not in kept]
-            if rest:
-                with f.if_then(f.emit(f"icmp eq i64 {self.rank}, 0")):
-                    for s in rest:
-                        store(f, values[s], pointers[nest.number(s)], s.access.buffer.dtype)
-        for s, register in zip(kept, results.found, strict=True):
+            for s in items:
+                results.add(nest.outside.lower(s.value), s.value.dtype)
+        for s, register in zip(items, results.found, strict=True):
             self.known[s.access.buffer] = register
 
-    def _strips(
-        self, k: int, nest: Nest, pointers: list[str], index: Mapping[int, str]
-    ) -> None:
+    def _strips(self, k: int, nest: Nest, pointers: list[str], index: Mapping[int, str]) -> None:
         f, kernel, width = self.f, nest.kernel, self.cells.width
         items = [s for s in kernel.stores if s.combine is not None]
         accumulators = [accumulator(f, s, 1) for s in items]

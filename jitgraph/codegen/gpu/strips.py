@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 
 from jitgraph.codegen.expansions import op_length, part_dtype
 from jitgraph.codegen.innermost import is_zero
-from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest, Scope
 from jitgraph.codegen.registers import Register, memory_type, packed, store, unpacked
-from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.ir.kernel import ELEMENT, Access, Buffer, Kernel, Store
 from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
@@ -158,8 +156,8 @@ class Strips:
         elements = 1 if is_zero(stride) else self.width
         found = []
         for e in range(elements):
-            at = self._moved(place, pointer, stride, e)
-            found += [f.emit(f"load {type_}, ptr {f.offset(at, p * size) if p else at}")
+            one = self._moved(place, pointer, stride, e)
+            found += [f.emit(f"load {type_}, ptr {f.offset(one, p * size) if p else one}")
                       for p in range(parts)]  # fmt: skip
         return found * (self.width // elements)
 

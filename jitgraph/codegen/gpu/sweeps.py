@@ -36,14 +36,16 @@ class Sweep:
         f = self.f
         #: How many strips there are along each loop, the innermost one cut into them.
         self.extents = [*extents[:-1], ceil_div(f, extents[-1], width)] if extents else []
+        #: The same, for dividing: loops may be empty.
+        self.radices = [e if e.isdigit() and e != "0" else f.maximum(e, 1) for e in self.extents]
         self.last = extents[-1] if extents else "1"
-        self.digits = split_index(f, step, self.extents)
+        self.digits = split_index(f, step, self.radices)
 
     def emit(self, begin: str, end: str, accumulators: Sequence[Accumulator]) -> list[list[str]]:
         """The strips from `begin` on, before `end`; gives the states of what they reduce."""
         self.accumulators = accumulators
         states = [one.initial() for one in accumulators]
-        start = split_index(self.f, begin, self.extents)
+        start = split_index(self.f, begin, self.radices)
         if self.copies > 1:
             begin, start, states = self._round(begin, end, start, states, self.copies)
         return self._round(begin, end, start, states, 1)[2]
@@ -51,7 +53,7 @@ class Sweep:
     def _round(
         self, begin: str, end: str, start: list[str], states: list[list[str]], copies: int
     ) -> tuple[str, list[str], list[list[str]]]:
-        """The loop over `copies` strips at once, all of them whole, or over one that need not be."""
+        """A loop over `copies` strips at once, all of them whole, or over one at a time."""
         f, whole = self.f, copies > 1
         if whole:
             end = self._whole(end)
