@@ -110,7 +110,7 @@ def emit_branch(emitter: ProgramEmitter, step: Branch) -> None:
         f.block(label)
         yielded = _run(emitter, region, fed, results)
         for k, register in yielded.items():
-            emitter.workspace.put(f, register, results[k], step.results[k].dtype)
+            emitter.put(register, results[k], step.results[k].dtype)
         f.branch(done)
     f.block(done)
 
@@ -168,7 +168,7 @@ class _LoopEmitter:
         for k, state in enumerate(step.state):
             now = self.now[k]
             if self.others[k] is None:
-                emitter.workspace.put(f, now, self.finals[k], state.final.dtype)
+                emitter.put(now, self.finals[k], state.final.dtype)
             else:
                 assert isinstance(now, str)
                 _copy(emitter, self.finals[k], now, lengths[k])
@@ -176,7 +176,7 @@ class _LoopEmitter:
             if buffer.kind == "grown":
                 self._settle(buffer, count)
         if done is not None:
-            emitter.workspace.put(f, count, done, I64)
+            emitter.put(count, done, I64)
 
     def _look_for_signals(self, count: str) -> None:
         """Let the user stop a loop that may never end."""
@@ -210,7 +210,7 @@ class _LoopEmitter:
         if not fed.in_memory:
             place = self.f.select(self.odd, "ptr", str(self.others[k]), self.finals[k])
             final = self.step.state[k].final
-            self.emitter.workspace.put(self.f, fed.register, place, final.dtype)
+            self.emitter.put(fed.register, place, final.dtype)
             self.state[k] = _Fed(fed.extents, place, in_memory=True)
 
     def _unpack(self, values: Sequence[str]) -> None:
@@ -251,10 +251,10 @@ class _LoopEmitter:
         )
         for k, (place, buffer) in enumerate(zip(outputs, step.outputs, strict=True), len(state)):
             if k in yielded:
-                emitter.workspace.put(f, yielded[k], place, buffer.dtype)
+                emitter.put(yielded[k], place, buffer.dtype)
         for k, pointer in enumerate(self.next):
             if pointer is not None and k in yielded:
-                emitter.workspace.put(f, yielded[k], pointer, step.state[k].final.dtype)
+                emitter.put(yielded[k], pointer, step.state[k].final.dtype)
         following: list[str] = []
         for k, (pointer, other) in enumerate(zip(self.next, self.others, strict=True)):
             if pointer is None or other is None:

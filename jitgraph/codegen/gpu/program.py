@@ -15,7 +15,8 @@ from functools import cached_property
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.control import OUT_OF_MEMORY
-from jitgraph.codegen.gpu import host
+from jitgraph.codegen.gpu import host, launching
+from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments, Threaded
 from jitgraph.codegen.gpu.carried import in_memory, needed_by_host
 from jitgraph.codegen.gpu.host import DEVICE, DEVICE_FAILED
@@ -24,7 +25,7 @@ from jitgraph.codegen.gpu.module import DeviceModule
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.program import ProgramEmitter
 from jitgraph.codegen.regions import RegionEmitter
-from jitgraph.codegen.registers import Register, load, type_number
+from jitgraph.codegen.registers import Register, load, register_type, store, type_number
 from jitgraph.codegen.signature import Signature, slot_of_output
 from jitgraph.codegen.workspace import HOST, Workspace
 from jitgraph.ir.kernel import (
@@ -41,6 +42,7 @@ from jitgraph.ir.kernel import (
     Work,
     Yield,
 )
+from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
 
@@ -125,6 +127,20 @@ class OnDevice(ProgramEmitter):
 
     def carried_in_memory(self, loop: Loop) -> frozenset[int]:
         return in_memory(loop, lambda value: bool(self.late_leaves(value)))
+
+    def put(self, register: Register, pointer: str, dtype: DType) -> None:
+        """As a kernel: nobody waits for the host's memory to be read."""
+        parts = [register] if isinstance(register, str) else list(register)
+        names = [f"%v{k}" for k in range(len(parts))]
+        type_ = register_type(dtype)
+        f = launching.begin(self, f"put_{dtype.name}", [
+            "ptr noalias %out", *(f"{type_} {name}" for name in names)
+        ])  # fmt: skip
+        with f.if_then(f.emit(f"icmp eq i64 {gpu.thread(f)}, 0")):
+            store(f, names[0] if len(names) == 1 else (names[0], names[1]), "%out", dtype)
+        launching.launch(
+            self, f, [f"ptr {pointer}", *(f"{type_} {part}" for part in parts)], "1"
+        )
 
     def element_cell(self) -> str:
         return self.malloc("16", self.scratch_cell())
