@@ -40,7 +40,7 @@ class Arguments:
         #: What lies behind the other pointers stays as it is, so reading it may be reordered.
         self.written = {memory.key(b) for b in work.writes()}
         captured = {v for k in kernels_of(work) for v in k.captured}
-        sizes = set(_sizes(work))
+        sizes = set(sizes_of(work))
         #: Scalars that the host has, and those that kernels make of what is on the device.
         self.scalars: list[Value] = []
         self.made: list[Value] = []
@@ -150,7 +150,7 @@ def _views(work: Threaded) -> Sequence[View]:
     return ()
 
 
-def _sizes(work: Threaded) -> list[Value]:
+def sizes_of(work: Threaded) -> list[Value]:
     """The scalars that the host must have, or threads need to find their way."""
     sizes: list[Size] = []
     for view in _views(work):

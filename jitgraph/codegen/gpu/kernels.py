@@ -10,9 +10,13 @@ from jitgraph.codegen.gpu.cells import cells_of
 from jitgraph.codegen.gpu.convolutions import emit_convolution
 from jitgraph.codegen.gpu.elementwise import emit_elementwise, is_elementwise
 from jitgraph.codegen.gpu.points import emit_points
+from jitgraph.codegen.gpu.prefixes import emit_running, runs
 from jitgraph.codegen.gpu.products import emit_product
 from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
 from jitgraph.codegen.gpu.rows import emit_rows
+from jitgraph.codegen.gpu.scatters import emit_scatter, scatters
+from jitgraph.codegen.gpu.selecting import emit_ordering, emit_selection
+from jitgraph.codegen.gpu.sorting import emit_sort
 from jitgraph.codegen.gpu.transposes import emit_transposed, turned_loads
 from jitgraph.ir.kernel import (
     Buffer,
@@ -39,6 +43,12 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
             size = p.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
             p.workspace.clear(p.f, p.pointer(step.buffer), size)
             return True
+        case Kernel() if runs(step):
+            emit_running(p.arguments(step, name), step)
+            return True
+        case Kernel() if scatters(step):
+            emit_scatter(p.arguments(step, name), step)
+            return True
         case Kernel() if reduces(step):
             emit_reductions(lambda part: p.arguments(part, p.device.fresh(name)), step)
             return True
@@ -58,6 +68,8 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
             return emit_points(p.arguments(step, name), step)
         case Product():
             return emit_product(p, step, name)
+        case Call() if (emit := _ROUTINES.get(step.routine.library)) is not None:
+            return emit(p, step, name)
         case Call() if step.routine.library == "convolution":
             emit_convolution(p, step, name)
             return True
@@ -92,3 +104,6 @@ def _filled(step: Step) -> Buffer | None:
         item = step.stores[0]
         return item.access.buffer if item.value.literal is not None else None
     return None
+
+#: What launches the routines of a library that devices have.
+_ROUTINES = {"numpy.sort": emit_sort, "selection": emit_selection, "ordering": emit_ordering}

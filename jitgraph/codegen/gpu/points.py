@@ -30,7 +30,7 @@ def serial_loops(kernel: Kernel) -> frozenset[int]:
         loops |= store.reduced
         if store.running is not None:
             loops.add(store.running)
-        if store.indices and store.combine is None:
+        if store.indices and store.combine is None and store.reduced:
             # Of several writes to one place the last one counts.
             loops |= set(range(len(kernel.extents)))
     return frozenset(loops)
