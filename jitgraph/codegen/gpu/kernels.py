@@ -24,6 +24,6 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
         case Product():
             made = emit_work(p, as_kernel(step), name)
             if step.epilogue is not None:
-                made = emit_work(p, step.epilogue.kernel, f"{name}.epilogue") and made
+                made = emit_work(p, step.epilogue.kernel, f"{name}_epilogue") and made
             return made
     return False
