@@ -268,9 +268,8 @@ def table(found: Sequence[Outcome]) -> str:
         own = [o for o in found if o.suite == suite]
         rows.append((suite, str(len(own)), *(str(sum(f(o) for o in own)) for f in _COLUMNS),
                      f"{sum(o.seconds for o in own):.0f}"))  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in
-                               enumerate(zip(row, widths, strict=True))) for row in rows)  # fmt: skip
+    width = max(len(row[0]) for row in rows)
+    return "\n".join(row[0].ljust(width) + "".join(c.rjust(10) for c in row[1:]) for row in rows)
 
 
 _COLUMNS: tuple[Callable[[Outcome], int], ...] = (

@@ -91,9 +91,10 @@ def raises(kind: Any, match: str | None = None) -> Iterator[SimpleNamespace]:
         yield caught
     except kind as error:
         caught.value = error
-        assert match is None or re.search(match, str(error)), f"{match!r} is not in {error}"
-    else:
+    if caught.value is None:
         raise AssertionError(f"nothing raised {kind}")
+    if match is not None and not re.search(match, str(caught.value)):
+        raise AssertionError(f"{match!r} is not in {caught.value}")
 
 
 def fail(message: str = "") -> NoReturn:
