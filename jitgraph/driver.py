@@ -138,7 +138,8 @@ class Compilation:
                     )
                 else:
                     self._module = _gpu().emit(
-                        program, signature, self.device_target, contract=contract
+                        program, signature, self.device_target, contract=contract,
+                        probed=self.probed,
                     )
         return self._module
 

@@ -18,7 +18,7 @@ from typing import Any
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import DeviceTarget, Version, device_target
 from jitgraph.errors import DeviceError, DriverError, NoDeviceError
-from jitgraph.runtime.device import Device, Kernels
+from jitgraph.runtime.device import Device, Kernels, Timer
 
 #: The version of the driver's interface that functions are asked for by.
 _INTERFACE = 12000
@@ -172,6 +172,10 @@ class CudaDevice(Device):
         end.wait()
         return float(self.ask("cuEventElapsedTime", start.handle, end.handle)) / 1e3
 
+    def timer(self, count: int) -> Timer:
+        self.enter()
+        return _Timer(self, count, self._address("cuEventRecord"))
+
     def follow(self, stream: int) -> None:
         self._order(stream, self.stream)
 
@@ -229,6 +233,28 @@ class _Event:
         # The driver keeps it for as long as something waits for it.
         if hasattr(self, "handle"):
             self._device.driver.cuEventDestroy(self.handle)
+
+
+class _Timer:
+    """Events for programs to record."""
+
+    def __init__(self, device: CudaDevice, count: int, function: int) -> None:
+        self.function = function
+        self._device = device
+        flags = device.driver.CUevent_flags.CU_EVENT_DEFAULT
+        self._events = [device.ask("cuEventCreate", flags) for _ in range(count)]
+
+    @property
+    def handles(self) -> list[int]:
+        return [int(event) for event in self._events]
+
+    def seconds(self, first: int, last: int) -> float:
+        found = self._device.ask("cuEventElapsedTime", self._events[first], self._events[last])
+        return float(found) / 1e3
+
+    def __del__(self) -> None:
+        for event in getattr(self, "_events", ()):
+            self._device.driver.cuEventDestroy(event)
 
 
 class _Module:

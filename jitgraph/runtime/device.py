@@ -43,6 +43,21 @@ class Kernels(Protocol):
         """What to launch, by name: a CUfunction."""
 
 
+class Timer(Protocol):
+    """Events that device programs have recorded, and the times between them."""
+
+    @property
+    def function(self) -> int:
+        """The address of a C function (event, stream) that records one."""
+
+    @property
+    def handles(self) -> Sequence[int]:
+        """The events."""
+
+    def seconds(self, first: int, last: int) -> float:
+        """From one event to another, by their numbers, once all work is done."""
+
+
 class Device(ABC):
     """A device, with one stream of work and the memory that its arrays lie in.
 
@@ -132,6 +147,10 @@ class Device(ABC):
         """How long the work between two marks took."""
         taken: float = end - start
         return taken
+
+    def timer(self, count: int) -> Timer | None:
+        """So many events; None where a device has no clock."""
+        return None
 
     @property
     def stream(self) -> int:

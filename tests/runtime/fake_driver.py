@@ -79,6 +79,7 @@ class FakeDriver:
             name.removesuffix("_v2"): self.memory.functions[word]
             for word, name in record.FUNCTIONS.items()
         }
+        self.addresses["cuEventRecord"] = self.memory.functions["free"]  # of the same parameters
         self.refuse: dict[str, int] = {}
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.log = b""

@@ -32,13 +32,20 @@ class Modules:
 
 
 def emit(
-    program: Program, signature: Signature, target: DeviceTarget, *, contract: bool
+    program: Program,
+    signature: Signature,
+    target: DeviceTarget,
+    *,
+    contract: bool,
+    probed: bool = False,
 ) -> Modules:
-    """The program as LLVM IR, before LLVM's own passes."""
+    """The program as LLVM IR, before LLVM's own passes; if `probed`, one that takes its times."""
     module, device = Module(host()), DeviceModule(target)
     declare_functions(module)
     module.declare(slot_table(len(signature.outputs)))
-    constants = emit_device_program(module, device, program, signature, contract=contract)
+    constants = emit_device_program(
+        module, device, program, signature, contract=contract, probed=probed
+    )
     emit_run(module, signature.params)
     return Modules(module, device, constants)
 

@@ -44,16 +44,25 @@ from jitgraph.ir.values import Value
 
 
 def emit_device_program(
-    module: Module, device: DeviceModule, program: Program, signature: Signature, *, contract: bool
+    module: Module,
+    device: DeviceModule,
+    program: Program,
+    signature: Signature,
+    *,
+    contract: bool,
+    probed: bool = False,
 ) -> int:
     """Add `@program` to the host's module and its kernels to the device's; gives the number of its
-    constants.
+    constants. If `probed`, it is one that takes its times.
 
     The host's module then has two tables to be filled when it is loaded: `@kernels`, and
     `@constant_places`, the addresses of copies on the device of what `@constant_table` lists (pairs
     of address and size)."""
     host.emit_helpers(module)
-    emitter = DeviceEmitter(module, program, signature, contract, device)
+    kind = DeviceEmitter
+    if probed:
+        from jitgraph.codegen.gpu.probes import ProbedDeviceEmitter as kind  # which is one of these
+    emitter = kind(module, program, signature, contract, device)
     emitter.emit()
     emitter.tables()
     return len(emitter.constants)
