@@ -74,17 +74,30 @@ def function(
     for target, new in default_updates(roots, replaced, dict(pairs), no_default_updates):
         pairs.append((target, new))
         roots.append(new)
+    watched = mode not in (None, "native")
+    if watched:
+        device = _of_mode(mode, device)
     plan = planned(
         arguments, roots, updated=tuple(s for s, _ in pairs), single=single,
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
         algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys, device=device,
     )  # fmt: skip
-    if mode not in (None, "native"):
-        if mode not in MODES:
-            raise OptionError(f"mode cannot be {mode!r}",
-                              hint=f"one of: {', '.join(map(repr, MODES))}")  # fmt: skip
+    if watched:
         return dormant(changed(plan, mode=mode))
     return compiled_function(plan, expected_layout(plan))
+
+
+def _of_mode(mode: str | None, device: str | None) -> str:
+    """Where a function runs that the interpreter takes part in."""
+    if mode not in MODES:
+        raise OptionError(f"mode cannot be {mode!r}",
+                          hint=f"one of: {', '.join(map(repr, MODES))}")  # fmt: skip
+    if device not in (None, "cpu"):
+        raise OptionError(
+            f"mode {mode!r} computes on the CPU, not on {device!r}",
+            hint='leave one of them out, or say device="cpu"',
+        )
+    return "cpu"
 
 
 def planned(
@@ -397,7 +410,7 @@ def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
         cache[key] = variables, function([cut.get(v, v) for v in variables], expression,
                                          givens=cut, on_unused_input="ignore")  # fmt: skip
     order, compiled = cache[key]
-    return compiled(*(given[v] for v in order))
+    return np.asarray(compiled(*(given[v] for v in order)))
 
 
 def _named(expression: Variable, key: Any) -> Any:

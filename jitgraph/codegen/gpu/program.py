@@ -61,7 +61,9 @@ def emit_device_program(
     host.emit_helpers(module)
     kind = DeviceEmitter
     if probed:
-        from jitgraph.codegen.gpu.probes import ProbedDeviceEmitter as kind  # which is one of these
+        from jitgraph.codegen.gpu import probes  # which are such emitters
+
+        kind = probes.ProbedDeviceEmitter
     emitter = kind(module, program, signature, contract, device)
     emitter.emit()
     emitter.tables()
