@@ -32,6 +32,8 @@ _HINTS = {
     218: "the driver rejects code that jitgraph generated: please report it",
     221: "the driver's compiler is missing (libnvidia-ptxjitcompiler): install the whole driver, or"
     " let the container see it",
+    701: "a kernel needs more registers or shared memory than a block can have: please report it,"
+    " and compute with shorter rows or fewer results at a time",
     222: "install a newer driver (nvidia-smi shows which one is there)",
 }
 _LOST = (
@@ -141,6 +143,7 @@ class CudaDevice(Device):
         *,
         shared: Mapping[str, int] = MappingProxyType({}),
     ) -> Kernels:
+        self.require_shared(shared)
         self.enter()
         options = self.driver.CUjit_option
         log = bytearray(_LOG_BYTES)

@@ -126,6 +126,16 @@ class Device(ABC):
         """Load a module with the kernels of these names. `shared` says how many bytes of dynamic
         shared memory kernels may be launched with that want more than `STATIC_SHARED`."""
 
+    def require_shared(self, wanted: Mapping[str, int]) -> None:
+        """Raise unless blocks may have so much shared memory, by the names of kernels."""
+        for name, size in wanted.items():
+            if size > self.target.shared_bytes:
+                raise DeviceError(
+                    f"{name} needs {size} bytes of shared memory for each block, of which "
+                    f"{self.name} has {self.target.shared_bytes}",
+                    hint="compute with shorter rows at a time, or on the CPU",
+                )
+
     @abstractmethod
     def whereabouts(self, address: int) -> str:
         """The name of the device whose memory is at an address; "cpu" for the host's."""
