@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jitgraph import inputs, modes
 from jitgraph.driver import Compilation, Interface, Layout, default_layout
 from jitgraph.errors import (
@@ -249,6 +251,18 @@ class _Methods:
                 return result
         return self._tried(coerced(state.plan, given))
 
+    def _transferred(self, values: Sequence[Any]) -> Any:
+        """Call the native program of a device with values of its inputs; a `DeviceArray`, a list of
+        such, or None."""
+        from jitgraph import transfer
+
+        state = self._state
+        device = transfer.device_of(state.plan.device)
+        headers = [transfer.header(device, argument, value)
+                   for argument, value in zip(state.plan.arguments, values, strict=True)]
+        result = REFUSED if state.native is None else state.native(*headers)
+        return transfer.wrapped(device, self._tried(headers) if result is REFUSED else result)
+
     def _tried(self, arrays: Sequence[Any]) -> Any:
         """Call the variant for arrays that the inputs take."""
         state = self._state
@@ -291,15 +305,21 @@ class _Methods:
         plan = self._state.plan
         inputs = coerced(plan, args)
         explain(plan, code, *inputs, *(s.slots.host() for s in plan.shared))
+        error = self._unexplained(code)
+        if plan.shared and isinstance(error, InternalError):
+            # Another thread may have set a value that fits in the meantime.
+            return self._slow(*args)
+        raise error
+
+    def _unexplained(self, code: int) -> Exception:
+        """What native code fails with where the interpreter does not."""
         from jitgraph.codegen.signature import ROUTINE_FAILED
 
         if code >= ROUTINE_FAILED:  # by rounding alone: the interpreter's operands differ a little
-            raise LinAlgError(
+            return LinAlgError(
                 f"{self.name}: a matrix is singular, not positive definite, or does not converge"
             )
-        if plan.shared:  # another thread may have set a value that fits in the meantime
-            return self._slow(*args)
-        raise InternalError(f"{self.name} failed its check {code}, and the interpreter did not")
+        return InternalError(f"{self.name} failed its check {code}, and the interpreter did not")
 
 
 def explain(plan: Plan, code: int, *inputs: Any) -> None:
@@ -377,19 +397,10 @@ class _OnDevice(CompiledFunction):  # type: ignore[misc, valid-type]
     device, and returns before they are there."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from jitgraph import transfer
-
-        state = self._state
-        plan = state.plan
+        plan = self._state.plan
         if kwargs or len(args) != len(plan.arguments):
             args = tuple(by_input(self.name, plan.arguments, args, kwargs))
-        device = transfer.device_of(plan.device)
-        headers = [transfer.header(device, a, v) for a, v in zip(plan.arguments, args, strict=True)]
-        native = state.native
-        result = REFUSED if native is None else native(*headers)
-        if result is REFUSED:
-            result = self._tried(headers)
-        found = transfer.wrapped(device, result)
+        found = self._transferred(args)
         return found if plan.keys is None else dict(zip(plan.keys, found, strict=True))
 
     def _fail(self, code: int, *args: Any) -> Any:
@@ -398,7 +409,9 @@ class _OnDevice(CompiledFunction):  # type: ignore[misc, valid-type]
         plan = self._state.plan
         device = transfer.device_of(plan.device)
         device.check()
-        return super()._fail(code, *(transfer.on_host(device, a) for a in args))
+        inputs = coerced(plan, [transfer.on_host(device, a) for a in args])
+        explain(plan, code, *inputs, *(s.slots.host() for s in plan.shared))
+        raise self._unexplained(code)
 
 
 class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
@@ -407,13 +420,14 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         plan = self._state.plan
         arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
-        given = [*arrays, *map(_intact, plan.shared)]
+        given = [*arrays, *(s.slots.host() for s in plan.shared if _intact(s) is not None)]
         results = modes.interpreted(plan.mode, plan.function, given, self._region)
         outputs, news = results[: len(plan.outputs)], results[len(plan.outputs) :]
         if plan.mode == "checked":
-            native = self._slow(*arrays)
+            native = self._tried(arrays) if plan.device == "cpu" else self._transferred(arrays)
             found = [native] if plan.single else native or []
-            modes.compare(plan.function, [*found, *(s.slots.host() for s in plan.updated)], results)
+            after = [*map(np.asarray, found), *(s.slots.host() for s in plan.updated)]
+            modes.compare(plan.function, after, results)
             outputs = found
         else:
             for shared, new in zip(plan.updated, news, strict=True):
@@ -430,7 +444,7 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
                            shared=(), updated=(), single=False, nothing=not region.results,
                            numbers=(), keys=None, mode="native")  # fmt: skip
             state.regions[region] = dormant(plan)
-        return state.regions[region](*given) or ()
+        return [*map(np.asarray, state.regions[region](*given) or ())]
 
 
 def compiled_function(plan: Plan, layout: Layout) -> Any:

@@ -334,10 +334,11 @@ def is_foreign(value: Any) -> bool:
     """Whether it is another library's array on a GPU."""
     if isinstance(value, np.ndarray | np.generic | DeviceArray | int | float | complex):
         return False
-    if hasattr(value, "__cuda_array_interface__"):
-        return True
     if not hasattr(value, "__dlpack_device__"):
-        return False
+        try:
+            return hasattr(value, "__cuda_array_interface__")
+        except RuntimeError:  # it has, but will not say
+            return True
     from jitgraph.runtime import dlpack
 
     return value.__dlpack_device__()[0] in (dlpack.CUDA, dlpack.CUDA_MANAGED)

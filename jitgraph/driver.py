@@ -109,7 +109,9 @@ class Compilation:
         if self._program is None:
             optimised = self.optimised
             with self._timed("schedule"):
-                self._program = _scheduler().schedule(optimised, self.layout.orders)
+                self._program = _scheduler().schedule(
+                    optimised, self.layout.orders, device=self.device != "cpu"
+                )
         return self._program
 
     @property

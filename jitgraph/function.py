@@ -74,30 +74,17 @@ def function(
     for target, new in default_updates(roots, replaced, dict(pairs), no_default_updates):
         pairs.append((target, new))
         roots.append(new)
-    watched = mode not in (None, "native")
-    if watched:
-        device = _of_mode(mode, device)
     plan = planned(
         arguments, roots, updated=tuple(s for s, _ in pairs), single=single,
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
         algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys, device=device,
     )  # fmt: skip
-    if watched:
+    if mode not in (None, "native"):
+        if mode not in MODES:
+            raise OptionError(f"mode cannot be {mode!r}",
+                              hint=f"one of: {', '.join(map(repr, MODES))}")  # fmt: skip
         return dormant(changed(plan, mode=mode))
     return compiled_function(plan, expected_layout(plan))
-
-
-def _of_mode(mode: str | None, device: str | None) -> str:
-    """Where a function runs that the interpreter takes part in."""
-    if mode not in MODES:
-        raise OptionError(f"mode cannot be {mode!r}",
-                          hint=f"one of: {', '.join(map(repr, MODES))}")  # fmt: skip
-    if device not in (None, "cpu"):
-        raise OptionError(
-            f"mode {mode!r} computes on the CPU, not on {device!r}",
-            hint='leave one of them out, or say device="cpu"',
-        )
-    return "cpu"
 
 
 def planned(
@@ -406,7 +393,8 @@ def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
     key = frozenset(map(id, given))
     if key not in cache:
         variables = tuple(given)
-        cut = {v: type(v)(v.type, None, v.name, v.location) for v in variables if v.op is not None}
+        cut = {v: type(v)(v.type, None, v.name, v.location) for v in variables
+               if isinstance(v, Value) and v.op is not None}  # fmt: skip
         cache[key] = variables, function([cut.get(v, v) for v in variables], expression,
                                          givens=cut, on_unused_input="ignore")  # fmt: skip
     order, compiled = cache[key]

@@ -297,8 +297,16 @@ class TestForeign:
             def __dlpack__(self, **options):
                 raise BufferError("Can't export tensors that require gradient")
 
-        with pytest.raises(DeviceError, match=r"detach"):
-            jg.from_dlpack(Tensor(gpu, np.zeros(3)))
+            @property
+            def __cuda_array_interface__(self):
+                raise RuntimeError("on Variable that requires grad")
+
+        class Silent:
+            __cuda_array_interface__ = Tensor.__cuda_array_interface__
+
+        for array in (Tensor(gpu, np.zeros(3)), Silent()):
+            with pytest.raises(DeviceError, match=r"detach"):
+                jg.from_dlpack(array)
 
     def test_no_array(self):
         with pytest.raises(InputError, match="list"):

@@ -12,7 +12,7 @@ import pytest
 import jitgraph as jg
 from jitgraph import lax
 from jitgraph import tensor as T
-from jitgraph.errors import InternalError, OptionError, OutOfBoundsError
+from jitgraph.errors import InternalError, OutOfBoundsError
 from jitgraph.ir import interpreter
 from jitgraph.ir.function import Function
 from jitgraph.ir.values import Op
@@ -145,14 +145,3 @@ def test_modes_of_theano_look_into_loops() -> None:
     watch = lambda graph, number, node, storage: seen.append(str(node))
     theano_function([x], spent(x), mode=MonitorMode(post_func=watch))([1.0, 1.0])
     assert sum(node.startswith("log(") for node in seen) == 2
-
-
-def test_modes_compute_on_the_cpu() -> None:
-    """The interpreter reads arrays: a device that the settings name is not for it."""
-    x = T.dvector("x")
-    with jg.config.override(device="simulated"):
-        for mode in ("interpreted", "checked"):
-            f = jg.function([x], T.exp(x), mode=mode)
-            assert isinstance(f([0.0]), np.ndarray)
-    with pytest.raises(OptionError, match="computes on the CPU"):
-        jg.function([x], x + 1, mode="checked", device="simulated")

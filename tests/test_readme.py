@@ -21,7 +21,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 DOCS = README.parent / "docs"
 PAGES = {
     README: 20, DOCS / "random.md": 10, DOCS / "control.md": 12, DOCS / "transforms.md": 20,
-    DOCS / "theano.md": 200,
+    DOCS / "theano.md": 200, DOCS / "gpu.md": 12,
 }  # fmt: skip
 
 

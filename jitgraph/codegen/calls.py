@@ -28,14 +28,15 @@ def words_needed(step: Call) -> int:
     return 2 * len(views) + 1 + len(step.core) + sum(map(len, _cores(step)))
 
 
-def emit_call(p: ProgramEmitter, step: Call) -> None:
-    """Run the routine of a step; where it fails, the program does."""
+def emit_call(p: ProgramEmitter, step: Call, name: str) -> None:
+    """Run the routine of a step, whose functions are to have this name; where it fails, the program
+    does."""
     f = p.f
     if step.routine.fails:
         f.module.declare("declare i32 @feclearexcept(i32)")
         f.module.declare("declare i32 @fetestexcept(i32)")
         f.emit(f"call i32 @feclearexcept(i32 {_INVALID})")
-    _EMITTERS[step.routine.library](Operands(p, step))
+    _EMITTERS[step.routine.library](Operands(p, step, name))
     if step.routine.fails:
         flags = f.emit(f"call i32 @fetestexcept(i32 {_INVALID})")
         p.require_success(f.emit(f"icmp eq i32 {flags}, 0"))
@@ -49,13 +50,16 @@ def _cores(step: Call) -> list[str]:
 class Operands:
     """The registers of a call. All are made before any loop: what a loop computes ends with it."""
 
-    def __init__(self, p: ProgramEmitter, step: Call) -> None:
-        self.p, self.f, self.step = p, p.f, step
+    def __init__(self, p: ProgramEmitter, step: Call, name: str) -> None:
+        self.p, self.f, self.step, self.name = p, p.f, step, name
         self.views: Sequence[View] = (*step.inputs, *step.outputs)
         self.batch = [p.size(extent) for extent in step.batch]
         self.core = [p.size(extent) for extent in step.core]
         self.strides = [[p.size(stride) for stride in view.strides] for view in self.views]
-        self.starts = [p.start(view) for view in self.views]
+        # A result that only matters image by image has no memory of its own.
+        kept = step.epilogue is None or step.epilogue.image is None
+        self.starts = [p.start(view) for view in step.inputs]
+        self.starts += [p.start(view) if kept else "null" for view in step.outputs]
         self.choice = p.size(step.choice)
 
     def loop(self, library: str, symbols: Sequence[str], chars: str) -> tuple[str, str]:

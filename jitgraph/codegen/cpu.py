@@ -6,8 +6,9 @@ from jitgraph.codegen.entry import emit_run
 from jitgraph.codegen.library import declare_functions
 from jitgraph.codegen.llvm import Module, object_code
 from jitgraph.codegen.llvm import assembly as text_of_assembly
-from jitgraph.codegen.probes import emit_probed
-from jitgraph.codegen.program import emit_program
+from jitgraph.codegen.probes import ProbedEmitter
+from jitgraph.codegen.program import ProgramEmitter
+from jitgraph.codegen.regions import RegionEmitter
 from jitgraph.codegen.signature import Signature, slot_table
 from jitgraph.codegen.target import host
 from jitgraph.ir.kernel import Program
@@ -21,8 +22,8 @@ def emit(
     module = Module(host())
     declare_functions(module)
     module.declare(slot_table(len(signature.outputs)))
-    emitted = emit_probed if probed else emit_program
-    emitted(module, program, signature, contract=contract)
+    writer = ProbedEmitter if probed else ProgramEmitter
+    writer(module, program, signature, contract, RegionEmitter).emit()
     emit_run(module, signature.params)
     return module
 

@@ -9,7 +9,7 @@ split loop) each of them has a copy of; the copies are joined in order when all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from jitgraph.codegen.places import FirstPlace, accumulator
 from jitgraph.codegen.registers import load, register_type, store
 from jitgraph.codegen.tiles import ROWS, tiled_loads
 from jitgraph.ir.kernel import Buffer, Kernel, Rows, Slot, Store
-from jitgraph.ir.opdef import Shape, Size
+from jitgraph.ir.opdef import Size
 
 if TYPE_CHECKING:
     from jitgraph.codegen.program import ProgramEmitter
@@ -95,7 +95,7 @@ def bound(f: FunctionBuilder, chunk: str, chunks: str, extent: str, unit: int) -
 
 
 @dataclass(frozen=True, slots=True)
-class _Copies:
+class Copies:
     """Memory of which each chunk has its own: where that of the first begins, and the bytes from
     each to the next."""
 
@@ -117,40 +117,40 @@ class Launcher:
         if split is not None and self._is_small(work):
             split = None
         streamed = streamed_stores(work, p.memory)
-        streams = self._past_caches(work, streamed)
+        streams = self.past_caches(work, streamed)
         made = emit_nest(
             p.module, work, name, p.memory, split=() if split is None else (split,),
             streams=bool(streams), contract=p.contract,
         )  # fmt: skip
         kernels = work.kernels if isinstance(work, Rows) else (work,)
         if split is None:
-            copies = self._locals(work, "1")
+            copies = self.locals_of(work, "1")
             self._call(made, {k: c.base for k, c in copies.items()}, streams)
             return
         extent = p.size(kernels[0].extents[split])
         unit = unit_of(work, split, p.memory)
         totals = totals_of(work, split)
-        copied = {b: self._bytes(b.extents, b.dtype.itemsize) for b in totals}
+        copied = self._sizes(totals)
         chunks = self.chunks(kernels, extent, unit, copied)
         own = work.locals if isinstance(work, Rows) else ()
         # Everything is to be in registers before the paths part.
         self.arguments(made, {p.memory.key(b): "null" for b in own})
-        copies = self._locals(work, chunks)
+        copies = self.locals_of(work, chunks)
         several, once, done = (self.f.label(n) for n in ("several", "once", "done"))
         # With the position of an extremum comes the extremum, for which results have no room.
         fewest = 0 if any(s.places is not None and s.in_register for s in totals.values()) else 1
         self.f.branch_if(self.f.emit(f"icmp sgt i64 {chunks}, {fewest}"), several, once)
         self.f.block(several)
-        copies_of_totals = self._copies(copied, chunks, 1) if totals else {}
+        copies_of_totals = self.copies_of(totals, chunks)
         for buffer, item in totals.items():
             if not item.in_register:
-                self._fill(item, copies_of_totals[p.memory.key(buffer)], chunks)
+                self.fill(item, copies_of_totals[p.memory.key(buffer)], chunks)
         self._parallel(made, copies | copies_of_totals, streams, chunks, extent, unit)
         for buffer, item in totals.items():
             mine = copies_of_totals[p.memory.key(buffer)]
             best = next((b for k in kernels if (b := k.extremum(item))), None)
             if best is None:
-                self._join(item, buffer, mine, chunks)
+                self.join(item, buffer, mine, chunks)
             else:
                 theirs = copies_of_totals[p.memory.key(best.access.buffer)]
                 self._join_places(item, best, (mine, theirs), chunks)
@@ -193,7 +193,7 @@ class Launcher:
             chunks = f.minimum(chunks, f.emit(f"sdiv i64 {MOST_COPIES}, {f.maximum(bytes_, 1)}"))
         return f.maximum(chunks, 1)
 
-    def _past_caches(self, work: Kernel | Rows, streamed: Sequence[Store]) -> list[str]:
+    def past_caches(self, work: Kernel | Rows, streamed: Sequence[Store]) -> list[str]:
         """The flag that says so, as an argument: what is written does not fit into the caches. None
         where it is known to fit."""
         p = self.program
@@ -208,11 +208,16 @@ class Launcher:
         return [f"i1 {self.f.emit(f'icmp sgt i64 {total}, {largest}')}"]
 
     # --- memory ---------------------------------------------------------------------------------
-    def _bytes(self, extents: Shape, itemsize: int) -> str:
+    def _sizes(self, buffers: Iterable[Buffer]) -> dict[Buffer, str]:
         p = self.program
-        return p.rounded(p.product_of((*extents, itemsize)))
+        return {b: p.rounded(p.product_of((*b.extents, b.dtype.itemsize))) for b in buffers}
 
-    def _locals(self, work: Kernel | Rows, chunks: str) -> dict[str, _Copies]:
+    def copies_of(self, totals: Iterable[Buffer], chunks: str) -> dict[str, Copies]:
+        """Memory for a copy of each total for each chunk."""
+        sizes = self._sizes(totals)
+        return self._copies(sizes, chunks, 1) if sizes else {}
+
+    def locals_of(self, work: Kernel | Rows, chunks: str) -> dict[str, Copies]:
         """Memory for the locals that the function does not keep on its stack."""
         if not isinstance(work, Rows):
             return {}
@@ -233,7 +238,7 @@ class Launcher:
             sizes[buffer] = p.rounded(size)
         return self._copies(sizes, chunks, 0) if sizes else {}
 
-    def _copies(self, sizes: dict[Buffer, str], chunks: str, use: int) -> dict[str, _Copies]:
+    def _copies(self, sizes: dict[Buffer, str], chunks: str, use: int) -> dict[str, Copies]:
         """A block of memory with a copy of each buffer for each chunk."""
         p, f = self.program, self.f
         offsets, total = [], "0"
@@ -243,7 +248,7 @@ class Launcher:
         whole = f.emit(f"mul i64 {total}, {chunks}")
         base = p.stack_or_heap(whole, p.space[use], p.space_cell())
         return {
-            p.memory.key(buffer): _Copies(base if at == "0" else f.offset(base, at), total)
+            p.memory.key(buffer): Copies(base if at == "0" else f.offset(base, at), total)
             for buffer, at in zip(sizes, offsets, strict=True)
         }
 
@@ -269,7 +274,7 @@ class Launcher:
     def _parallel(
         self,
         made: NestFunction,
-        own: dict[str, _Copies],
+        own: dict[str, Copies],
         streams: Sequence[str],
         chunks: str,
         extent: str,
@@ -318,7 +323,7 @@ class Launcher:
         return f.module.merged(f).name
 
     # --- totals ---------------------------------------------------------------------------------
-    def _fill(self, item: Store, copies: _Copies, chunks: str) -> None:
+    def fill(self, item: Store, copies: Copies, chunks: str) -> None:
         """Copies of a total begin with what adding changes nothing."""
         f, dtype = self.f, item.access.buffer.dtype
         neutral = accumulator(f, item, 1).neutral()
@@ -329,7 +334,7 @@ class Launcher:
                 at = f.offset(start, f.emit(f"mul i64 {cell}, {dtype.itemsize}"))
                 store(f, neutral, at, dtype)
 
-    def _join(self, item: Store, buffer: Buffer, copies: _Copies, chunks: str) -> None:
+    def join(self, item: Store, buffer: Buffer, copies: Copies, chunks: str) -> None:
         """All copies of a total combined, in order, with what is there already."""
         f, dtype = self.f, buffer.dtype
         joint = accumulator(f, item, 1)
@@ -348,7 +353,7 @@ class Launcher:
             store(f, joint.result(copy.results), at, dtype)
 
     def _join_places(
-        self, item: Store, best: Store, copies: tuple[_Copies, _Copies], chunks: str
+        self, item: Store, best: Store, copies: tuple[Copies, Copies], chunks: str
     ) -> None:
         """All copies of the places of extrema, by those of the extrema."""
         f, joint = self.f, accumulator(self.f, item, 1)
@@ -366,7 +371,7 @@ class Launcher:
             at = f.offset(home, f.emit(f"mul i64 {cell}, {buffers[0].dtype.itemsize}"))
             store(f, joint.result(copy.results), at, buffers[0].dtype)
 
-    def _cell(self, copies: _Copies, buffer: Buffer, copy: str, cell: str) -> str:
+    def _cell(self, copies: Copies, buffer: Buffer, copy: str, cell: str) -> str:
         """Where an element of a copy is."""
         start = self.f.offset(copies.base, self.f.emit(f"mul i64 {copy}, {copies.size}"))
         return self.f.offset(start, self.f.emit(f"mul i64 {cell}, {buffer.dtype.itemsize}"))

@@ -408,13 +408,13 @@ class Nest:
         for value in self.body:
             if self.level[value] == depth:
                 if value.op is not None and value.op.definition is ELEMENT:
-                    self.registers[value] = self._element(value)
+                    self.registers[value] = self.element(value)
                 self.outside.lower(value)
 
     def source(self, handle: Value) -> Source:
         return next(s for s in self.kernel.sources if s.handle is handle)
 
-    def _element(self, value: Value) -> Register:
+    def element(self, value: Value) -> Register:
         """One element of a source at computed indices."""
         assert value.op is not None
         handle, *indices = value.op.args

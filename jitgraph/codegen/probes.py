@@ -13,9 +13,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jitgraph.codegen.llvm import Module
 from jitgraph.codegen.program import ProgramEmitter
-from jitgraph.codegen.signature import Signature
 from jitgraph.ir.kernel import Call, Kernel, Program, Rows, Work
 from jitgraph.ir.types import I64
 from jitgraph.ir.values import Value
@@ -47,7 +45,10 @@ def sizes(step: Work) -> list[Value]:
     """The integers a step depends on, in the order of the table: those of its loops and accesses,
     and the extents of the arrays it reads or writes at computed places."""
     found = [v for v in step.scalars() if v.dtype == I64]
-    for kernel in step.kernels if isinstance(step, Rows) else (step,):
+    inside: tuple[Work, ...] = step.kernels if isinstance(step, Rows) else (step,)
+    if isinstance(step, Call) and step.epilogue is not None:
+        inside += step.epilogue.rows.kernels
+    for kernel in inside:
         if isinstance(kernel, Call):
             found += [e for v in (*kernel.inputs, *kernel.outputs) for e in v.buffer.extents
                       if isinstance(e, Value)]  # fmt: skip
@@ -79,13 +80,8 @@ def sizes_in(program: Program, table: Sequence[int]) -> list[dict[Value, int]]:
     return found
 
 
-def emit_probed(module: Module, program: Program, signature: Signature, *, contract: bool) -> None:
-    """Like `emit_program`, with a table `@profile`."""
-    _ProbedEmitter(module, program, signature, contract).emit()
-
-
 class Probing(ProgramEmitter):
-    """Writes a program that writes into the table; what, `_stamp` says."""
+    """Writes a program with a table `@profile`, which it writes into; what, `_stamp` says."""
 
     def emit(self) -> None:
         table = f"[{words(self.program)} x i64] zeroinitializer, align 8"
@@ -124,7 +120,7 @@ class Probing(ProgramEmitter):
     def _stamp(self, word: int) -> None: ...
 
 
-class _ProbedEmitter(Probing):
+class ProbedEmitter(Probing):
     """Takes times."""
 
     def _begin_probing(self) -> None:

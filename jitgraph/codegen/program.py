@@ -7,9 +7,9 @@ GIL is held again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.calls import emit_call, words_needed
@@ -49,6 +49,9 @@ from jitgraph.ir.values import Value
 if TYPE_CHECKING:
     from jitgraph.codegen.regions import RegionEmitter
 
+#: Makes what writes a region, given who writes the program around it and what names begin with.
+RegionWriter: TypeAlias = "Callable[..., RegionEmitter]"
+
 #: No machine has memory for a temporary of more bytes.
 LARGEST_SLOT = float(1 << 47)
 #: Below this many elements of work a call keeps the GIL: releasing it costs as much.
@@ -56,11 +59,6 @@ LONG_WORK = 100_000
 #: What a step of work inside a loop counts for, whose size is not known where the loop begins.
 STEP_WORK = 1000
 _ALIGN = 64
-
-
-def emit_program(module: Module, program: Program, signature: Signature, *, contract: bool) -> None:
-    """Add `@program` and the functions of its kernels to the module."""
-    ProgramEmitter(module, program, signature, contract).emit()
 
 
 def _is_scalar(loop: Loop) -> bool:
@@ -79,10 +77,16 @@ class ProgramEmitter:
     workspace: Workspace = HOST
 
     def __init__(
-        self, module: Module, program: Program, signature: Signature, contract: bool
+        self,
+        module: Module,
+        program: Program,
+        signature: Signature,
+        contract: bool,
+        regions_by: RegionWriter,
     ) -> None:
         self.module = module
         self.program = program
+        self.regions_by = regions_by
         self.signature = signature
         self.contract = contract
         self.memory = Memory(program.placement, program.inherited)
@@ -180,7 +184,8 @@ class ProgramEmitter:
         words = [words_needed(step) for step in self.program.steps if isinstance(step, Call)]
         #: Memory for the tables of pointers, extents and strides that a call takes.
         self.call_words = f.emit(f"alloca [{max(words)} x i64]", "words") if words else ""
-        launches = sum(isinstance(s, Kernel | Rows) for s in self.program.steps)
+        launches = sum(isinstance(s, Kernel | Rows) or (isinstance(s, Call) and bool(s.epilogue))
+                       for s in self.program.steps)  # fmt: skip
         #: Memory for the copies of locals and of totals of one launch, while they are small.
         if launches and not self.space:
             self.space = [f.emit(f"alloca [{HOST.stack} x i8], align {_ALIGN}", name)
@@ -201,9 +206,7 @@ class ProgramEmitter:
 
     def _region(self, program: Program, prefix: str) -> RegionEmitter:
         """What writes a region of this program."""
-        from jitgraph.codegen.regions import RegionEmitter
-
-        return RegionEmitter(self, program, prefix)
+        return self.regions_by(self, program, prefix)
 
     def cell(self, name: str) -> str:
         cell = self.f.emit("alloca ptr", name)
@@ -486,7 +489,7 @@ class ProgramEmitter:
             case Product():
                 emit_with_epilogue(self, step, self._name(step))
             case Call():
-                emit_call(self, step)
+                emit_call(self, step, self._name(step))
             case Zero():
                 self._zero(step)
 

@@ -198,6 +198,16 @@ class Accumulator:
             after += self._two_sum(state[2 * part], state[2 * part + 1], total)
         return after
 
+    def united(self, state: Sequence[str], other: Sequence[str]) -> list[str]:
+        """A state with another one merged into it."""
+        if not self.is_compensated:
+            return self.absorb(state, [other])
+        after = self.absorb(state, [other[::2]])
+        for part in range(self.parts):
+            lost = (after[2 * part + 1], other[2 * part + 1])
+            after[2 * part + 1] = self.f.emit(f"fadd {self.type} {lost[0]}, {lost[1]}")
+        return after
+
     def _merge(self, a: str, b: str) -> str:
         return combined(self.f, self.combine, self.dtype, a, b, self.lanes)
 

@@ -23,7 +23,7 @@ class RegionEmitter(ProgramEmitter):
 
     def __init__(self, around: ProgramEmitter, program: Program, prefix: str) -> None:
         self.prefix = prefix
-        self.around, self.root = around, around.root
+        self.around, self.root, self.regions_by = around, around.root, around.regions_by
         self.module, self.f, self.contract = around.module, around.f, around.contract
         self.program = program
         self.memory = Memory(program.placement, program.inherited)

@@ -56,9 +56,7 @@ from jitgraph.ir.types import (
 )
 from jitgraph.ir.values import Op, Value
 
-#: Flags of additions, subtractions and multiplications that may fuse. Never nnan, ninf or
-#: reassoc: `isnan` must hold under every algebra.
-_CONTRACTED = {"fadd": "contract ", "fsub": "contract ", "fmul": "contract "}
+_SUMS = ("add", "subtract")
 #: Ops whose results of halves are halves.
 _EXACT = frozenset({
     "absolute", "ceil", "copysign", "floor", "fmax", "fmin", "maximum", "minimum", "negative",
@@ -71,10 +69,10 @@ class ScalarLowering:
     """Lowers rank-0 values to instructions at the emitter's current place.
 
     `bindings` gives the registers of the leaves (its owner may add more) and receives those of
-    everything lowered. With `contract`, additions and multiplications
-    of the expression (not of the math library) may fuse. Results are remembered, by value and by
-    instruction, so one object serves one straight-line stretch of code: whatever it has emitted
-    must dominate whatever it emits next. With `lanes`, all registers are vectors.
+    everything lowered. With `contract`, a product and the sum it is a part of (in the expression,
+    not in the math library) are one instruction, where the target has it. Results are remembered,
+    by value and by instruction, so one object serves one straight-line stretch of code: whatever
+    it has emitted must dominate whatever it emits next. With `lanes`, all registers are vectors.
     """
 
     def __init__(
@@ -154,7 +152,33 @@ class ScalarLowering:
         special = _SPECIAL.get(op.name)
         if special is not None:
             return special(self, op, dtypes, operands)
+        if contract and (fused := self._fused(op, known)) is not None:
+            return fused
         return self._compute(op.definition, dtypes, op.type.dtype, operands, contract)
+
+    def _fused(self, op: Op, known: Mapping[Value, Register]) -> str | None:
+        """A sum or a difference with a product in it, rounded once. It is written here and not left
+        to LLVM's flags, which mean another thing for each target: so every processor and every
+        device gives the same bits."""
+        dtype = op.type.dtype
+        if op.name not in _SUMS or dtype not in (F32, F64) or not self._fuses:
+            return None
+        for place, factor in enumerate(op.args):
+            inner = factor.op
+            if inner is None or inner.name != "multiply" or any(a not in known for a in inner.args):
+                continue
+            a, b = (self._known_part(known, x) for x in inner.args)
+            other = self._known_part(known, op.args[1 - place])
+            if op.name == "subtract":
+                negated = other if place == 0 else a
+                minus = self._emit(f"fneg {self._type(dtype)} {negated}")
+                a, other = (a, minus) if place == 0 else (minus, other)
+            return self._intrinsic("fma", dtype, [a, b, other])
+        return None
+
+    @property
+    def _fuses(self) -> bool:
+        return self._emitter.module.target.has_fma
 
     def _compute(
         self,
@@ -173,7 +197,7 @@ class ScalarLowering:
         plain = [operand for operand in operands if isinstance(operand, str)]
         match lowering:
             case Inst():
-                return self._inst(lowering, dtypes[0], plain, contract)
+                return self._inst(lowering, dtypes[0], plain)
             case Compare():
                 return self._compare(lowering, dtypes, *plain)
             case Intrinsic(name):
@@ -214,7 +238,7 @@ class ScalarLowering:
             name = self._emitted[instruction] = self._emitter.emit(instruction)
         return name
 
-    def _inst(self, inst: Inst, dtype: DType, operands: Sequence[str], contract: bool) -> str:
+    def _inst(self, inst: Inst, dtype: DType, operands: Sequence[str]) -> str:
         names = {"f": inst.floating, "i": inst.signed, "u": inst.unsigned, "b": inst.boolean}
         name, type_ = names[kind_of(dtype)], self._type(dtype)
         if name is None:
@@ -222,8 +246,7 @@ class ScalarLowering:
         if name == "neg":
             zero = self._integer(0, 8 * dtype.itemsize)
             return self._emit(f"sub {type_} {zero}, {operands[0]}")
-        flags = _CONTRACTED.get(name, "") if contract else ""
-        return self._emit(f"{name} {flags}{type_} {', '.join(operands)}")
+        return self._emit(f"{name} {type_} {', '.join(operands)}")
 
     def _compare(self, compare: Compare, dtypes: Sequence[DType], x: str, y: str) -> str:
         dtype, other = dtypes

@@ -37,6 +37,11 @@ class Target:
     l1_bytes: int
     l2_bytes: int
 
+    @property
+    def has_fma(self) -> bool:
+        """Whether a product and a sum are one instruction, rounded once."""
+        return not self.triple.startswith(("x86", "i")) or "+fma" in self.features.split(",")
+
 
 @cache
 def host() -> Target:

@@ -295,6 +295,20 @@ class Product:
         return {self.out.buffer} | after
 
 
+@dataclass(frozen=True, slots=True)
+class ImageEpilogue:
+    """A row nest over the images and channels that a convolution makes (its first two loops), which
+    runs on each image, or on some of its channels, when they are final and still in a cache.
+
+    It touches of the result the image and channel of the point only, and writes nothing that the
+    convolution reads. Where nobody else reads the result, that is never there as a whole: `image`
+    is memory for one image.
+    """
+
+    rows: Rows
+    image: Buffer | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """A native routine applied to arrays, for each point of a batch.
@@ -312,18 +326,30 @@ class Call:
     choice: Size = 0
     location: Location | None = None
     attrs: Attrs = field(default_factory=dict)
+    epilogue: ImageEpilogue | None = None
 
     def scalars(self) -> list[Value]:
         sizes: list[Size] = [*self.batch, *self.core, self.choice]
         for view in (*self.inputs, *self.outputs):
             sizes += [view.offset, *view.strides]
-        return list({s: None for s in sizes if isinstance(s, Value)})
+        named = {s: None for s in sizes if isinstance(s, Value)}
+        after = self.epilogue.rows.scalars() if self.epilogue is not None else []
+        return list(named | dict.fromkeys(after))
 
     def reads(self) -> set[Buffer]:
         overwritten = self.outputs[:1] if self.routine.in_place else ()
-        return {view.buffer for view in (*self.inputs, *overwritten)}
+        read = {view.buffer for view in (*self.inputs, *overwritten)}
+        if self.epilogue is None:
+            return read
+        return read | (self.epilogue.rows.reads() - self._made() - {self.epilogue.image})
 
     def writes(self) -> set[Buffer]:
+        if self.epilogue is None:
+            return self._made()
+        made = self._made() if self.epilogue.image is None else set()
+        return made | self.epilogue.rows.writes()
+
+    def _made(self) -> set[Buffer]:
         return {view.buffer for view in self.outputs}
 
 

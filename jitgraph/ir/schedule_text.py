@@ -259,4 +259,11 @@ class _Writer:
         if len(step.routine.symbols) > 1:
             name += f"[{self._size(step.choice)}]"
         batch, core = (" x ".join(map(self._size, sizes)) for sizes in (step.batch, step.core))
-        self.lines.append(f"  call {name} [{batch}] [{core}] {outputs} = {inputs}")
+        then = " then" if step.epilogue is not None else ""
+        self.lines.append(f"  call {name} [{batch}] [{core}] {outputs} = {inputs}{then}")
+        if step.epilogue is not None:
+            inside = len(self.lines)
+            if (image := step.epilogue.image) is not None:
+                self.lines.append(f"  image {image}: {self._buffer_type(image)}")
+            self._rows(step.epilogue.rows)
+            self.lines[inside:] = [f"  {line}" for line in self.lines[inside:]]

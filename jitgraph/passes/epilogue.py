@@ -32,7 +32,7 @@ from jitgraph.passes.merge import Availability
 
 def fuse_epilogues(steps: Sequence[Step]) -> list[Step]:
     """The steps with kernels moved into the products that they go on from."""
-    users = Counter(b for step in steps for b in _touched(step))
+    users = Counter(b for step in steps for b in touched(step))
     products = {step.out.buffer for step in steps if isinstance(step, Product)}
     fused: list[Step] = []
     for step in steps:
@@ -51,7 +51,8 @@ def fuse_epilogues(steps: Sequence[Step]) -> list[Step]:
     return fused
 
 
-def _touched(step: Step) -> set[Buffer]:
+def touched(step: Step) -> set[Buffer]:
+    """What a step reads or writes."""
     if isinstance(step, Fetch):
         return {step.buffer}
     return set() if isinstance(step, Let | Check) else step.reads() | step.writes()

@@ -132,7 +132,7 @@ def _permuted(kernel: Kernel, order: Sequence[int]) -> Kernel:
 def collapse(step: Step, sizes: Sizes) -> Step:
     """Adjacent loops that walk memory as one: for i, j over x[i, j] => for k over x[k]."""
     if isinstance(step, Rows):
-        kernels = [_collapse(k, sizes, step.depth) for k in step.kernels]
+        kernels = list(collapse_inside(step, sizes).kernels)
         depth = step.depth
         for outer in range(depth - 2, -1, -1):
             if all(_collapsible(k, outer, sizes, _body_uses(k)) for k in kernels):
@@ -140,6 +140,12 @@ def collapse(step: Step, sizes: Sizes) -> Step:
                 depth -= 1
         return replace(step, depth=depth, kernels=tuple(kernels))
     return _collapse(step, sizes, 0) if isinstance(step, Kernel) else step
+
+
+def collapse_inside(rows: Rows, sizes: Sizes) -> Rows:
+    """The same for the loops of each kernel alone."""
+    kernels = tuple(_collapse(k, sizes, rows.depth) for k in rows.kernels)
+    return replace(rows, kernels=kernels)
 
 
 def _collapse(kernel: Kernel, sizes: Sizes, depth: int) -> Kernel:

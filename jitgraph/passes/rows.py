@@ -276,7 +276,7 @@ class _Finish:
                 cell = cell_of(buffer, kernels[0].extents[:depth], self.sizes)
                 assert cell is not None
                 moved[buffer] = replace(buffer, extents=cell.extents)
-        kernels = [_with_locals(k, depth, moved) for k in kernels]
+        kernels = [with_locals(k, depth, moved) for k in kernels]
         return Rows(depth, tuple(kernels), (*moved.values(), *locals_))
 
     def _parts(self, kernel: Kernel, depth: int, locals_: list[Buffer]) -> list[Kernel]:
@@ -325,7 +325,8 @@ def _added(kernel: Kernel, depth: int, store: Store, part: Buffer) -> Kernel:
     )
 
 
-def _with_locals(kernel: Kernel, depth: int, moved: dict[Buffer, Buffer]) -> Kernel:
+def with_locals(kernel: Kernel, depth: int, moved: dict[Buffer, Buffer]) -> Kernel:
+    """The kernel with buffers that have become local to a point of the `depth` outer loops."""
     def access(a: Access) -> Access:
         home = moved.get(a.buffer)
         return a if home is None else Access(home, a.offset, (0,) * depth + a.strides[depth:])

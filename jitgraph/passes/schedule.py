@@ -43,6 +43,7 @@ from jitgraph.passes.calls import call_step
 from jitgraph.passes.control import control_steps, is_grown
 from jitgraph.passes.epilogue import fuse_epilogues
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
+from jitgraph.passes.image_epilogue import fuse_image_epilogues
 from jitgraph.passes.loops import (
     collapse,
     settle,
@@ -58,19 +59,22 @@ from jitgraph.passes.rules.registry import rules_for
 CHANGES = ("set_slice", "add_slice", "scatter_add", "scatter")
 
 
-def schedule(fn: Function, orders: Sequence[Order], *, region: bool = False) -> Program:
+def schedule(
+    fn: Function, orders: Sequence[Order], *, region: bool = False, device: bool = False
+) -> Program:
     """The program for `fn` whose parameters lie in memory like this. A region gives scalars back
-    in registers where it can."""
+    in registers where it can. On a device convolutions have no epilogues: these are made for
+    images that stay in a cache."""
     builder = Builder(fn.params, rules=rules_for("ieee"))
-    return Scheduler(rebuild(fn, builder), builder, tuple(orders), region).run()
+    return Scheduler(rebuild(fn, builder), builder, tuple(orders), region, device).run()
 
 
 class Scheduler:
     def __init__(
-        self, fn: Function, builder: Builder, orders: tuple[Order, ...], region: bool
+        self, fn: Function, builder: Builder, orders: tuple[Order, ...], region: bool, device: bool
     ) -> None:
         self.fn = fn
-        self.region = region
+        self.region, self.device = region, device
         self.builder = builder
         self.orders = orders
         self.sizes = Sizes(builder)
@@ -101,6 +105,8 @@ class Scheduler:
         steps = group_rows(steps, self.sizes)
         steps = fuse_epilogues(steps)
         steps = start_accumulators(steps, self.sizes)
+        if not self.device:
+            steps = fuse_image_epilogues(steps, self.sizes)
         steps = [collapse(s, self.sizes) for s in steps]
         program = Program(
             self.fn.name,
@@ -113,10 +119,9 @@ class Scheduler:
         return plan_memory(place_scalars(program), self.sizes)
 
     # --- parameters, results, checks ------------------------------------------------------------
-    @staticmethod
-    def inner(fn: Function, orders: Sequence[Order]) -> Program:
+    def inner(self, fn: Function, orders: Sequence[Order]) -> Program:
         """The program of a region."""
-        return schedule(fn, orders, region=True)
+        return schedule(fn, orders, region=True, device=self.device)
 
     def buffer(
         self,

@@ -178,7 +178,9 @@ def _locations(work: Work) -> Sequence[Location]:
             after = work.epilogue.kernel.locations if work.epilogue is not None else ()
             return [*([work.location] if work.location is not None else []), *after]
         case Call():
-            return [work.location] if work.location is not None else []
+            rows = work.epilogue.rows.kernels if work.epilogue is not None else ()
+            own = [work.location] if work.location is not None else []
+            return [*own, *(x for kernel in rows for x in kernel.locations)]
         case Zero():
             return []
         case Loop() | Branch():

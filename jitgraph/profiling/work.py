@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jitgraph.codegen.flops import flops, flops_of_combining
 from jitgraph.codegen.innermost import is_zero
@@ -19,6 +19,7 @@ from jitgraph.ir.kernel import (
     Branch,
     Buffer,
     Call,
+    ImageEpilogue,
     Kernel,
     Loop,
     Product,
@@ -225,6 +226,8 @@ class _Sized:
     # --- routines -------------------------------------------------------------------------------
     def call(self, step: Call) -> Amount:
         """Bytes only: what a routine computes is its own affair, but for convolutions."""
+        if step.epilogue is not None:
+            return self._with_images(replace(step, epilogue=None), step.epilogue)
         read, written = (sum(map(self.bytes_of, buffers))
                          for buffers in (step.reads(), step.writes()))  # fmt: skip
         if step.routine.library != "convolution":
@@ -236,3 +239,16 @@ class _Sized:
         count = each * math.prod(self.all(step.batch))
         single = step.outputs[0].buffer.dtype.itemsize == 4
         return Amount(read, written, *((count, 0) if single else (0, count)))
+
+    def _with_images(self, step: Call, epilogue: ImageEpilogue) -> Amount:
+        """A convolution, and what follows on its images."""
+        whole, rows = self.call(step), epilogue.rows
+        made = step.outputs[0].buffer if epilogue.image is None else epilogue.image
+        after = self.kernels(rows.kernels, rows.depth, {made, *rows.locals})
+        kept = whole.written if epilogue.image is None else 0
+        return Amount(
+            whole.read + after.read,
+            kept + after.written,
+            whole.single + after.single,
+            whole.double + after.double,
+        )

@@ -40,9 +40,10 @@ _LOST = (
     "this process cannot use the device any more, and what lies on it is lost; a new process can"
 )
 _LOG_BYTES = 16 << 10
-#: Shorter transfers go as they are, which the driver does at once.
-_STAGED = 1 << 20
-_CHUNK = 4 << 20
+#: Page-locked memory for transfers: so many pieces of so many bytes. Shorter transfers to the host
+#: go without, as they are waited for anyway.
+_PIECES, _CHUNK = 8, 2 << 20
+_DIRECT = 1 << 20
 
 
 class CudaDevice(Device):
@@ -205,13 +206,11 @@ class CudaDevice(Device):
         return "cpu" if int(status) else f"cuda:{int(ordinal)}"
 
     def send(self, to: int, source: int, size: int) -> None:
-        if size < _STAGED:
-            super().send(to, source, size)
-        else:
-            self._staging.send(to, source, size)
+        # The driver might still read pageable memory after its function returned.
+        self._staging.send(to, source, size)
 
     def fetch(self, to: int, source: int, size: int) -> None:
-        if size < _STAGED:
+        if size < _DIRECT:
             super().fetch(to, source, size)
         else:
             self.check()
@@ -276,42 +275,48 @@ def _unload(device: CudaDevice, module: Any) -> None:
 
 
 class _Staging:
-    """Two pieces of page-locked memory through which long transfers go in chunks: while the device
-    moves one, the host fills or empties the other."""
+    """Pieces of page-locked memory through which transfers go in chunks: while the device moves
+    some, the host fills or empties others."""
 
     def __init__(self, device: CudaDevice) -> None:
         self._device = device
         self._lock = threading.Lock()
         self._pieces: list[int] = []
-        self._moved: list[_Event | None] = [None, None]
+        #: When each was last moved.
+        self._moved: list[_Event | None] = [None] * _PIECES
+        self._next = 0
 
     def send(self, to: int, source: int, size: int) -> None:
         """Copy to the device; the source has been read on return."""
         with self._lock:
-            self._prepare()
-            for k, at, length in _chunks(size):
-                self._finish(k)
+            self._device.enter()
+            for at, length in _chunks(size):
+                k = self._free()
                 ctypes.memmove(self._pieces[k], source + at, length)
                 self._move("to_device", to + at, self._pieces[k], length, k)
 
     def fetch(self, to: int, source: int, size: int) -> None:
         """Copy to the host, where all has arrived on return."""
         with self._lock:
-            self._prepare()
+            self._device.enter()
             waiting: list[tuple[int, int, int]] = []
-            for k, at, length in _chunks(size):
-                self._finish(k)
+            for at, length in _chunks(size):
+                k = self._free()
                 self._move("to_host", self._pieces[k], source + at, length, k)
-                waiting.append((k, at, length))
-                if len(waiting) == len(self._pieces):
-                    self._empty(to, *waiting.pop(0))
+                waiting.append((k, to + at, length))
+                if len(waiting) == _PIECES:
+                    self._empty(*waiting.pop(0))
             for chunk in waiting:
-                self._empty(to, *chunk)
+                self._empty(*chunk)
 
-    def _prepare(self) -> None:
-        self._device.enter()
-        while len(self._pieces) < len(self._moved):
+    def _free(self) -> int:
+        """A piece that nothing is moved to or from any more."""
+        k = self._next
+        if k == len(self._pieces):
             self._pieces.append(int(self._device.ask("cuMemHostAlloc", _CHUNK, 0)))
+        self._finish(k)
+        self._next = (k + 1) % _PIECES
+        return k
 
     def _move(self, function: str, to: int, source: int, size: int, k: int) -> None:
         self._device.call(function, to, source, size, self._device.stream)
@@ -322,15 +327,15 @@ class _Staging:
         if event is not None:
             event.wait()
 
-    def _empty(self, to: int, k: int, at: int, length: int) -> None:
+    def _empty(self, k: int, to: int, length: int) -> None:
         self._finish(k)
-        ctypes.memmove(to + at, self._pieces[k], length)
+        ctypes.memmove(to, self._pieces[k], length)
 
 
-def _chunks(size: int) -> Iterator[tuple[int, int, int]]:
-    """The piece, the offset and the length of each chunk of a transfer."""
-    for number, at in enumerate(range(0, size, _CHUNK)):
-        yield number % 2, at, min(_CHUNK, size - at)
+def _chunks(size: int) -> Iterator[tuple[int, int]]:
+    """The offset and the length of each chunk of a transfer."""
+    for at in range(0, size, _CHUNK):
+        yield at, min(_CHUNK, size - at)
 
 
 def count(driver: Any = None) -> int:

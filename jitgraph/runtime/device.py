@@ -23,7 +23,7 @@ from jitgraph.codegen.gpu.memory import HANDLER
 from jitgraph.codegen.gpu.target import DeviceTarget
 from jitgraph.codegen.pyobjects import ARRAY_HANDLER, BFLOAT16
 from jitgraph.codegen.signature import singleton
-from jitgraph.errors import DeviceError, DeviceMemoryError, DriverError
+from jitgraph.errors import DeviceError, DeviceMemoryError, DriverError, NoDeviceError
 from jitgraph.ir.types import is_bfloat16
 
 Header: TypeAlias = np.ndarray[Any, Any]
@@ -80,8 +80,14 @@ class Device(ABC):
         stream: int = 0,
     ) -> None:
         """`functions` are the addresses of those in `record.FUNCTIONS`."""
-        from jitgraph.runtime.pyapi import memory_handler
+        from jitgraph.runtime.pyapi import BY_HAND, memory_handler
 
+        if not BY_HAND:
+            raise NoDeviceError(
+                f"jitgraph does not know how NumPy {np.__version__} frees its arrays, which those "
+                "of devices depend on",
+                hint="install another version of NumPy, or a newer jitgraph",
+            )
         self.name = name
         self.target = target
         self._words = (ctypes.c_uint64 * len(record.WORDS))()

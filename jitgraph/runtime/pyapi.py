@@ -222,5 +222,7 @@ _CAPSULE_NAME = b"mem_handler"
 LIBRARY = runtime_library(host())
 _api = (ctypes.c_void_p * py.API_SIZE)(*_addresses())
 ctypes.memmove(LIBRARY.address("api"), _api, ctypes.sizeof(_api))
+#: Whether arrays are made by hand, as those of devices must be.
+BY_HAND = bool(_api[py.API.index("by_hand")])
 _limit = ctypes.c_int64.from_address(LIBRARY.address("pool") + 8 * POOL_FIELDS.index("limit"))
 _limit.value = _pool_limit()

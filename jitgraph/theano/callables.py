@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jitgraph.compiled import CompiledFunction
 from jitgraph.runtime.callable import make_callable_type
 from jitgraph.tensor.shared import SharedVariable
@@ -279,10 +281,10 @@ class _EraInPython(_Era):
 def _on_host(results: Any) -> Any:
     """Results of a device as NumPy arrays."""
     if isinstance(results, dict):
-        return {key: value.get() for key, value in results.items()}
+        return {key: np.asarray(value) for key, value in results.items()}
     if isinstance(results, list):
-        return [value.get() for value in results]
-    return None if results is None else results.get()
+        return [np.asarray(value) for value in results]
+    return None if results is None else np.asarray(results)
 
 
 @functools.cache

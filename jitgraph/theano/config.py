@@ -222,7 +222,7 @@ config.read(os.environ.get("THEANO_FLAGS", ""))
 
 def use(device: str, force: bool = False, **unused: Any) -> None:
     """`theano.gpuarray.use` and `theano.sandbox.cuda.use`: compute there from now on."""
-    config.device = device
+    config.read(f"device={device}")
 
 
 @contextmanager

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 from typing import Any
 
+import numpy as np
+
 import jitgraph.tensor as jt
 from jitgraph.errors import JitgraphError
+from jitgraph.ir.values import Value
 from jitgraph.theano import names
 from jitgraph.theano.variables import spoken
 
@@ -87,7 +91,26 @@ def _loaded(target: Any) -> Any:
 
 
 def _spoken(found: Any) -> Any:
-    return spoken(found) if isinstance(found, FunctionType) else found
+    return _in_single(spoken(found)) if isinstance(found, FunctionType) else found
+
+
+def _in_single(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function; of bools and bytes (as small constants are) it makes float32, as Theano's did,
+    where NumPy's makes float16."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        made = function(*args, **kwargs)
+        if getattr(getattr(made, "type", None), "dtype", None) != np.float16:
+            return made
+        asked = "dtype" in kwargs or any(isinstance(a, str | np.dtype | type) for a in args)
+        dtypes = [a.type.dtype for a in args if isinstance(a, Value)]
+        if asked or any(d.kind not in "biu" for d in dtypes):
+            return made
+        return function(*(jt.cast(a, "float32") if isinstance(a, Value) else a for a in args),
+                        **kwargs)  # fmt: skip
+
+    return call
 
 
 class _Loader(Loader):

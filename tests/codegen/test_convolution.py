@@ -33,6 +33,8 @@ CASES: list[tuple[tuple[int, ...], ...]] = [
     ((2, 2, 3, 9), (4, 5, 20), (2, 3, 2), (1, 2, 3), (1, 0, 2), (2, 1, 1)),
     ((1, 1, 30, 70), (1, 7, 19), (1, 3, 3), (1, 1, 1), (0, 1, 1), (1, 1, 2)),
     ((17, 3, 1, 1), (1, 1, 5), (1, 1, 5), (2, 2, 2), (0, 0, 4), (1, 1, 1)),
+    ((3, 4, 1, 1), (2, 7, 37), (2, 3, 3), (1, 2, 1), (0, 1, 1), (1, 1, 2)),
+    ((1, 1, 3, 2), (1, 11, 32), (1, 2, 1), (1, 1, 1), (0, 0, 0), (1, 3, 1)),
 ]
 _GUARD = 4096
 
@@ -49,16 +51,16 @@ class Routines:
 
     def call(self, name: str, words: list[int], shape: Any, *operands: Any) -> Any:
         """The result, and whether memory behind what the routine asked for is untouched."""
-        take = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 5)
+        take = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 7)
         function = take(self.code.address(f"{self.base}.{name}"))
         geometry = np.array(words, np.int64)
         out = np.full(shape, np.nan, self.dtype)
         arrays = [np.ascontiguousarray(a, self.dtype) for a in operands]
         given = [geometry.ctypes.data, *(a.ctypes.data for a in arrays), out.ctypes.data]
-        asked = function(*given, None)
+        asked = function(*given, None, None, None)
         memory = np.full(asked + 64 + _GUARD, 255, np.uint8)  # NaN in every dtype
         start = -memory.ctypes.data % 64
-        function(*given, memory.ctypes.data + start)
+        function(*given, memory.ctypes.data + start, None, None)
         return out, bool((memory[start + asked :] == 255).all())
 
 
@@ -73,7 +75,7 @@ def test_other_processors(dtype: str, target: str) -> None:
         attrs = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
         y = OPS["conv"].evaluate(x, w, **attrs)
         g = rng.normal(size=y.shape)
-        words = [n, groups, c, o, *spatial, *kernel, *y.shape[2:], *strides, *before, *dilation]
+        words = [n, groups, c, o, *spatial, *kernel, *y.shape[2:], *strides, *before, *dilation, 0]
         for name, wanted, *operands in (
             ("conv", y, x, w),
             ("conv_by_input", OPS["conv_by_input"].evaluate(g, w, sizes=spatial, **attrs), g, w),

@@ -85,6 +85,21 @@ def test_a_layer_is_one_step_that_hands_itself_the_product() -> None:
     assert len(step.lines) == 1
 
 
+def test_a_convolution_hands_its_images_on() -> None:
+    """Only what the pool leaves of them is written, unless somebody wants all of it."""
+    x, w, b = T.dtensor4("x"), T.dtensor4("w"), T.dvector("b")
+    y = T.nnet.conv2d(x, w, filter_flip=False)
+    p = T.nnet.pool_2d(y, (2, 2), ignore_border=True) + b[:, None, None]
+    arrays = [np.ones((5, 3, 9, 9)), np.ones((4, 3, 2, 2)), np.ones(4)]
+    given, outputs, pooled = sum(a.size for a in arrays), 5 * 4 * 8 * 8, 5 * 4 * 4 * 4
+    for results, written in ((p, pooled), ([y, p], pooled + outputs)):
+        f = jg.function([x, w, b], results)
+        step = only(f.profile(*arrays))
+        assert step.kind == "call"
+        assert (step.read, step.written) == (8 * given, 8 * written)
+        assert step.double == 2 * outputs * 3 * 2 * 2 + 4 * pooled
+
+
 def test_a_broadcast_operand_counts_once() -> None:
     x, row = T.dmatrix("x"), T.dvector("row")
     step = only(jg.function([x, row], x * row).profile(np.ones((30, 40)), np.ones(40)))

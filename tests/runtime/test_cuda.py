@@ -130,23 +130,34 @@ class TestStart:
 
 
 class TestTransfers:
-    @pytest.mark.parametrize("size", [0, 1, 1000, (1 << 20) - 1, 1 << 20, (9 << 20) + 7, 8 << 20])
+    @pytest.mark.parametrize("size", [0, 1, 1000, (1 << 20) - 1, 1 << 20, (17 << 20) + 7, 2 << 20])
     def test_there_and_back(self, gpu, driver, size):
         data = np.random.default_rng(size).integers(0, 255, size, np.uint8)
         there = gpu.upload(data)
         assert address_of(there) in driver.memory.blocks
         np.testing.assert_array_equal(gpu.download(there), data)
-        assert len(driver.pinned) == (2 if size >= 1 << 20 else 0)
+        assert len(driver.pinned) <= cuda._PIECES
         del there
         assert not driver.memory.blocks
 
     def test_pinned_memory_is_not_overwritten_early(self, gpu, driver):
-        """Each piece is waited for before it is filled again, and none twice."""
-        gpu.upload(np.zeros(16 << 20, np.uint8))
-        assert (driver.count("cuEventRecord"), driver.count("cuEventSynchronize")) == (4, 2)
-        assert len(driver.live) == 2
-        gpu.upload(np.zeros(4 << 20, np.uint8))
-        assert driver.count("cuEventSynchronize") == 3
+        """Each piece is waited for before it is filled again."""
+        for _ in range(cuda._PIECES):
+            gpu.upload(np.zeros(4))
+        assert driver.count("cuEventSynchronize") == 0
+        assert len(driver.live) == len(driver.pinned) == cuda._PIECES
+        for more in range(1, 4):
+            gpu.upload(np.zeros(4))
+            assert driver.count("cuEventSynchronize") == more
+        assert len(driver.live) == len(driver.pinned) == cuda._PIECES
+
+    def test_a_failing_transfer_leaves_the_others_alone(self, gpu, driver):
+        driver.memory.refuse["to_device"] = 700
+        with pytest.raises(DriverError):
+            gpu.upload(np.zeros(4))
+        driver.memory.refuse.clear()
+        data = np.arange(1 << 19)
+        np.testing.assert_array_equal(gpu.download(gpu.upload(data)), data)
 
     def test_uploads_do_not_wait(self, gpu, driver):
         gpu.upload(np.zeros(4))

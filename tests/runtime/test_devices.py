@@ -6,6 +6,7 @@ import ctypes
 import gc
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -14,8 +15,15 @@ from hypothesis import strategies as st
 
 from jitgraph.codegen.gpu import record
 from jitgraph.config import config
-from jitgraph.errors import DeviceError, DeviceMemoryError, DriverError, OptionError
+from jitgraph.errors import (
+    DeviceError,
+    DeviceMemoryError,
+    DriverError,
+    NoDeviceError,
+    OptionError,
+)
 from jitgraph.ir.types import is_bfloat16
+from jitgraph.runtime import devices
 from jitgraph.runtime.callable import Slots
 from jitgraph.runtime.device import Foreign, address_of
 from jitgraph.runtime.devices import canonical
@@ -238,3 +246,92 @@ class TestNames:
                 env={"JITGRAPH_DEVICE": name, "PYTHONPATH": ":".join(sys.path)},
             )  # fmt: skip
             assert want in done.stdout + done.stderr
+
+
+@pytest.fixture
+def simulated():
+    return devices.device("simulated")
+
+
+def test_unknown_numpy(monkeypatch):
+    from jitgraph.runtime import pyapi
+
+    monkeypatch.setattr(pyapi, "BY_HAND", False)
+    with pytest.raises(NoDeviceError, match="frees its arrays"):
+        FakeDevice()
+
+
+class TestSimulated:
+    def test_one_for_all(self, simulated):
+        assert devices.device("simulated") is simulated
+        assert devices.device(simulated) is simulated
+        assert devices.device("cpu") is None
+        with config.override(device="simulated"):
+            assert devices.device() is simulated
+        assert devices.device() is None
+        assert simulated.target.simulated
+
+    def test_whereabouts(self, simulated):
+        there = simulated.upload(np.zeros(100))
+        host = np.zeros(3)
+        assert simulated.whereabouts(address_of(there) + 799) == "simulated"
+        assert simulated.whereabouts(address_of(host)) == "cpu"
+        assert devices.device_of(there) is simulated
+        with pytest.raises(DeviceError, match="on no device"):
+            devices.device_of(host)
+
+    def test_says_what_went_wrong(self, simulated):
+        there = simulated.upload(np.zeros(4))
+        host = np.zeros(100)
+        with pytest.raises(DriverError, match=r"simulated: the host: copies .* 800 bytes"):
+            simulated.fetch(address_of(host), address_of(there), host.nbytes)
+        np.testing.assert_array_equal(simulated.download(there), np.zeros(4))
+
+    def test_out_of_memory(self, simulated):
+        from jitgraph.codegen.gpu import simulator
+
+        simulator.set_limit(1 << 20)
+        try:
+            with pytest.raises(DeviceMemoryError, match="simulated has not enough free memory"):
+                simulated.upload(np.zeros(1 << 20))
+        finally:
+            simulator.set_limit(None)
+        assert simulated.download(simulated.upload(np.ones(3))).tolist() == [1, 1, 1]
+
+    def test_marks(self, simulated):
+        start = simulated.mark()
+        assert simulated.seconds(start, simulated.mark()) >= 0
+
+
+def test_threads(fake):
+    """Arrays come and go in several threads at once."""
+    wrong = []
+
+    def work(number):
+        for k in range(50):
+            data = np.full(10 + k, number)
+            if not np.array_equal(fake.download(fake.upload(data)), data):
+                wrong.append((number, k))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("ending", ["", "raise SystemExit", "import os; os.fork()"])
+def test_exit_with_live_arrays(ending):
+    code = f"""
+import builtins
+import numpy as np, jitgraph as jg
+builtins.kept = [jg.device_put(np.zeros(n), "simulated") for n in range(3)]
+class Late:
+    def __init__(self): self.array = jg.device_put(np.zeros(9), "simulated")
+    def __del__(self): self.array = None
+late = Late(); late.cycle = late
+{ending}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -244,3 +244,14 @@ def test_constants_are_no_variables_to_isinstance(theano: Any, T: Any) -> None:
     assert isinstance(two, theano.Variable)
     assert isinstance(two * two, T.TensorVariable)
     assert isinstance(pickle.loads(pickle.dumps(two)), T.TensorConstant)
+
+
+def test_functions_of_small_integers_are_single(T: Any) -> None:
+    """Constants are as small as they can be; half precision was never asked for."""
+    two, flags = T.constant(2), T.bvector()
+    for made in (T.sqrt(two), T.log(flags), T.exp(T.eq(flags, 1)), T.arctan2(two, two)):
+        assert made.dtype == "float32"
+    np.testing.assert_allclose(T.sqrt(two).eval(), np.sqrt(np.float32(2)))
+    assert T.sqrt(T.vector(dtype="float16")).dtype == "float16"
+    assert T.cast(two, "float16").dtype == "float16"
+    assert T.abs_(two).dtype == "int8"

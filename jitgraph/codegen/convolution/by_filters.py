@@ -9,10 +9,10 @@ from jitgraph.codegen.convolution.geometry import (
     MOST_CHUNKS,
     Fields,
     Memory,
+    emit_caller,
     emit_chunks,
     emit_clear,
     emit_copies,
-    emit_geometry,
     emit_offsets,
     emit_row,
     emit_tasks,
@@ -35,7 +35,7 @@ _TILE = (
 
 
 def emit_by_filters(module: Module, base: str, tiling: Tiling) -> None:
-    """Emit `i64 {base}.conv_by_filters(geometry, x, g, w, memory)`. Tasks are some images
+    """Emit `i64 {base}.conv_by_filters(geometry, x, g, w, memory, ...)`. Tasks are some images
     (`shares`), or some rows of their sums; a sum has a line for each element of the filters of a
     group."""
     name = f"{base}.conv_by_filters"
@@ -49,10 +49,8 @@ def emit_by_filters(module: Module, base: str, tiling: Tiling) -> None:
     _emit_task(module, name, base, tiling)
     _emit_join_task(module, name, tiling)
     item = tiling.item
-    parameters = "ptr %geometry, ptr %x, ptr %g, ptr %w, ptr %memory"
-    f = Emitter(module, name, parameters, tiling, returns="i64", internal=False)
+    f, u = emit_caller(module, name, tiling)
     record = _FIELDS.emit_record(f)
-    u = emit_geometry(f) | {"a": "%x", "b": "%g", "out": "%w", "packed": "null"}
     u["line"] = f.product(f.round_up(u["o"], tiling.lanes), item)
     u["sum"] = f.product(u["groups"], u["depth"], u["line"])
     fit = f.maximum(f.emit(f"udiv i64 {_SUMS}, {f.maximum(u['sum'], 1)}"), 1)

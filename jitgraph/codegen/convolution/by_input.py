@@ -1,18 +1,22 @@
 """The adjoint by the images: turned filters times the adjoint of the outputs, whose rows are added
-up where the filters saw them."""
+up where the filters saw them. For few channels of a group (depthwise) it is the convolution of the
+adjoint of the outputs with the turned filters, if those move by one."""
 
 from __future__ import annotations
 
+from jitgraph.codegen.convolution.direct import FEW
 from jitgraph.codegen.convolution.forward import emit_blocks_of, emit_packed_sweep
 from jitgraph.codegen.convolution.geometry import (
     ENOUGH_TASKS,
+    GIVEN,
     MOST_CHUNKS,
     Fields,
     Memory,
+    emit_caller,
     emit_chunks,
     emit_clear,
     emit_copies,
-    emit_geometry,
+    emit_epilogue,
     emit_offsets,
     emit_pieces,
     emit_runs,
@@ -27,21 +31,20 @@ from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling
 _PACKING = 1 << 15
 #: The products of a panel take this part of the second-level cache at most.
 _OF_L2 = 4
-_FIELDS = Fields(("parts", "share", "blocks", "deep", "block", "framed", "products"))
+_FIELDS = Fields(("parts", "share", "blocks", "deep", "block", "framed", "products", "own"))
 
 
 def emit_by_input(module: Module, base: str, tiling: Tiling) -> None:
-    """Emit `i64 {base}.conv_by_input(geometry, g, w, x, memory)`. Tasks are some channels (`share`)
-    of an image."""
+    """Emit `i64 {base}.conv_by_input(geometry, g, w, x, memory, epilogue, context)`. Tasks are some
+    channels (`share`) of an image."""
     name = f"{base}.conv_by_input"
     emit_copies(module, name, tiling, _FIELDS)
     _emit_pack_task(module, name, base, tiling)
     _emit_added(module, name, tiling)
     _emit_task(module, name, base, tiling)
-    parameters = "ptr %geometry, ptr %g, ptr %w, ptr %x, ptr %memory"
-    f = Emitter(module, name, parameters, tiling, returns="i64", internal=False)
+    f, u = emit_caller(module, name, tiling)
+    _emit_as_convolution(f, u, base)
     record = _FIELDS.emit_record(f)
-    u = emit_geometry(f) | {"a": "%g", "b": "%w", "out": "%x"}
     images = f.product(u["images"], u["groups"])
     room = module.target.l2_bytes // _OF_L2 // (tiling.cols * tiling.item)
     fit = f.maximum(f.emit(f"udiv i64 {room}, {u['volume']}"), 1)
@@ -51,13 +54,18 @@ def emit_by_input(module: Module, base: str, tiling: Tiling) -> None:
     u["parts"] = f.parts(u["c"], u["share"])
     rows = f.product(u["share"], u["volume"])
     u["blocks"], u["deep"], u["block"] = emit_blocks_of(f, u["o"], rows)
-    emit_chunks(f, u, f.product(images, u["parts"]))
+    inner = f.product(u["c"], u["iz"], u["iy"], u["ix"])
+    emit_chunks(f, u, f.product(images, u["parts"]), f.product(images, inner))
     panel = tiling.cols * (tiling.kc + tiling.unroll) * tiling.item
     whole = f.emit(f"icmp eq i64 {u['copied']}, 0")
     u["framed"] = rounded(f, f.select(whole, "i64", 0, f.product(u["share"], u["channel"])))
     u["products"] = f.product(f.round_up(rows, tiling.rows), tiling.cols * tiling.item)
     swept = f.emit(f"add i64 {rounded(f, u['products'])}, {panel}")
-    u["slot_bytes"] = f.emit(f"add i64 {u['framed']}, {swept}")
+    nowhere = f.emit("icmp eq ptr %out, null")
+    image = rounded(f, f.product(u["groups"], inner, tiling.item))
+    u["own"] = f.select(nowhere, "i64", image, 0)
+    swept = f.emit(f"add i64 {swept}, {u['framed']}")
+    u["slot_bytes"] = f.emit(f"add i64 {swept}, {u['own']}")
     memory = Memory(f)
     u["flags"] = memory.part(8 * MOST_CHUNKS)
     u["offsets"] = memory.part(f.product(u["volume"], 8))
@@ -72,6 +80,51 @@ def emit_by_input(module: Module, base: str, tiling: Tiling) -> None:
     emit_run(f, f"{name}.pack_task", record, typed, packing, much)
     emit_run(f, f"{name}.task", record, typed, u["chunks"], "true")
     f.do("ret i64 0")
+
+
+def _emit_as_convolution(f: Emitter, u: dict[str, str], base: str) -> None:
+    """Leave, with what is asked for done, where `conv` does it."""
+    item = f.tiling.item
+    suits = f.emit(f"icmp ule i64 {u['c']}, {FEW}")
+    turned = u | {"c": u["o"], "o": u["c"]}
+    for a in "zyx":
+        reach = f.product(f.emit(f"sub i64 {u['k' + a]}, 1"), u["d" + a])
+        before = f.emit(f"sub i64 {reach}, {u['p' + a]}")
+        inside = f.emit(f"icmp sge i64 {before}, 0")
+        suits = f.both(suits, f.both(inside, f.emit(f"icmp eq i64 {u['s' + a]}, 1")))
+        turned |= {"i" + a: u["o" + a], "o" + a: u["i" + a], "p" + a: before}
+    with f.if_then(suits):
+        geometry = f.record([f"i64 {turned[word]}" for word in GIVEN])
+        size = rounded(f, f.product(u["groups"], u["o"], u["depth"], item))
+        called = f"call i64 @{base}.conv(ptr {geometry}, "
+        then = "ptr %epilogue, ptr %context)"
+        asked = f.emit(f"{called}ptr null, ptr null, ptr %out, ptr null, {then}")
+        with f.if_then(f.emit("icmp eq ptr %memory, null")):
+            f.do(f"ret i64 {f.emit(f'add i64 {asked}, {size}')}")
+        _emit_turned(f, u)
+        rest = f.offset("%memory", size)
+        f.emit(f"{called}ptr %a, ptr %memory, ptr %out, ptr {rest}, {then}")
+        f.do("ret i64 0")
+
+
+def _emit_turned(f: Emitter, u: dict[str, str]) -> None:
+    """The filters at the start of the memory: a filter for each channel, the elements reversed."""
+    whole = f.emit(f"sub i64 {u['volume']}, 1")
+    with (
+        f.loop(0, u["groups"], name="group", properties=ROLLED) as group,
+        f.loop(0, u["o"], name="filter", properties=ROLLED) as o,
+        f.loop(0, u["c"], name="channel", properties=ROLLED) as c,
+    ):
+        filter_ = f.emit(f"add i64 {f.product(group.index, u['o'])}, {o}")
+        plane = f.emit(f"add i64 {f.product(filter_, u['c'])}, {c}")
+        channel = f.emit(f"add i64 {f.product(group.index, u['c'])}, {c}")
+        turned = f.emit(f"add i64 {f.product(channel, u['o'])}, {o}")
+        source = f.item_at("%b", f.product(plane, u["volume"]))
+        to = f.item_at("%memory", f.product(turned, u["volume"]))
+        with f.loop(0, u["volume"], name="element", properties=ROLLED) as k:
+            value = f.load(f.tiling.type_, f.item_at(source, k))
+            back = f.emit(f"sub i64 {whole}, {k}")
+            f.store(f.tiling.type_, value, f.item_at(to, back))
 
 
 def _emit_channels(f: Emitter, u: dict[str, str], part: str) -> tuple[str, str]:
@@ -110,8 +163,13 @@ def _emit_task(module: Module, name: str, base: str, tiling: Tiling) -> None:
         group = f.emit(f"urem i64 {image}, {u['groups']}")
         channel, channels = _emit_channels(f, u, part)
         inner = f.product(u["iz"], u["iy"], u["ix"])
-        at = f.emit(f"add i64 {f.product(image, u['c'])}, {channel}")
-        plain = f.item_at(u["out"], f.product(at, inner))
+        first = f.emit(f"add i64 {f.product(group, u['c'])}, {channel}")
+        kept = f.emit(f"icmp eq i64 {u['own']}, 0")
+        picture = f.emit(f"udiv i64 {image}, {u['groups']}")
+        whole = f.item_at(u["out"], f.product(picture, u["groups"], u["c"], inner))
+        whole = f.select(kept, "ptr", whole, scratch)
+        plain = f.item_at(whole, f.product(first, inner))
+        scratch = f.offset(scratch, u["own"])
         framed = f.emit(f"icmp ne i64 {u['framed']}, 0")
         to = f.select(framed, "ptr", scratch, plain)
         emit_clear(f, to, f.product(channels, u["channel"]))
@@ -149,6 +207,8 @@ def _emit_task(module: Module, name: str, base: str, tiling: Tiling) -> None:
         with f.if_then(framed):
             f.do(f"call void @{name}.unframe(ptr %record, ptr {plain}, ptr {scratch}, "
                  f"i64 {channels})")  # fmt: skip
+        behind = f.emit(f"add i64 {first}, {channels}")
+        emit_epilogue(f, u, "%chunk", picture, whole, first, behind)
 
 
 def _emit_added(module: Module, name: str, tiling: Tiling) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from jitgraph.codegen.convolution.direct import emit_direct, emit_is_direct
 from jitgraph.codegen.convolution.geometry import (
     ENOUGH_TASKS,
     MOST_CHUNKS,
     Fields,
     Memory,
+    emit_caller,
     emit_chunks,
     emit_clear,
     emit_copies,
-    emit_geometry,
+    emit_epilogue,
     emit_offsets,
     emit_pieces,
     emit_runs,
@@ -24,42 +26,76 @@ from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling
 
 #: Elements of the filters from which on other threads help to pack them.
 _PACKING = 1 << 15
-_FIELDS = Fields(("parts", "blocks", "deep", "block"))
+_FIELDS = Fields(("parts", "blocks", "deep", "block", "own", "direct"))
 
 
 def emit_forward(module: Module, base: str, tiling: Tiling) -> None:
-    """Emit `i64 {base}.conv(geometry, x, w, y, memory)`. Tasks are images, or parts of them."""
+    """Emit `i64 {base}.conv(geometry, x, w, y, memory, epilogue, context)`. Tasks are images, or
+    parts of them; what follows on these comes when they all are done."""
     name = f"{base}.conv"
     emit_copies(module, name, tiling, _FIELDS)
     _emit_patches(module, name, tiling)
     _emit_pack_task(module, name, base, tiling)
+    emit_direct(module, name, tiling, _FIELDS)
     _emit_task(module, name, base, tiling)
-    parameters = "ptr %geometry, ptr %x, ptr %w, ptr %y, ptr %memory"
-    f = Emitter(module, name, parameters, tiling, returns="i64", internal=False)
+    _emit_rest_task(module, name, tiling)
+    f, u = emit_caller(module, name, tiling)
     record = _FIELDS.emit_record(f)
-    u = emit_geometry(f) | {"a": "%x", "b": "%w", "out": "%y"}
     u["blocks"], u["deep"], u["block"] = emit_blocks_of(f, u["depth"], u["o"])
     images = f.product(u["images"], u["groups"])
     more = f.parts(str(ENOUGH_TASKS), f.maximum(images, 1))
-    u["parts"] = f.maximum(f.minimum(more, f.parts(u["places"], tiling.cols)), 1)
-    emit_chunks(f, u, f.product(images, u["parts"]))
+    direct = emit_is_direct(f, u)
+    u["direct"] = f.emit(f"zext i1 {direct} to i64")
+    units = f.select(direct, "i64", f.product(u["oz"], u["oy"]), f.parts(u["places"], tiling.cols))
+    u["parts"] = f.maximum(f.minimum(more, units), 1)
+    made = f.product(images, u["o"], u["places"])
+    emit_chunks(f, u, f.product(images, u["parts"]), made)
     panel = tiling.cols * (tiling.kc + tiling.unroll) * tiling.item
-    u["slot_bytes"] = f.emit(f"add i64 {rounded(f, u['copied'])}, {panel}")
+    nowhere = f.emit("icmp eq ptr %out, null")
+    apart = f.emit(f"icmp ugt i64 {u['parts']}, 1")
+    image = rounded(f, f.product(u["groups"], u["o"], u["places"], tiling.item))
+    u["own"] = f.select(f.both(nowhere, f.emit(f"xor i1 {apart}, true")), "i64", image, 0)
+    packed = f.emit(f"add i64 {rounded(f, u['copied'])}, {panel}")
+    u["slot_bytes"] = f.emit(f"add i64 {packed}, {u['own']}")
     memory = Memory(f)
     u["flags"] = memory.part(8 * MOST_CHUNKS)
     u["offsets"] = memory.part(f.product(u["depth"], 8))
     u["packed"] = memory.part(f.product(u["groups"], u["blocks"], u["block"], tiling.item))
     u["slot_memory"] = memory.part(f.product(u["slots"], u["slot_bytes"]))
+    every = f.select(f.both(nowhere, apart), "i64", f.product(made, tiling.item), 0)
+    u["out"] = f.select(nowhere, "ptr", memory.part(every), "%out")
     memory.leave_if_asked()
     emit_clear(f, u["flags"], str(8 * MOST_CHUNKS))
     emit_offsets(f, u, u["c"])
     typed = _FIELDS.typed(u)
     several = f.product(u["groups"], u["o"], u["depth"])
     much = f.emit(f"icmp ugt i64 {several}, {_PACKING}")
-    packing = f.product(u["groups"], u["blocks"])
+    packing = f.select(direct, "i64", 0, f.product(u["groups"], u["blocks"]))
     emit_run(f, f"{name}.pack_task", record, typed, packing, much)
     emit_run(f, f"{name}.task", record, typed, u["chunks"], "true")
+    with f.if_then(f.both(apart, f.emit("icmp ne ptr %epilogue, null"))):
+        several = f.emit(f"icmp ugt i64 {u['chunks']}, 1")
+        chunks = f.product(u["images"], _pieces(f, u))
+        emit_run(f, f"{name}.rest_task", record, typed, chunks, several)
     f.do("ret i64 0")
+
+
+def _pieces(f: Emitter, u: dict[str, str]) -> str:
+    """In how many pieces the channels of an image are, whose outputs were made in parts."""
+    filters, images = f.product(u["groups"], u["o"]), f.maximum(u["images"], 1)
+    return f.maximum(f.minimum(f.emit(f"udiv i64 {MOST_CHUNKS}, {images}"), filters), 1)
+
+
+def _emit_rest_task(module: Module, name: str, tiling: Tiling) -> None:
+    """What follows on some channels of an image whose outputs were made in parts."""
+    f = Emitter(module, f"{name}.rest_task", TASK, tiling)
+    u = _FIELDS.unpack(f)
+    pieces, filters = _pieces(f, u), f.product(u["groups"], u["o"])
+    image, piece = (f.emit(f"{op} i64 %chunk, {pieces}") for op in ("udiv", "urem"))
+    channels = _emit_bounds(f, piece, filters, pieces)
+    at = f.item_at(u["out"], f.product(image, filters, u["places"]))
+    emit_epilogue(f, u, "%chunk", image, at, *channels)
+    f.do("ret void")
 
 
 def emit_blocks_of(f: Emitter, depth: str, rows: str) -> tuple[str, str, str]:
@@ -96,17 +132,32 @@ def _emit_task(module: Module, name: str, base: str, tiling: Tiling) -> None:
         image = f.emit(f"udiv i64 {task}, {u['parts']}")
         group = f.emit(f"urem i64 {image}, {u['groups']}")
         source = emit_image(f, u, name, image, scratch, u["a"])
-        panel = f.offset(scratch, rounded(f, u["copied"]))
-        out = f.item_at(u["out"], f.product(image, u["o"], u["places"]))
-        units = f.parts(u["places"], tiling.cols)
-        first, last = (
-            f.product(f.emit(f"udiv i64 {f.product(p, units)}, {u['parts']}"), tiling.cols)
-            for p in (part, f.emit(f"add i64 {part}, 1"))
-        )
+        own = f.offset(scratch, rounded(f, u["copied"]))
+        panel = f.offset(own, u["own"])
+        first_filter = f.product(group, u["o"])
+        kept = f.emit(f"icmp eq i64 {u['own']}, 0")
+        picture = f.emit(f"udiv i64 {image}, {u['groups']}")
+        whole = f.item_at(u["out"], f.product(picture, u["groups"], u["o"], u["places"]))
+        whole = f.select(kept, "ptr", whole, own)
+        out = f.item_at(whole, f.product(first_filter, u["places"]))
+        direct, packed, end = f.label("direct"), f.label("packed"), f.label("columns.end")
+        f.branch_if(f.emit(f"icmp ne i64 {u['direct']}, 0"), direct, packed)
+        f.block(direct)
+        first, last = _emit_bounds(f, part, f.product(u["oz"], u["oy"]), u["parts"])
+        with f.loop(0, u["o"], name="filter", properties=ROLLED) as o:
+            number = f.emit(f"add i64 {first_filter}, {o}")
+            filter_ = f.item_at(u["b"], f.product(number, u["depth"]))
+            to = f.item_at(out, f.product(o.index, u["places"]))
+            f.do(f"call void @{name}.direct(ptr %record, ptr {source}, ptr {filter_}, ptr {to}, "
+                 f"i64 {first}, i64 {last})")  # fmt: skip
+        f.branch(end)
+        f.block(packed)
+        panels = _emit_bounds(f, part, f.parts(u["places"], tiling.cols), u["parts"])
+        first, last = (f.product(p, tiling.cols) for p in panels)
         last = f.minimum(last, u["places"])
         head = f.begin_loop("column", [("i64", first)])
         j = head.carried[0]
-        body, end = f.label("panel"), f.label("columns.end")
+        body = f.label("panel")
         f.branch_if(f.emit(f"icmp slt i64 {j}, {last}"), body, end)
         f.block(body)
         left = f.emit(f"sub i64 {last}, {j}")
@@ -127,6 +178,18 @@ def _emit_task(module: Module, name: str, base: str, tiling: Tiling) -> None:
                               f.product(u["places"], item), block.index)  # fmt: skip
         f.end_loop(head, [f.emit(f"add i64 {j}, {width}")])
         f.block(end)
+        with f.if_then(f.emit(f"icmp eq i64 {u['parts']}, 1")):
+            behind = f.emit(f"add i64 {first_filter}, {u['o']}")
+            emit_epilogue(f, u, "%chunk", picture, whole, first_filter, behind)
+
+
+def _emit_bounds(f: Emitter, part: str, units: str, parts: str) -> tuple[str, str]:
+    """The first and the last (exclusive) unit of a part."""
+    first, last = (
+        f.emit(f"udiv i64 {f.product(p, units)}, {parts}")
+        for p in (part, f.emit(f"add i64 {part}, 1"))
+    )
+    return first, last
 
 
 def emit_image(

@@ -10,10 +10,11 @@ from jitgraph.codegen.matmul.parallel import TASK
 from jitgraph.codegen.matmul.tiling import ROLLED, Emitter, Tiling
 
 #: The words that a caller gives: images, groups, channels and filters of a group, extents of the
-#: input, of the filters and of the output, strides, zeros before the input, dilations.
+#: input, of the filters and of the output, strides, zeros before the input, dilations; how many
+#: multiplications the epilogue of an element is worth.
 GIVEN = (
     "images", "groups", "c", "o", "iz", "iy", "ix", "kz", "ky", "kx", "oz", "oy", "ox",
-    "sz", "sy", "sx", "pz", "py", "px", "dz", "dy", "dx",
+    "sz", "sy", "sx", "pz", "py", "px", "dz", "dy", "dx", "after",
 )  # fmt: skip
 #: What follows from them: elements of a filter, products of an output, outputs of an image; the
 #: extents that filters reach; bytes between channels, planes, rows; bytes of a copy with its zeros
@@ -22,7 +23,7 @@ DERIVED = ("volume", "depth", "places", "ez", "ey", "ex", "channel", "plane", "r
 #: What the ops add to that.
 MEMORY = ("slots", "slot_bytes")
 TASKS = ("tasks", "chunks")
-POINTERS = ("a", "b", "out", "offsets", "packed", "flags", "slot_memory")
+POINTERS = ("a", "b", "out", "offsets", "packed", "flags", "slot_memory", "epilogue", "context")
 
 #: Tasks of a call are put into so many chunks at most.
 MOST_CHUNKS = 32
@@ -80,9 +81,19 @@ def emit_geometry(f: Emitter) -> dict[str, str]:
     return u
 
 
-def emit_chunks(f: Emitter, u: dict[str, str], tasks: str) -> None:
-    """In how many chunks the tasks run: that depends on the sizes alone."""
+def emit_caller(module: Module, name: str, tiling: Tiling) -> tuple[Emitter, dict[str, str]]:
+    """The function that callers know, the words they give and what follows from them."""
+    parameters = ("geometry", "a", "b", "out", "memory", "epilogue", "context")
+    listed = ", ".join(f"ptr %{p}" for p in parameters)
+    f = Emitter(module, name, listed, tiling, returns="i64", internal=False)
+    return f, emit_geometry(f) | {p: f"%{p}" for p in parameters if p in POINTERS}
+
+
+def emit_chunks(f: Emitter, u: dict[str, str], tasks: str, made: str = "0") -> None:
+    """In how many chunks the tasks run, of which an epilogue follows on `made` elements: that
+    depends on the sizes alone."""
     work = f.product(u["images"], u["groups"], u["o"], u["depth"], u["places"])
+    work = f.emit(f"add i64 {work}, {f.product(made, u['after'])}")
     wanted = f.minimum(f.emit(f"lshr i64 {work}, {CHUNK_BITS}"), MOST_CHUNKS)
     u["tasks"] = tasks
     u["chunks"] = u["slots"] = f.minimum(f.maximum(wanted, 1), tasks)
@@ -162,6 +173,17 @@ def emit_tasks(
     following = f.emit(f"add i64 {header.carried[0]}, 1")
     over = f.emit(f"icmp eq i64 {following}, {MOST_CHUNKS}")
     f.end_loop(header, [f.select(over, "i64", 0, following)])
+
+
+def emit_epilogue(
+    f: Emitter, u: dict[str, str], copy: str, image: str, at: str, *channels: str
+) -> None:
+    """Tell the caller, if it asked, that these channels (first, last) of an image are final, and
+    where the image lies. Two tasks of one `copy` do not run at the same time."""
+    bounds = ", ".join(f"i64 {c}" for c in channels)
+    with f.if_then(f.emit(f"icmp ne ptr {u['epilogue']}, null")):
+        f.do(f"call void {u['epilogue']}(ptr {u['context']}, i64 {copy}, ptr {at}, i64 {image}, "
+             f"{bounds})")  # fmt: skip
 
 
 def emit_clear(f: Emitter, place: str, size: str) -> None:

@@ -2,7 +2,8 @@
 there as a whole.
 
     conv              filters · patches: panels of patches are packed, one after the other, and
-                      swept by the micro-kernels of `codegen.matmul` while they are in the L1 cache
+                      swept by the micro-kernels of `codegen.matmul` while they are in the L1 cache;
+                      few filters (`direct`) read the patches where they lie
     conv_by_input     turned filters · adjoint of the outputs: panels of products are added to the
                       places that the filters saw
     conv_by_filters   patches · turned adjoint: micro-kernels of their own read the patches where
@@ -44,10 +45,17 @@ def convolution_library(dtype: str, target: Target) -> Compiled:
 def library_text(dtype: str, target: Target) -> str:
     """Its IR. Every function has the signature
 
-        i64 (ptr geometry, ptr a, ptr b, ptr out, ptr memory)
+        i64 (ptr geometry, ptr a, ptr b, ptr out, ptr memory, ptr epilogue, ptr context)
 
     with arrays in C order that do not overlap, and the words that `geometry.GIVEN` names. Without
-    memory it does nothing and gives the number of bytes that it needs.
+    memory it does nothing and gives the number of bytes that it needs. Those that make images call
+
+        epilogue(context, i64 copy, ptr image, i64 number, i64 first, i64 last)
+
+    unless it is null, when channels `first` to `last` (exclusive) of an image, which lies there,
+    are final. Where `out` is null, they are not kept any longer.
+    Calls of one `copy` (there are up to `geometry.MOST_CHUNKS`) come one after the other, and which
+    belong to it follows from the sizes.
     """
     module, base = Module(target), f"convolution_{dtype}"
     tiling = Tiling.of(dtype, target)

@@ -7,27 +7,31 @@ and computes what the program makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from jitgraph.codegen.gpu import host
+from jitgraph.codegen.gpu.module import THREADS
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Context, kept_inside, scalar_parameters
 from jitgraph.codegen.registers import Register, load, register_type
 from jitgraph.codegen.scalar import ScalarLowering
-from jitgraph.ir.kernel import Buffer, Kernel, Rows
+from jitgraph.ir.kernel import Buffer, Call, Kernel, Product, Rows, View
 from jitgraph.ir.opdef import Size
 from jitgraph.ir.values import Value
 
 if TYPE_CHECKING:
     from jitgraph.codegen.gpu.program import OnDevice
 
+#: What kernels are made for.
+Threaded: TypeAlias = Kernel | Rows | Product | Call
+
 
 class Arguments:
     """What the kernels made for a step of work take. Each kernel is begun (`begin`), written,
     and launched (`launch`); all of a step take the same arguments, and such as they add."""
 
-    def __init__(self, emitter: OnDevice, work: Kernel | Rows, name: str) -> None:
+    def __init__(self, emitter: OnDevice, work: Threaded, name: str) -> None:
         self.emitter, self.f = emitter, emitter.f
         self.work, self.name = work, name
         memory = emitter.memory
@@ -35,9 +39,10 @@ class Arguments:
         own = set(work.locals) if isinstance(work, Rows) else set()
         self.inside = inside
         self.buffers = {memory.key(b): b for b in buffers_of(work) if b not in own}
-        kernels = work.kernels if isinstance(work, Rows) else (work,)
-        captured = {v for k in kernels for v in k.captured}
-        sizes = set(_sizes(kernels))
+        #: What lies behind the other pointers stays as it is, so reading it may be reordered.
+        self.written = {memory.key(b) for b in work.writes()}
+        captured = {v for k in kernels_of(work) for v in k.captured}
+        sizes = set(_sizes(work))
         #: Scalars that the host has, and those that kernels make of what is on the device.
         self.scalars: list[Value] = []
         self.made: list[Value] = []
@@ -54,26 +59,32 @@ class Arguments:
             parts = [register] if isinstance(register, str) else register
             self.values += [f"{register_type(scalar.dtype)} {part}" for part in parts]
         self.values += [f"ptr {emitter.late[x]}" for x in self.late]
-        self._count = 0
+        self._begun = False
 
     # --- a kernel -------------------------------------------------------------------------------
-    def begin(self, sizes: Sequence[Size] = (), more: Sequence[str] = ()) -> FunctionBuilder:
+    def begin(
+        self, sizes: Sequence[Size] = (), more: Sequence[str] = (), threads: int = THREADS,
+        resident: int = 0,
+    ) -> FunctionBuilder:
         """Begin a kernel; `more` are parameters beyond those of all kernels of the step."""
-        parameters = [f"ptr noalias %p{k}" for k in range(len(self.buffers))]
+        parameters = [f"ptr noalias {'' if key in self.written else 'readonly '}%p{k}"
+                      for k, key in enumerate(self.buffers)]  # fmt: skip
         for k, scalar in enumerate(self.scalars):
             parameters += scalar_parameters(scalar, f"%v{k}")
         parameters += [f"ptr %d{k}" for k in range(len(self.late))]
-        name = self.name if not self._count else f"{self.name}_{self._count}"
-        self._count += 1
-        self.kernel = self.emitter.device.kernel(name, [*parameters, *more])
+        name = self.emitter.device.fresh(self.name) if self._begun else self.name
+        self._begun = True
+        self.kernel = self.emitter.device.kernel(name, [*parameters, *more], threads, resident)
         return self.kernel
 
-    def context(self, work: Kernel | Rows) -> Context:
-        """What the nests of the kernel begun last have in common."""
+    def context(self, work: Threaded, local: Mapping[str, str] | None = None) -> Context:
+        """What the nests of the kernel begun last have in common. `local` says where locals of a
+        row nest are, unless each thread has its own."""
         f, memory = self.kernel, self.emitter.memory
         places = {key: f"%p{k}" for k, key in enumerate(self.buffers)}
-        for buffer in self.inside:
+        for buffer in self.inside if local is None else ():
             places[memory.key(buffer)] = f.reserve(f"[{max(host.bytes_of(buffer), 1)} x i8]", "l")
+        places |= local or {}
         return Context(
             f, places, memory, self.registers(), (), self.emitter.contract, frozenset(), None
         )
@@ -112,20 +123,48 @@ class Arguments:
         self.emitter.launch(number, blocks, threads, shared, table)
 
 
-def buffers_of(work: Kernel | Rows) -> list[Buffer]:
+def kernels_of(work: Threaded) -> Sequence[Kernel]:
+    """The loop nests of the work."""
+    match work:
+        case Kernel():
+            return (work,)
+        case Rows():
+            return work.kernels
+        case Product():
+            return () if work.epilogue is None else (work.epilogue.kernel,)
+    return ()
+
+
+def buffers_of(work: Threaded) -> list[Buffer]:
     """The buffers that the work reads or writes, in order of use."""
-    used: list[Buffer] = []
-    for kernel in work.kernels if isinstance(work, Rows) else (work,):
+    used = [view.buffer for view in _views(work)]
+    for kernel in kernels_of(work):
         used += [load.access.buffer for load in kernel.loads]
         used += [source.view.buffer for source in kernel.sources]
         used += [store.access.buffer for store in kernel.stores]
     return list(dict.fromkeys(used))
 
 
-def _sizes(kernels: Sequence[Kernel]) -> list[Value]:
+def _views(work: Threaded) -> Sequence[View]:
+    """What the work takes whole."""
+    match work:
+        case Product():
+            return (work.left, work.right, work.out)
+        case Call():
+            return (*work.inputs, *work.outputs)
+    return ()
+
+
+def _sizes(work: Threaded) -> list[Value]:
     """The scalars that the host must have, or threads need to find their way."""
     sizes: list[Size] = []
-    for kernel in kernels:
+    for view in _views(work):
+        sizes += [view.offset, *view.strides]
+    if isinstance(work, Product):
+        sizes += [*work.batch, work.rows, work.columns, work.inner]
+    elif isinstance(work, Call):
+        sizes += [*work.batch, *work.core, work.choice]
+    for kernel in kernels_of(work):
         sizes += kernel.extents
         for access in kernel.accesses():
             sizes += [access.offset, *access.strides]

@@ -56,6 +56,7 @@ class DeviceMemory(Workspace):
         cell = f.reserve("[16 x i8]", "cell")
         store(f, register, cell, dtype)
         f.do(f"call void @device_put(ptr {pointer}, ptr {cell}, i64 {dtype.itemsize})")
+        f.do("call void @device_wait()")  # the driver may read the cell until then
 
 
 DEVICE = DeviceMemory()

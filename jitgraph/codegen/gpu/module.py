@@ -29,12 +29,16 @@ class DeviceModule(Module):
         self.kernels: list[str] = []
 
     def kernel(
-        self, name: str, parameters: Sequence[str], threads: int = THREADS
+        self, name: str, parameters: Sequence[str], threads: int = THREADS, resident: int = 0
     ) -> FunctionBuilder:
-        """A kernel for blocks of at most so many threads."""
+        """A kernel for blocks of at most so many threads, of which a multiprocessor is to hold so
+        many at least."""
+        attributes = f'"nvvm.maxntid"="{threads}"'
+        if resident:
+            attributes += f' "nvvm.minctasm"="{resident}"'
         return FunctionBuilder(
             self, name, parameters, returns="ptx_kernel void", passes="explicit",
-            attributes=f'"nvvm.maxntid"="{threads}"',
+            attributes=attributes,
         )  # fmt: skip
 
     def fresh(self, name: str) -> str:
@@ -121,3 +125,10 @@ def shared_memory(f: FunctionBuilder, size: int, align: int = 16) -> str:
         f"{name} = internal addrspace(3) global [{size} x i8] undef, align {align}"
     )
     return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "shared")
+
+
+def dynamic_memory(f: FunctionBuilder) -> str:
+    """Memory that the threads of a block share, of the size that the launch says."""
+    name = f"@{f.symbol}_dynamic"
+    f.module.declare(f"{name} = external addrspace(3) global [0 x i8], align 16")
+    return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "dynamic")

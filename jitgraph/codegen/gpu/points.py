@@ -9,6 +9,7 @@ thread, in order. So this serves every kernel, and those best that combine nothi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from jitgraph.codegen.gpu import module as gpu
@@ -41,6 +42,13 @@ def parallel_first(kernel: Kernel) -> tuple[Kernel, int]:
     order = [k for k in range(len(kernel.extents)) if k not in serial]
     depth = len(order)
     return permuted(kernel, [*order, *sorted(serial)]), depth
+
+
+def with_stores(kernel: Kernel, stores: Sequence[Store]) -> Kernel:
+    """The part of a kernel that some of its stores need."""
+    part = replace(kernel, stores=tuple(stores))
+    used = {a for v in part.body() if v.op is not None for a in v.op.args} | {*part.roots()}
+    return replace(part, loads=tuple(x for x in kernel.loads if x.leaf in used))
 
 
 def permuted(kernel: Kernel, order: list[int]) -> Kernel:
@@ -115,12 +123,35 @@ def emit_points(arguments: Arguments, work: Kernel | Rows) -> bool:
 
 
 def split_index(f: FunctionBuilder, index: str, extents: list[str]) -> list[str]:
-    """The index of each loop, from the number of a point in C order."""
+    """The index of each loop, from the number of a point in C order. Devices divide numbers of 64
+    bits slowly, and so only where there are such."""
+    if len(extents) < 2:
+        return [index] if extents else []
+    largest = index
+    for extent in extents[1:]:
+        largest = f.emit(f"or i64 {largest}, {extent}")
+    small, large, done = (f.label(n) for n in ("small", "large", "split"))
+    f.branch_if(f.emit(f"icmp ult i64 {largest}, {1 << 32}"), small, large)
+    f.block(small)
+    narrow = [f.emit(f"trunc i64 {x} to i32") for x in (index, *extents[1:])]
+    short = [f.emit(f"zext i32 {x} to i64") for x in _digits(f, "i32", narrow[0], narrow[1:])]
+    f.branch(done)
+    f.block(large)
+    long = _digits(f, "i64", index, extents[1:])
+    f.branch(done)
+    f.block(done)
+    return [f.phi("i64", [(a, small), (b, large)]) for a, b in zip(short, long, strict=True)]
+
+
+def _digits(f: FunctionBuilder, type_: str, number: str, radices: list[str]) -> list[str]:
+    """The digits of a number, all but the first of them below their radix."""
     found: list[str] = []
-    for extent in reversed(extents[1:]):
-        found.append(f.emit(f"urem i64 {index}, {extent}"))
-        index = f.emit(f"udiv i64 {index}, {extent}")
-    return [index, *reversed(found)] if extents else []
+    for radix in reversed(radices):
+        quotient = f.emit(f"udiv {type_} {number}, {radix}")
+        back = f.emit(f"mul {type_} {quotient}, {radix}")
+        found.append(f.emit(f"sub {type_} {number}, {back}"))
+        number = quotient
+    return [number, *reversed(found)]
 
 
 def run_at(nest: Nest, indices: list[str]) -> None:

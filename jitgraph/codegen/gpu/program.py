@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.control import OUT_OF_MEMORY
 from jitgraph.codegen.gpu import host
-from jitgraph.codegen.gpu.arguments import Arguments
+from jitgraph.codegen.gpu.arguments import Arguments, Threaded
 from jitgraph.codegen.gpu.host import DEVICE, DEVICE_FAILED
 from jitgraph.codegen.gpu.kernels import emit_work
 from jitgraph.codegen.gpu.module import DeviceModule
@@ -50,21 +50,16 @@ def emit_device_program(
     signature: Signature,
     *,
     contract: bool,
-    probed: bool = False,
+    kind: type[DeviceEmitter] | None = None,
 ) -> int:
     """Add `@program` to the host's module and its kernels to the device's; gives the number of its
-    constants. If `probed`, it is one that takes its times.
+    constants. `kind` is what writes it, if not a `DeviceEmitter`.
 
     The host's module then has two tables to be filled when it is loaded: `@kernels`, and
     `@constant_places`, the addresses of copies on the device of what `@constant_table` lists (pairs
     of address and size)."""
     host.emit_helpers(module)
-    kind = DeviceEmitter
-    if probed:
-        from jitgraph.codegen.gpu import probes  # which are such emitters
-
-        kind = probes.ProbedDeviceEmitter
-    emitter = kind(module, program, signature, contract, device)
+    emitter = (kind or DeviceEmitter)(module, program, signature, contract, device)
     emitter.emit()
     emitter.tables()
     return len(emitter.constants)
@@ -85,9 +80,6 @@ class OnDevice(ProgramEmitter):
         self._deferred: set[Value] = set()
         #: Memory that a step has written to, by key.
         self._written: set[str] = set()
-
-    def _region(self, program: Program, prefix: str) -> RegionEmitter:
-        return DeviceRegionEmitter(self, program, prefix)
 
     # --- scalars --------------------------------------------------------------------------------
     def is_late(self, value: Value) -> bool:
@@ -144,23 +136,33 @@ class OnDevice(ProgramEmitter):
         if value in self.bindings or not self.late_leaves(value):
             return None
         if value not in self.late:
-            self.late[value] = self.malloc("16", self._cell())
+            self.late[value] = self.malloc("16", self.scratch_cell())
             self._scalar_to(value, self.late[value])
         return self.late[value]
 
-    def _cell(self) -> str:
+    def scratch_cell(self) -> str:
         """A cell for memory of the device that the exit frees."""
         cell = self.f.reserve_cell("place")
         self.scratch.append(cell)
         self.root.owned.append(cell)
         return cell
 
+    def scratch_memory(self, size: str) -> str:
+        """Memory of the device for one step, that the exit frees; null where the size is 0."""
+        f, cell = self.f, self.scratch_cell()
+        with f.if_then(f.emit(f"icmp ne i64 {size}, 0")):
+            # In a loop, it is that of the round before.
+            self.workspace.give(f, f.emit(f"load ptr, ptr {cell}"))
+            f.do(f"store ptr null, ptr {cell}")
+            self.malloc(size, cell)
+        return f.emit(f"load ptr, ptr {cell}", "scratch")
+
     def _scalar_to(self, value: Value, pointer: str) -> None:
         """Compute a scalar on the device."""
         buffer = Buffer(-1 - len(self.pointers), "scalar", value.dtype, "temporary")
         self.pointers[self.memory.key(buffer)] = pointer
         kernel = Kernel((), (), (), (), (Store(value, Access(buffer, 0, ())),), (value,))
-        self._work_named(kernel, self.device.fresh("scalar"))
+        self.work_named(kernel, self.device.fresh("scalar"))
 
     # --- steps ----------------------------------------------------------------------------------
     def _step(self, step: Step) -> None:
@@ -181,10 +183,11 @@ class OnDevice(ProgramEmitter):
         if isinstance(step, Loop | Branch):
             super()._work(step)
         else:
-            self._work_named(step, self.device.fresh(self._name(step)))
+            self.work_named(step, self.device.fresh(self._name(step)))
 
-    def _work_named(self, step: Work, name: str) -> None:
+    def work_named(self, step: Work, name: str) -> None:
         if not emit_work(self, step, name):
+            self._numbers.setdefault(step, len(self._numbers))
             with self._on_host(step):
                 super()._work(step)
         self._written |= {self.memory.key(b) for b in step.writes()}
@@ -199,7 +202,7 @@ class OnDevice(ProgramEmitter):
         )
         self.require(self.f.emit(f"icmp eq i32 {code}, 0"), DEVICE_FAILED)
 
-    def arguments(self, work: Kernel | Rows, name: str) -> Arguments:
+    def arguments(self, work: Threaded, name: str) -> Arguments:
         """The arguments of the kernels for a step."""
         return Arguments(self, work, name)
 
@@ -233,7 +236,7 @@ class OnDevice(ProgramEmitter):
         for key, (there, here, size, _) in places.items():
             if key in written:
                 f.do(f"call void @device_put(ptr {there}, ptr {here}, i64 {size})")
-        self.require_sound()
+        self.wait()
         for _, here, _, cell in places.values():
             HOST.give(f, here)
             f.do(f"store ptr null, ptr {cell}")
@@ -267,7 +270,7 @@ class DeviceEmitter(OnDevice):
         device: DeviceModule,
     ) -> None:
         self._begin(device, [])
-        super().__init__(module, program, signature, contract)
+        super().__init__(module, program, signature, contract, DeviceRegionEmitter)
 
     def tables(self) -> None:
         """The tables that the loader reads and fills."""

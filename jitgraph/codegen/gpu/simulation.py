@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from jitgraph.codegen.gpu.simulator import imports
-from jitgraph.codegen.gpu.simulator_checks import ATOMIC, READ, WRITE
+from jitgraph.codegen.gpu.simulator_checks import ATOMIC, ORDERED, READ, WRITE
 from jitgraph.codegen.gpu.simulator_intrinsics import AT_SITES, SYNCHRONISES, function_of
 from jitgraph.codegen.gpu.simulator_state import SHARED_BYTES
 from jitgraph.codegen.llvm import Compiled, Unit, load_objects, object_code
@@ -34,6 +34,8 @@ _STORE = re.compile(r"\s+store (atomic )?(volatile )?(.*)$")
 _EXCHANGE = re.compile(
     r"\s+(?:%[\w.$]+ = )?(?:atomicrmw|cmpxchg)( volatile| weak)* (?:(?!ptr)\w+ )?(.*)$"
 )
+_ORDERED = re.compile(r" (acquire|release|acq_rel|seq_cst)\b")
+_FENCE = re.compile(r"\s+fence ")
 _ALIGN = re.compile(r", align (\d+)")
 _BYTES = re.compile(r"\s+(?:tail )?call void @llvm\.(memcpy|memmove|memset)\.[\w.]+\((.*)\)")
 _ALIGNMENT = 16
@@ -68,6 +70,7 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
     parts = [
         host_text.replace("define ptx_kernel ", "define "),
         "declare ptr @sim_access(ptr, i64, i64, i64)",
+        "declare void @sim_fence()",
         f"@sim_shared_memory = external global [{SHARED_BYTES} x i8]",
         _table(constants),
     ]
@@ -123,16 +126,21 @@ def _translated(line: str, site: int) -> str:
 
 def _shared(text: str, used: dict[str, set[str]]) -> tuple[dict[str, int], dict[str, int]]:
     """Where each variable in shared memory lies, and how much each kernel has. Kernels share the
-    place, but not two variables of one kernel."""
+    place, but not two variables of one kernel; one without a size, for which the launch asks, is
+    the last."""
+    variables = {
+        name: layout(read_type(rest)[0])[0]
+        for name, linkage, rest in _GLOBAL.findall(text)
+        if "addrspace(3)" in linkage
+    }
     places: dict[str, int] = {}
     sizes = dict.fromkeys(used, 0)
-    for name, linkage, rest in _GLOBAL.findall(text):
-        if "addrspace(3)" in linkage:
-            owners = [kernel for kernel in used if name in used[kernel]]
-            start = max((sizes[kernel] for kernel in owners), default=0)
-            places[name] = -(-start // _ALIGNMENT) * _ALIGNMENT
-            for kernel in owners:
-                sizes[kernel] = places[name] + layout(read_type(rest)[0])[0]
+    for name, size in sorted(variables.items(), key=lambda variable: variable[1] == 0):
+        owners = [kernel for kernel in used if name in used[kernel]]
+        start = max((sizes[kernel] for kernel in owners), default=0)
+        places[name] = -(-start // _ALIGNMENT) * _ALIGNMENT
+        for kernel in owners:
+            sizes[kernel] = places[name] + size
     return places, sizes
 
 
@@ -146,7 +154,8 @@ def _constants(text: str) -> dict[str, int]:
 
 
 def _without_spaces(line: str, shared: dict[str, int]) -> str:
-    """A line where all memory is in one address space, and registers are the host's."""
+    """A line where all memory is in one address space, registers are the host's and fences are
+    the simulator's."""
     if line.startswith(("target ", "source_filename")):
         return ""
     if line.startswith("attributes "):
@@ -156,6 +165,8 @@ def _without_spaces(line: str, shared: dict[str, int]) -> str:
         return ""
     if shared and "@" in line:
         line = _SYMBOL.sub(lambda symbol: _place(symbol, shared), line)
+    if _FENCE.match(line):
+        return "  call void @sim_fence()"
     if "asm" in line:
         line = _OPAQUE.sub('asm "", "=r,0"', line)
     if "addrspace" in line:
@@ -201,7 +212,8 @@ def accesses(line: str) -> Iterator[tuple[str, int | str, int, int]]:
     elif found := _EXCHANGE.match(line):
         pointer, value = _separated(found[2])[:2]
         type_ = read_type(value)[0]
-        yield _access(type_, pointer, found[2], READ | WRITE | ATOMIC)
+        ordered = ORDERED if _ORDERED.search(line) else 0
+        yield _access(type_, pointer, found[2], READ | WRITE | ATOMIC | ordered)
     elif found := _BYTES.match(line):
         target, source, size, _ = _separated(found[2])
         length = size.removeprefix("i64 ")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ from jitgraph.codegen.target import Target, host
 FUNCTIONS = ("launch", "alloc", "free", "set_bytes", "to_host", "to_device", "copy", "wait",
              "enter")  # fmt: skip
 #: What the code of kernels is linked with.
-IMPORTS = ("sim_access", "sim_shared_memory", *INTRINSICS)
+IMPORTS = ("sim_access", "sim_fence", "sim_shared_memory", *INTRINSICS)
+#: Python has the flag's name only from 3.13 on. What is reserved could make `fork` fail.
+_NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 #: The arena that is asked for first, and the least that will do.
 _MOST, _LEAST = 16 << 30, 256 << 20
 
@@ -57,7 +60,7 @@ def _library(target: Target) -> Compiled:
         code.address("sim_start")
     )
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    unreserved = flags | getattr(mmap, "MAP_NORESERVE", 0)
+    unreserved = flags | _NO_RESERVE
     size = _MOST
     while not start(size, unreserved, flags):
         size //= 2
@@ -68,9 +71,11 @@ def _library(target: Target) -> Compiled:
 
 def _text(target: Target) -> str:
     from jitgraph.codegen.gpu.simulator_checks import emit_checks
+    from jitgraph.codegen.gpu.simulator_copies import emit_copies
     from jitgraph.codegen.gpu.simulator_intrinsics import emit_intrinsics
     from jitgraph.codegen.gpu.simulator_memory import emit_memory
     from jitgraph.codegen.gpu.simulator_state import emit_state
+    from jitgraph.codegen.gpu.simulator_tensorcores import emit_tensor_cores
     from jitgraph.codegen.gpu.simulator_threads import emit_threads
 
     module = Module(target)
@@ -79,6 +84,8 @@ def _text(target: Target) -> str:
     emit_threads(module)
     emit_checks(module)
     emit_intrinsics(module)
+    emit_copies(module)
+    emit_tensor_cores(module)
     return module.text()
 
 
@@ -178,7 +185,7 @@ def last_fault() -> Fault | None:
         base, extent = start, words["fault_bytes"]
     return Fault(
         Kind(words["fault"]), name, words["fault_block"], words["fault_thread"], address,
-        words["fault_size"], shared, address - base, extent, words["fault_other"],
+        words["fault_size"] % (1 << 64), shared, address - base, extent, words["fault_other"],
     )  # fmt: skip
 
 
@@ -191,6 +198,11 @@ def set_limit(size: int | None) -> None:
     """How many bytes may be allocated; None is as many as there are."""
     words = _words()
     _cell("limit").value = words["end"] - words["arena"] if size is None else size
+
+
+def set_backward(on: bool) -> None:
+    """Whether blocks, and warps of a block, run from the last to the first."""
+    _cell("backward").value = int(on)
 
 
 def live_allocations() -> dict[int, int]:

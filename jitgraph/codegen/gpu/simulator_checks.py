@@ -6,7 +6,9 @@ gives the place on the host where the access happens. Memory must be a live allo
 shared memory, the thread's own stack or, to read, a variable of the module. What is read must have
 been written. And no two threads may touch a byte, of which one writes, with nothing between them
 that says who comes first: the block's barrier, the warp's, or the end of the launch; unless both
-are atomic (`volatile` counts, as PTX has it).
+are atomic (`volatile` counts, as PTX has it). Of other blocks a block knows what they did before a
+fence that something atomic followed, once it has done something atomic itself and then, for plain
+accesses, had a fence: so the last block to come may add up what all have written.
 
 So every byte has two *records* in a shadow, of who last wrote and who last read it: a stamp (when),
 whether all was atomic, and a thread or, if there were several since the last barrier, whether they
@@ -17,6 +19,7 @@ launch, block and barrier, so that records need never be cleared.
 from __future__ import annotations
 
 from jitgraph.codegen.gpu.simulator_state import (
+    KNOWN_BLOCKS,
     OTHER_BLOCK,
     OTHER_READS,
     RECORD_BYTES,
@@ -30,8 +33,10 @@ from jitgraph.codegen.gpu.simulator_state import (
 )
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
-#: What an access may be, as bits.
-READ, WRITE, ATOMIC = 1, 2, 4
+#: What an access may be, as bits. One that is ordered is a fence as well.
+READ, WRITE, ATOMIC, ORDERED = 1, 2, 4, 8
+#: How a block may know what others did: it did something atomic, and then had a fence.
+_BY_ATOMIC, _BY_FENCE = 1, 2
 #: A record, from its lowest bit: thread (10 bits), who (2 bits), whether any access was plain.
 _THREAD_MASK = 1023
 _WHO_SHIFT = 10
@@ -45,6 +50,7 @@ def emit_checks(module: Module) -> None:
     """`sim_access` and what it calls."""
     module.declare("declare ptr @memchr(ptr, i32, i64)")
     _emit_begin_block(module)
+    _emit_fence(module)
     _emit_access(module)
     _emit_elsewhere(module)
     _emit_tracked(module)
@@ -55,11 +61,64 @@ def emit_checks(module: Module) -> None:
 
 
 def _emit_begin_block(module: Module) -> None:
-    f = FunctionBuilder(module, "begin_block", internal=True)
-    put(f, "thread", 0)
+    """`void @begin_block(i64 number)`, the number of the block in the order in which they run."""
+    f = FunctionBuilder(module, "begin_block", ["i64 %number"], internal=True)
+    stamp = f.emit("call i64 @tick()")
+    for field, value in (("thread", "0"), ("number", "%number"), ("acquired", "0"), ("fenced", "0"),
+                         ("block", stamp), ("interval", stamp)):  # fmt: skip
+        put(f, field, value)
+    with f.if_then(f.emit(f"icmp slt i64 %number, {KNOWN_BLOCKS}")):
+        begun = _fence(f, "%number")
+        f.do(f"store i64 {stamp}, ptr {begun}")
+        f.do(f"store i64 0, ptr {f.offset(begun, 8)}")
     written = get(f, "shared_written", "ptr")
     f.do(f"call void @llvm.memset.p0.i64(ptr {written}, i8 0, i64 {get(f, 'bytes')}, i1 false)")
     f.do("ret void")
+
+
+def _fence(f: FunctionBuilder, number: str) -> str:
+    """Where it is noted when a block began and, behind it, when it last had a fence of which
+    others may know, because something atomic followed."""
+    return f.emit(f"getelementptr [2 x i64], ptr {get(f, 'fences', 'ptr')}, i64 {number}")
+
+
+def _emit_fence(module: Module) -> None:
+    """`void @sim_fence()`, of the whole device; `void @exchanged(i64 kind)`, after what is atomic;
+    `i1 @released(i64 record, i64 plain)`: whether another block had a fence after what is recorded,
+    and this one may know of it."""
+    f = FunctionBuilder(module, "sim_fence")
+    stamp = f.emit("call i64 @tick()")
+    put(f, "fenced", stamp)
+    some = f.emit(f"icmp ne i64 {get(f, 'acquired')}, 0")
+    put(f, "acquired", f.select(some, "i64", _BY_FENCE, 0))
+    f.do("ret void")
+    f = FunctionBuilder(module, "exchanged", ["i64 %kind"], internal=True)
+    number = get(f, "number")
+    known = f.emit(f"icmp slt i64 {number}, {KNOWN_BLOCKS}")
+    with f.if_then(f.emit(f"and i1 {known}, {_has(f, '%kind', WRITE)}")):
+        f.do(f"store i64 {get(f, 'fenced')}, ptr {f.offset(_fence(f, number), 8)}")
+    ordered = f.select(_has(f, "%kind", ORDERED), "i64", _BY_FENCE, _BY_ATOMIC)
+    put(f, "acquired", f.maximum(get(f, "acquired"), ordered))
+    f.do("ret void")
+    f = FunctionBuilder(
+        module, "released", ["i64 %record", "i64 %plain"], returns="i1", internal=True
+    )
+    is_plain = f.emit("icmp ne i64 %plain, 0")
+    needed = f.select(is_plain, "i64", _BY_FENCE, _BY_ATOMIC)
+    number = get(f, "number")
+    missing = f.emit(f"icmp ult i64 {get(f, 'acquired')}, {needed}")
+    unknown = f.emit(f"icmp sge i64 {number}, {KNOWN_BLOCKS}")
+    with f.if_then(f.emit(f"or i1 {missing}, {unknown}")):
+        f.do("ret i1 false")
+    loop = f.begin_loop("search", [("i64", "0"), ("i64", number)])
+    low, high = loop.carried
+    middle = f.emit(f"lshr i64 {f.emit(f'add i64 {low}, {high}')}, 1")
+    with f.if_then(f.emit(f"icmp eq i64 {low}, {middle}")):
+        fence = f.emit(f"load i64, ptr {f.offset(_fence(f, low), 8)}")
+        f.do(f"ret i1 {f.emit(f'icmp ult i64 %record, {fence}')}")
+    begun = f.emit(f"load i64, ptr {_fence(f, middle)}")
+    before = f.emit(f"icmp ule i64 {begun}, %record")
+    f.end_loop(loop, [f.select(before, "i64", middle, low), f.select(before, "i64", high, middle)])
 
 
 def _emit_access(module: Module) -> None:
@@ -75,18 +134,22 @@ def _emit_access(module: Module) -> None:
     offset = f.emit(f"sub i64 {address}, {get(f, 'arena')}")
     room = f.emit(f"sub i64 {get(f, 'end')}, {get(f, 'arena')}")
     with f.if_then(f.emit(f"icmp ult i64 {offset}, {room}")):
-        beyond = _end_within(f, address, get(f, "near"))
-        with f.if_then(f.emit(f"icmp ugt i64 {beyond}, {get(f, 'near_extent')}")):
+        again = _within(f, address, get(f, "near"), get(f, "near_extent"))
+        with f.if_then(f.emit(f"xor i1 {again}, true")):
             live = f.emit(f"call i1 @live(i64 {address}, i64 %size)")
             with f.if_then(f.emit(f"xor i1 {live}, true")):
                 _fault(f, Kind.OUTSIDE, address)
+        with f.if_then(_has(f, "%kind", ORDERED)):
+            f.do("call void @sim_fence()")
         _check(f, address, offset, "written", "races", get(f, "launch"))
+        with f.if_then(_has(f, "%kind", ATOMIC)):
+            f.do("call void @exchanged(i64 %kind)")
         f.do(f"ret ptr {f.offset(get(f, 'memory', 'ptr'), offset)}")
     shared = f.emit(f"sub i64 {address}, ptrtoint (ptr @sim_shared_memory to i64)")
     with f.if_then(f.emit(f"icmp ult i64 {shared}, {SHARED_BYTES}")):
-        bytes_ = get(f, "bytes")
-        end = f.emit(f"add i64 {shared}, %size")
-        with f.if_then(f.emit(f"icmp ugt i64 {end}, {bytes_}")):
+        start = "ptrtoint (ptr @sim_shared_memory to i64)"
+        inside = _within(f, address, start, get(f, "bytes"))
+        with f.if_then(f.emit(f"xor i1 {inside}, true")):
             _fault(f, Kind.SHARED, address)
         _check(f, address, shared, "shared_written", "shared_races", get(f, "block"))
         f.do("ret ptr %pointer")
@@ -94,8 +157,12 @@ def _emit_access(module: Module) -> None:
     f.do("ret ptr %pointer")
 
 
-def _end_within(f: FunctionBuilder, address: str, start: str) -> str:
-    return f.emit(f"add i64 {f.emit(f'sub i64 {address}, {start}')}, %size")
+def _within(f: FunctionBuilder, address: str, start: str, extent: str) -> str:
+    """Whether `%size` bytes at an address, at least one, lie in so many from a start."""
+    offset = f.emit(f"sub i64 {address}, {start}")
+    begins = f.emit(f"icmp ult i64 {offset}, {extent}")
+    ends = f.emit(f"icmp ule i64 %size, {f.emit(f'sub i64 {extent}, {offset}')}")
+    return f.emit(f"and i1 {begins}, {ends}")
 
 
 def _fault(f: FunctionBuilder, kind: Kind, address: str) -> None:
@@ -119,7 +186,7 @@ def _emit_elsewhere(module: Module) -> None:
     )
     stack = get(f, "stack")
     room = f.emit(f"sub i64 {get(f, 'stack_end')}, {stack}")
-    with f.if_then(f.emit(f"icmp ule i64 {_end_within(f, '%address', stack)}, {room}")):
+    with f.if_then(_within(f, "%address", stack, room)):
         f.do("ret void")
     with f.if_then(f.emit(f"icmp eq i64 %kind, {READ}")):
         table = described(f, "constants", "ptr")
@@ -127,7 +194,7 @@ def _emit_elsewhere(module: Module) -> None:
             row = f.emit(f"getelementptr [2 x i64], ptr {table}, i64 {k}")
             start = f.emit(f"load i64, ptr {row}")
             extent = f.emit(f"load i64, ptr {f.offset(row, 8)}")
-            with f.if_then(f.emit(f"icmp ule i64 {_end_within(f, '%address', start)}, {extent}")):
+            with f.if_then(_within(f, "%address", start, extent)):
                 f.do("ret void")
     put(f, "near", 0)
     put(f, "near_extent", 0)
@@ -177,18 +244,20 @@ def _emit_hole(module: Module) -> None:
 
 
 def _emit_unordered(module: Module) -> None:
-    """`i1 @unordered(i64 record, i64 oldest)`: whether nothing says that what is recorded came
-    before what this thread does now."""
+    """`i1 @unordered(i64 record, i64 oldest, i64 plain)`: whether nothing says that what is
+    recorded came before what this thread does now."""
     f = FunctionBuilder(
-        module, "unordered", ["i64 %record", "i64 %oldest"], returns="i1", internal=True
-    )
+        module, "unordered", ["i64 %record", "i64 %oldest", "i64 %plain"],
+        returns="i1", internal=True,
+    )  # fmt: skip
     with f.if_then(f.emit("icmp ult i64 %record, %oldest")):
         f.do("ret i1 false")
     who = f.emit(f"and i64 %record, {_WHO_MASK}")
-    other_block = f.emit(f"icmp ult i64 %record, {get(f, 'block')}")
-    grid = f.emit(f"icmp eq i64 {who}, {_GRID}")
-    with f.if_then(f.emit(f"or i1 {other_block}, {grid}")):
+    with f.if_then(f.emit(f"icmp eq i64 {who}, {_GRID}")):
         f.do("ret i1 true")
+    with f.if_then(f.emit(f"icmp ult i64 %record, {get(f, 'block')}")):
+        released = f.emit("call i1 @released(i64 %record, i64 %plain)")
+        f.do(f"ret i1 {f.emit(f'xor i1 {released}, true')}")
     with f.if_then(f.emit(f"icmp ult i64 %record, {get(f, 'interval')}")):
         f.do("ret i1 false")
     thread = get(f, "thread")
@@ -242,9 +311,9 @@ def _emit_races(module: Module) -> None:
         module, "judge", ["i64 %address", "i64 %written", "i64 %read", *rest],
         returns="{ i64, i64 }", internal=True,
     )  # fmt: skip
-    after_write = f.emit("call i1 @unordered(i64 %written, i64 %oldest)")
+    after_write = f.emit("call i1 @unordered(i64 %written, i64 %oldest, i64 %plain)")
     _conflict(f, after_write, "%written", 0)
-    after_read = f.emit("call i1 @unordered(i64 %read, i64 %oldest)")
+    after_read = f.emit("call i1 @unordered(i64 %read, i64 %oldest, i64 %plain)")
     store, load = f.label("store"), f.label("load")
     f.branch_if("%writes", store, load)
     f.block(store)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from jitgraph.codegen.gpu.simulator_copies import COPIES
 from jitgraph.codegen.gpu.simulator_state import WARP, Kind, place, put
+from jitgraph.codegen.gpu.simulator_tensorcores import TENSOR_CORES
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 _PREFIX = "llvm.nvvm."
@@ -32,6 +34,8 @@ SYNCHRONISES: dict[str, bool] = {
     **{f"{_PREFIX}shfl.sync.{mode}.i32": True for mode in _SHUFFLES},
     **{f"{_PREFIX}shfl.sync.{mode}.f32": True for mode in _SHUFFLES},
     **{f"{_PREFIX}vote.{vote}.sync": True for vote in _VOTES},
+    **{f"{_PREFIX}{name}": False for name in COPIES},
+    **{f"{_PREFIX}{name}": waits for name, waits in TENSOR_CORES.items()},
 }
 
 
@@ -59,7 +63,10 @@ def emit_intrinsics(module: Module) -> None:
     thread = f.emit(f"load i32, ptr {place('tid')}")
     f.do(f"ret i32 {f.emit(f'and i32 {thread}, {WARP - 1}')}")
     for scope in ("cta", "gl", "sys"):
-        FunctionBuilder(module, f"sim_membar.{scope}").do("ret void")
+        f = FunctionBuilder(module, f"sim_membar.{scope}")
+        if scope != "cta":
+            f.do("call void @sim_fence()")
+        f.do("ret void")
     for name, parameters, site in (
         ("barrier0", ["i64 %site"], "%site"),
         ("barrier.cta.sync.all", ["i32 %barrier"], "0"),

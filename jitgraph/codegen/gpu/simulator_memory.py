@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from jitgraph.codegen.gpu.simulator_state import (
     INVALID_VALUE,
+    KNOWN_BLOCKS,
     OUT_OF_MEMORY,
     RECORD_BYTES,
     SHARED_BYTES,
@@ -57,6 +58,7 @@ def _emit_start(module: Module) -> None:
         "shared_written": str(SHARED_BYTES),
         "shared_races": str(SHARED_BYTES * RECORD_BYTES),
         "registry": str(16 * _MOST),
+        "fences": str(16 * KNOWN_BLOCKS),
     }
     for field, size in sizes.items():
         rights = _NONE if field == "arena" else _READ_WRITE
@@ -109,7 +111,8 @@ def _emit_live(module: Module) -> None:
         _remember(f, entry)
         offset = f.emit(f"sub i64 %address, {get(f, 'near')}")
         room = f.emit(f"sub i64 {get(f, 'near_extent')}, {offset}")
-        with f.if_then(f.emit(f"icmp sge i64 {room}, %size")):
+        ends = f.emit(f"icmp sge i64 {room}, %size")
+        with f.if_then(f.emit(f"and i1 {ends}, {f.emit('icmp sge i64 %size, 0')}")):
             f.do("ret i1 true")
         f.do(f"store i64 {f.emit(f'sub i64 0, {room}')}, ptr {before}")
     with f.if_then(f.emit(f"icmp slt i64 {found}, {get(f, 'count')}")):
@@ -134,24 +137,28 @@ def _emit_fit(module: Module) -> None:
     """`i64 @fit(i64 size)`: where so many bytes find room, from the last place on and then from the
     start of the arena; 0 where nowhere."""
     f = FunctionBuilder(module, "fit", ["i64 %size"], returns="i64", internal=True)
-    first = get(f, "cursor")
-    loop = f.begin_loop("from", [("i64", first), ("i1", "false")])
-    at, wrapped = loop.carried
-    index = f.emit(f"call i64 @find(i64 {at})")
-    end = f.emit(f"load i64, ptr {_entry(f, index)}")
+    loop = f.begin_loop("from", [("i64", get(f, "cursor")), ("i1", "false")])
+    start, wrapped = loop.carried
+    index = f.emit(f"call i64 @find(i64 {start})")
+    before, after = _entry(f, f.emit(f"sub i64 {index}, 1")), _entry(f, index)
+    first = f.emit(f"icmp eq i64 {index}, 0")
     last = f.emit(f"icmp eq i64 {index}, {get(f, 'count')}")
-    room = f.emit(f"sub i64 {f.select(last, 'i64', get(f, 'end'), end)}, {at}")
+    at = f.reserve("i64", "at")
+    f.do(f"store i64 {start}, ptr {at}")
+    with f.if_then(f.emit(f"xor i1 {first}, true")):
+        extent = f.emit(f"load i64, ptr {f.offset(before, 8)}")
+        space = f.emit(f"call i64 @space(i64 {extent})")
+        behind = f.emit(f"add i64 {f.emit(f'load i64, ptr {before}')}, {space}")
+        f.do(f"store i64 {f.maximum(start, behind)}, ptr {at}")
+    free = f.emit(f"load i64, ptr {at}")
+    following = f.emit(f"load i64, ptr {after}")
+    room = f.emit(f"sub i64 {f.select(last, 'i64', get(f, 'end'), following)}, {free}")
     with f.if_then(f.emit(f"icmp sge i64 {room}, %size")):
-        f.do(f"ret i64 {at}")
+        f.do(f"ret i64 {free}")
     with f.if_then(f.emit(f"and i1 {last}, {wrapped}")):
         f.do("ret i64 0")
-    extent = f.emit(f"load i64, ptr {f.offset(_entry(f, index), 8)}")
-    space = f.emit(f"call i64 @space(i64 {extent})")
-    behind = f.emit(f"add i64 {end}, {space}")
-    f.end_loop(
-        loop,
-        [f.select(last, "i64", get(f, "arena"), behind), f.emit(f"or i1 {wrapped}, {last}")],
-    )
+    again = f.select(last, "i64", get(f, "arena"), following)
+    f.end_loop(loop, [again, f.emit(f"or i1 {wrapped}, {last}")])
     f = FunctionBuilder(module, "space", ["i64 %size"], returns="i64", internal=True)
     size = _rounded(f, "%size", _ALIGNMENT)
     f.do(f"ret i64 {f.emit(f'add i64 {size}, {_APART}')}")

@@ -17,12 +17,15 @@ from jitgraph.codegen.llvm import FunctionBuilder, Module
 FIELDS = (
     "arena", "end", "memory", "cursor", "limit", "used", "count", "registry", "near", "near_extent",
     "written", "races", "shared_written", "shared_races",
-    "kernel", "parameters", "bytes", "threads", "thread", "launches",
-    "clock", "launch", "block", "interval",
+    "kernel", "parameters", "bytes", "threads", "thread", "launches", "backward",
+    "clock", "launch", "block", "interval", "number", "fences", "fenced",
+    "acquired",
     "scheduler", "stacks", "stack", "stack_end", "aborted",
     "fault", "fault_kernel", "fault_block", "fault_thread", "fault_address", "fault_size",
     "fault_bytes", "fault_base", "fault_extent", "fault_other",
 )  # fmt: skip
+#: For how many blocks of a launch it is known when they had a fence.
+KNOWN_BLOCKS = 1 << 20
 #: How many bytes of a kernel's name `@sim_fault_name` keeps.
 NAME_BYTES = 256
 

@@ -1,8 +1,10 @@
 """Launches on the simulated device: blocks one after the other, threads of a block as fibers.
 
-A kernel without barriers and warp operations runs its threads in a loop, on one fiber. In others
-every thread is a fiber with a stack of its own, and runs until it waits: at the block's barrier or
-in a *collective* of its warp, an operation that happens when all lanes its mask names have come.
+Blocks, and warps of a block, run from the first to the last, or `backward`: what a kernel computes
+must not depend on it. A kernel without barriers and warp operations runs its threads in a loop, on
+one fiber. In others every thread is a fiber with a stack of its own, and runs until it waits: at
+the block's barrier or in a *collective* of its warp, an operation that happens when all lanes its
+mask names have come.
 
     void @sim_barrier(i64 site)
     void @sim_collective(ptr compute, i64 site, i32 mask, ptr record)
@@ -284,9 +286,6 @@ def _emit_block(module: Module) -> None:
     put(f, "clock", clock)
     f.do(f"ret i64 {f.emit(f'shl i64 {clock}, {STAMP_SHIFT}')}")
     f = FunctionBuilder(module, "run_block", internal=True)
-    stamp = f.emit("call i64 @tick()")
-    put(f, "block", stamp)
-    put(f, "interval", stamp)
     synchronises = f.emit(f"icmp ne i64 {described(f, 'synchronises')}, 0")
     fibers = f.select(synchronises, "i64", get(f, "threads"), 1)
     with f.loop(0, fibers) as thread:
@@ -295,7 +294,9 @@ def _emit_block(module: Module) -> None:
     ran = f.reserve("i1", "ran")
     f.block(again)
     f.do(f"store i1 false, ptr {ran}")
-    with f.loop(0, fibers, WARP) as first:
+    with f.loop(0, fibers, WARP) as at:
+        last = f.emit(f"and i64 {f.emit(f'sub i64 {fibers}, 1')}, {-WARP}")
+        first = _in_order(f, str(at), last)
         some = f.emit(f"call i1 @run_warp(i64 {first}, i64 {fibers})")
         with f.if_then(f.emit(f"icmp ne i64 {get(f, 'aborted')}, 0")):
             f.do("ret void")
@@ -307,6 +308,12 @@ def _emit_block(module: Module) -> None:
     f.branch_if(f.emit(f"call i1 @settle(i64 {fibers})"), again, end)
     f.block(end)
     f.do("ret void")
+
+
+def _in_order(f: FunctionBuilder, index: str, last: str) -> str:
+    """What comes at a place in the order."""
+    backward = f.emit(f"icmp ne i64 {get(f, 'backward')}, 0")
+    return f.select(backward, "i64", f.emit(f"sub i64 {last}, {index}"), index)
 
 
 def _emit_settle(module: Module) -> None:
@@ -396,9 +403,10 @@ def _emit_run(module: Module) -> None:
     put(f, "launches", f.emit(f"add i64 {get(f, 'launches')}, 1"))
     f.do(f"store i32 %threads, ptr {place('ntid')}")
     f.do(f"store i32 %grid, ptr {place('nctaid')}")
-    with f.loop(0, blocks) as block:
+    with f.loop(0, blocks) as index:
+        block = _in_order(f, str(index), f.emit(f"sub i64 {blocks}, 1"))
         f.do(f"store i32 {f.emit(f'trunc i64 {block} to i32')}, ptr {place('ctaid')}")
-        f.do("call void @begin_block()")
+        f.do(f"call void @begin_block(i64 {index})")
         f.do("call void @run_block()")
         aborted = get(f, "aborted")
         with f.if_then(f.emit(f"icmp ne i64 {aborted}, 0")):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from kernels import BARRIER, WARP_BARRIER, Memory, driver, kernel, launch
 
 from jitgraph.codegen.gpu import simulation, simulator
-from jitgraph.codegen.gpu.simulator_checks import ATOMIC, READ, WRITE
+from jitgraph.codegen.gpu.simulator_checks import ATOMIC, ORDERED, READ, WRITE
 from jitgraph.codegen.gpu.simulator_state import Kind, result_of
 from jitgraph.codegen.loader import CodegenError
 
@@ -106,6 +108,7 @@ TRANSPOSE = kernel("ptr noalias %x, ptr noalias %out", f"""
 def _clean() -> Iterator[None]:
     simulator.clear_fault()
     yield
+    simulator.set_backward(False)
     for address in simulator.live_allocations():
         assert driver("free", address) == 0
 
@@ -162,6 +165,24 @@ WRONG: dict[str, tuple[str, Kind, int, str]] = {
   %v = load float, ptr %p
   ret void
 """, Kind.OUTSIDE, 0, "8 bytes before"),
+    "reads before what it just read": ("""
+  %v = load float, ptr %a
+  %p = getelementptr float, ptr %a, i64 -1
+  %w = load float, ptr %p
+  ret void
+""", Kind.OUTSIDE, 0, "4 bytes before"),
+    "reads before a constant": ("""
+  %p = getelementptr float, ptr @table, i64 -1
+  %v = load float, ptr %p
+  ret void
+""", Kind.HOST, 0, "neither"),
+    "reads beyond the stack": ("""
+  %own = alloca i64
+  store i64 1, ptr %own
+  %p = getelementptr i8, ptr %own, i64 1048576
+  %v = load i64, ptr %p
+  ret void
+""", Kind.HOST, 0, "neither"),
     "writes past the end": ("""
   %p = getelementptr float, ptr %a, i64 %tid
   %q = getelementptr i8, ptr %p, i64 2
@@ -377,15 +398,17 @@ def test_histogram_by_atomics() -> None:
     np.testing.assert_array_equal(counts.read("i4"), np.bincount(x, minlength=128))
 
 
-#: The block that comes last adds up what all blocks wrote: stores and loads are volatile.
-LAST_BLOCK = kernel("ptr %parts, ptr %ticket, ptr %out", """
+def last_block(store: str, fence: str, order: str, after: str, load: str) -> str:
+    """A kernel whose last block adds up what all blocks wrote."""
+    return kernel("ptr %parts, ptr %ticket, ptr %out", f"""
   %leads = icmp eq i64 %tid, 0
   br i1 %leads, label %lead, label %done
 lead:
   %p = getelementptr i64, ptr %parts, i64 %block
-  store volatile i64 %block, ptr %p
-  call void @llvm.nvvm.membar.gl()
-  %mine = atomicrmw add ptr %ticket, i32 1 acq_rel
+  {store} i64 %block, ptr %p
+  {fence}
+  %mine = atomicrmw add ptr %ticket, i32 1 {order}
+  {after}
   %next = add i32 %mine, 1
   %last = icmp eq i32 %next, %blocks32
   br i1 %last, label %loop, label %done
@@ -393,7 +416,7 @@ loop:
   %k = phi i64 [ 0, %lead ], [ %k.next, %loop ]
   %acc = phi i64 [ 0, %lead ], [ %sum, %loop ]
   %q = getelementptr i64, ptr %parts, i64 %k
-  %v = load volatile i64, ptr %q
+  %v = {load} i64, ptr %q
   %sum = add i64 %acc, %v
   %k.next = add i64 %k, 1
   %more = icmp slt i64 %k.next, %blocks
@@ -406,10 +429,33 @@ done:
 """)  # fmt: skip
 
 
-def test_the_last_block_sees_what_others_wrote() -> None:
+_GL = "call void @llvm.nvvm.membar.gl()"
+#: Whether the last block may know what others wrote.
+LAST_BLOCKS = {
+    ("store", _GL, "monotonic", _GL, "load"): True,
+    ("store", _GL, "monotonic", "", "load volatile"): True,
+    ("store", "fence release", "monotonic", "fence acquire", "load"): True,
+    ("store", "", "acq_rel", "", "load"): True,
+    ("store volatile", "", "monotonic", "", "load volatile"): True,
+    ("store", "", "monotonic", _GL, "load"): False,
+    ("store", "", "monotonic", "", "load volatile"): False,
+    ("store", _GL, "monotonic", "", "load"): False,
+}
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("how", LAST_BLOCKS, ids=",".join)
+def test_the_last_block_sees_what_others_wrote(
+    how: tuple[str, str, str, str, str], backward: bool
+) -> None:
+    simulator.set_backward(backward)
     parts, ticket, out = Memory(8 * 10), Memory.of(np.zeros(1, "i4")), Memory(8)
-    assert launch(LAST_BLOCK, 10, 32, [parts, ticket, out]) == 0, simulator.last_fault()
-    assert out.read("i8") == 45
+    status = launch(last_block(*how), 10, 32, [parts, ticket, out])
+    if LAST_BLOCKS[how]:
+        assert status == 0, simulator.last_fault()
+        assert out.read("i8") == 45
+    else:
+        assert "of another block wrote" in str(simulator.last_fault())
 
 
 MODES = ("idx", "up", "down", "bfly")
@@ -516,6 +562,7 @@ def test_wrong_transfers_are_caught() -> None:
     address = host.ctypes.data
     for message, call in (
         ("across the end", ("to_host", address, a.address, 257)),
+        ("across the end", ("to_host", address, a.address, (1 << 64) - 8)),
         ("across the end", ("to_device", a.address + 4, address, 256)),
         ("across the end", ("copy", b.address, a.address + 255, 2)),
         ("4 bytes before", ("set_bytes", a.address - 4, 0, 8)),
@@ -582,7 +629,7 @@ def test_layouts(type_: str, size: int, alignment: int) -> None:
     ("  store volatile i64 %x, ptr %p", ("%p", 8, 8, WRITE | ATOMIC)),
     ("  %o = atomicrmw fadd ptr %p, float %x monotonic", ("%p", 4, 4, READ | WRITE | ATOMIC)),
     ("  %o = cmpxchg weak ptr %p, i64 %a, i64 %b acq_rel monotonic",
-     ("%p", 8, 8, READ | WRITE | ATOMIC)),
+     ("%p", 8, 8, READ | WRITE | ATOMIC | ORDERED)),
 ])  # fmt: skip
 def test_accesses_are_found(line: str, expected: tuple[object, ...]) -> None:
     assert list(simulation.accesses(line)) == [expected]
@@ -605,3 +652,114 @@ def test_unknown_intrinsics_are_refused() -> None:
 ])  # fmt: skip
 def test_accesses_happen_where_the_simulator_says(line: str, expected: str) -> None:
     assert list(simulation.checked(line, 7))[-1] == expected
+
+
+def test_blocks_and_warps_run_forward_or_backward() -> None:
+    text = kernel("ptr %ticket, ptr %out", f"""
+  {BARRIER}
+  %order = atomicrmw add ptr %ticket, i32 1 monotonic
+  %o = getelementptr i32, ptr %out, i64 %i
+  store i32 %order, ptr %o
+  ret void
+""")  # fmt: skip
+    for backward in (False, True):
+        simulator.set_backward(backward)
+        ticket, out = Memory.of(np.zeros(1, "i4")), Memory(4 * 240)
+        assert launch(text, 3, 80, [ticket, out]) == 0, simulator.last_fault()
+        order = np.arange(240)
+        if backward:  # warps of 32, 32 and 16 threads
+            order = np.concatenate([np.concatenate(np.split(block, [32, 64])[::-1])
+                                    for block in np.split(order, 3)[::-1]])  # fmt: skip
+        np.testing.assert_array_equal(np.argsort(out.read("i4")), order)
+
+
+#: What else a kernel may do: constants, the stack, copies, several variables in shared memory and
+#: more of it, which the launch asks for, exchanges, and functions of its own that wait.
+REST = kernel("ptr %x, ptr %out", """
+  %out.count = getelementptr float, ptr %out, i64 64
+  %own = alloca [2 x float], align 16
+  %k = and i64 %tid, 3
+  %c = getelementptr float, ptr @table, i64 %k
+  %constant = load float, ptr %c
+  store float %constant, ptr %own
+  %own.1 = getelementptr float, ptr %own, i64 1
+  store float 1.0, ptr %own.1
+  %two = load <2 x float>, ptr %own
+  %one = extractelement <2 x float> %two, i32 1
+  %low = addrspacecast ptr addrspace(3) @k.more to ptr
+  %s = getelementptr float, ptr addrspace(3) @k.more, i64 %tid
+  store float %constant, ptr addrspace(3) %s, align 4
+  %d = getelementptr float, ptr addrspacecast (ptr addrspace(3) @k.asked to ptr), i64 %tid
+  %p = getelementptr float, ptr %x, i64 %tid
+  call void @llvm.memcpy.p0.p0.i64(ptr %d, ptr %p, i64 4, i1 false)
+  call void @meet()
+  %other = xor i64 %tid, 1
+  %q = getelementptr float, ptr %low, i64 %other
+  %neighbour = load float, ptr %q
+  %e = getelementptr float, ptr addrspacecast (ptr addrspace(3) @k.asked to ptr), i64 %other
+  %copied = load float, ptr %e
+  %turned = call float @llvm.nvvm.shfl.sync.bfly.f32(i32 -1, float %copied, i32 1, i32 31)
+  %sum.1 = fadd float %neighbour, %one
+  %sum.2 = fadd float %sum.1, %turned
+  %o = getelementptr float, ptr %out, i64 %tid
+  store float %sum.2, ptr %o
+  br label %again
+again:
+  %seen = load volatile i32, ptr %out.count
+  %more = add i32 %seen, 1
+  %pair = cmpxchg ptr %out.count, i32 %seen, i32 %more monotonic monotonic
+  %done = extractvalue { i32, i1 } %pair, 1
+  br i1 %done, label %end, label %again
+end:
+  ret void
+""") + f"""
+@k.asked = external addrspace(3) global [0 x float], align 16
+@k.more = internal addrspace(3) global [64 x float] undef, align 16
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+define internal void @meet() {{
+  {BARRIER}
+  ret void
+}}
+"""  # fmt: skip
+
+
+def test_the_rest_of_what_kernels_do() -> None:
+    x = np.arange(64, dtype="f4")
+    a, out = Memory.of(x), Memory.of(np.zeros(65, "f4"))
+    assert launch(REST, 1, 64, [a, out], dynamic=256) == 0, simulator.last_fault()
+    table = np.array([1, 2, 3, 4], "f4")[(np.arange(64) ^ 1) & 3]
+    np.testing.assert_array_equal(out.read("f4")[:64], table + 1 + x)
+    assert out.read("i4")[64] == 64
+    assert launch(REST, 1, 64, [a, out], dynamic=128) == 700
+    assert "past the end of the shared memory" in str(simulator.last_fault())
+
+
+def test_allocations_never_overlap_when_the_arena_starts_again() -> None:
+    rng = np.random.default_rng(3)
+    words = simulator._words()
+    memories: list[Memory] = []
+    for round_ in range(6):
+        # From just before the end, then from the start, amid what is left of earlier rounds.
+        simulator._cell("cursor").value = words["end"] - 20_000 * (1 + round_ % 2)
+        for _ in range(20):
+            memories.append(Memory(int(rng.integers(1, 9000))))
+            if len(memories) > 5 and rng.integers(2):
+                memories.pop(int(rng.integers(len(memories)))).free()
+    live = sorted(simulator.live_allocations().items())
+    assert live == sorted((m.address, m.size) for m in memories)
+    assert words["arena"] <= live[0][0]
+    assert sum(live[-1]) <= words["end"]
+    assert all(a + size < b for (a, size), (b, _) in itertools.pairwise(live))
+
+
+def test_threads_of_the_host_take_turns() -> None:
+    def work(value: int) -> bool:
+        a, out = Memory.of(np.full(640, value, "i4")), Memory(4 * 5)
+        status = launch(BLOCK_SUM, 5, 128, [a, out])
+        good = (out.read("i4") == 128 * value).all()
+        a.free()
+        out.free()
+        return status == 0 and bool(good)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(100)))

@@ -1,0 +1,198 @@
+"""Row nests as a group of threads runs them: kernels rewritten for it.
+
+* What the points of the shared loops add up together (*totals*), each group adds up in a copy.
+* What several kernels read of a row, the first one keeps in memory of the group.
+* Every kernel is of one of three kinds: one value a point, strips dealt to the threads of the
+  group (all of whose reductions are over all inner loops), or a thread for each point of the inner
+  loops that nothing is combined over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from jitgraph.codegen.gpu.points import permuted, serial_loops, with_stores
+from jitgraph.codegen.gpu.strips import width_of
+from jitgraph.codegen.innermost import is_zero
+from jitgraph.ir.kernel import Access, Buffer, Kernel, Load, Rows, Store
+from jitgraph.ir.opdef import OPS, apply_op, same_size
+from jitgraph.ir.types import Type
+from jitgraph.ir.values import Value
+
+Kind: TypeAlias = Literal["value", "strips", "points"]
+
+
+@dataclass(slots=True)
+class Part:
+    """A kernel of the nest, with its inner loops in the order in which they are run: those that
+    nothing is combined over first."""
+
+    kernel: Kernel
+    kind: Kind
+    #: How many of the inner loops nothing is combined over.
+    free: int
+    #: What it takes from registers, by leaf.
+    taken: dict[Value, Buffer] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Cells:
+    """A row nest for groups of threads."""
+
+    depth: int
+    parts: list[Part]
+    #: Locals of one element that all threads of the group have in registers.
+    kept: set[Buffer]
+    #: Locals in memory of the group.
+    locals: list[Buffer]
+    #: The group's copies of totals.
+    copies: dict[Buffer, tuple[Buffer, Store]]
+    width: int
+
+
+def cells_of(rows: Rows) -> Cells | None:
+    """The nest rewritten, or None where groups of threads cannot run it."""
+    stores = [s for k in rows.kernels for s in k.stores]
+    if any(s.indices for s in stores):
+        return None
+    shared = frozenset(range(rows.depth))
+    if any(s.reduced & shared and (s.reduced - shared or s.places) for s in stores):
+        return None
+    copies: dict[Buffer, tuple[Buffer, Store]] = {}
+    kernels = [_with_copies(k, shared, copies) for k in rows.kernels]
+    names = [*rows.locals]
+    written = {s.access.buffer for s in stores}
+    kernels = _keeping_rows(kernels, rows.depth, names, written)
+    parts = [_part(kernel, rows.depth) for kernel in kernels]
+    kept = {b for b in rows.locals if not b.extents and _in_registers(b, parts)}
+    parts = [piece for part in parts for piece in _split(part, kept)]
+    for part in parts:
+        _take(part, kept)
+    widths = [width_of(p.kernel) for p in parts if p.kind == "strips"]
+    memory = [b for b in names if b not in kept]
+    return Cells(rows.depth, parts, kept, memory, copies, min(widths, default=1))
+
+
+def _with_copies(
+    kernel: Kernel, shared: frozenset[int], copies: dict[Buffer, tuple[Buffer, Store]]
+) -> Kernel:
+    """The kernel with totals added up in copies: total = total + value."""
+    loads, stores = list(kernel.loads), []
+    for item in kernel.stores:
+        if item.reduced & shared:
+            assert item.combine is not None
+            total = item.access.buffer
+            copy = _local(f"{total.name}.copy", total, len(copies))
+            copies[total] = copy, item
+            access = replace(item.access, buffer=copy)
+            before = Value(Type(total.dtype), name="before")
+            loads.append(Load(before, access))
+            value = apply_op(OPS[item.combine], (before, item.value), {}, None)
+            item = Store(value, access)
+        stores.append(item)
+    return replace(kernel, loads=tuple(loads), stores=tuple(stores))
+
+
+def _local(name: str, like: Buffer, number: int) -> Buffer:
+    """A buffer of the group's, whose number no other of the nest has."""
+    return Buffer(-1000 - 2 * number, name, like.dtype, "temporary", like.extents)
+
+
+def _keeping_rows(
+    kernels: list[Kernel], depth: int, locals_: list[Buffer], written: set[Buffer]
+) -> list[Kernel]:
+    """Kernels of which later ones read a row where the first one keeps it."""
+    found: list[tuple[int, Load, Buffer]] = []
+    after: list[Kernel] = []
+    for number, kernel in enumerate(kernels):
+        loads, stores = [], list(kernel.stores)
+        for load in kernel.loads:
+            access = load.access
+            if access.buffer in written or not _is_row(kernel, access, depth):
+                loads.append(load)
+                continue
+            same = [b for k, one, b in found if one.access.same_as(access)
+                    and same_size(kernels[k].extents[-1], kernel.extents[-1])]  # fmt: skip
+            if same:
+                near = Access(same[0], 0, (*[0] * depth, access.strides[-1]))
+                loads.append(Load(load.leaf, near))
+                continue
+            loads.append(load)
+            if any(_reads(k, access, kernel, depth) for k in kernels[number + 1 :]):
+                extents = (kernel.extents[-1],)
+                kept = Buffer(-1001 - 2 * len(found), f"{access.buffer.name}.row",
+                              access.buffer.dtype, "temporary", extents)  # fmt: skip
+                found.append((number, load, kept))
+                locals_.append(kept)
+                near = Access(kept, 0, (*[0] * depth, access.strides[-1]))
+                stores.append(Store(load.leaf, near))
+        after.append(replace(kernel, loads=tuple(loads), stores=tuple(stores)))
+    return after
+
+
+def _is_row(kernel: Kernel, access: Access, depth: int) -> bool:
+    """Whether a kernel reads neighbours along its one inner loop, that other points do not read."""
+    if len(kernel.extents) != depth + 1 or serial_loops(kernel) - {depth}:
+        return False
+    moves = not all(is_zero(s) for s in access.strides[:depth])
+    stride = access.strides[-1]
+    return moves and isinstance(stride, int) and stride == access.buffer.dtype.itemsize
+
+
+def _reads(kernel: Kernel, access: Access, like: Kernel, depth: int) -> bool:
+    return (
+        len(kernel.extents) == depth + 1
+        and same_size(kernel.extents[-1], like.extents[-1])
+        and any(_is_row(kernel, x.access, depth) and x.access.same_as(access)
+                for x in kernel.loads)
+    )  # fmt: skip
+
+
+def _part(kernel: Kernel, depth: int) -> Part:
+    rank = len(kernel.extents)
+    serial = serial_loops(kernel)
+    free = [k for k in range(depth, rank) if k not in serial]
+    rest = [k for k in range(depth, rank) if k in serial]
+    turned = permuted(kernel, [*range(depth), *free, *rest])
+    if rank == depth:
+        return Part(turned, "value", 0)
+    inner = frozenset(range(depth, rank))
+    whole = not free and all(
+        s.running is None and (s.combine is None or (s.reduced == inner and s.in_register))
+        for s in turned.stores
+    )
+    plain = not rest and all(s.combine is None for s in turned.stores)
+    return Part(turned, "strips" if whole or plain else "points", len(free))
+
+
+def _in_registers(buffer: Buffer, parts: Sequence[Part]) -> bool:
+    """Whether all that is stored in a local of one element is known to a thread as a whole."""
+    for part in parts:
+        for item in part.kernel.stores:
+            if item.access.buffer is buffer and not (
+                part.kind == "value" or (part.kind == "strips" and item.combine is not None)
+            ):
+                return False
+    return True
+
+
+def _split(part: Part, kept: set[Buffer]) -> list[Part]:
+    """One value a point is computed by all threads where they keep it, else by the first one."""
+    if part.kind != "value":
+        return [part]
+    stores = part.kernel.stores
+    both = ([s for s in stores if (s.access.buffer in kept) is keep] for keep in (True, False))
+    return [replace(part, kernel=with_stores(part.kernel, some)) for some in both if some]
+
+
+def _take(part: Part, kept: set[Buffer]) -> None:
+    """Let a kernel take from registers what is kept there."""
+    kernel = part.kernel
+    part.taken = {x.leaf: x.access.buffer for x in kernel.loads if x.access.buffer in kept}
+    part.kernel = replace(
+        kernel,
+        loads=tuple(x for x in kernel.loads if x.leaf not in part.taken),
+        captured=(*kernel.captured, *part.taken),
+    )

@@ -1,0 +1,183 @@
+"""Loop nests on the simulated device: what strips, groups of threads and parts compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import jitgraph as jg
+import jitgraph.tensor as T
+from jitgraph.codegen.gpu import backend
+from jitgraph.codegen.gpu.ptx import assemble, ptx, tool
+from jitgraph.codegen.gpu.target import device_target
+from jitgraph.errors import MissingPackageError
+from tests.arrays import comparable
+
+_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+_DTYPES = ("float32", "float64", "bfloat16", "uint8", "bool", "complex64")
+_TOLERANCE = {"float16": 4e-3, "bfloat16": 4e-2, "float32": 2e-5, "complex64": 2e-5}
+# Not 1, for which there would be variants of the functions.
+_EXTENTS = st.sampled_from([0, 2, 3, 7, 31, 32, 33, 64])
+_LONG = st.sampled_from([3, 31, 32, 33, 255, 256, 257, 1000, 1025, 5000])
+_SETTINGS = settings(
+    max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
+
+
+def _sums(x: Any) -> list[Any]:
+    return [x.sum(), x.sum(0), x.sum(2), x.sum((0, 2)), x.sum(1), T.any(x, axis=2), x.T.sum(1)]
+
+
+def _extrema(x: Any) -> list[Any]:
+    return [x.max(2), x.min(0), x.argmax(2), x.argmin(0), x.argmax(1), x.argmax(), x.max(), x.min()]
+
+
+def _points(x: Any) -> list[Any]:
+    return [x + x[0], x[::2, :, 1:] * x[::2, :, :-1], T.where(x == x[:1], x, x[0, 0]),
+            x[:, :, ::-1]]  # fmt: skip
+
+
+def _rows(x: Any) -> list[Any]:
+    exp = T.exp(x - x.max(2, keepdims=True))
+    centred = x - x.mean(2, keepdims=True)
+    normal = centred / T.sqrt((centred**2).mean(2, keepdims=True) + 1e-3)
+    return [exp / exp.sum(2, keepdims=True), T.log(exp.sum(2)), normal, normal.sum((0, 1)),
+            x / x.max((1, 2), keepdims=True), T.cumsum(centred, axis=2)]  # fmt: skip
+
+
+def _gradients(x: Any) -> list[Any]:
+    exp = T.exp(x - x.max(2, keepdims=True))
+    centred = x - x.mean(2, keepdims=True)
+    normal = centred / T.sqrt((centred**2).mean(2, keepdims=True) + 1e-3)
+    scale = T.ones_like(x[0, 0]) * 2
+    cost = (normal * scale).sum() + (exp / exp.sum(2, keepdims=True) * normal**2).sum()
+    return list(jg.grad(cost, [x, scale]))
+
+
+@cache
+def _functions(made: Callable[[Any], list[Any]], dtype: str) -> tuple[Any, Any]:
+    x = T.tensor3("x", dtype=dtype)
+    results = made(x)
+    return (jg.function([x], results, device="simulated"),
+            jg.function([x], results, mode="interpreted"))  # fmt: skip
+
+
+def _array(shape: Sequence[int], dtype: str, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    numbers = rng.standard_normal(shape) * 3
+    if dtype.startswith("complex"):
+        return (numbers + 1j * rng.standard_normal(shape)).astype(dtype)
+    return numbers.astype(_BFLOAT16 if dtype == "bfloat16" else dtype)
+
+
+def _check(made: Callable[[Any], list[Any]], array: np.ndarray, dtype: str) -> None:
+    on_device, interpreted = _functions(made, dtype)
+    tolerance = _TOLERANCE.get(dtype, 1e-11)
+    for found, wanted in zip(on_device(array), interpreted(array), strict=True):
+        found, wanted = (np.asarray(a) for a in (found, wanted))
+        assert found.dtype == wanted.dtype
+        near = max(array.size, 1) ** 0.5 * tolerance
+        np.testing.assert_allclose(comparable(found), comparable(wanted), tolerance, near)
+
+
+@pytest.mark.parametrize("dtype", _DTYPES)
+@given(st.tuples(_EXTENTS, _EXTENTS, _EXTENTS), st.integers(0, 99), st.booleans())
+@example((3, 2, 7000), 0, False)
+@example((4000, 2, 3), 0, False)
+@example((2, 3000, 2), 0, False)
+@_SETTINGS
+def test_reductions(dtype: str, shape: tuple[int, ...], seed: int, with_nan: bool) -> None:
+    array = _array(shape, dtype, seed)
+    if with_nan and array.size and dtype not in ("uint8", "bool"):
+        array.flat[seed % array.size] = np.nan
+    _check(_sums, array, dtype)
+    if array.size and not dtype.startswith("complex"):
+        _check(_extrema, np.round(array) if dtype != "bool" else array, dtype)  # ties
+
+
+@pytest.mark.parametrize("dtype", _DTYPES)
+@given(st.tuples(_EXTENTS.filter(bool), _EXTENTS.filter(bool), _EXTENTS), st.integers(0, 99))
+@example((2, 3, 5000), 0)
+@_SETTINGS
+def test_elementwise(dtype: str, shape: tuple[int, ...], seed: int) -> None:
+    _check(_points, _array(shape, dtype, seed), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("made", [_rows, _gradients])
+@given(st.tuples(st.sampled_from([2, 40]), st.sampled_from([2, 3]), _LONG), st.integers(0, 99))
+@example((2, 2, 13000), 0)
+@_SETTINGS
+def test_row_nests(
+    made: Callable[[Any], list[Any]], dtype: str, shape: tuple[int, ...], seed: int
+) -> None:
+    _check(made, _array(shape, dtype, seed), dtype)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 50000), (50000, 2, 2)])
+def test_sums_are_as_exact_as_their_type(shape: tuple[int, ...]) -> None:
+    on_device, _ = _functions(_sums, "float32")
+    array = _array(shape, "float32", 1)
+    total = on_device(array)[0]
+    exact = math.fsum(array.ravel().tolist())
+    assert abs(float(np.asarray(total)) - exact) <= np.spacing(np.float32(abs(exact)))
+    columns = np.asarray(on_device(array)[1])
+    np.testing.assert_allclose(columns, array.astype("f8").sum(0), 1e-5, 1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (4000, 1, 3)])
+def test_extents_of_one(shape: tuple[int, ...]) -> None:
+    _check(_sums, _array(shape, "float16", 0), "float16")
+
+
+def test_results_do_not_depend_on_alignment() -> None:
+    x = T.fvector("x")
+    whole = jg.function([x], [x.sum(), T.exp(x)], device="simulated")
+    part = jg.function([x], [x[1:].sum(), T.exp(x[1:])], device="simulated")
+    array = _array((9001,), "float32", 3)
+    for a, b in zip(whole(array[1:].copy()), part(array), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_a_sum_that_only_the_call_knows() -> None:
+    x, y = T.fmatrix("x"), T.fmatrix("y")
+    function = jg.function([x, y], jg.grad((x * y * x).sum(), [x, y]), device="simulated")
+    for shape in [(33, 70), (1, 70), (33, 1), (1, 1), (2, 5000), (5000, 2)]:
+        a, b = _array((shape[0] if shape[0] > 1 else 40, shape[1] if shape[1] > 1 else 50),
+                      "float32", 1), _array(shape, "float32", 2)  # fmt: skip
+        gradient = np.asarray(function(a, b)[1])
+        wanted = a.astype("f8") ** 2
+        wanted = wanted.sum(tuple(k for k in (0, 1) if shape[k] == 1), keepdims=True)
+        np.testing.assert_allclose(gradient, wanted, 1e-5)
+
+
+# --- the assembler --------------------------------------------------------------------------------
+def _image(function: Any, arch: str) -> str:
+    made = function.compilation
+    target = device_target(arch)
+    modules = backend.emit(made.program, made.signature, target, contract=True)
+    return ptx(modules.device.text(), target)
+
+
+@pytest.mark.parametrize("arch", ["sm_75", "sm_90"])
+def test_kernels_fit_into_registers(arch: str) -> None:
+    try:
+        tool("ptxas")
+    except MissingPackageError:
+        pytest.skip("there is no ptxas")
+    x, v = T.fmatrix("x"), T.fvector("v")
+    function = jg.function([x, v], [x.sum(), T.exp(x) + v, T.nnet.softmax(x)])
+    text = _image(function, arch)
+    assert ".v4.b32" in text
+    _, reports = assemble(text, arch)
+    for report in reports.values():
+        assert report.stack == report.spill_stores == report.spill_loads == 0
+        assert report.registers <= 128

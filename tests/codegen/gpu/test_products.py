@@ -1,0 +1,91 @@
+"""Matrix products on the simulated device, compared with NumPy."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jitgraph as jg
+import jitgraph.tensor as T
+from jitgraph.codegen.gpu.products import tiles
+
+DTYPES = ("float32", "float64")
+#: Extents around those of tiles, and of nothing.
+EXTENTS = st.sampled_from([0, 1, 2, 5, 16, 31, 63, 64, 65, 70, 130])
+#: Depths that are cut into no, two and three parts.
+DEPTHS = st.sampled_from([0, 1, 7, 8, 9, 16, 33, 100, 511, 512, 530, 800])
+
+
+def filled(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
+    """Small whole numbers: sums of their products are exact in any order."""
+    return np.random.default_rng(seed).integers(-4, 5, shape).astype(dtype)
+
+
+@cache
+def product(dtype: str, turned: tuple[bool, bool, bool]) -> Any:
+    x, y = T.matrix("x", dtype=dtype), T.matrix("y", dtype=dtype)
+    z = T.dot(x.T if turned[0] else x, y.T if turned[1] else y)
+    return jg.function([x, y], z.T if turned[2] else z, device="simulated")
+
+
+@pytest.mark.parametrize("turned", [(False, False, False), (True, False, False),
+                                    (False, True, False), (True, True, True)])  # fmt: skip
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_sizes_and_orders(dtype: str, turned: tuple[bool, bool, bool]) -> None:
+    f = product(dtype, turned)
+
+    @settings(max_examples=5, deadline=None)
+    @given(EXTENTS, EXTENTS, DEPTHS)
+    def run(rows: int, columns: int, depth: int) -> None:
+        a, b = filled((rows, depth), dtype), filled((depth, columns), dtype, 1)
+        found = f(a.T.copy() if turned[0] else a, b.T.copy() if turned[1] else b)
+        expected = a @ b
+        np.testing.assert_array_equal(found, expected.T if turned[2] else expected)
+
+    run()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_epilogues_and_batches(dtype: str) -> None:
+    x, y = T.matrix("x", dtype=dtype), T.matrix("y", dtype=dtype)
+    b, s = T.vector("b", dtype=dtype), T.scalar("s", dtype=dtype)
+    u, v = T.tensor4("u", dtype=dtype), T.tensor4("v", dtype=dtype)
+    dense = jg.function([x, y, b, s], [T.maximum(T.dot(x, y) + b, s), u_sum(x, y)],
+                        device="simulated")  # fmt: skip
+    batched = jg.function([u, v], T.matmul(u, v), device="simulated")
+
+    @settings(max_examples=4, deadline=None)
+    @given(EXTENTS, EXTENTS, DEPTHS)
+    def run(rows: int, columns: int, depth: int) -> None:
+        a, c = filled((rows, depth), dtype), filled((depth, columns), dtype, 1)
+        d = filled((columns,), dtype, 2)
+        found, total = dense(a, c, d, 3)
+        np.testing.assert_array_equal(found, np.maximum(a @ c + d, 3))
+        np.testing.assert_array_equal(total, np.tanh(0 * (c.T @ a.T)))
+        some = filled((2, 1, rows, depth), dtype)
+        others = filled((1, 3, depth, columns), dtype, 1)
+        if rows * columns < 1000:
+            np.testing.assert_array_equal(batched(some, others), some @ others)
+
+    run()
+
+
+def u_sum(x: Any, y: Any) -> Any:
+    """A product whose epilogue goes along its columns."""
+    return T.tanh(0 * T.dot(x, y).T)
+
+
+def test_the_large_tile() -> None:
+    """A product of many tiles, whose last ones are cut off."""
+    for dtype in DTYPES:
+        large, *_ = tiles(np.dtype(dtype))
+        rows, columns = 2 * large.rows + 1, large.columns * 43 + 4
+        a, b = filled((rows, 9), dtype), filled((9, columns), dtype, 1)
+        x, y = T.matrix("x", dtype=dtype), T.matrix("y", dtype=dtype)
+        f = jg.function([x, y], T.dot(x, y), device="simulated")
+        np.testing.assert_array_equal(f(a, b), a @ b)
