@@ -2,6 +2,9 @@
 # `make bench-quick` in .venv-bench.
 #   PYTHON=python3.12   another interpreter      DATA=path   MNIST (see examples/datasets.py)
 #   PEERS=numpy,jax     of the benchmark, jitgraph besides      TORCH=   do without torch
+# `make test-gpu` and `make bench-gpu` take $(PYTHON) as it is where it has numpy, llvmlite and
+# cuda-bindings (nothing is fetched then), else .venv.
+#   DEVICE=cuda:1       another GPU, or simulated               ARGS=--list   more of their options
 
 PYTHON ?= python3
 DATA ?=
@@ -13,12 +16,14 @@ INSTALLED := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_INSTALLED := $(BENCH)/.installed
 PEERS ?=
+DEVICE ?= cuda
+ARGS ?=
 # The wheel without CUDA: the ordinary one draws gigabytes of libraries along. TORCH_INDEX is the
 # address of an index that has it, where pip does not know one; TORCH=torch takes the ordinary wheel.
 TORCH ?= torch==2.13.0+cpu
 TORCH_INDEX ?=
 
-.PHONY: demo test lint bench bench-quick clean
+.PHONY: demo test lint bench bench-quick test-gpu bench-gpu clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -37,8 +42,21 @@ bench: $(BENCH_INSTALLED)
 bench-quick: $(BENCH_INSTALLED)
 	$(BENCH)/bin/python -m bench --quick $(if $(PEERS),--peers jitgraph,$(PEERS))
 
+test-gpu:
+	$(call on_gpu,tests.device)
+
+bench-gpu:
+	$(call on_gpu,bench.gpu)
+
 clean:
 	rm -rf $(VENV) $(BENCH) build out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+define on_gpu
+@if $(PYTHON) -c 'import numpy, llvmlite, cuda.bindings' 2>/dev/null; then \
+    exec $(PYTHON) -m $(1) --device $(DEVICE) $(ARGS); fi; \
+$(MAKE) $(INSTALLED) && $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+    --editable '.[cuda]' && exec $(BIN)/python -m $(1) --device $(DEVICE) $(ARGS)
+endef
 
 define make_environment
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -17,7 +17,6 @@ import numpy as np
 from bench.case import Case
 from bench.fleet import Gone, Process
 from bench.peers import FIRST
-from bench.peers.on_numpy import NAMESPACE
 
 #: Between two peers: threads of the last one that spin for more work go to sleep.
 PAUSE = 0.01
@@ -71,6 +70,8 @@ def measured(
     tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Outcome]:
     """Outcomes by peer."""
+    from bench.peers.on_numpy import NAMESPACE  # which needs SciPy; reports do not
+
     outcomes = {peer: Outcome() for peer in fleet}
     folder = scratch / "reference"
     folder.mkdir(exist_ok=True)

@@ -151,7 +151,8 @@ class _Methods:
         arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
         layout = layout_of(plan, arrays)
         inputs = [*arrays, *map(_intact, plan.shared)]
-        return profile(plan.function, layout, inputs, plan.algebra, partial(explain, plan))
+        fail = partial(explain, plan)
+        return profile(plan.function, layout, inputs, plan.algebra, fail, plan.device)
 
     @property
     def __signature__(self) -> inspect.Signature:

@@ -142,7 +142,7 @@ class Compilation:
                 else:
                     self._module = _gpu().emit(
                         program, signature, self.device_target, contract=contract,
-                        precision=self.precision,
+                        precision=self.precision, probed=self.probed,
                     )  # fmt: skip
         return self._module
 

@@ -408,7 +408,7 @@ def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
         cache[key] = variables, function([cut.get(v, v) for v in variables], expression,
                                          givens=cut, on_unused_input="ignore")  # fmt: skip
     order, compiled = cache[key]
-    return compiled(*(given[v] for v in order))
+    return np.asarray(compiled(*(given[v] for v in order)))
 
 
 def _named(expression: Variable, key: Any) -> Any:

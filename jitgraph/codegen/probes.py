@@ -9,6 +9,7 @@ all cores nor readable everywhere. The first two say what looking at the clock t
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,14 +80,13 @@ def sizes_in(program: Program, table: Sequence[int]) -> list[dict[Value, int]]:
     return found
 
 
-class ProbedEmitter(ProgramEmitter):
-    """Writes a program with a table `@profile`, which it writes into."""
+class Probing(ProgramEmitter):
+    """Writes a program with a table `@profile`, which it writes into; what, `_stamp` says."""
 
     def emit(self) -> None:
         table = f"[{words(self.program)} x i64] zeroinitializer, align 8"
         self.module.declare(f"@{SYMBOL} = dso_local global {table}")
-        self.module.declare("declare i32 @clock_gettime(i32, ptr)")
-        self._time = self.f.emit("alloca [2 x i64]", "time")
+        self._begin_probing()
         self._at = _STEPS
         self._stamp(_START)
         self._stamp(_AGAIN)
@@ -98,13 +98,34 @@ class ProbedEmitter(ProgramEmitter):
         for k, value in enumerate(sizes(step)):
             self._put(self._at + 2 + k, self.size(value))
         self._stamp(self._at)
-        super()._work(step)
+        self._probed(step)
         self._stamp(self._at + 1)
         self._at += 2 + len(sizes(step))
+
+    def _probed(self, step: Work) -> None:
+        super()._work(step)
 
     def _return(self, status: str) -> None:
         self._stamp(_END)
         super()._return(status)
+
+    def _put(self, word: int, value: str) -> None:
+        place = f"getelementptr inbounds (i8, ptr @{SYMBOL}, i64 {8 * word})"
+        self.f.do(f"store i64 {value}, ptr {place}")
+
+    @abstractmethod
+    def _begin_probing(self) -> None: ...
+
+    @abstractmethod
+    def _stamp(self, word: int) -> None: ...
+
+
+class ProbedEmitter(Probing):
+    """Takes times."""
+
+    def _begin_probing(self) -> None:
+        self.module.declare("declare i32 @clock_gettime(i32, ptr)")
+        self._time = self.f.emit("alloca [2 x i64]", "time")
 
     def _stamp(self, word: int) -> None:
         f = self.f
@@ -113,7 +134,3 @@ class ProbedEmitter(ProgramEmitter):
         rest = f.emit(f"load i64, ptr {f.offset(self._time, 8)}")
         whole = f.emit(f"mul i64 {seconds}, {_BILLION}")
         self._put(word, f.emit(f"add i64 {whole}, {rest}"))
-
-    def _put(self, word: int, value: str) -> None:
-        place = f"getelementptr inbounds (i8, ptr @{SYMBOL}, i64 {8 * word})"
-        self.f.do(f"store i64 {value}, ptr {place}")

@@ -13,6 +13,10 @@ time reaches the limit of the machine, and other code cannot.
 
 **The limit** of a step is the least time in which this machine moves its bytes, from and to the
 smallest cache that holds them or memory, or does its operations, whichever takes longer.
+
+**On a device** the times are the device's own, by events before and after each step, the limit is
+what its memory copies and reads, and launches are counted. The simulated device has no clock: of a
+program there only launches, bytes and operations are told.
 """
 
 from jitgraph.profiling.measure import profile

@@ -19,7 +19,7 @@ from jitgraph.location import Location
 from jitgraph.profiling.report import Profile, Step
 from jitgraph.profiling.work import amount, loops
 from jitgraph.runtime.callable import make_callable_type, set_entry
-from jitgraph.runtime.limits import limits
+from jitgraph.runtime.limits import Limits, limits
 from jitgraph.runtime.variant import ENTRY, Variant
 
 #: Seconds of measuring, and how many runs count at least and at most. The first does not: it
@@ -37,6 +37,7 @@ def profile(
     inputs: Sequence[Array],
     algebra: str,
     fail: Callable[..., object],
+    device: str = "cpu",
 ) -> Profile:
     """What the steps of the variant for `layout` do with the inputs, one array per parameter.
 
@@ -45,14 +46,18 @@ def profile(
     that stopped.
     """
     interface = Interface((None,) * len(function.params), (None,) * len(function.results), False)
-    compilation = Compilation(function, layout, interface, algebra, probed=True)
+    compilation = Compilation(function, layout, interface, algebra, device, probed=True)
     program = compilation.program
-    ceilings = limits()
-    readings, table = _run(compilation, inputs, fail)
+    if device == "cpu":
+        ceilings, timed = limits(), True
+        readings, table = _run(compilation, inputs, fail)
+    else:
+        ceilings, timed, readings, table = _run_on(device, compilation, inputs, fail)
     middle, least = _combined(readings, median), _combined(readings, min)
     steps: list[Step] = []
-    for work, sizes, seconds, fastest in zip(
-        program.work(), probes.sizes_in(program, table), middle.steps, least.steps, strict=True
+    for work, sizes, seconds, fastest, count in zip(
+        program.work(), probes.sizes_in(program, table), middle.steps, least.steps,
+        probes.reading(program, table).steps, strict=True,
     ):
         kind, todo = _KINDS[type(work)], amount(work, sizes)
         steps.append(Step(
@@ -66,14 +71,17 @@ def profile(
             single=todo.single,
             double=todo.double,
             lines=_lines(work, program),
+            launches=0 if device == "cpu" else count,
         ))  # fmt: skip
     return Profile(
         name=function.name,
-        threads=config.num_threads,
+        threads=config.num_threads if device == "cpu" else 0,
         runs=len(readings),
         steps=tuple(steps),
         outside=middle.outside / 1e9,
         limits=ceilings,
+        device=device,
+        timed=timed,
     )
 
 
@@ -93,6 +101,21 @@ def _run(
         native(*inputs)
         readings.append(probes.reading(program, list(table)))
     return readings[1:], list(table)
+
+
+def _run_on(
+    name: str, compilation: Compilation, inputs: Sequence[Any], fail: Callable[..., object]
+) -> tuple[Limits, bool, list[probes.Reading], list[int]]:
+    """The same on a device: its limits, whether it has a clock, times, and the table."""
+    from jitgraph.profiling.on_device import DeviceRuns
+    from jitgraph.runtime import devices
+
+    device = devices.device(name)
+    assert device is not None
+    runs = DeviceRuns(device, compilation)
+    native = _callable(compilation, runs.failing(fail))
+    readings, table = runs.run(native, runs.given(inputs), _LEAST, _MOST, _ENOUGH)
+    return runs.limits, runs.timer is not None, readings, table
 
 
 def _combined(

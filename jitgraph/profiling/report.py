@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike, path
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jitgraph.errors import OptionError
 from jitgraph.runtime.limits import Level, Limits
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Step:
     single: int
     double: int
     lines: tuple[str, ...]
+    #: Of kernels, on a device.
+    launches: int = 0
 
     @property
     def bytes(self) -> int:
@@ -79,6 +83,9 @@ class Profile:
     steps: tuple[Step, ...]
     outside: float
     limits: Limits
+    #: Where the program ran, and whether there are times: the simulated device has none.
+    device: str = "cpu"
+    timed: bool = True
 
     @property
     def seconds(self) -> float:
@@ -103,12 +110,12 @@ class Profile:
 
     # --- as text --------------------------------------------------------------------------------
     def __str__(self) -> str:
-        rows = [_HEAD, *self._rows()]
+        rows = self._table()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = []
         for row in rows:
-            cells = [c.ljust(w) if k in _LEFT else c.rjust(w)
-                     for k, (c, w) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
+            cells = [c.ljust(w) if title in _LEFT else c.rjust(w)
+                     for title, c, w in zip(rows[0], row, widths, strict=True)]  # fmt: skip
             lines.append("  ".join(cells).rstrip())
         return "\n".join([self._title(), "", *lines, "", *self._notes()])
 
@@ -116,20 +123,32 @@ class Profile:
         def row(cells: Sequence[str], tag: str) -> str:
             return f"<tr>{''.join(f'<{tag}>{html.escape(c)}</{tag}>' for c in cells)}</tr>"
 
-        table = [row(_HEAD, "th"), *(row(cells, "td") for cells in self._rows())]
+        head, *rows = self._table()
+        table = [row(head, "th"), *(row(cells, "td") for cells in rows)]
         notes = "<br>".join(map(html.escape, self._notes()))
         title = html.escape(self._title())
         return f"<p>{title}</p><table>{''.join(table)}</table><p>{notes}</p>"
 
     def _title(self) -> str:
+        if not self.timed:
+            return f"{self.name}: on {self.device}, which has no clock"
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
-        return f"{self.name}: {_time(self.seconds)}, {threads}, medians of {self.runs} runs"
+        where = threads if self.device == "cpu" else f"on {self.device}"
+        return f"{self.name}: {_time(self.seconds)}, {where}, medians of {self.runs} runs"
+
+    def _table(self) -> list[list[str]]:
+        """The head and the rows, without columns that say nothing here."""
+        left_out = _OF_TIME if not self.timed else frozenset[str]()
+        left_out |= {"launches"} if self.device == "cpu" else frozenset()
+        return [[c for title, c in zip(_HEAD, row, strict=True) if title not in left_out]
+                for row in (_HEAD, *self._rows())]  # fmt: skip
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for step in self.steps:
             yield (
                 step.name,
                 " x ".join(map(str, step.loops)),
+                str(step.launches),
                 _time(step.seconds),
                 f"{self.share(step):.0%}",
                 f"{_number(step.bytes)}B",
@@ -140,13 +159,17 @@ class Profile:
                 _places(step.lines),
             )
         share = f"{self.outside / self.seconds:.0%}" if self.seconds else ""
-        yield ("outside", "", _time(self.outside), share, *[""] * (len(_HEAD) - 4))
+        if self.timed:
+            yield ("outside", "", "", _time(self.outside), share, *[""] * (len(_HEAD) - 5))
 
     def _notes(self) -> Iterator[str]:
+        if not self.timed:
+            return
         for level in self.limits.levels:
             yield f"{level.name}: copies {level.copy / 1e9:.1f} GB/s, reads {level.read / 1e9:.1f}"
         found = self.limits
-        yield f"arithmetic: f64 {found.f64 / 1e9:.0f} GFLOP/s, f32 {found.f32 / 1e9:.0f}"
+        if math.isfinite(found.f64):
+            yield f"arithmetic: f64 {found.f64 / 1e9:.0f} GFLOP/s, f32 {found.f32 / 1e9:.0f}"
         if any(self.fraction(step) > _TOO_GOOD for step in self.steps):
             yield "above the limits, so these were measured on a busy machine:"
             yield "    jitgraph.profiling.limits(fresh=True) measures them again"
@@ -168,7 +191,7 @@ class Profile:
                 "bound": bound,
                 "fraction": self.fraction(step),
             }
-        data["limits"]["levels"][-1]["capacity"] = None
+        data["limits"] = _finite(data["limits"])
         text = json.dumps(data, indent=2)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
@@ -178,26 +201,51 @@ class Profile:
     def from_json(text: str) -> Profile:
         """The profile that `to_json` wrote."""
         data = json.loads(text)
-        levels = [{**level, "capacity": level["capacity"] or float("inf")}
-                  for level in data["limits"]["levels"]]  # fmt: skip
-        known = {**data["limits"], "levels": tuple(Level(**level) for level in levels)}
+        known = _infinite(data["limits"])
+        known["levels"] = tuple(Level(**level) for level in known["levels"])
         steps = tuple(
             Step(**{name: _frozen(fields[name]) for name in Step.__dataclass_fields__})
             for fields in data["steps"]
         )
-        plain = {k: data[k] for k in ("name", "threads", "runs", "outside")}
+        plain = {k: data[k] for k in ("name", "threads", "runs", "outside", "device", "timed")}
         return Profile(steps=steps, limits=Limits(**known), **plain)
 
     def plot(self, path: str | PathLike[str] | None = None) -> Figure:
         """The steps under the roofs of the machine; see `jitgraph.profiling.roofline`. Needs
-        matplotlib. Written to `path` if there is one."""
+        matplotlib. Written to `path` if there is one. Raises OptionError for a device."""
+        if self.device != "cpu":
+            raise OptionError(
+                f"there is no picture of a program on {self.device}: what its arithmetic can do is "
+                "not measured",
+                hint="print(profile) has the table",
+            )
         from jitgraph.profiling.roofline import draw
 
         return draw(self, path)
 
 
-_HEAD = ("step", "loops", "time", "share", "moves", "GB/s", "flops", "GFLOP/s", "of limit", "lines")
-_LEFT = frozenset({0, 1, 8, 9})
+_HEAD = ("step", "loops", "launches", "time", "share", "moves", "GB/s", "flops", "GFLOP/s",
+         "of limit", "lines")  # fmt: skip
+_LEFT = frozenset({"step", "loops", "of limit", "lines"})
+_OF_TIME = frozenset({"time", "share", "GB/s", "GFLOP/s", "of limit"})
+
+
+def _finite(value: Any) -> Any:
+    """None in place of infinities, which JSON does not know."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if value == math.inf else value
+
+
+def _infinite(value: Any) -> Any:
+    """What `_finite` was given."""
+    if isinstance(value, dict):
+        return {k: _infinite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_infinite(v) for v in value]
+    return math.inf if value is None else value
 
 
 def _frozen(value: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import DeviceTarget, Version, device_target
 from jitgraph.errors import DeviceError, DriverError, NoDeviceError
-from jitgraph.runtime.device import Device, Kernels
+from jitgraph.runtime.device import Device, Kernels, Timer
 
 #: The version of the driver's interface that functions are asked for by.
 _INTERFACE = 12000
@@ -32,6 +32,8 @@ _HINTS = {
     218: "the driver rejects code that jitgraph generated: please report it",
     221: "the driver's compiler is missing (libnvidia-ptxjitcompiler): install the whole driver, or"
     " let the container see it",
+    701: "a kernel needs more registers or shared memory than a block can have: please report it,"
+    " and compute with shorter rows or fewer results at a time",
     222: "install a newer driver (nvidia-smi shows which one is there)",
 }
 _LOST = (
@@ -142,6 +144,7 @@ class CudaDevice(Device):
         *,
         shared: Mapping[str, int] = MappingProxyType({}),
     ) -> Kernels:
+        self.require_shared(shared)
         self.enter()
         options = self.driver.CUjit_option
         log = bytearray(_LOG_BYTES)
@@ -172,6 +175,10 @@ class CudaDevice(Device):
     def seconds(self, start: _Event, end: _Event) -> float:
         end.wait()
         return float(self.ask("cuEventElapsedTime", start.handle, end.handle)) / 1e3
+
+    def timer(self, count: int) -> Timer:
+        self.enter()
+        return _Timer(self, count, self._address("cuEventRecord"))
 
     def follow(self, stream: int) -> None:
         self._order(stream, self.stream)
@@ -228,6 +235,28 @@ class _Event:
         # The driver keeps it for as long as something waits for it.
         if hasattr(self, "handle"):
             self._device.driver.cuEventDestroy(self.handle)
+
+
+class _Timer:
+    """Events for programs to record."""
+
+    def __init__(self, device: CudaDevice, count: int, function: int) -> None:
+        self.function = function
+        self._device = device
+        flags = device.driver.CUevent_flags.CU_EVENT_DEFAULT
+        self._events = [device.ask("cuEventCreate", flags) for _ in range(count)]
+
+    @property
+    def handles(self) -> list[int]:
+        return [int(event) for event in self._events]
+
+    def seconds(self, first: int, last: int) -> float:
+        found = self._device.ask("cuEventElapsedTime", self._events[first], self._events[last])
+        return float(found) / 1e3
+
+    def __del__(self) -> None:
+        for event in getattr(self, "_events", ()):
+            self._device.driver.cuEventDestroy(event)
 
 
 class _Module:

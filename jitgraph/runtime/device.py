@@ -43,6 +43,21 @@ class Kernels(Protocol):
         """What to launch, by name: a CUfunction."""
 
 
+class Timer(Protocol):
+    """Events that device programs have recorded, and the times between them."""
+
+    @property
+    def function(self) -> int:
+        """The address of a C function (event, stream) that records one."""
+
+    @property
+    def handles(self) -> Sequence[int]:
+        """The events."""
+
+    def seconds(self, first: int, last: int) -> float:
+        """From one event to another, by their numbers, once all work is done."""
+
+
 class Device(ABC):
     """A device, with one stream of work and the memory that its arrays lie in.
 
@@ -117,6 +132,16 @@ class Device(ABC):
         """Load a module with the kernels of these names. `shared` says how many bytes of dynamic
         shared memory kernels may be launched with that want more than `STATIC_SHARED`."""
 
+    def require_shared(self, wanted: Mapping[str, int]) -> None:
+        """Raise unless blocks may have so much shared memory, by the names of kernels."""
+        for name, size in wanted.items():
+            if size > self.target.shared_bytes:
+                raise DeviceError(
+                    f"{name} needs {size} bytes of shared memory for each block, of which "
+                    f"{self.name} has {self.target.shared_bytes}",
+                    hint="compute with shorter rows at a time, or on the CPU",
+                )
+
     @abstractmethod
     def whereabouts(self, address: int) -> str:
         """The name of the device whose memory is at an address; "cpu" for the host's."""
@@ -138,6 +163,10 @@ class Device(ABC):
         """How long the work between two marks took."""
         taken: float = end - start
         return taken
+
+    def timer(self, count: int) -> Timer | None:
+        """So many events; None where a device has no clock."""
+        return None
 
     @property
     def stream(self) -> int:

@@ -40,6 +40,7 @@ class SimulatedDevice(Device):
         *,
         shared: Mapping[str, int] = MappingProxyType({}),
     ) -> Kernels:
+        self.require_shared(shared)
         return _Module(simulation.linked(image), names)
 
     def whereabouts(self, address: int) -> str:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from jitgraph.compiled import CompiledFunction
 from jitgraph.runtime.callable import make_callable_type
 from jitgraph.tensor.shared import SharedVariable
@@ -266,11 +268,23 @@ class _Era:
 
 
 class _EraInPython(_Era):
-    """The same of functions whose calls go through Python."""
+    """The same of functions whose calls go through Python. Those on a device give NumPy arrays, as
+    Theano's did."""
 
     def __call__(self, *args: Any, output_subset: Any = None, **kwargs: Any) -> Any:
         results = super().__call__(*args, **kwargs)  # type: ignore[misc]
+        if self._state.plan.device != "cpu":
+            results = _on_host(results)
         return results if output_subset is None else self._chosen(results, output_subset)
+
+
+def _on_host(results: Any) -> Any:
+    """Results of a device as NumPy arrays."""
+    if isinstance(results, dict):
+        return {key: np.asarray(value) for key, value in results.items()}
+    if isinstance(results, list):
+        return [np.asarray(value) for value in results]
+    return None if results is None else np.asarray(results)
 
 
 @functools.cache

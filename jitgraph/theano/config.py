@@ -7,6 +7,7 @@ kept and change nothing; one nobody knows warns once.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,6 +70,7 @@ DEFAULTS: dict[str, Any] = {
     "print_global_stats": False, "profiling.debugprint": False,
     "profiling.output_line_width": 512, "pycuda.init": False,
 }  # fmt: skip
+_DEVICE = re.compile(r"cpu|simulated|(?P<gpu>gpu|cuda):?(?P<number>\d+)?")
 #: Groups whose members are all accepted.
 OPEN_GROUPS = ("warn", "warn_float64")
 #: Values of an attribute are checked, as they were.
@@ -105,6 +107,13 @@ class TheanoConfig:
         """The dtype of `T.scalar()`, `T.matrix()` and friends."""
         return jitgraph_config.floatX
 
+    @property
+    def device(self) -> str:
+        """Where functions compute, in the words in which it was set."""
+        said: str = self._values["device"]
+        ours = jitgraph_config.device
+        return said if _device(said) == ours else ours.replace(":", "")
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -122,6 +131,8 @@ class TheanoConfig:
         if name == "floatX":
             jitgraph_config.floatX = value
             return
+        if name == "device":
+            jitgraph_config.device = _device(value)
         if name in CHOICES and value not in CHOICES[name]:
             listed = ", ".join(map(repr, CHOICES[name]))
             raise OptionError(f"{name} cannot be {value!r}", hint=f"one of: {listed}")
@@ -155,8 +166,20 @@ class TheanoConfig:
             setattr(self, name, _as_kind_of(DEFAULTS.get(name), text.strip()))
 
     def __str__(self) -> str:
-        shown = {"floatX": self.floatX, **self._values}
+        shown = {"floatX": self.floatX, **self._values, "device": self.device}
         return "\n".join(f"{name} = {shown[name]!r}" for name in sorted(shown))
+
+
+def _device(value: Any) -> str:
+    """Our name of a device: `gpu` and `cuda` are the first GPU, or rather `gpu0` and `cuda0`."""
+    match = _DEVICE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise OptionError(
+            f"device cannot be {value!r}", hint="cpu, gpu, gpu0, cuda, cuda0, cuda1 and so on"
+        )
+    if match["number"] is None:
+        return "cuda" if match["gpu"] else str(value)
+    return f"cuda:{int(match['number'])}"
 
 
 def _spelled(name: str) -> str:
@@ -195,6 +218,11 @@ config = TheanoConfig()
 #: `theano.configparser._config_var_list`.
 SETTINGS = [ConfigParam(name) for name in ("floatX", *DEFAULTS)]
 config.read(os.environ.get("THEANO_FLAGS", ""))
+
+
+def use(device: str, force: bool = False, **unused: Any) -> None:
+    """`theano.gpuarray.use` and `theano.sandbox.cuda.use`: compute there from now on."""
+    config.read(f"device={device}")
 
 
 @contextmanager

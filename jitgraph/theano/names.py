@@ -198,7 +198,8 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.sandbox": {},
     "theano.sandbox.rng_mrg": {"streams": "MRG_RandomStreams"},
     "theano.sandbox.cuda": {
-        "opaque": "cuda_available=no cuda_enabled=no use=nothing cuda_ndarray=none "
+        "config": "use",
+        "opaque": "cuda_available=no cuda_enabled=no cuda_ndarray=none "
                   "device_properties=nothing basic_ops=none host_from_gpu=same gpu_from_host=same"},
     "theano.sandbox.cuda.rng_curand": {"streams": "CURAND_RandomStreams=MRG_RandomStreams"},
     "theano.sandbox.cuda.basic_ops": {"opaque": "host_from_gpu=same gpu_from_host=same "
@@ -206,7 +207,7 @@ _SOURCES: dict[str, dict[str, str]] = {
     "theano.sandbox.neighbours": {"images": "images2neibs neibs2images"},
     "theano.sandbox.linalg": {"linalg": "matrix_inverse matrix_dot pinv det diag extract_diag "
                                         "alloc_diag=diag trace eig eigh qr svd psd solve"},
-    "theano.gpuarray": {"opaque": "pygpu_activated=no init_dev=nothing use=nothing"},
+    "theano.gpuarray": {"config": "use", "opaque": "pygpu_activated=no init_dev=nothing"},
     "theano.gpuarray.dnn": {"dnn": _DNN},
     "theano.gpuarray.ctc": {"ctc": "gpu_ctc=ctc ctc_available"},
     "theano.sandbox.cuda.dnn": {"dnn": _DNN},

@@ -34,10 +34,8 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     emit = backend.emit
 
     def noted(
-        program: Program, signature: Signature, target: DeviceTarget, *, contract: bool,
-        precision: str,
-    ) -> backend.Modules:  # fmt: skip
-        how: dict[str, Any] = {"contract": contract, "precision": precision}
+        program: Program, signature: Signature, target: DeviceTarget, **how: Any
+    ) -> backend.Modules:
         made.append(partial(emit, program, signature, **how))
         return emit(program, signature, target, **how)
 

@@ -27,8 +27,10 @@ class CUresult(IntEnum):
     CUDA_ERROR_NOT_INITIALIZED = 3
     CUDA_ERROR_NO_DEVICE = 100
     CUDA_ERROR_INVALID_PTX = 218
+    CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222
     CUDA_ERROR_NOT_FOUND = 500
     CUDA_ERROR_ILLEGAL_ADDRESS = 700
+    CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701
     CUDA_ERROR_SYSTEM_DRIVER_MISMATCH = 803
 
 
@@ -79,6 +81,7 @@ class FakeDriver:
             name.removesuffix("_v2"): self.memory.functions[word]
             for word, name in record.FUNCTIONS.items()
         }
+        self.addresses["cuEventRecord"] = self.memory.functions["free"]  # of the same parameters
         self.refuse: dict[str, int] = {}
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.log = b""

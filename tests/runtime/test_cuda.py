@@ -171,6 +171,15 @@ class TestTransfers:
         del start, end
         assert not driver.live
 
+    def test_timer(self, gpu, driver):
+        timer = gpu.timer(3)
+        assert timer.function
+        assert len(set(timer.handles)) == 3
+        assert timer.seconds(0, 2) == 2.5e-3
+        del timer
+        gc.collect()
+        assert not driver.live
+
     def test_order(self, gpu, driver):
         gpu.follow(5)
         gpu.precede(9)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from jitgraph.codegen.entry import emit_run
 from jitgraph.codegen.gpu.module import DeviceModule
+from jitgraph.codegen.gpu.probes import ProbedDeviceEmitter
 from jitgraph.codegen.gpu.program import emit_device_program
 from jitgraph.codegen.gpu.target import DeviceTarget
 from jitgraph.codegen.library import declare_functions
@@ -32,14 +33,22 @@ class Modules:
 
 
 def emit(
-    program: Program, signature: Signature, target: DeviceTarget, *, contract: bool,
+    program: Program,
+    signature: Signature,
+    target: DeviceTarget,
+    *,
+    contract: bool,
     precision: str = "exact",
-) -> Modules:  # fmt: skip
-    """The program as LLVM IR, before LLVM's own passes."""
+    probed: bool = False,
+) -> Modules:
+    """The program as LLVM IR, before LLVM's own passes; if `probed`, one that takes its times."""
     module, device = Module(host()), DeviceModule(target, precision)
     declare_functions(module)
     module.declare(slot_table(len(signature.outputs)))
-    constants = emit_device_program(module, device, program, signature, contract=contract)
+    constants = emit_device_program(
+        module, device, program, signature, contract=contract,
+        kind=ProbedDeviceEmitter if probed else None,
+    )
     emit_run(module, signature.params)
     return Modules(module, device, constants)
 

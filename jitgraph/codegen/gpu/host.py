@@ -101,7 +101,7 @@ def _emit_take(module: Module) -> None:
     cell = f.reserve("ptr", "made")
     f.do(f"store ptr null, ptr {cell}")
     size = f.intrinsic("i64", "@llvm.umax.i64", "i64 %size", "i64 1")
-    code = record.call(f, "@device", "alloc", cell, size, _stream(f))
+    code = _call(f, "alloc", cell, size, _stream(f))
     made = f.emit(f"load ptr, ptr {cell}")
     fine = f.emit(f"icmp eq i32 {code}, 0")
     f.do(f"ret ptr {f.select(fine, 'ptr', made, 'null')}")

@@ -47,16 +47,22 @@ from jitgraph.ir.values import Value
 
 
 def emit_device_program(
-    module: Module, device: DeviceModule, program: Program, signature: Signature, *, contract: bool
+    module: Module,
+    device: DeviceModule,
+    program: Program,
+    signature: Signature,
+    *,
+    contract: bool,
+    kind: type[DeviceEmitter] | None = None,
 ) -> int:
     """Add `@program` to the host's module and its kernels to the device's; gives the number of its
-    constants.
+    constants. `kind` is what writes it, if not a `DeviceEmitter`.
 
     The host's module then has two tables to be filled when it is loaded: `@kernels`, and
     `@constant_places`, the addresses of copies on the device of what `@constant_table` lists (pairs
     of address and size)."""
     host.emit_helpers(module)
-    emitter = DeviceEmitter(module, program, signature, contract, device)
+    emitter = (kind or DeviceEmitter)(module, program, signature, contract, device)
     emitter.emit()
     emitter.tables()
     return len(emitter.constants)

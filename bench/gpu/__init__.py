@@ -1,0 +1,1 @@
+"""jitgraph beside its peers on a GPU: `python -m bench.gpu`."""
