@@ -149,12 +149,27 @@ class _Transpose:
         """The body for some rows of the tiles."""
         strips, places = Strips(nest, 1), []
         tiled = {k: x for k, x in enumerate(self.kernel.loads) if x in self.tiles}
+        key = self.arguments.emitter.memory.key
+        in_place = any(
+            key(x.access.buffer) in self.arguments.written
+            for k, x in enumerate(self.kernel.loads)
+            if k not in tiled
+        )
         for row in rows:
             index, inside = self._index(first, sizes, row, column)
-            pointers = [self._cell(tiled[k], column, row) if k in tiled
-                        else self._at(nest, access, index)
-                        for k, access in enumerate(nest.accesses)]  # fmt: skip
-            places.append(Place(dict(enumerate(index)), pointers, [inside]))
+            pointers = [
+                self._cell(tiled[k], column, row) if k in tiled else self._at(nest, access, index)
+                for k, access in enumerate(nest.accesses)
+            ]
+            place = Place(dict(enumerate(index)), pointers, [inside])
+            if not in_place:
+                places.append(place)
+                continue
+            # The last element, which threads beyond the ends would read, is being written.
+            place.there = None
+            with self.f.if_then(inside):
+                strips.compute([place], None)
+                strips.write([place], None)
         strips.compute(places, None)
         strips.write(places, None)
 

@@ -158,6 +158,13 @@ def test_results_do_not_depend_on_alignment() -> None:
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
+def test_a_transpose_is_added_in_place() -> None:
+    x, y = T.dmatrix("x"), T.dmatrix("y")
+    function = jg.function([x, y], T.dot(x, y) + T.dot(y, x).T, device="simulated")
+    a, b = _array((5, 5), "float64", 0), _array((5, 5), "float64", 1)
+    np.testing.assert_allclose(np.asarray(function(a, b)), a @ b + (b @ a).T)
+
+
 def test_what_is_overwritten_is_not_filled_first() -> None:
     x = T.fmatrix("x")
     function = jg.function([x], x.sum(0), device="simulated")
