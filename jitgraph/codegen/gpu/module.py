@@ -27,6 +27,8 @@ class DeviceModule(Module):
         super().__init__(target)
         #: The names of the kernels, in the order in which the host knows them.
         self.kernels: list[str] = []
+        #: Kernels that several steps may launch, by name.
+        self.routines: dict[str, FunctionBuilder] = {}
 
     def kernel(
         self, name: str, parameters: Sequence[str], threads: int = THREADS, resident: int = 0
