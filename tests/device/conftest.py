@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -33,10 +34,12 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     emit = backend.emit
 
     def noted(
-        program: Program, signature: Signature, target: DeviceTarget, *, contract: bool
-    ) -> backend.Modules:
-        made.append(partial(emit, program, signature, contract=contract))
-        return emit(program, signature, target, contract=contract)
+        program: Program, signature: Signature, target: DeviceTarget, *, contract: bool,
+        precision: str,
+    ) -> backend.Modules:  # fmt: skip
+        how: dict[str, Any] = {"contract": contract, "precision": precision}
+        made.append(partial(emit, program, signature, **how))
+        return emit(program, signature, target, **how)
 
     monkeypatch.setattr(backend, "emit", noted)
     with config.override(device=DEVICE):

@@ -32,10 +32,11 @@ class Modules:
 
 
 def emit(
-    program: Program, signature: Signature, target: DeviceTarget, *, contract: bool
-) -> Modules:
+    program: Program, signature: Signature, target: DeviceTarget, *, contract: bool,
+    precision: str = "exact",
+) -> Modules:  # fmt: skip
     """The program as LLVM IR, before LLVM's own passes."""
-    module, device = Module(host()), DeviceModule(target)
+    module, device = Module(host()), DeviceModule(target, precision)
     declare_functions(module)
     module.declare(slot_table(len(signature.outputs)))
     constants = emit_device_program(module, device, program, signature, contract=contract)

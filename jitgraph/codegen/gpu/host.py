@@ -7,12 +7,9 @@ function that fails leaves its code in the record.
 
 from __future__ import annotations
 
-import math
-
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.workspace import Workspace
-from jitgraph.ir.kernel import Buffer
 
 #: What a program returns where a function of the driver failed.
 DEVICE_FAILED = -3
@@ -21,11 +18,6 @@ DEVICE_FAILED = -3
 def word(name: str) -> str:
     """The operand that points at a word of the record."""
     return f"ptr getelementptr inbounds (i8, ptr @device, i64 {record.offset(name)})"
-
-
-def bytes_of(buffer: Buffer) -> int:
-    """The size of a buffer of known extents."""
-    return math.prod((buffer.dtype.itemsize, *(e for e in buffer.extents if isinstance(e, int))))
 
 
 def multiprocessors(f: FunctionBuilder) -> str:

@@ -20,7 +20,7 @@ from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments, Threaded
 from jitgraph.codegen.gpu.carried import in_memory, needed_by_host
 from jitgraph.codegen.gpu.host import DEVICE, DEVICE_FAILED
-from jitgraph.codegen.gpu.kernels import emit_work
+from jitgraph.codegen.gpu.kernels import emit_work, needless_starts
 from jitgraph.codegen.gpu.module import DeviceModule
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.program import ProgramEmitter
@@ -70,11 +70,14 @@ class OnDevice(ProgramEmitter):
     #: Constants of the program and all its regions: names of their data, and sizes.
     constants: list[tuple[str, int]]
 
-    def _begin(self, device: DeviceModule, constants: list[tuple[str, int]]) -> None:
+    def _begin(
+        self, program: Program, device: DeviceModule, constants: list[tuple[str, int]]
+    ) -> None:
         self.device, self.constants = device, constants
         #: Where scalars are that the host does not have.
         self.late: dict[Value, str] = {}
         self._deferred: set[Value] = set()
+        self._needless = needless_starts(program.steps)
         #: Memory that a step has written to, by key.
         self._written: set[str] = set()
 
@@ -191,6 +194,8 @@ class OnDevice(ProgramEmitter):
 
     # --- steps ----------------------------------------------------------------------------------
     def _step(self, step: Step) -> None:
+        if step in self._needless:
+            return
         if isinstance(step, Let) and self._needs_late(step.value):
             self._bind_arguments(step.value)
             self._deferred.add(step.value)
@@ -294,7 +299,7 @@ class DeviceEmitter(OnDevice):
         contract: bool,
         device: DeviceModule,
     ) -> None:
-        self._begin(device, [])
+        self._begin(program, device, [])
         super().__init__(module, program, signature, contract, DeviceRegionEmitter)
 
     def tables(self) -> None:
@@ -346,7 +351,7 @@ class DeviceRegionEmitter(OnDevice, RegionEmitter):
     """Writes a region where it runs."""
 
     def __init__(self, around: OnDevice, program: Program, prefix: str) -> None:
-        self._begin(around.device, around.constants)
+        self._begin(program, around.device, around.constants)
         RegionEmitter.__init__(self, around, program, prefix)
 
     def _step(self, step: Step) -> None:
