@@ -33,7 +33,9 @@ os.environ.setdefault("JITGRAPH_VERIFY", "1")
 os.environ["JITGRAPH_CACHE"] = "0"
 
 ROOT = Path(__file__).parents[2]
-SUITES = ("ops", "programs", "twins", "training")
+#: All that pytest finds beside this, but for the tests of this.
+SUITES = sorted(path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")
+                if path.stem != "test_runner")  # fmt: skip
 #: Tests of one function of a suite that share a process.
 AT_ONCE = 12
 #: What compute-sanitizer looks at.
@@ -113,7 +115,7 @@ def groups() -> dict[str, Group]:
     for suite in SUITES:
         module = importlib.import_module(f"tests.device.test_{suite}")
         for name, function in vars(module).items():
-            if not name.startswith("test_"):
+            if not name.startswith("test_") or standins.fixtures(function):
                 continue
             tests = list(standins.instances(function))
             parts = math.ceil(len(tests) / AT_ONCE)

@@ -33,10 +33,10 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     emit = backend.emit
 
     def noted(
-        program: Program, signature: Signature, target: DeviceTarget, *, contract: bool
+        program: Program, signature: Signature, target: DeviceTarget, **options: bool
     ) -> backend.Modules:
-        made.append(partial(emit, program, signature, contract=contract))
-        return emit(program, signature, target, contract=contract)
+        made.append(partial(emit, program, signature, **options))
+        return emit(program, signature, target, **options)
 
     monkeypatch.setattr(backend, "emit", noted)
     with config.override(device=DEVICE):

@@ -6,6 +6,7 @@ seeded with the test's name and the example's number, so a failure comes again; 
 
 from __future__ import annotations
 
+import inspect
 import random
 import re
 import sys
@@ -112,6 +113,13 @@ def _importorskip(name: str, **_: Any) -> Any:
         return __import__(name)
     except ImportError as error:
         raise Skipped(f"needs {name}") from error
+
+
+def fixtures(function: Any) -> set[str]:
+    """Parameters of a test function that pytest alone would know a value for."""
+    given = {name for found in getattr(function, "parameters", []) for _, values in found
+             for name in values}  # fmt: skip
+    return set(inspect.signature(function, follow_wrapped=False).parameters) - given
 
 
 def instances(function: Any) -> Iterator[tuple[str, Callable[[], None]]]:
