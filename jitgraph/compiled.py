@@ -76,6 +76,8 @@ class Plan:
     mode: str = "native"
     #: Where it computes.
     device: str = "cpu"
+    #: How exactly it multiplies there (`config.precision`).
+    precision: str = "exact"
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -344,7 +346,7 @@ def compile_variant(state: State, layout: Layout) -> None:
             return
         plan = state.plan
         made = Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device,
-                           text=state.texts.get(layout))  # fmt: skip
+                           precision=plan.precision, text=state.texts.get(layout))  # fmt: skip
         variant = Variant(
             made.code,
             made.signature.params,

@@ -17,11 +17,14 @@ from typing import Any
 from jitgraph.cpus import usable_cpus
 from jitgraph.errors import OptionError
 
+#: How exact products are on a GPU.
+PRECISIONS = ("exact", "tf32", "bf16", "f16")
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "floatX": ("float64", "float32", "float16", "bfloat16"),
     "algebra": ("real", "ieee"),
     "on_unused_input": ("raise", "warn", "ignore"),
     "cache": (True, False),
+    "precision": PRECISIONS,
 }
 _SETTINGS = (*_CHOICES, "num_threads", "device")
 _DEVICE = re.compile(r"cpu|simulated|cuda(:\d+)?")
@@ -40,6 +43,9 @@ class Config:
     num_threads: how many threads a call may use. OMP_NUM_THREADS, which most other numerical
         libraries obey, else the number of CPUs this process may use.
     cache: whether compiled code is kept on disk and found there (`python -m jitgraph.cache`).
+    precision: of f32 products and convolutions on a GPU. "exact" has every bit of f32; otherwise
+        tensor cores multiply operands rounded to 10 ("tf32", "f16") or 7 bits ("bf16"), and "f16"
+        overflows from 65520 on. Sums are f32, and other devices exact, always.
     device: where functions compute that do not say it: "cpu", "cuda" (a GPU), "cuda:1" (the second
         one), or "simulated" (a GPU that the CPU pretends to be, for tests and for seeing).
     """
@@ -49,6 +55,7 @@ class Config:
     on_unused_input: str = "raise"
     cache: bool = True
     device: str = "cpu"
+    precision: str = "exact"
     num_threads_cell: ctypes.c_int64
 
     def __init__(self) -> None:

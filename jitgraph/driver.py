@@ -61,6 +61,7 @@ class Compilation:
     #: for the very device.
     device: str = "cpu"
     target: DeviceTarget | None = None
+    precision: str = "exact"
     #: Whether the code takes the times of its steps (`codegen.probes`).
     probed: bool = False
     #: The function after all passes as text, where that is known already.
@@ -141,8 +142,8 @@ class Compilation:
                 else:
                     self._module = _gpu().emit(
                         program, signature, self.device_target, contract=contract,
-                        probed=self.probed,
-                    )
+                        precision=self.precision, probed=self.probed,
+                    )  # fmt: skip
         return self._module
 
     @property
@@ -192,7 +193,8 @@ class Compilation:
         slots = (*face.param_slots, *face.result_slots)
         cells = [None if slot is None else slots.index(slot) for slot in slots]
         target = None if self.device == "cpu" else self.device_target
-        kind = (face.single, face.nothing, self.algebra, self.probed, target)
+        precision = None if self.device == "cpu" else self.precision
+        kind = (face.single, face.nothing, self.algebra, self.probed, target, precision)
         return repr((self.layout, cells, *kind))
 
     @property

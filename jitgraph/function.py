@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.compiled import Plan, compiled_function, dormant, expected_layout
-from jitgraph.config import config
+from jitgraph.config import PRECISIONS, config
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
 from jitgraph.inputs import Argument, In, Out, as_input
 from jitgraph.ir.elementwise import cast, symbolic
@@ -42,6 +42,7 @@ def function(
     no_default_updates: bool | Sequence[SharedVariable] = False,
     mode: str | None = None,
     device: str | None = None,
+    precision: str | None = None,
 ) -> Any:
     """Compile expressions into one native function.
 
@@ -58,6 +59,8 @@ def function(
     "interpreted", "checked" or "guarded" (`jitgraph.modes`). device: "cpu", "cuda" (a GPU),
     "cuda:1" and so on, or "simulated", by default `config.device`; a function on a device takes
     arrays of the host or of the device, gives `DeviceArray`s, and its shared variables live there.
+    precision: "exact", "tf32", "bf16" or "f16", by default `config.precision`, which says what they
+    mean for products on a GPU.
 
     Raises InputError for inputs that are missing, unused, given twice or not variables, UpdateError
     for updates of what is not shared or of another type, and at the call InputError, DTypeError,
@@ -78,6 +81,7 @@ def function(
         arguments, roots, updated=tuple(s for s, _ in pairs), single=single,
         nothing=outputs is None, on_unused_input=on_unused_input or config.on_unused_input,
         algebra=algebra, name=name or "main", numbers=_numbers(arguments), keys=keys, device=device,
+        precision=precision,
     )  # fmt: skip
     if mode not in (None, "native"):
         if mode not in MODES:
@@ -100,6 +104,7 @@ def planned(
     numbers: tuple[str, ...] = (),
     keys: tuple[str, ...] | None = None,
     device: str | None = None,
+    precision: str | None = None,
 ) -> Plan:
     """The program of these inputs and results (outputs, then the new values of `updated`)."""
     inputs = tuple(argument.variable for argument in arguments)
@@ -108,11 +113,16 @@ def planned(
     algebra = algebra or config.algebra
     if algebra not in ("real", "ieee"):
         raise OptionError(f"algebra cannot be {algebra!r}", hint="one of: 'real', 'ieee'")
+    precision = precision or config.precision
+    if precision not in PRECISIONS:
+        raise OptionError(f"precision cannot be {precision!r}",
+                          hint=f"one of: {', '.join(map(repr, PRECISIONS))}")  # fmt: skip
     fn = Function((*inputs, *shared), roots, name=name)
     where = place(device)
     return Plan(
-        fn, arguments, shared, updated, single, nothing, algebra, numbers, keys, device=where
-    )
+        fn, arguments, shared, updated, single, nothing, algebra, numbers, keys, device=where,
+        precision=precision,
+    )  # fmt: skip
 
 
 def place(device: str | None) -> str:

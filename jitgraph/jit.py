@@ -227,6 +227,7 @@ class _Methods:
     _parameters: _Parameters
     _algebra: str | None
     _device: str | None
+    _precision: str | None
     _label: str
     _lock: threading.RLock
     _programs: dict[Any, _Program | _Sized]
@@ -420,6 +421,7 @@ class _Methods:
                 arguments_for(inputs), [*results, *(new for _, new in updates)], single=native,
                 updated=tuple(shared for shared, _ in updates),
                 algebra=self._algebra, name=self._label, numbers=numbers, device=device,
+                precision=self._precision,
             )  # fmt: skip
         except InputError as error:
             error.hint = "variables from outside reach a function under jit as arguments only"
@@ -463,7 +465,8 @@ class _Methods:
         call = self._parameters.call(args, kwargs)
         plan = self._known(call).plan
         layout = layout_of(plan, coerced(plan, call.leaves), coordinates=COORDINATES)
-        return Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device)
+        return Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device,
+                           precision=plan.precision)  # fmt: skip
 
     def dump(self, *args: Any, stage: str = "all", **kwargs: Any) -> str:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
@@ -532,6 +535,7 @@ def jit(
     algebra: str | None = None,
     name: str | None = None,
     device: str | None = None,
+    precision: str | None = None,
 ) -> Any:
     """A function of NumPy arrays, compiled: `jit(f)`, or `@jit` above its definition.
 
@@ -543,12 +547,13 @@ def jit(
     are constants; shared variables are read.
 
     static_argnames, static_argnums: arguments whose values the trace may depend on, such as flags
-    or numbers of steps; they must be hashable. algebra, device: as for `function`.
+    or numbers of steps; they must be hashable. algebra, device, precision: as for
+    `function`.
     """
     if f is None:
         return functools.partial(
             jit, static_argnames=static_argnames, static_argnums=static_argnums,
-            algebra=algebra, name=name, device=device,
+            algebra=algebra, name=name, device=device, precision=precision,
         )  # fmt: skip
     if not callable(f):
         raise InputError(f"jit takes a function, not {f!r:.60}", location=caller_location())
@@ -556,9 +561,10 @@ def jit(
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     made = _Untraced()
     functools.update_wrapper(made, f, updated=())
-    made._options = {"static_argnames": names, "algebra": algebra, "name": name, "device": device}
+    made._options = {"static_argnames": names, "algebra": algebra, "name": name, "device": device,
+                     "precision": precision}  # fmt: skip
     made._parameters = _parameters(f, names, numbers)
-    made._algebra, made._device = algebra, device
+    made._algebra, made._device, made._precision = algebra, device, precision
     made._label = name or name_of(f)
     made._lock = threading.RLock()
     made._programs = {}

@@ -110,7 +110,7 @@ def emit_branch(emitter: ProgramEmitter, step: Branch) -> None:
         f.block(label)
         yielded = _run(emitter, region, fed, results)
         for k, register in yielded.items():
-            emitter.workspace.put(f, register, results[k], step.results[k].dtype)
+            emitter.put(register, results[k], step.results[k].dtype)
         f.branch(done)
     f.block(done)
 
@@ -122,9 +122,9 @@ def emit_loop(emitter: ProgramEmitter, step: Loop) -> None:
 
 
 class _LoopEmitter:
-    """Scalars are carried in registers. Arrays are read where the step before has written them,
-    `now`, and written to `next`: pointers that every step exchanges. The first step reads the
-    initial values where they are."""
+    """Scalars are carried in registers. Arrays, and scalars that stay on a device, are read where
+    the step before has written them, `now`, and written to `next`: pointers that every step
+    exchanges. The first step reads the initial values where they are."""
 
     def __init__(self, emitter: ProgramEmitter, step: Loop) -> None:
         self.emitter, self.step, self.f = emitter, step, emitter.f
@@ -135,11 +135,15 @@ class _LoopEmitter:
         # What the steps need must be in registers before they begin.
         carried = len(step.state)
         arguments = [a for a in step.arguments if a is not None]
-        given = [_fed(emitter, a, carried=k < carried) for k, a in enumerate(arguments)]
+        stay = emitter.carried_in_memory(step)
+        given = [_fed(emitter, a, carried=k < carried and k not in stay)
+                 for k, a in enumerate(arguments)]  # fmt: skip
         self.state, self.rows = given[:carried], given[carried : carried + step.rows]
         self.captured = given[carried + step.rows :]
         self.finals = [emitter.pointer(s.final) for s in step.state]
         self.others = [None if s.other is None else emitter.pointer(s.other) for s in step.state]
+        for k in sorted(stay):
+            self.others[k] = emitter.element_cell()
         self.outputs = [None if b.kind == "grown" else emitter.pointer(b) for b in step.outputs]
         lengths = [_bytes(emitter, s.final) for s in step.state]
         self.strides = [emitter.product_of((*b.extents[1:], b.dtype.itemsize))
@@ -148,6 +152,9 @@ class _LoopEmitter:
             if buffer.kind == "grown":
                 emitter.require_product((*buffer.extents[1:], buffer.dtype.itemsize))
         done = None if step.done is None else emitter.pointer(step.done)
+        self.odd = f.emit(f"trunc i64 {self.bound} to i1")
+        for k in sorted(stay):
+            self._into_memory(k)
         header = f.begin_loop("step", [("i64", "0"), *self._initial()])
         count, *values = header.carried
         self._unpack(values)
@@ -160,8 +167,8 @@ class _LoopEmitter:
         f.block(end)
         for k, state in enumerate(step.state):
             now = self.now[k]
-            if state.other is None:
-                emitter.workspace.put(f, now, self.finals[k], state.final.dtype)
+            if self.others[k] is None:
+                emitter.put(now, self.finals[k], state.final.dtype)
             else:
                 assert isinstance(now, str)
                 _copy(emitter, self.finals[k], now, lengths[k])
@@ -169,7 +176,7 @@ class _LoopEmitter:
             if buffer.kind == "grown":
                 self._settle(buffer, count)
         if done is not None:
-            emitter.workspace.put(f, count, done, I64)
+            emitter.put(count, done, I64)
 
     def _look_for_signals(self, count: str) -> None:
         """Let the user stop a loop that may never end."""
@@ -185,7 +192,6 @@ class _LoopEmitter:
         """What is carried, as LLVM sees it: registers of scalars; the two pointers of an array,
         such that the last of a known number of steps writes the final buffer."""
         f = self.f
-        odd = f.emit(f"trunc i64 {self.bound} to i1")
         found: list[tuple[str, str]] = []
         for k, (fed, other) in enumerate(zip(self.state, self.others, strict=True)):
             register = fed.register
@@ -194,9 +200,18 @@ class _LoopEmitter:
                 found += [(type_, part) for part in _parts(register)]
             else:
                 assert isinstance(register, str)
-                first = f.select(odd, "ptr", self.finals[k], other)
+                first = f.select(self.odd, "ptr", self.finals[k], other)
                 found += [("ptr", register), ("ptr", first)]
         return found
+
+    def _into_memory(self, k: int) -> None:
+        """A scalar that steps read in memory, where the first does not write to."""
+        fed = self.state[k]
+        if not fed.in_memory:
+            place = self.f.select(self.odd, "ptr", str(self.others[k]), self.finals[k])
+            final = self.step.state[k].final
+            self.emitter.put(fed.register, place, final.dtype)
+            self.state[k] = _Fed(fed.extents, place, in_memory=True)
 
     def _unpack(self, values: Sequence[str]) -> None:
         """The registers of each carried value, from those of the loop's header."""
@@ -236,7 +251,10 @@ class _LoopEmitter:
         )
         for k, (place, buffer) in enumerate(zip(outputs, step.outputs, strict=True), len(state)):
             if k in yielded:
-                emitter.workspace.put(f, yielded[k], place, buffer.dtype)
+                emitter.put(yielded[k], place, buffer.dtype)
+        for k, pointer in enumerate(self.next):
+            if pointer is not None and k in yielded:
+                emitter.put(yielded[k], pointer, step.state[k].final.dtype)
         following: list[str] = []
         for k, (pointer, other) in enumerate(zip(self.next, self.others, strict=True)):
             if pointer is None or other is None:

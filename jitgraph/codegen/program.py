@@ -19,7 +19,7 @@ from jitgraph.codegen.launch import Launcher
 from jitgraph.codegen.llvm import FunctionBuilder, Module, Passes
 from jitgraph.codegen.nests import Memory
 from jitgraph.codegen.products import emit_product
-from jitgraph.codegen.registers import Register, load, type_number
+from jitgraph.codegen.registers import Register, load, store, type_number
 from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.codegen.signature import ROUTINE_FAILED, Signature, program_parameters, slot_of_output
 from jitgraph.codegen.workspace import HOST, Workspace
@@ -44,6 +44,7 @@ from jitgraph.ir.kernel import (
     Zero,
 )
 from jitgraph.ir.opdef import Size
+from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
 if TYPE_CHECKING:
@@ -255,6 +256,18 @@ class ProgramEmitter:
     def place_of(self, value: Value) -> str | None:
         """Where a program scalar is that is in memory and not in a register."""
         return None
+
+    def carried_in_memory(self, loop: Loop) -> frozenset[int]:
+        """The numbers of the scalars that a loop does not carry in registers."""
+        return frozenset()
+
+    def put(self, register: Register, pointer: str, dtype: DType) -> None:
+        """Write an element where arrays are."""
+        store(self.f, register, pointer, dtype)
+
+    def element_cell(self) -> str:
+        """Memory for one element, where arrays are."""
+        raise InternalError("scalars of the host are in registers")
 
     def _given(self, value: Value) -> str | None:
         op = value.op

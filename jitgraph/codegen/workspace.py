@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.registers import Register, store
-from jitgraph.ir.types import DType
 
 
 class Workspace:
@@ -30,10 +28,6 @@ class Workspace:
         """Set bytes to zero."""
         f.module.declare("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
         f.do(f"call void @llvm.memset.p0.i64(ptr {pointer}, i8 0, i64 {size}, i1 false)")
-
-    def put(self, f: FunctionBuilder, register: Register, pointer: str, dtype: DType) -> None:
-        """Write one element."""
-        store(f, register, pointer, dtype)
 
 
 HOST = Workspace()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -33,10 +34,10 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     emit = backend.emit
 
     def noted(
-        program: Program, signature: Signature, target: DeviceTarget, **options: bool
+        program: Program, signature: Signature, target: DeviceTarget, **how: Any
     ) -> backend.Modules:
-        made.append(partial(emit, program, signature, **options))
-        return emit(program, signature, target, **options)
+        made.append(partial(emit, program, signature, **how))
+        return emit(program, signature, target, **how)
 
     monkeypatch.setattr(backend, "emit", noted)
     with config.override(device=DEVICE):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from jitgraph.codegen.gpu import host
 from jitgraph.codegen.gpu.module import THREADS
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.nests import Context, kept_inside, scalar_parameters
+from jitgraph.codegen.nests import Context, scalar_parameters
 from jitgraph.codegen.registers import Register, load, register_type
 from jitgraph.codegen.scalar import ScalarLowering
 from jitgraph.ir.kernel import Buffer, Call, Kernel, Product, Rows, View
@@ -35,14 +35,12 @@ class Arguments:
         self.emitter, self.f = emitter, emitter.f
         self.work, self.name = work, name
         memory = emitter.memory
-        inside = kept_inside(work) if isinstance(work, Rows) else []
         own = set(work.locals) if isinstance(work, Rows) else set()
-        self.inside = inside
         self.buffers = {memory.key(b): b for b in buffers_of(work) if b not in own}
         #: What lies behind the other pointers stays as it is, so reading it may be reordered.
         self.written = {memory.key(b) for b in work.writes()}
         captured = {v for k in kernels_of(work) for v in k.captured}
-        sizes = set(_sizes(work))
+        sizes = set(sizes_of(work))
         #: Scalars that the host has, and those that kernels make of what is on the device.
         self.scalars: list[Value] = []
         self.made: list[Value] = []
@@ -78,13 +76,10 @@ class Arguments:
         return self.kernel
 
     def context(self, work: Threaded, local: Mapping[str, str] | None = None) -> Context:
-        """What the nests of the kernel begun last have in common. `local` says where locals of a
-        row nest are, unless each thread has its own."""
+        """What the nests of the kernel begun last have in common. `local` says where memory of its
+        own is, by key."""
         f, memory = self.kernel, self.emitter.memory
-        places = {key: f"%p{k}" for k, key in enumerate(self.buffers)}
-        for buffer in self.inside if local is None else ():
-            places[memory.key(buffer)] = f.reserve(f"[{max(host.bytes_of(buffer), 1)} x i8]", "l")
-        places |= local or {}
+        places = {key: f"%p{k}" for k, key in enumerate(self.buffers)} | dict(local or {})
         return Context(
             f, places, memory, self.registers(), (), self.emitter.contract, frozenset(), None
         )
@@ -155,7 +150,7 @@ def _views(work: Threaded) -> Sequence[View]:
     return ()
 
 
-def _sizes(work: Threaded) -> list[Value]:
+def sizes_of(work: Threaded) -> list[Value]:
     """The scalars that the host must have, or threads need to find their way."""
     sizes: list[Size] = []
     for view in _views(work):

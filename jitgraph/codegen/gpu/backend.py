@@ -38,10 +38,11 @@ def emit(
     target: DeviceTarget,
     *,
     contract: bool,
+    precision: str = "exact",
     probed: bool = False,
 ) -> Modules:
     """The program as LLVM IR, before LLVM's own passes; if `probed`, one that takes its times."""
-    module, device = Module(host()), DeviceModule(target)
+    module, device = Module(host()), DeviceModule(target, precision)
     declare_functions(module)
     module.declare(slot_table(len(signature.outputs)))
     constants = emit_device_program(

@@ -108,7 +108,7 @@ def _emit_alone(p: OnDevice, step: Call, name: str) -> None:
         arguments, dtype, s.times(p.product_of(step.batch), geometry.groups), rows, columns, depth,
         lambda f, extents: kind(arguments, step, extents), {"ptr %table": f"ptr {table}"},
     )  # fmt: skip
-    emit_problem(problem, [tiled(tile) for tile in fitting(dtype, rows, columns)])
+    emit_problem(problem, [tiled(tile) for tile in fitting(p.device, dtype, rows, columns)])
 
 
 class _Body:

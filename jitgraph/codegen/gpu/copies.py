@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.registers import register_type
+from jitgraph.codegen.target import Target
 from jitgraph.ir.types import DType
 
 _ASYNC = "@llvm.nvvm.cp.async"
@@ -24,8 +25,7 @@ class Copies:
 
     def __init__(self, f: FunctionBuilder, memory: str) -> None:
         self.f, self.memory = f, memory
-        number = re.search(r"\d+", f.module.target.cpu)
-        self.asynchronous = number is not None and int(number[0]) >= _SINCE
+        self.asynchronous = asynchronous(f.module.target)
 
     def elements(self, dtype: DType, copied: Sequence[tuple[str, str, str]]) -> None:
         """Copy elements: (place, source, whether there is a source); else there will be 0."""
@@ -73,3 +73,9 @@ class Copies:
 
     def _place(self, place: str) -> str:
         return self.f.offset(self.memory, place)
+
+
+def asynchronous(target: Target) -> bool:
+    """Whether a GPU has asynchronous copies. (Those with these also multiply tf32 and bf16.)"""
+    number = re.search(r"\d+", target.cpu)
+    return number is not None and int(number[0]) >= _SINCE

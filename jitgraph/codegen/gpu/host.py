@@ -7,14 +7,9 @@ function that fails leaves its code in the record.
 
 from __future__ import annotations
 
-import math
-
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.llvm import FunctionBuilder, Module
-from jitgraph.codegen.registers import Register, store
 from jitgraph.codegen.workspace import Workspace
-from jitgraph.ir.kernel import Buffer
-from jitgraph.ir.types import DType
 
 #: What a program returns where a function of the driver failed.
 DEVICE_FAILED = -3
@@ -23,11 +18,6 @@ DEVICE_FAILED = -3
 def word(name: str) -> str:
     """The operand that points at a word of the record."""
     return f"ptr getelementptr inbounds (i8, ptr @device, i64 {record.offset(name)})"
-
-
-def bytes_of(buffer: Buffer) -> int:
-    """The size of a buffer of known extents."""
-    return math.prod((buffer.dtype.itemsize, *(e for e in buffer.extents if isinstance(e, int))))
 
 
 def multiprocessors(f: FunctionBuilder) -> str:
@@ -51,12 +41,6 @@ class DeviceMemory(Workspace):
 
     def clear(self, f: FunctionBuilder, pointer: str, size: str) -> None:
         f.do(f"call void @device_clear(ptr {pointer}, i64 {size})")
-
-    def put(self, f: FunctionBuilder, register: Register, pointer: str, dtype: DType) -> None:
-        cell = f.reserve("[16 x i8]", "cell")
-        store(f, register, cell, dtype)
-        f.do(f"call void @device_put(ptr {pointer}, ptr {cell}, i64 {dtype.itemsize})")
-        f.do("call void @device_wait()")  # the driver may read the cell until then
 
 
 DEVICE = DeviceMemory()

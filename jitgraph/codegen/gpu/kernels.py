@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu.apart import emit_apart
@@ -9,10 +10,27 @@ from jitgraph.codegen.gpu.cells import cells_of
 from jitgraph.codegen.gpu.convolutions import emit_convolution
 from jitgraph.codegen.gpu.elementwise import emit_elementwise, is_elementwise
 from jitgraph.codegen.gpu.points import emit_points
+from jitgraph.codegen.gpu.prefixes import emit_running, runs
 from jitgraph.codegen.gpu.products import emit_product
 from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
 from jitgraph.codegen.gpu.rows import emit_rows
-from jitgraph.ir.kernel import Call, Kernel, Product, Rows, Work, Zero
+from jitgraph.codegen.gpu.scatters import emit_scatter, scatters
+from jitgraph.codegen.gpu.selecting import emit_ordering, emit_selection
+from jitgraph.codegen.gpu.sorting import emit_sort
+from jitgraph.codegen.gpu.transposes import emit_transposed, turned_loads
+from jitgraph.ir.kernel import (
+    Buffer,
+    Call,
+    Check,
+    Fetch,
+    Kernel,
+    Let,
+    Product,
+    Rows,
+    Step,
+    Work,
+    Zero,
+)
 
 if TYPE_CHECKING:
     from jitgraph.codegen.gpu.program import OnDevice
@@ -25,11 +43,21 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
             size = p.product_of((*step.buffer.extents, step.buffer.dtype.itemsize))
             p.workspace.clear(p.f, p.pointer(step.buffer), size)
             return True
+        case Kernel() if runs(step):
+            emit_running(p.arguments(step, name), step)
+            return True
+        case Kernel() if scatters(step):
+            emit_scatter(p.arguments(step, name), step)
+            return True
         case Kernel() if reduces(step):
             emit_reductions(lambda part: p.arguments(part, p.device.fresh(name)), step)
             return True
         case Kernel() if is_elementwise(step):
-            emit_elementwise(p.arguments(step, name), step)
+            loop, turned = turned_loads(step)
+            if turned:
+                emit_transposed(p.arguments(step, name), step, loop, turned)
+            else:
+                emit_elementwise(p.arguments(step, name), step)
             return True
         case Rows() if (cells := cells_of(step)) is not None:
             emit_rows(p.arguments(step, name), step, cells)
@@ -40,7 +68,42 @@ def emit_work(p: OnDevice, step: Work, name: str) -> bool:
             return emit_points(p.arguments(step, name), step)
         case Product():
             return emit_product(p, step, name)
+        case Call() if (emit := _ROUTINES.get(step.routine.library)) is not None:
+            return emit(p, step, name)
         case Call() if step.routine.library == "convolution":
             emit_convolution(p, step, name)
             return True
     return False
+
+
+def needless_starts(steps: Sequence[Step]) -> set[Step]:
+    """The steps that fill memory for what is then not combined there, but in registers."""
+    found: set[Step] = set()
+    for at, step in enumerate(steps):
+        overwritten: set[Buffer] = set()
+        if isinstance(step, Kernel) and reduces(step):
+            overwritten = {s.access.buffer for s in step.stores if s.reduced}
+        elif isinstance(step, Rows) and cells_of(step) is not None:
+            overwritten = step.totals
+        for before in reversed(steps[:at] if overwritten else ()):
+            if isinstance(before, Let | Fetch | Check):
+                continue
+            filled = _filled(before)
+            if filled is None:
+                break
+            if filled in overwritten:
+                found.add(before)
+    return found
+
+
+def _filled(step: Step) -> Buffer | None:
+    """The buffer that a step fills with a constant, if that is all it does."""
+    if isinstance(step, Zero):
+        return step.buffer
+    if isinstance(step, Kernel) and not step.loads and len(step.stores) == 1:
+        item = step.stores[0]
+        return item.access.buffer if item.value.literal is not None else None
+    return None
+
+#: What launches the routines of a library that devices have.
+_ROUTINES = {"numpy.sort": emit_sort, "selection": emit_selection, "ordering": emit_ordering}

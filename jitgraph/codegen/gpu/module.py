@@ -23,8 +23,10 @@ class DeviceModule(Module):
 
     target: DeviceTarget
 
-    def __init__(self, target: DeviceTarget) -> None:
+    def __init__(self, target: DeviceTarget, precision: str = "exact") -> None:
         super().__init__(target)
+        #: How exact products of f32 are (`config.precision`).
+        self.precision = precision
         #: The names of the kernels, in the order in which the host knows them.
         self.kernels: list[str] = []
 

@@ -16,6 +16,7 @@ from typing import Protocol
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.arithmetic import Sizes
+from jitgraph.codegen.gpu.copies import asynchronous
 from jitgraph.codegen.gpu.tiling import Factor, Tile
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.registers import load, register_type, store
@@ -29,6 +30,7 @@ _LEAST_PART, _MOST_PARTS = 256, 64
 _LARGE = 65
 #: Tiles side by side that run at the same time, so that they share what they read.
 _BAND = 8
+_MOST_BLOCKS = (1 << 31) - 1
 #: Blocks for each multiprocessor that add parts.
 _ROUNDS = 16
 
@@ -174,11 +176,11 @@ class Part:
     def begin(self, blocks: str) -> None:
         """Find it; `blocks` are those that do one part."""
         f, s = self.f, self.s
-        number, self.block = remainder(f, gpu.block(f), blocks)
+        number, self.block = block_remainder(f, gpu.block(f), blocks)
         self.first, self.last = "0", self.extents.depth
         self.batch, self.number = number, "0"
         if self.several:
-            self.batch, self.number = remainder(f, number, "%parts")
+            self.batch, self.number = block_remainder(f, number, "%parts")
             self.first = s.times(self.number, "%part_depth")
             self.last = s.least(s.plus(self.first, "%part_depth"), self.last)
         self.place = self.body.place(self.batch)
@@ -220,7 +222,9 @@ def extents_in(problem: Problem) -> Extents:
 
 def _emit_tiled(problem: Problem, tile: Tile, several: bool) -> FunctionBuilder:
     """The kernel of blocks that each compute a tile."""
-    f = begin(problem, tile.threads, tile.resident)
+    # Without asynchronous copies what is on its way takes registers.
+    target = problem.arguments.emitter.device.target
+    f = begin(problem, tile.threads, tile.resident if asynchronous(target) else 0)
     code, s = tile.code(f), Sizes(f)
     part = Part(problem, f, several)
     rows, columns = part.extents.rows, part.extents.columns
@@ -276,10 +280,20 @@ def remainder(f: FunctionBuilder, a: str, b: str) -> tuple[str, str]:
     return f.emit(f"udiv i64 {a}, {b}"), f.emit(f"urem i64 {a}, {b}")
 
 
+def block_remainder(f: FunctionBuilder, a: str, b: str) -> tuple[str, str]:
+    """The same of numbers of blocks, which are less than 2**31: that takes a few instructions."""
+    if b == "1":
+        return a, "0"
+    narrow = [x if x.isdigit() else f.emit(f"trunc i64 {x} to i32") for x in (a, b)]
+    found = [f.emit(f"{op} i32 {narrow[0]}, {narrow[1]}") for op in ("udiv", "urem")]
+    quotient, rest = (f.emit(f"zext i32 {x} to i64") for x in found)
+    return quotient, rest
+
+
 def banded(f: FunctionBuilder, number: str, down: str, across: str) -> tuple[str, str]:
     """Row and column of a tile: bands of `_BAND` rows, each column by column."""
     s = Sizes(f)
-    band, within = remainder(f, number, s.times(across, _BAND))
+    band, within = block_remainder(f, number, s.least(s.times(across, _BAND), _MOST_BLOCKS))
     first = s.times(band, _BAND)
-    column, row = remainder(f, within, s.least(s.less(down, first), _BAND))
+    column, row = block_remainder(f, within, s.least(s.less(down, first), _BAND))
     return s.plus(first, row), column

@@ -15,8 +15,8 @@ from dataclasses import replace
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.llvm import FunctionBuilder
-from jitgraph.codegen.nests import Nest, kept_inside
-from jitgraph.ir.kernel import Access, Kernel, Rows, Store
+from jitgraph.codegen.nests import Nest
+from jitgraph.ir.kernel import Access, Kernel, Store
 from jitgraph.ir.opdef import Size
 
 #: Blocks of a grid, for each multiprocessor; more work makes threads go round.
@@ -30,7 +30,7 @@ def serial_loops(kernel: Kernel) -> frozenset[int]:
         loops |= store.reduced
         if store.running is not None:
             loops.add(store.running)
-        if store.indices and store.combine is None:
+        if store.indices and store.combine is None and store.reduced:
             # Of several writes to one place the last one counts.
             loops |= set(range(len(kernel.extents)))
     return frozenset(loops)
@@ -90,32 +90,23 @@ def _is_zero(stride: Size) -> bool:
     return isinstance(stride, int) and stride == 0
 
 
-def emit_points(arguments: Arguments, work: Kernel | Rows) -> bool:
-    """Run a kernel or a row nest by threads of their own; false where that cannot be, because rows
-    share totals or need memory of a size that only the call knows."""
-    if isinstance(work, Rows):
-        if work.totals or set(kept_inside(work)) != set(work.locals):
-            return False
-        kernels, depth = list(work.kernels), work.depth
-    else:
-        kernel, depth = parallel_first(work)
-        kernels = [kernel]
+def emit_points(arguments: Arguments, kernel: Kernel) -> bool:
+    """Run a kernel by a thread for each point."""
+    kernel, depth = parallel_first(kernel)
     p = arguments.emitter
-    extents = kernels[0].extents[:depth]
+    extents = kernel.extents[:depth]
     total = p.product_of(extents)
-    f = arguments.begin([kernels[0].extents[k] for k in range(depth)])
+    f = arguments.begin()
     start = f.emit(f"add i64 {f.emit(f'mul i64 {gpu.block(f)}, {gpu.threads(f)}')}, "
                    f"{gpu.thread(f)}")  # fmt: skip
     step = f.emit(f"mul i64 {gpu.blocks(f)}, {gpu.threads(f)}")
-    context = arguments.context(work)
-    nests = [Nest(context, kernel, depth) for kernel in kernels]
+    nest = Nest(arguments.context(kernel), kernel, depth)
+    sizes = [nest.size(e) for e in extents]
     count = "1"
-    for extent in extents:
-        count = f.emit(f"mul i64 {count}, {nests[0].size(extent)}")
+    for size in sizes:
+        count = f.emit(f"mul i64 {count}, {size}")
     with f.loop(start, count, step, name="point") as point:
-        indices = split_index(f, str(point), [nests[0].size(e) for e in extents])
-        for nest in nests:
-            run_at(nest, indices)
+        run_at(nest, split_index(f, str(point), sizes))
     f.do("ret void")
     blocks = p.f.emit(f"udiv i64 {p.plus(total, str(gpu.THREADS - 1))}, {gpu.THREADS}")
     arguments.launch(f, p.f.minimum(blocks, arguments.most_blocks(_ROUNDS)), gpu.THREADS)
@@ -162,5 +153,3 @@ def run_at(nest: Nest, indices: list[str]) -> None:
         pointers = [nest.along(p, a.strides[loop], index)
                     for p, a in zip(pointers, nest.accesses, strict=True)]  # fmt: skip
     nest.inside(len(indices), pointers, {})
-
-

@@ -14,11 +14,14 @@ import numpy as np
 
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.arithmetic import Sizes
+from jitgraph.codegen.gpu.copies import asynchronous
 from jitgraph.codegen.gpu.lines import THREADS as LINE_THREADS
 from jitgraph.codegen.gpu.lines import Lines, depth_of_round, is_deep, lines_of_block
 from jitgraph.codegen.gpu.matrices import Matrix
+from jitgraph.codegen.gpu.module import DeviceModule
 from jitgraph.codegen.gpu.parts import Extents, Part, Problem, Way, begin, emit_problem, tiled
 from jitgraph.codegen.gpu.points import emit_points, run_at, split_index
+from jitgraph.codegen.gpu.tensorcores import tensor_tiles
 from jitgraph.codegen.gpu.tiling import Factor, Tile
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
@@ -76,16 +79,24 @@ def _ways(problem: Problem, step: Product) -> list[Way]:
             LINE_THREADS, 1 if across else lines, lines if across else 1, depth_of_round(deep),
             lambda problem, several: _emit_lines(problem, step, across, several),
         )]  # fmt: skip
-    return [tiled(tile) for tile in fitting(problem.dtype, rows, columns)]
+    device = problem.arguments.emitter.device
+    return [tiled(tile) for tile in fitting(device, problem.dtype, rows, columns)]
 
 
-def fitting(dtype: DType, rows: str, columns: str) -> Sequence[Tile]:
+def fitting(
+    device: DeviceModule, dtype: DType, rows: str, columns: str
+) -> Sequence[Tile]:
     """The tiles among which those sizes decide that are not known."""
     large, small, flat, tall = tiles(dtype)
     if rows.isdigit() and int(rows) <= flat.rows:
         return [flat]
     if columns.isdigit() and int(columns) <= tall.columns:
         return [tall]
+    if asynchronous(device.target):
+        if dtype == np.float64:
+            return tensor_tiles("f64")
+        if device.precision != "exact":
+            return tensor_tiles(device.precision)
     return [large, small]
 
 

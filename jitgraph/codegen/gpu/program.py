@@ -9,20 +9,23 @@ for a size, a check or a condition.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 
 from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.control import OUT_OF_MEMORY
-from jitgraph.codegen.gpu import host
+from jitgraph.codegen.gpu import host, launching
+from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments, Threaded
+from jitgraph.codegen.gpu.carried import in_memory, needed_by_host
 from jitgraph.codegen.gpu.host import DEVICE, DEVICE_FAILED
-from jitgraph.codegen.gpu.kernels import emit_work
+from jitgraph.codegen.gpu.kernels import emit_work, needless_starts
 from jitgraph.codegen.gpu.module import DeviceModule
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.program import ProgramEmitter
 from jitgraph.codegen.regions import RegionEmitter
-from jitgraph.codegen.registers import Register, load, type_number
+from jitgraph.codegen.registers import Register, load, register_type, store, type_number
 from jitgraph.codegen.signature import Signature, slot_of_output
 from jitgraph.codegen.workspace import HOST, Workspace
 from jitgraph.ir.kernel import (
@@ -34,12 +37,12 @@ from jitgraph.ir.kernel import (
     Let,
     Loop,
     Program,
-    Rows,
     Step,
     Store,
     Work,
     Yield,
 )
+from jitgraph.ir.types import DType
 from jitgraph.ir.values import Value
 
 
@@ -73,11 +76,14 @@ class OnDevice(ProgramEmitter):
     #: Constants of the program and all its regions: names of their data, and sizes.
     constants: list[tuple[str, int]]
 
-    def _begin(self, device: DeviceModule, constants: list[tuple[str, int]]) -> None:
+    def _begin(
+        self, program: Program, device: DeviceModule, constants: list[tuple[str, int]]
+    ) -> None:
         self.device, self.constants = device, constants
         #: Where scalars are that the host does not have.
         self.late: dict[Value, str] = {}
         self._deferred: set[Value] = set()
+        self._needless = needless_starts(program.steps)
         #: Memory that a step has written to, by key.
         self._written: set[str] = set()
 
@@ -107,19 +113,46 @@ class OnDevice(ProgramEmitter):
         return list(found)
 
     def register(self, value: Value) -> Register:
-        if value not in self.bindings:
-            for leaf in self.late_leaves(value):
-                self._get(leaf)
+        if value not in self.bindings and (leaves := self.late_leaves(value)):
+            self._get(leaves)
         return super().register(value)
 
-    def _get(self, leaf: Value) -> None:
-        """Wait for a late scalar."""
+    def _get(self, leaves: Sequence[Value]) -> None:
+        """Wait for late scalars, and for all that the host is going to need at once."""
         f = self.f
-        cell = f.reserve("[16 x i8]", "cell")
-        size = leaf.dtype.itemsize
-        f.do(f"call void @device_get(ptr {cell}, ptr {self.late[leaf]}, i64 {size})")
+        cells: dict[Value, str] = {}
+        for leaf in dict.fromkeys([*leaves, *filter(self.is_late, self._needed)]):
+            cells[leaf] = f.reserve("[16 x i8]", "cell")
+            size = leaf.dtype.itemsize
+            f.do(f"call void @device_get(ptr {cells[leaf]}, ptr {self.late[leaf]}, i64 {size})")
         self.wait()
-        self.bindings[leaf] = load(f, cell, leaf.dtype)
+        self.bindings.update({leaf: load(f, cell, leaf.dtype) for leaf, cell in cells.items()})
+
+    @cached_property
+    def _needed(self) -> list[Value]:
+        """The scalars that the host must know, in the order in which they are made."""
+        needed = needed_by_host(self.program)
+        return [s.value for s in self.program.steps if isinstance(s, Fetch) and s.value in needed]
+
+    def carried_in_memory(self, loop: Loop) -> frozenset[int]:
+        return in_memory(loop, lambda value: bool(self.late_leaves(value)))
+
+    def put(self, register: Register, pointer: str, dtype: DType) -> None:
+        """As a kernel: nobody waits for the host's memory to be read."""
+        parts = [register] if isinstance(register, str) else list(register)
+        names = [f"%v{k}" for k in range(len(parts))]
+        type_ = register_type(dtype)
+        f = launching.begin(self, f"put_{dtype.name}", [
+            "ptr noalias %out", *(f"{type_} {name}" for name in names)
+        ])  # fmt: skip
+        with f.if_then(f.emit(f"icmp eq i64 {gpu.thread(f)}, 0")):
+            store(f, names[0] if len(names) == 1 else (names[0], names[1]), "%out", dtype)
+        launching.launch(
+            self, f, [f"ptr {pointer}", *(f"{type_} {part}" for part in parts)], "1"
+        )
+
+    def element_cell(self) -> str:
+        return self.malloc("16", self.scratch_cell())
 
     def wait(self) -> None:
         """Until the device has done all that came before."""
@@ -136,7 +169,7 @@ class OnDevice(ProgramEmitter):
         if value in self.bindings or not self.late_leaves(value):
             return None
         if value not in self.late:
-            self.late[value] = self.malloc("16", self.scratch_cell())
+            self.late[value] = self.element_cell()
             self._scalar_to(value, self.late[value])
         return self.late[value]
 
@@ -166,6 +199,8 @@ class OnDevice(ProgramEmitter):
 
     # --- steps ----------------------------------------------------------------------------------
     def _step(self, step: Step) -> None:
+        if step in self._needless:
+            return
         if isinstance(step, Let) and self._needs_late(step.value):
             self._bind_arguments(step.value)
             self._deferred.add(step.value)
@@ -269,7 +304,7 @@ class DeviceEmitter(OnDevice):
         contract: bool,
         device: DeviceModule,
     ) -> None:
-        self._begin(device, [])
+        self._begin(program, device, [])
         super().__init__(module, program, signature, contract, DeviceRegionEmitter)
 
     def tables(self) -> None:
@@ -321,14 +356,17 @@ class DeviceRegionEmitter(OnDevice, RegionEmitter):
     """Writes a region where it runs."""
 
     def __init__(self, around: OnDevice, program: Program, prefix: str) -> None:
-        self._begin(around.device, around.constants)
+        self._begin(program, around.device, around.constants)
         RegionEmitter.__init__(self, around, program, prefix)
 
     def _step(self, step: Step) -> None:
         if isinstance(step, Fetch) and step.buffer in self.given:
             self.bindings[step.value] = self.given[step.buffer]
         elif isinstance(step, Yield):
-            self.yielded = {k: self.register(v) for k, v in step.values if not self._kept(k, v)}
+            passed = {k: v for k, v in step.values if not self._kept(k, v)}
+            if leaves := [x for v in passed.values() for x in self.late_leaves(v)]:
+                self._get(leaves)
+            self.yielded = {k: self.register(v) for k, v in passed.items()}
         else:
             OnDevice._step(self, step)
 

@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jitgraph.codegen.gpu.spaces import with_spaces
 from jitgraph.codegen.gpu.target import DeviceTarget
 from jitgraph.codegen.llvm import llvm_lock
 from jitgraph.codegen.loader import CodegenError
@@ -48,24 +49,36 @@ def ptx(text: str, target: DeviceTarget) -> str:
         machine = _machine(target)
         header = f'target datalayout = "{machine.target_data}"\ntarget triple = "{target.triple}"\n'
         try:
-            module = llvm.parse_assembly(header + text, llvm.create_context())
+            module = llvm.parse_assembly(header + with_spaces(text), llvm.create_context())
             if os.environ.get("JITGRAPH_VERIFY"):
                 module.verify()
         except RuntimeError as error:
             raise CodegenError(f"invalid LLVM IR: {error}", text) from error
+        if " = alloca " in text:
+            _keep_in_registers(module, machine)
         made: str = machine.emit_assembly(module)
         return made
 
 
+def _keep_in_registers(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
+    """What functions of libraries have on their stacks would be local memory."""
+    import llvmlite.binding as llvm
+
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.run(module, builder)
+
+
 @cache
 def _machine(target: DeviceTarget) -> llvm.TargetMachine:
-    """The code generator. It tells global memory from shared, which `opt=0`, though three times as
-    fast, would not; passes before it change nothing."""
+    """The code generator. Optimising is for the assembler, which does better without LLVM's
+    (whose loops want twice the registers) and has to do it anyway."""
     import llvmlite.binding as llvm
 
     _initialise()
     return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2
+        cpu=target.cpu, features=target.features, opt=0
     )
 
 

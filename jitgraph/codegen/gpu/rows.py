@@ -48,6 +48,8 @@ _POINTS = 17
 _LONG = 1024
 #: Blocks at most: each has memory for what all points add up, and for long rows.
 _BLOCKS = 512
+#: Bytes of scratch memory that long rows may take together.
+_SCRATCH = 1 << 28
 _MOST_COPIES = 4
 
 
@@ -94,12 +96,14 @@ class _Nest:
         log_group, near, room = self._shape(points, area)
         tile = f.emit(f"lshr i64 {_THREADS}, {log_group}")
         tiles = ceil_div(f, points, tile)
-        blocks = f.minimum(tiles, _BLOCKS) if self.memory else tiles
+        blocks = f.minimum(tiles, self._most_blocks(near, area)) if self.memory else tiles
         groups = f.emit(f"mul i64 {blocks}, {tile}")
         far = f.select(near, "i64", 0, f.emit(f"mul i64 {groups}, {area}"))
         scratch = p.scratch_memory(far)
-        copies = {total: p.scratch_memory(f.emit(f"mul i64 {groups}, {p.product_of((*total.extents, total.dtype.itemsize))}"))
-                  for total in cells.copies}  # fmt: skip
+        copies = {}
+        for total in cells.copies:
+            size = p.product_of((*total.extents, total.dtype.itemsize))
+            copies[total] = p.scratch_memory(f.emit(f"mul i64 {groups}, {size}"))
         wide = [aligned(p, part.kernel.accesses(), cells.width, self.own)
                 if part.kind == "strips" else "false" for part in cells.parts]  # fmt: skip
         more = [f"i64 {x}" for x in (points, log_group, area, *offsets)]
@@ -136,6 +140,11 @@ class _Nest:
         wish = f.emit(f"mul i64 {area}, {tile}")
         near = f.emit(f"icmp ule i64 {wish}, {STATIC_SHARED - self._static()}")
         return log_group, near, f.select(near, "i64", wish, 0)
+
+    def _most_blocks(self, near: str, area: str) -> str:
+        f = self.p.f
+        room = f.emit(f"udiv i64 {_SCRATCH}, {f.maximum(area, 1)}")
+        return f.select(near, "i64", _BLOCKS, f.maximum(f.minimum(room, _BLOCKS), 1))
 
     def _static(self) -> int:
         """Bytes of shared memory for joining."""
@@ -276,7 +285,7 @@ class _Nest:
         return found
 
     def _part(self, k: int, part: Part, index: list[str]) -> None:
-        kernel, f = part.kernel, self.f
+        kernel = part.kernel
         nest = Nest(self.context, kernel, self.depth + (part.free if part.kind == "points" else 0))
         for leaf, buffer in part.taken.items():
             nest.registers[leaf] = self.known[buffer]
@@ -318,7 +327,7 @@ class _Nest:
             nest.compute(self.depth, pointers)
             extents = [nest.size(e) for e in kernel.extents[self.depth :]]
             outside = [x for _, x in Strips(nest, width).loads if x.access.buffer not in self.own]
-            most = max(_MOST_COPIES // len(outside), 1) if outside else 1
+            most = _MOST_COPIES if outside else 1
             if any(one.is_compensated for one in accumulators):
                 most = min(most, BLOCK // width)
             copies = copies_of(kernel, width, most)

@@ -217,6 +217,11 @@ def launches() -> int:
     return _words()["launches"]
 
 
+def waits() -> int:
+    """How often the host waited for the device so far."""
+    return _words()["waits"]
+
+
 def _words() -> dict[str, int]:
     cells = (ctypes.c_int64 * len(FIELDS)).from_address(library().address("sim"))
     return dict(zip(FIELDS, cells, strict=True))

@@ -17,7 +17,7 @@ from jitgraph.codegen.llvm import FunctionBuilder, Module
 FIELDS = (
     "arena", "end", "memory", "cursor", "limit", "used", "count", "registry", "near", "near_extent",
     "written", "races", "shared_written", "shared_races",
-    "kernel", "parameters", "bytes", "threads", "thread", "launches", "backward",
+    "kernel", "parameters", "bytes", "threads", "thread", "launches", "waits", "backward",
     "clock", "launch", "block", "interval", "number", "fences", "fenced",
     "acquired",
     "scheduler", "stacks", "stack", "stack_end", "aborted",
@@ -113,7 +113,7 @@ def result_of(kind: Kind) -> int:
 
 def emit_state(module: Module) -> None:
     """The variables; the lock (`@enter` and `@leave`) of whatever touches the device; `sim_enter`
-    and `sim_wait`, which have nothing to do."""
+    and `sim_wait`, which have nothing to do but to count."""
     module.declare(f"@sim = global [{len(FIELDS)} x i64] zeroinitializer, align 64")
     module.declare("@sim_place = global [4 x i32] zeroinitializer, align 16")
     module.declare(f"@sim_shared_memory = global [{SHARED_BYTES} x i8] zeroinitializer, align 256")
@@ -138,6 +138,8 @@ def emit_state(module: Module) -> None:
     f = FunctionBuilder(module, "leave", internal=True)
     f.do("call i32 @pthread_mutex_unlock(ptr @mutex)")
     f.do("ret void")
-    for name, parameter in (("sim_enter", "ptr %context"), ("sim_wait", "ptr %stream")):
-        f = FunctionBuilder(module, name, [parameter], returns="i32")
-        f.do("ret i32 0")
+    f = FunctionBuilder(module, "sim_enter", ["ptr %context"], returns="i32")
+    f.do("ret i32 0")
+    f = FunctionBuilder(module, "sim_wait", ["ptr %stream"], returns="i32")
+    put(f, "waits", f.emit(f"add i64 {get(f, 'waits')}, 1"))
+    f.do("ret i32 0")

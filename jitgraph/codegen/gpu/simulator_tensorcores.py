@@ -13,9 +13,12 @@ _PRODUCTS = {
     "mma.m16n8k16.row.col.bf16": (16, "i32"),
     "mma.m16n8k16.row.col.f32.f32": (16, "<2 x half>"),
 }
+_DOUBLES = "mma.m8n8k4.row.col.f64"
 _CONVERSIONS = ("f2tf32.rna", "ff2bf16x2.rn", "ff2f16x2.rn")
 #: The intrinsics, without their prefix, and whether they make threads wait for each other.
-TENSOR_CORES = {**dict.fromkeys(_PRODUCTS, True), **dict.fromkeys(_CONVERSIONS, False)}
+TENSOR_CORES = {
+    **dict.fromkeys((_DOUBLES, *_PRODUCTS), True), **dict.fromkeys(_CONVERSIONS, False)
+}  # fmt: skip
 #: Where in a lane's record the operands and the sums are, and what comes of them.
 _LEFT, _RIGHT, _BEFORE, _AFTER = 0, 32, 48, 80
 
@@ -23,6 +26,7 @@ _LEFT, _RIGHT, _BEFORE, _AFTER = 0, 32, 48, 80
 def emit_tensor_cores(module: Module) -> None:
     """The functions."""
     _emit_conversions(module)
+    _emit_doubles(module)
     for name, (depth, type_) in _PRODUCTS.items():
         _emit_compute(module, name, depth)
         parameters = ["i64 %site"]
@@ -39,6 +43,37 @@ def emit_tensor_cores(module: Module) -> None:
             part = f.emit(f"load float, ptr {f.offset(record, _AFTER + 8 * k)}")
             made = f.emit(f"insertvalue {_FOUR} {made}, float {part}, {k}")
         f.do(f"ret {_FOUR} {made}")
+
+
+def _emit_doubles(module: Module) -> None:
+    """Products of 8 x 8 elements: a lane's record has one of each operand, then two sums."""
+    f = FunctionBuilder(
+        module, f"compute.{_DOUBLES}", ["ptr %records", "i32 %mask"], internal=True
+    )
+    with f.loop(0, WARP, name="lane") as lane, f.loop(0, 2, name="place") as place:
+        group, member = f.emit(f"lshr i64 {lane}, 2"), f.emit(f"and i64 {lane}, 3")
+        column = f.emit(f"add i64 {f.emit(f'mul i64 {member}, 2')}, {place}")
+        mine = f.offset(_record(f, str(lane)), f.emit(f"mul i64 {place}, 8"))
+        total = f.emit(f"load double, ptr {f.offset(mine, 16)}")
+        for k in range(4):
+            found = []
+            for line, at in ((group, 0), (column, 8)):
+                other = f.emit(f"add i64 {f.emit(f'mul i64 {line}, 4')}, {k}")
+                found.append(f.emit(f"load double, ptr {f.offset(_record(f, other), at)}"))
+            a, b = found
+            total = f.intrinsic("double", "@llvm.fma.f64", f"double {a}", f"double {b}",
+                                f"double {total}")  # fmt: skip
+        f.do(f"store double {total}, ptr {f.offset(mine, 32)}")
+    f.do("ret void")
+    two, words = "{ double, double }", ("%a", "%b", "%c0", "%c1")
+    f = FunctionBuilder(
+        module, f"sim_{_DOUBLES}", ["i64 %site", *(f"double {x}" for x in words)], returns=two
+    )
+    record = f.record([*(f"double {x}" for x in words), "double 0.0", "double 0.0"])
+    f.do(f"call void @sim_collective(ptr @compute.{_DOUBLES}, i64 %site, i32 -1, ptr {record})")
+    low, high = (f.emit(f"load double, ptr {f.offset(record, at)}") for at in (32, 40))
+    made = f.emit(f"insertvalue {two} poison, double {low}, 0")
+    f.do(f"ret {two} {f.emit(f'insertvalue {two} {made}, double {high}, 1')}")
 
 
 def _emit_conversions(module: Module) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 _KERNEL = re.compile(r"^define ptx_kernel .*?^}", re.MULTILINE | re.DOTALL)
-_HEAD = re.compile(r"^define ptx_kernel void @[\w.$]+\((.*?)\)(?= \"| #)")
+_HEAD = re.compile(r"^define ptx_kernel void @[\w.$]+\((.*?)\)(?= [\"#{])")
 _PARAMETER = re.compile(r"ptr ([^,%]*)(%[\w.]+)")
 _CAST = re.compile(r"^  (%[\w.]+) = addrspacecast ptr addrspace\(3\) (@[\w.$]+) to ptr$")
 _USE = re.compile(r"ptr (%[\w.]+)")
@@ -31,7 +31,7 @@ def with_spaces(text: str) -> str:
 
 
 def _kernel(text: str, mark: str) -> str:
-    head, entry, *lines = text.splitlines()
+    head, *lines = text.splitlines()
     #: The space of each pointer that has one, and whether nobody writes there.
     known: dict[str, tuple[int, bool]] = {}
     match = _HEAD.match(head)
@@ -50,7 +50,7 @@ def _kernel(text: str, mark: str) -> str:
             written.append(_line(line, known, needed, mark))
         else:
             written.append(line)
-    return "\n".join([head, entry, *_with_casts(written, known, needed)])
+    return "\n".join([head, *_with_casts(written, known, needed)])
 
 
 def _line(line: str, known: dict[str, tuple[int, bool]], needed: set[str], mark: str) -> str:
@@ -98,4 +98,5 @@ def _with_casts(
         if defined is not None and defined[1] in needed:
             found.append(twin(defined[1]))
             inside.add(defined[1])
-    return [*(twin(name) for name in sorted(needed - inside)), *found]
+    first = int(found[0].endswith(":"))
+    return [*found[:first], *(twin(name) for name in sorted(needed - inside)), *found[first:]]

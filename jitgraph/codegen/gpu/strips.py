@@ -58,8 +58,9 @@ def width_of(kernel: Kernel) -> int:
 
 
 def copies_of(kernel: Kernel, width: int, most: int) -> int:
-    """How many strips a thread computes at once."""
-    return _fitting(kernel, most, _CODE // width)
+    """How many strips a thread computes at once, of at most so many loads in flight."""
+    moving = [x for x in kernel.loads if not all(map(is_zero, x.access.strides))]
+    return _fitting(kernel, max(most // max(len(moving), 1), 1), _CODE // width)
 
 
 def _fitting(kernel: Kernel, wanted: int, code: int) -> int:

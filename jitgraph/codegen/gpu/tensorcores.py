@@ -1,40 +1,48 @@
-"""Tiles that tensor cores multiply, with operands rounded to fewer bits and sums in f32.
+"""Tiles that tensor cores multiply: f64 as it is, f32 rounded to fewer bits, with sums in f32.
 
-    mma.m16n8k8  tf32      mma.m16n8k16  bf16, f16
+    mma.m8n8k4  f64      mma.m16n8k8  tf32      mma.m16n8k16  bf16, f16
 
-Factors lie in shared memory as they are (f32, `tiling`); threads round what they read. A warp has
-4 x 4 products of 16 x 8 elements: lane l has of each the rows l / 4 and l / 4 + 8, and the columns
-2 (l % 4) and the one after it; of operands rows or columns l / 4, and steps of the depth l % 4 (or
-pairs of these), as the PTX manual draws them.
+Factors lie in shared memory as they are (`tiling`); threads round what they read. A warp has 4 x 4
+products of 16 (f64: 8) x 8 elements: lane l has of each the rows l / 4 and l / 4 + 8, and the
+columns 2 (l % 4) and the one after it; of operands rows or columns l / 4, and steps of the depth
+l % 4 (or pairs of these), as the PTX manual draws them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 
 from jitgraph.codegen.gpu.tiling import Tile, TileCode
 from jitgraph.codegen.llvm import FunctionBuilder
 
-Precision: TypeAlias = Literal["tf32", "bf16", "f16"]
-_ROWS, _COLUMNS = 16, 8
+_COLUMNS = 8
 #: Products of a warp, down and across.
 _DOWN, _ACROSS = 4, 4
-_F32 = np.dtype(np.float32)
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class TensorTile(Tile):
-    """A tile of warps that each multiply 64 x 32 elements."""
+    """A tile of warps that each multiply 64 x 32 elements, or 32 x 32 of f64."""
 
-    precision: Precision
+    precision: str
+
+    @property
+    def height(self) -> int:
+        """Rows of a product."""
+        return 8 if self.precision == "f64" else 16
+
+    @property
+    def step(self) -> int:
+        """The depth of a product."""
+        return {"f64": 4, "tf32": 8}.get(self.precision, 16)
 
     @property
     def rows(self) -> int:
-        return _DOWN * _ROWS * self.warp_rows
+        return _DOWN * self.height * self.warp_rows
 
     @property
     def columns(self) -> int:
@@ -51,16 +59,21 @@ class TensorTile(Tile):
     def pitch(self, lines: int) -> int:
         """What the lanes of a warp read is in different banks: four steps of the depth, or four
         pairs of them, of eight lines each."""
-        return 4 * lines + (32 if self.precision == "tf32" else 16)
+        pairs = self.precision in ("bf16", "f16")
+        return self.dtype.itemsize * lines + (16 if pairs else 32)
 
     def code(self, f: FunctionBuilder) -> TensorCode:
         return TensorCode(f, self)
 
 
-def tensor_tile(precision: Precision) -> TensorTile:
-    """128 x 128 elements."""
+def tensor_tiles(precision: str) -> list[Tile]:
+    """One of 128 x 128 elements and one of 64 x 64; of f64 64 x 64 and 32 x 64."""
+    if precision == "f64":
+        return [TensorTile(_F64, 0, 0, rows, 2, 8, 3, blocks, precision)
+                for rows, blocks in ((2, 3), (1, 4))]  # fmt: skip
     depth, stages = (8, 5) if precision == "tf32" else (16, 2)
-    return TensorTile(_F32, 0, 0, 2, 4, depth, stages, 2, precision)
+    return [TensorTile(_F32, 0, 0, rows, columns, depth, stages, blocks, precision)
+            for rows, columns, blocks in ((2, 4, 2), (1, 2, 4))]  # fmt: skip
 
 
 class TensorCode(TileCode):
@@ -75,27 +88,49 @@ class TensorCode(TileCode):
 
     def _starts(self) -> tuple[str, str]:
         f, tile = self.f, self.tile
-        steps = 1 if tile.precision == "tf32" else 2
+        steps, item = 2 if tile.step == 16 else 1, tile.dtype.itemsize
         found = []
-        for warp, lines, count in ((self.warp_row, tile.rows, _DOWN * _ROWS),
+        for warp, lines, count in ((self.warp_row, tile.rows, _DOWN * tile.height),
                                    (self.warp_column, tile.columns, _ACROSS * _COLUMNS)):
             line = f.emit(f"add i64 {f.emit(f'mul i64 {warp}, {count}')}, {self.group}")
             step = f.emit(f"mul i64 {self.member}, {steps * tile.pitch(lines)}")
-            found.append(f.emit(f"add i64 {step}, {f.emit(f'mul i64 {line}, 4')}"))
+            found.append(f.emit(f"add i64 {step}, {f.emit(f'mul i64 {line}, {item}')}"))
         return found[0], found[1]
 
     def _added(self, rows: str, columns: str, sums: list[str]) -> list[str]:
-        f, tile = self.f, self.tile
-        depth = 8 if tile.precision == "tf32" else 16
-        for first in range(0, tile.depth, depth):
+        tile = self.tile
+        for first in range(0, tile.depth, tile.step):
+            if tile.precision == "f64":
+                sums = self._added_doubles(rows, columns, first, sums)
+                continue
             left = [[self._operand(rows, tile.rows, first, 16 * m + 8 * (n % 2), n // 2)
                      for n in range(4)] for m in range(_DOWN)]  # fmt: skip
             right = [[self._operand(columns, tile.columns, first, 8 * m, n) for n in range(2)]
                      for m in range(_ACROSS)]  # fmt: skip
             sums = [self._product(left[n // _ACROSS], right[n % _ACROSS], before)
                     for n, before in enumerate(sums)]  # fmt: skip
-        del f
         return sums
+
+    def _added_doubles(
+        self, rows: str, columns: str, first: int, sums: Sequence[str]
+    ) -> list[str]:
+        """The sums and their products at four steps of the depth."""
+        f, tile = self.f, self.tile
+        left, right = (
+            [f.emit(f"load double, ptr {f.offset(start, first * tile.pitch(lines) + 64 * m)}")
+             for m in range(4)]
+            for start, lines in ((rows, tile.rows), (columns, tile.columns))
+        )  # fmt: skip
+        two, after = "{ double, double }", []
+        for n, before in enumerate(sums):
+            parts = [f.emit(f"extractelement <2 x double> {before}, i32 {k}") for k in range(2)]
+            operands = (left[n // _ACROSS], right[n % _ACROSS], *parts)
+            made = f.intrinsic(two, "@llvm.nvvm.mma.m8n8k4.row.col.f64",
+                               *(f"double {x}" for x in operands))  # fmt: skip
+            low, high = (f.emit(f"extractvalue {two} {made}, {k}") for k in range(2))
+            vector = f.emit(f"insertelement <2 x double> poison, double {low}, i32 0")
+            after.append(f.emit(f"insertelement <2 x double> {vector}, double {high}, i32 1"))
+        return after
 
     def _operand(self, start: str, lines: int, first: int, line: int, half: int) -> str:
         """One register of an operand, from one half of the depth of a product."""
@@ -130,17 +165,19 @@ class TensorCode(TileCode):
 
     def _stage(self, sums: Sequence[str]) -> None:
         f, tile = self.f, self.tile
-        each = tile.rows // tile.rounds // tile.warp_rows
+        each, item = tile.rows // tile.rounds // tile.warp_rows, tile.dtype.itemsize
         row = f.emit(f"add i64 {f.emit(f'mul i64 {self.warp_row}, {each}')}, {self.group}")
         column = f.emit(f"mul i64 {self.warp_column}, {_ACROSS * _COLUMNS}")
         column = f.emit(f"add i64 {column}, {f.emit(f'mul i64 {self.member}, 2')}")
         start = f.emit(f"mul i64 {row}, {tile.out_pitch}")
-        start = f.emit(f"add i64 {start}, {f.emit(f'mul i64 {column}, 4')}")
+        start = f.emit(f"add i64 {start}, {f.emit(f'mul i64 {column}, {item}')}")
         start = f.offset(self.shared, start)
         for n, vector in enumerate(sums):
             down, across = divmod(n, _ACROSS)
-            for half in range(2):
+            for half in range(tile.height // 8):
                 lanes = f"<2 x i32> <i32 {2 * half}, i32 {2 * half + 1}>"
-                pair = f.emit(f"shufflevector <4 x float> {vector}, <4 x float> poison, {lanes}")
-                at = (_ROWS * down + 8 * half) * tile.out_pitch + 4 * _COLUMNS * across
-                f.do(f"store <2 x float> {pair}, ptr {f.offset(start, at)}, align 8")
+                pair = f.emit(f"shufflevector {tile.vector} {vector}, {tile.vector} poison, "
+                              f"{lanes}")  # fmt: skip
+                at = (tile.height * down + 8 * half) * tile.out_pitch + item * _COLUMNS * across
+                place = f.offset(start, at)
+                f.do(f"store <2 x {self.type}> {pair}, ptr {place}, align {2 * item}")

@@ -28,6 +28,8 @@ from jitgraph.ir.types import DType
 
 _WARP_ROWS, _WARP_COLUMNS = 4, 8
 _VECTOR = 16
+#: Steps of the depth written one after the other: assemblers unroll loops as they please.
+_UNROLLED = 8
 #: Bytes of shared memory that the sums of one round may have on their way out.
 _STAGED = 40 << 10
 
@@ -212,27 +214,38 @@ class TileCode:
                 f.emit(f"mul i64 {self.thread_column('0')}, {item}"))  # fmt: skip
 
     def _added(self, rows: str, columns: str, sums: list[str]) -> list[str]:
-        """The sums and the products of a piece. The loop is one that assemblers unroll, which
-        saves LLVM the time for all its steps."""
+        """The sums and the products of a piece, some steps of the depth at a time."""
         f, tile = self.f, self.tile
         row_step = _WARP_ROWS * _VECTOR
         column_step = _WARP_COLUMNS * _VECTOR
         carried = [("ptr", rows), ("ptr", columns), *((tile.vector, x) for x in sums)]
-        with f.loop(0, tile.depth, 1, "step", accumulators=carried) as step:
+        at_row, at_column = tile.pitch(tile.rows), tile.pitch(tile.columns)
+        with f.loop(0, tile.depth, _UNROLLED, "step", accumulators=carried) as step:
             rows, columns, *sums = step.carried
-            left = [self._vector(rows, g * row_step) for g in range(tile.row_groups)]
-            right = [self._vector(columns, g * column_step) for g in range(tile.column_groups)]
-            for row in range(tile.thread_rows):
-                group, lane = divmod(row, tile.lanes)
-                mask = f"<{tile.lanes} x i32> splat (i32 {lane})"
-                every = f.emit(f"shufflevector {tile.vector} {left[group]}, {tile.vector} poison, "
-                               f"{mask}")  # fmt: skip
-                for n, vector in enumerate(right, row * tile.column_groups):
-                    operands = (f"{tile.vector} {x}" for x in (every, vector, sums[n]))
-                    sums[n] = f.intrinsic(tile.vector, f"@llvm.fma.{self.suffix}", *operands)
-            step.carry(f.offset(rows, tile.pitch(tile.rows)),
-                       f.offset(columns, tile.pitch(tile.columns)), *sums)  # fmt: skip
+            for k in range(_UNROLLED):
+                left = [self._vector(rows, k * at_row + g * row_step)
+                        for g in range(tile.row_groups)]  # fmt: skip
+                right = [self._vector(columns, k * at_column + g * column_step)
+                         for g in range(tile.column_groups)]  # fmt: skip
+                sums = self._with_products(left, right, sums)
+            step.carry(f.offset(rows, _UNROLLED * at_row),
+                       f.offset(columns, _UNROLLED * at_column), *sums)  # fmt: skip
         return step.results[2:]
+
+    def _with_products(
+        self, left: Sequence[str], right: Sequence[str], sums: Sequence[str]
+    ) -> list[str]:
+        """The sums and the products of one step."""
+        f, tile, after = self.f, self.tile, list(sums)
+        for row in range(tile.thread_rows):
+            group, lane = divmod(row, tile.lanes)
+            mask = f"<{tile.lanes} x i32> splat (i32 {lane})"
+            every = f.emit(f"shufflevector {tile.vector} {left[group]}, {tile.vector} poison, "
+                           f"{mask}")  # fmt: skip
+            for n, vector in enumerate(right, row * tile.column_groups):
+                operands = (f"{tile.vector} {x}" for x in (every, vector, sums[n]))
+                after[n] = f.intrinsic(tile.vector, f"@llvm.fma.{self.suffix}", *operands)
+        return after
 
     def _vector(self, start: str, offset: int) -> str:
         f = self.f
@@ -293,7 +306,8 @@ class TileCode:
             else:
                 column, staged = self.split(str(element), height)
             at_row = f.emit(f"mul i64 {staged}, {tile.out_pitch}")
-            place = f.emit(f"add i64 {at_row}, {f.emit(f'mul i64 {column}, {tile.dtype.itemsize}')}")
+            at_column = f.emit(f"mul i64 {column}, {tile.dtype.itemsize}")
+            place = f.emit(f"add i64 {at_row}, {at_column}")
             value = f.emit(f"load {self.type}, ptr {f.offset(self.shared, place)}")
             warp, within = self.split(staged, each)
             row = f.emit(f"mul i64 {warp}, {each * tile.rounds}")

@@ -31,8 +31,9 @@ def functions(dtype: str, case: Any) -> Any:
     return jg.function([x, w, g], [y, *grads], device="simulated")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
+@pytest.mark.parametrize(("dtype", "case"), [
+    *(("float32", case) for case in CASES), ("float64", CASES[1])
+])  # fmt: skip
 def test_convolutions(dtype: str, case: Any) -> None:
     (n, groups, c, o), spatial, kernel, strides, before, dilation = case
     rng = np.random.default_rng(0)

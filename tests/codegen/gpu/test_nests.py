@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import jitgraph as jg
 import jitgraph.tensor as T
-from jitgraph.codegen.gpu import backend
+from jitgraph.codegen.gpu import backend, simulator
 from jitgraph.codegen.gpu.ptx import assemble, ptx, tool
 from jitgraph.codegen.gpu.target import device_target
 from jitgraph.errors import MissingPackageError
@@ -43,6 +43,10 @@ def _extrema(x: Any) -> list[Any]:
 def _points(x: Any) -> list[Any]:
     return [x + x[0], x[::2, :, 1:] * x[::2, :, :-1], T.where(x == x[:1], x, x[0, 0]),
             x[:, :, ::-1]]  # fmt: skip
+
+
+def _turned(x: Any) -> list[Any]:
+    return [T.where(x[0, 0, 0] == x.T, x[-1, -1, -1], x.T), x.transpose(0, 2, 1) + x.sum()]
 
 
 def _rows(x: Any) -> list[Any]:
@@ -111,6 +115,13 @@ def test_elementwise(dtype: str, shape: tuple[int, ...], seed: int) -> None:
     _check(_points, _array(shape, dtype, seed), dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bool", "complex128"])
+@given(st.tuples(_EXTENTS.filter(bool), _EXTENTS.filter(bool), _EXTENTS.filter(bool)))
+@_SETTINGS
+def test_transposes(dtype: str, shape: tuple[int, ...]) -> None:
+    _check(_turned, _array(shape, dtype, 0), dtype)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("made", [_rows, _gradients])
 @given(st.tuples(st.sampled_from([2, 40]), st.sampled_from([2, 3]), _LONG), st.integers(0, 99))
@@ -147,6 +158,22 @@ def test_results_do_not_depend_on_alignment() -> None:
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
+def test_a_transpose_is_added_in_place() -> None:
+    x, y = T.dmatrix("x"), T.dmatrix("y")
+    function = jg.function([x, y], T.dot(x, y) + T.dot(y, x).T, device="simulated")
+    a, b = _array((5, 5), "float64", 0), _array((5, 5), "float64", 1)
+    np.testing.assert_allclose(np.asarray(function(a, b)), a @ b + (b @ a).T)
+
+
+def test_what_is_overwritten_is_not_filled_first() -> None:
+    x = T.fmatrix("x")
+    function = jg.function([x], x.sum(0), device="simulated")
+    function(np.ones((64, 70), "f4"))
+    before = simulator.launches()
+    assert (np.asarray(function(np.ones((64, 70), "f4"))) == 64).all()
+    assert simulator.launches() == before + 1
+
+
 def test_a_sum_that_only_the_call_knows() -> None:
     x, y = T.fmatrix("x"), T.fmatrix("y")
     function = jg.function([x, y], jg.grad((x * y * x).sum(), [x, y]), device="simulated")
@@ -174,7 +201,7 @@ def test_kernels_fit_into_registers(arch: str) -> None:
     except MissingPackageError:
         pytest.skip("there is no ptxas")
     x, v = T.fmatrix("x"), T.fvector("v")
-    function = jg.function([x, v], [x.sum(), T.exp(x) + v, T.nnet.softmax(x)])
+    function = jg.function([x, v], [x.sum(), T.exp(x) + v, T.nnet.softmax(x), x.T + v[:, None]])
     text = _image(function, arch)
     assert ".v4.b32" in text
     _, reports = assemble(text, arch)

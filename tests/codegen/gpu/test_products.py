@@ -55,7 +55,7 @@ def test_epilogues_and_batches(dtype: str) -> None:
     x, y = T.matrix("x", dtype=dtype), T.matrix("y", dtype=dtype)
     b, s = T.vector("b", dtype=dtype), T.scalar("s", dtype=dtype)
     u, v = T.tensor4("u", dtype=dtype), T.tensor4("v", dtype=dtype)
-    dense = jg.function([x, y, b, s], [T.maximum(T.dot(x, y) + b, s), u_sum(x, y)],
+    dense = jg.function([x, y, b, s], [T.maximum(T.dot(x, y) + b, s), T.tanh(0 * T.dot(x, y).T)],
                         device="simulated")  # fmt: skip
     batched = jg.function([u, v], T.matmul(u, v), device="simulated")
 
@@ -75,11 +75,6 @@ def test_epilogues_and_batches(dtype: str) -> None:
     run()
 
 
-def u_sum(x: Any, y: Any) -> Any:
-    """A product whose epilogue goes along its columns."""
-    return T.tanh(0 * T.dot(x, y).T)
-
-
 def test_the_large_tile() -> None:
     """A product of many tiles, whose last ones are cut off."""
     for dtype in DTYPES:
@@ -89,3 +84,28 @@ def test_the_large_tile() -> None:
         x, y = T.matrix("x", dtype=dtype), T.matrix("y", dtype=dtype)
         f = jg.function([x, y], T.dot(x, y), device="simulated")
         np.testing.assert_array_equal(f(a, b), a @ b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_vectors_and_few_lines(dtype: str) -> None:
+    """Factors that are known to be vectors, or to have few rows or columns."""
+    x = T.tensor3("x", dtype=dtype)
+    u, v = (T.tensor3(n, dtype=dtype, shape=s) for n, s in (("u", (None, 1, None)),
+                                                           ("v", (None, None, 1))))  # fmt: skip
+    flat = T.matrix("flat", dtype=dtype, shape=(3, None))
+    f = jg.function([x, u, v, flat], [
+        T.matmul(x, v), T.matmul(u, x), T.matmul(x.dimshuffle(0, 2, 1), u.dimshuffle(0, 2, 1)),
+        T.dot(flat, x[0]), T.dot(x[0].T, flat.T),
+    ], device="simulated")  # fmt: skip
+
+    @settings(max_examples=5, deadline=None)
+    @given(st.sampled_from([0, 1, 33]), EXTENTS, DEPTHS)
+    def run(batch: int, rows: int, columns: int) -> None:
+        a = filled((batch + 1, rows, columns), dtype)
+        b, c = filled((batch + 1, 1, rows), dtype, 1), filled((batch + 1, columns, 1), dtype, 2)
+        d = filled((3, rows), dtype, 3)
+        wanted = [a @ c, b @ a, (b @ a).swapaxes(1, 2), d @ a[0], (d @ a[0]).T]
+        for found, one in zip(f(a, b, c, d), wanted, strict=True):
+            np.testing.assert_array_equal(found, one)
+
+    run()
