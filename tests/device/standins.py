@@ -149,6 +149,9 @@ class Strategy:
     def __class_getitem__(cls, of: Any) -> Any:
         return cls
 
+    def map(self, function: Callable[[Any], Any]) -> Strategy:
+        return Strategy(lambda rng: function(self.draw(rng)))
+
 
 class _Strategies(types.ModuleType):
     """`hypothesis.strategies`. Small numbers and the first of a list come up most often."""
@@ -172,6 +175,14 @@ class _Strategies(types.ModuleType):
     def sampled_from(values: Sequence[Any]) -> Strategy:
         values = list(values)
         return Strategy(lambda rng: rng.choice(values))
+
+    @staticmethod
+    def one_of(*several: Strategy) -> Strategy:
+        return Strategy(lambda rng: rng.choice(several).draw(rng))
+
+    @staticmethod
+    def tuples(*several: Strategy) -> Strategy:
+        return Strategy(lambda rng: tuple(s.draw(rng) for s in several))
 
     @staticmethod
     def permutations(values: Sequence[Any]) -> Strategy:
