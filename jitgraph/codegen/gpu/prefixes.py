@@ -88,7 +88,10 @@ def scan_rows(
     more = ["ptr noalias %totals", "i64 %rows", "i64 %count", "i64 %segments"]
     values = [f"ptr {totals}", f"i64 {rows}", f"i64 {n}", f"i64 {segments}"]
     before = f.select(several, "i64", rows, 0)
-    for part, blocks in ((_totals, apart), (_before, before), (_scan, tasks)):
+    parts = [(_totals, apart), (_before, before), (_scan, tasks)]
+    if n.isdigit() and int(n) <= SEGMENT:
+        del parts[:2]
+    for part, blocks in parts:
         kernel = begin(more)
         shared = gpu.shared_memory(kernel, _WARPS * _WORDS * 4)
         part(Scan(kernel, body(kernel), shared))
@@ -277,15 +280,18 @@ def emit_running(arguments: Arguments, kernel: Kernel) -> None:
     turned = permuted(kernel, [*order, loop])
     extents = turned.extents
     rows, n = p.product_of(extents[:-1]), p.size(extents[-1])
+    apart = loop != len(extents) - 1
+    if not order or (rows.isdigit() and n.isdigit()):
+        if order and _is_serial(int(rows), int(n), apart):
+            emit_points(arguments, kernel)
+        else:
+            _scan_kernel(arguments, turned)
+        return
     short = f.emit(f"icmp slt i64 {n}, {_SHORT}")
-    several = f.emit(f"icmp sgt i64 {rows}, {_WARP}")
-    serial = f.emit(f"and i1 {short}, {several}")
-    if loop != len(extents) - 1:
+    serial = f.emit(f"and i1 {short}, {f.emit(f'icmp sgt i64 {rows}, {_WARP}')}")
+    if apart:
         many = f.emit(f"icmp sge i64 {rows}, {_MANY_ROWS}")
         serial = f.emit(f"or i1 {serial}, {many}")
-    if not order:
-        _scan_kernel(arguments, turned)
-        return
     points, together, done = (f.label(name) for name in ("points", "together", "totals"))
     f.branch_if(serial, points, together)
     f.block(points)
@@ -294,6 +300,10 @@ def emit_running(arguments: Arguments, kernel: Kernel) -> None:
     f.block(together)
     _scan_kernel(arguments, turned)
     f.block(done)
+
+
+def _is_serial(rows: int, n: int, apart: bool) -> bool:
+    return (n < _SHORT and rows > _WARP) or (apart and rows >= _MANY_ROWS)
 
 
 def _scan_kernel(arguments: Arguments, kernel: Kernel) -> None:

@@ -142,14 +142,15 @@ class OnDevice(ProgramEmitter):
         parts = [register] if isinstance(register, str) else list(register)
         names = [f"%v{k}" for k in range(len(parts))]
         type_ = register_type(dtype)
-        f = launching.begin(self, f"put_{dtype.name}", [
-            "ptr noalias %out", *(f"{type_} {name}" for name in names)
-        ])  # fmt: skip
-        with f.if_then(f.emit(f"icmp eq i64 {gpu.thread(f)}, 0")):
-            store(f, names[0] if len(names) == 1 else (names[0], names[1]), "%out", dtype)
-        launching.launch(
-            self, f, [f"ptr {pointer}", *(f"{type_} {part}" for part in parts)], "1"
-        )
+
+        def write(f: FunctionBuilder) -> None:
+            with f.if_then(f.emit(f"icmp eq i64 {gpu.thread(f)}, 0")):
+                store(f, names[0] if len(names) == 1 else (names[0], names[1]), "%out", dtype)
+
+        parameters = ["ptr noalias %out", *(f"{type_} {name}" for name in names)]
+        kernel = launching.routine(self, f"put_{dtype.name}", parameters, write)
+        values = [f"ptr {pointer}", *(f"{type_} {part}" for part in parts)]
+        launching.launch(self, kernel, values, "1")
 
     def element_cell(self) -> str:
         return self.malloc("16", self.scratch_cell())

@@ -57,7 +57,7 @@ class _Scatter:
         total = f.emit(f"mul i64 {n}, {width}")
         made = p.scratch_memory(f.emit(f"mul i64 {n}, 8"))
         self._launch(self._places, ["ptr noalias %made", "i64 %n"], [f"ptr {made}", f"i64 {n}"], n)
-        ordered = order_of_array(p, self.arguments.name, I64, made, "1", n)
+        ordered = order_of_array(p, I64, made, "1", n)
         stretches = gl.divided_up(f, n, STRETCH)
         parts = "null"
         if self.item.combine is not None:

@@ -131,7 +131,7 @@ def _select(
     p: OnDevice, name: str, rows: str, m: str, n: str, keys: str, places: str, out: str
 ) -> None:
     """The places that sorting brings to some places; 0 where there are no keys."""
-    ordered = order_of_array(p, name, I64, keys, rows, m)
+    ordered = order_of_array(p, I64, keys, rows, m)
     f = gl.begin(p, f"{name}.select", [
         "ptr noalias readonly %order", "ptr noalias readonly %places", "ptr noalias %out",
         "i64 %total", "i64 %m", "i64 %n",
@@ -154,7 +154,7 @@ def _partition(
     p: OnDevice, name: str, rows: str, n: str, keys: str, place: str, out: str
 ) -> None:
     """Before the chosen one come, in their order, the elements that sorting puts before it."""
-    ordered = order_of_array(p, name, I64, keys, rows, n)
+    ordered = order_of_array(p, I64, keys, rows, n)
 
     def own(f: FunctionBuilder, row: str) -> tuple[str, str]:
         """The chosen one's rank, and its place."""

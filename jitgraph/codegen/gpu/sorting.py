@@ -11,7 +11,6 @@ halving, the number of those before it in the other one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 #: Elements that a block sorts.
 TILE = 1024
 _LARGEST = {"i32": (1 << 31) - 1, "i64": (1 << 63) - 1}
-
-#: Emits the key of an element: of a row, at a place.
-KeyOf = Callable[[FunctionBuilder, str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,38 +68,27 @@ def key_of(f: FunctionBuilder, register: str, dtype: DType) -> str:
 
 
 # --- order -------------------------------------------------------------------------------------
-def stable_order(
-    p: OnDevice,
-    name: str,
-    type_: str,
-    rows: str,
-    n: str,
-    key: KeyOf,
-    parameters: Sequence[str],
-    values: Sequence[str],
-) -> Ordered:
-    """Sort rows of n keys of a type; what makes the keys takes these parameters."""
-    f = p.f
+def order_of_array(p: OnDevice, dtype: DType, start: str, rows: str, n: str) -> Ordered:
+    """Sort rows of n elements in C order."""
+    f, type_ = p.f, key_type(dtype)
     total = f.emit(f"mul i64 {rows}, {n}")
     width = int(type_[1:]) // 8
     room = [p.scratch_memory(f.emit(f"mul i64 {total}, {width}")) for _ in range(2)]
     places = [p.scratch_memory(f.emit(f"mul i64 {total}, 8")) for _ in range(2)]
     tile = _tile(f, n)
     tiles = gl.divided_up(f, n, tile)
-    kernel = gl.begin(p, f"{name}.tiles", [
-        *parameters, "ptr noalias %keys", "ptr noalias %places", "i64 %rows", "i64 %n",
-        "i64 %tile", "i64 %tiles",
-    ])  # fmt: skip
-    _sort_tiles(kernel, type_, key)
+    kernel = gl.routine(p, f"sort_tiles_{dtype.name}", [
+        "ptr noalias readonly %x", "ptr noalias %keys", "ptr noalias %places", "i64 %rows",
+        "i64 %n", "i64 %tile", "i64 %tiles",
+    ], lambda k: _sort_tiles(k, dtype))  # fmt: skip
     gl.launch(p, kernel, [
-        *values, f"ptr {room[0]}", f"ptr {places[0]}", f"i64 {rows}", f"i64 {n}", f"i64 {tile}",
-        f"i64 {tiles}",
+        f"ptr {start}", f"ptr {room[0]}", f"ptr {places[0]}", f"i64 {rows}", f"i64 {n}",
+        f"i64 {tile}", f"i64 {tiles}",
     ], gl.blocks_for(p, f.emit(f"mul i64 {rows}, {tiles}")))  # fmt: skip
-    kernel = gl.begin(p, f"{name}.merge_{type_}", [
+    kernel = gl.routine(p, f"merge_{type_}", [
         "ptr noalias %keys", "ptr noalias %places", "ptr noalias %keys_out",
         "ptr noalias %places_out", "i64 %total", "i64 %n", "i64 %width",
-    ])  # fmt: skip
-    _merge(kernel, type_)
+    ], lambda k: _merge(k, type_))  # fmt: skip
     header = f.begin_loop("merges", [
         ("i64", tile), ("ptr", room[0]), ("ptr", places[0]), ("ptr", room[1]), ("ptr", places[1]),
     ])  # fmt: skip
@@ -126,7 +111,8 @@ def _tile(f: FunctionBuilder, n: str) -> str:
     return f.minimum(f.emit(f"shl i64 1, {f.emit(f'sub i64 64, {free}')}"), TILE)
 
 
-def _sort_tiles(f: FunctionBuilder, type_: str, key: KeyOf) -> None:
+def _sort_tiles(f: FunctionBuilder, dtype: DType) -> None:
+    type_ = key_type(dtype)
     width = int(type_[1:]) // 8
     keys = gpu.shared_memory(f, TILE * (width + 4))
     places = f.offset(keys, TILE * width)
@@ -136,7 +122,7 @@ def _sort_tiles(f: FunctionBuilder, type_: str, key: KeyOf) -> None:
         row = f.emit(f"udiv i64 {task}, %tiles")
         first = f.emit(f"mul i64 {f.emit(f'urem i64 {task}, %tiles')}, %tile")
         with f.loop(thread, "%tile", threads, name="filled") as k:
-            _fill(f, type_, key, keys, row, first, str(k))
+            _fill(f, dtype, keys, row, first, str(k))
             gl.write(f, "i32", f.emit(f"trunc i64 {k} to i32"), places, str(k))
         gpu.barrier(f)
         sizes = f.begin_loop("size", [("i64", "2")])
@@ -166,15 +152,17 @@ def _sort_tiles(f: FunctionBuilder, type_: str, key: KeyOf) -> None:
         gpu.barrier(f)
 
 
-def _fill(
-    f: FunctionBuilder, type_: str, key: KeyOf, keys: str, row: str, first: str, k: str
-) -> None:
+def _fill(f: FunctionBuilder, dtype: DType, keys: str, row: str, first: str, k: str) -> None:
     """A key of a tile; behind the end of the row there are the largest ones."""
+    type_ = key_type(dtype)
     place = f.emit(f"add i64 {first}, {k}")
     inside, outside, done = f.label("inside"), f.label("outside"), f.label("filled")
     f.branch_if(f.emit(f"icmp slt i64 {place}, %n"), inside, outside)
     f.block(inside)
-    gl.write(f, type_, key(f, row, place), keys, k)
+    index = f.emit(f"add i64 {f.emit(f'mul i64 {row}, %n')}, {place}")
+    register = load(f, gl.at(f, memory_type(dtype), "%x", index), dtype)
+    assert isinstance(register, str)
+    gl.write(f, type_, key_of(f, register, dtype), keys, k)
     f.branch(done)
     f.block(outside)
     gl.write(f, type_, str(_LARGEST[type_]), keys, k)
@@ -248,20 +236,6 @@ def bound(
 
 
 # --- the routines ------------------------------------------------------------------------------
-def order_of_array(p: OnDevice, name: str, dtype: DType, start: str, rows: str, n: str) -> Ordered:
-    """Sort the rows of an array in C order."""
-
-    def key(f: FunctionBuilder, row: str, place: str) -> str:
-        index = f.emit(f"add i64 {f.emit(f'mul i64 {row}, %n')}, {place}")
-        register = load(f, gl.at(f, memory_type(dtype), "%x", index), dtype)
-        assert isinstance(register, str)
-        return key_of(f, register, dtype)
-
-    return stable_order(
-        p, name, key_type(dtype), rows, n, key, ["ptr noalias readonly %x"], [f"ptr {start}"]
-    )
-
-
 def emit_sort(p: OnDevice, step: Call, name: str) -> bool:
     """`sort` in place, or the places of an array's rows in order."""
     view = (*step.inputs, *step.outputs)[0]
@@ -276,30 +250,32 @@ def emit_sort(p: OnDevice, step: Call, name: str) -> bool:
         size = f.emit(f"mul i64 {total}, {dtype.itemsize}")
         copy = p.scratch_memory(size)
         p.workspace.copy(f, copy, start, size)
-        ordered = order_of_array(p, name, dtype, copy, rows, n)
-        gather_rows(p, name, dtype, copy, ordered.places, start, total, n)
+        ordered = order_of_array(p, dtype, copy, rows, n)
+        gather_rows(p, dtype, copy, ordered.places, start, total, n)
     else:
-        ordered = order_of_array(p, name, dtype, start, rows, n)
+        ordered = order_of_array(p, dtype, start, rows, n)
         size = f.emit(f"mul i64 {total}, 8")
         p.workspace.copy(f, p.start(step.outputs[0]), ordered.places, size)
     return True
 
 
 def gather_rows(
-    p: OnDevice, name: str, dtype: DType, x: str, places: str, out: str, total: str, n: str
+    p: OnDevice, dtype: DType, x: str, places: str, out: str, total: str, n: str
 ) -> None:
     """out[r, i] = x[r, places[r, i]]."""
-    kernel = gl.begin(p, f"{name}.gather", [
+    kernel = gl.routine(p, f"gather_{dtype.name}", [
         "ptr noalias readonly %x", "ptr noalias readonly %places", "ptr noalias %out",
         "i64 %total", "i64 %n",
-    ])  # fmt: skip
+    ], lambda k: _gather(k, dtype))  # fmt: skip
+    gl.launch(p, kernel, [
+        f"ptr {x}", f"ptr {places}", f"ptr {out}", f"i64 {total}", f"i64 {n}",
+    ], gl.blocks_of_threads(p, total))  # fmt: skip
+
+
+def _gather(k: FunctionBuilder, dtype: DType) -> None:
     type_ = memory_type(dtype)
-    with gl.each_point(kernel, "%total") as point:
-        k = kernel
+    with gl.each_point(k, "%total") as point:
         row = k.emit(f"mul i64 {k.emit(f'udiv i64 {point}, %n')}, %n")
         index = k.emit(f"add i64 {row}, {gl.read(k, 'i64', '%places', str(point))}")
         register = load(k, gl.at(k, type_, "%x", index), dtype)
         store(k, register, gl.at(k, type_, "%out", str(point)), dtype)
-    gl.launch(p, kernel, [
-        f"ptr {x}", f"ptr {places}", f"ptr {out}", f"i64 {total}", f"i64 {n}",
-    ], gl.blocks_of_threads(p, total))  # fmt: skip
