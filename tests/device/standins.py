@@ -119,7 +119,8 @@ def fixtures(function: Any) -> set[str]:
     """Parameters of a test function that pytest alone would know a value for."""
     given = {name for found in getattr(function, "parameters", []) for _, values in found
              for name in values}  # fmt: skip
-    return set(inspect.signature(function, follow_wrapped=False).parameters) - given
+    own = inspect.signature(function).parameters
+    return set(own) - given - set(getattr(function, "drawn", ()))
 
 
 def instances(function: Any) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -248,8 +249,10 @@ def given(*strategies: Strategy) -> Callable[[Any], Any]:
     """Run the test with examples; the first that fails ends it, and is told."""
 
     def marked(function: Any) -> Any:
+        drawn = list(inspect.signature(function).parameters)[-len(strategies) :]
+
         @wraps(function)
-        def run() -> None:
+        def run(**fixed: Any) -> None:
             wanted: int = getattr(run, "examples", 100)  # type: ignore[attr-defined]
             wanted = min(wanted, most_examples or wanted)
             taken = number = 0
@@ -257,7 +260,8 @@ def given(*strategies: Strategy) -> Callable[[Any], Any]:
                 rng = random.Random(f"{function.__name__} {number}")
                 number += 1
                 try:
-                    function(*(s.draw(rng) for s in strategies))
+                    values = [s.draw(rng) for s in strategies]
+                    function(**fixed, **dict(zip(drawn, values, strict=True)))
                     taken += 1
                 except Refused:
                     continue
@@ -265,6 +269,7 @@ def given(*strategies: Strategy) -> Callable[[Any], Any]:
                     error.add_note(f"example {number - 1} of {function.__name__}")
                     raise
 
+        run.drawn = drawn  # type: ignore[attr-defined]
         return run
 
     return marked
