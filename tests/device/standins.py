@@ -6,6 +6,7 @@ seeded with the test's name and the example's number, so a failure comes again; 
 
 from __future__ import annotations
 
+import inspect
 import random
 import re
 import sys
@@ -114,6 +115,14 @@ def _importorskip(name: str, **_: Any) -> Any:
         raise Skipped(f"needs {name}") from error
 
 
+def fixtures(function: Any) -> set[str]:
+    """Parameters of a test function that pytest alone would know a value for."""
+    given = {name for found in getattr(function, "parameters", []) for _, values in found
+             for name in values}  # fmt: skip
+    own = inspect.signature(function).parameters
+    return set(own) - given - set(getattr(function, "drawn", ()))
+
+
 def instances(function: Any) -> Iterator[tuple[str, Callable[[], None]]]:
     """The tests that a test function stands for, by the labels of their parameters."""
     found: list[tuple[str, dict[str, Any]]] = [("", {})]
@@ -141,6 +150,9 @@ class Strategy:
     def __class_getitem__(cls, of: Any) -> Any:
         return cls
 
+    def map(self, function: Callable[[Any], Any]) -> Strategy:
+        return Strategy(lambda rng: function(self.draw(rng)))
+
 
 class _Strategies(types.ModuleType):
     """`hypothesis.strategies`. Small numbers and the first of a list come up most often."""
@@ -164,6 +176,14 @@ class _Strategies(types.ModuleType):
     def sampled_from(values: Sequence[Any]) -> Strategy:
         values = list(values)
         return Strategy(lambda rng: rng.choice(values))
+
+    @staticmethod
+    def one_of(*several: Strategy) -> Strategy:
+        return Strategy(lambda rng: rng.choice(several).draw(rng))
+
+    @staticmethod
+    def tuples(*several: Strategy) -> Strategy:
+        return Strategy(lambda rng: tuple(s.draw(rng) for s in several))
 
     @staticmethod
     def permutations(values: Sequence[Any]) -> Strategy:
@@ -229,8 +249,10 @@ def given(*strategies: Strategy) -> Callable[[Any], Any]:
     """Run the test with examples; the first that fails ends it, and is told."""
 
     def marked(function: Any) -> Any:
+        drawn = list(inspect.signature(function).parameters)[-len(strategies) :]
+
         @wraps(function)
-        def run() -> None:
+        def run(**fixed: Any) -> None:
             wanted: int = getattr(run, "examples", 100)  # type: ignore[attr-defined]
             wanted = min(wanted, most_examples or wanted)
             taken = number = 0
@@ -238,7 +260,8 @@ def given(*strategies: Strategy) -> Callable[[Any], Any]:
                 rng = random.Random(f"{function.__name__} {number}")
                 number += 1
                 try:
-                    function(*(s.draw(rng) for s in strategies))
+                    values = [s.draw(rng) for s in strategies]
+                    function(**fixed, **dict(zip(drawn, values, strict=True)))
                     taken += 1
                 except Refused:
                     continue
@@ -246,6 +269,7 @@ def given(*strategies: Strategy) -> Callable[[Any], Any]:
                     error.add_note(f"example {number - 1} of {function.__name__}")
                     raise
 
+        run.drawn = drawn  # type: ignore[attr-defined]
         return run
 
     return marked

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -78,18 +79,21 @@ def test_what_became_of_a_group(
 
 
 def test_examples_come_again() -> None:
-    seen: list[list[int]] = [[], []]
-    for k in range(2):
+    def drawing() -> list[int]:
+        seen: list[int] = []
 
         @standins.Settings(max_examples=5)
         @standins.given(standins.st.lists(standins.st.integers(0, 9)), standins.st.data())
-        def drawn(numbers: list[int], data: object, k: int = k) -> None:
+        def drawn(numbers: list[int], data: Any) -> None:
             standins.assume(numbers)
-            seen[k] += [*numbers, data.draw(standins.st.sampled_from([1, 2]))]  # type: ignore[attr-defined]
+            seen.extend([*numbers, data.draw(standins.st.sampled_from([1, 2]))])
 
         drawn()
-    assert seen[0] == seen[1]
-    assert len(seen[0]) >= 10
+        return seen
+
+    first = drawing()
+    assert first == drawing()
+    assert len(first) >= 10
 
 
 def test_failing_examples_are_named() -> None:
@@ -114,3 +118,18 @@ def test_parameters_multiply() -> None:
     for _, run in standins.instances(shown):
         run()
     assert sorted(seen) == [(1, "x", 3), (1, "y", 4), (2, "x", 3), (2, "y", 4)]
+
+
+def test_parameters_and_examples() -> None:
+    seen = set()
+
+    @standins._Mark().parametrize("name", ["x", "y"])
+    @standins.given(standins.st.just(3))
+    def shown(name: str, number: int) -> None:
+        seen.add((name, number))
+
+    assert not standins.fixtures(shown)
+    for _, run in standins.instances(shown):
+        run()
+    assert seen == {("x", 3), ("y", 3)}
+    assert standins.fixtures(lambda monkeypatch: None) == {"monkeypatch"}

@@ -99,7 +99,7 @@ def trained(name: str, dtype: str, device: str | None) -> list[Array]:
 CASES = (
     [(name, dtype) for name in PROGRAMS for dtype in ("float64", "float32")]
     if "JITGRAPH_TEST_DEVICE" in os.environ
-    else [("MLP", "float64"), ("LeNet", "float32"), ("recurrent", "float64")]
+    else [("LeNet", "float64")]
 )
 
 

@@ -98,7 +98,7 @@ def test_sizes(name: str) -> None:
 
 
 @pytest.mark.parametrize("algebra", ["real", "ieee"])
-@pytest.mark.parametrize("name", FLOATS)
+@pytest.mark.parametrize("name", FLOATS if NAMED else ["f32"])
 def test_chains(name: str, algebra: str) -> None:
     """Many ops in one kernel. Of two products that are added, the real algebra lets either be part
     of a multiply-add; which one, each processor's code decides for itself."""

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jitgraph.ir.kernel import Access, Buffer, Kernel, Rows
+from jitgraph.codegen.innermost import is_zero
+from jitgraph.ir.kernel import ELEMENT, Access, Buffer, Kernel, Rows, Source
 from jitgraph.ir.opdef import Size
 from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Value
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 def emit_apart(p: OnDevice, rows: Rows, emit: Callable[[Kernel], bool]) -> bool:
     """Emit the kernels of the nest; false if one of them could not be."""
+    axes = {s: _axes(k, s, rows.depth) for k in rows.kernels for s in k.sources
+            if s.view.buffer in rows.locals}  # fmt: skip
+    if None in axes.values():
+        return False
     steps: dict[Buffer, tuple[Size, ...]] = {}
     for buffer in rows.locals:
         size, found = p.product_of((*buffer.extents, buffer.dtype.itemsize)), []
@@ -37,9 +42,34 @@ def emit_apart(p: OnDevice, rows: Rows, emit: Callable[[Kernel], bool]) -> bool:
             return access
         return replace(access, strides=(*steps[access.buffer], *access.strides[rows.depth :]))
 
+    def spread_source(source: Source) -> Source:
+        found = axes.get(source)
+        if found is None:
+            return source
+        strides = list(source.view.strides)
+        for axis, step in zip(found, steps[source.view.buffer], strict=True):
+            strides[axis] = step
+        return replace(source, view=replace(source.view, strides=tuple(strides)))
+
     for kernel in rows.kernels:
+        sources = tuple(map(spread_source, kernel.sources))
         loads = tuple(replace(x, access=spread(x.access)) for x in kernel.loads)
         stores = tuple(replace(x, access=spread(x.access)) for x in kernel.stores)
-        if not emit(replace(kernel, loads=loads, stores=stores)):
+        if not emit(replace(kernel, sources=sources, loads=loads, stores=stores)):
             return False
     return True
+
+
+def _axes(kernel: Kernel, source: Source, depth: int) -> list[int] | None:
+    """The axes of a local read at computed places along which it is read at the very point of each
+    shared loop; None if there are no such."""
+    reads = [v.op.args[1:] for v in kernel.body()
+             if v.op is not None and v.op.definition is ELEMENT and v.op.args[0] is source.handle]
+    found = []
+    for iterator in kernel.iterators[:depth]:
+        own = [a for a, stride in enumerate(source.view.strides)
+               if is_zero(stride) and all(r[a] is iterator for r in reads)]  # fmt: skip
+        if not own:
+            return None
+        found.append(own[0])
+    return found
