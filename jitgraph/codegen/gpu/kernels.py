@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jitgraph.codegen.gpu.apart import emit_apart
-from jitgraph.codegen.gpu.cells import cells_of
-from jitgraph.codegen.gpu.convolutions import emit_convolution
-from jitgraph.codegen.gpu.elementwise import emit_elementwise, is_elementwise
-from jitgraph.codegen.gpu.points import emit_points
-from jitgraph.codegen.gpu.prefixes import emit_running, runs
-from jitgraph.codegen.gpu.products import emit_product
-from jitgraph.codegen.gpu.reductions import emit_reductions, reduces
-from jitgraph.codegen.gpu.rows import emit_rows
-from jitgraph.codegen.gpu.scatters import emit_scatter, scatters
-from jitgraph.codegen.gpu.selecting import emit_ordering, emit_selection
-from jitgraph.codegen.gpu.sorting import emit_sort
-from jitgraph.codegen.gpu.transposes import emit_transposed, turned_loads
+from jitgraph.codegen.gpu.nests.apart import emit_apart
+from jitgraph.codegen.gpu.nests.cells import cells_of
+from jitgraph.codegen.gpu.nests.elementwise import emit_elementwise, is_elementwise
+from jitgraph.codegen.gpu.nests.points import emit_points
+from jitgraph.codegen.gpu.nests.reductions import emit_reductions, reduces
+from jitgraph.codegen.gpu.nests.rows import emit_rows
+from jitgraph.codegen.gpu.nests.transposes import emit_transposed, turned_loads
+from jitgraph.codegen.gpu.orders.prefixes import emit_running, runs
+from jitgraph.codegen.gpu.orders.scatters import emit_scatter, scatters
+from jitgraph.codegen.gpu.orders.selecting import emit_ordering, emit_selection
+from jitgraph.codegen.gpu.orders.sorting import emit_sort
+from jitgraph.codegen.gpu.products.convolutions import emit_convolution
+from jitgraph.codegen.gpu.products.product import emit_product
 from jitgraph.ir.kernel import (
     Buffer,
     Call,

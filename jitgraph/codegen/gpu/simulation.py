@@ -1,7 +1,7 @@
 """Kernels for the simulated device: the text of a device's module, turned into host code.
 
 It stays the very same IR. Only what a GPU gives it is replaced: intrinsics become functions of the
-simulator (`simulator_intrinsics`), shared memory a place in the simulator's, and whatever touches
+simulator (`simulator.intrinsics`), shared memory a place in the simulator's, and whatever touches
 memory asks `sim_access` where. Every kernel gets a *thunk*, which takes its arguments from an array
 of pointers to them, as the driver's launch does, and a descriptor, whose address is the kernel's
 handle.
@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from jitgraph.codegen.gpu.simulator import imports
-from jitgraph.codegen.gpu.simulator_checks import ATOMIC, ORDERED, READ, WRITE
-from jitgraph.codegen.gpu.simulator_intrinsics import AT_SITES, SYNCHRONISES, function_of
-from jitgraph.codegen.gpu.simulator_state import SHARED_BYTES
+from jitgraph.codegen.gpu.simulator.checks import ATOMIC, ORDERED, READ, WRITE
+from jitgraph.codegen.gpu.simulator.intrinsics import AT_SITES, SYNCHRONISES, function_of
+from jitgraph.codegen.gpu.simulator.state import SHARED_BYTES
 from jitgraph.codegen.llvm import Compiled, Unit, load_objects, object_code
 from jitgraph.codegen.loader import CodegenError
 from jitgraph.codegen.target import host

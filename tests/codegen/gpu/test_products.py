@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import jitgraph as jg
 import jitgraph.tensor as T
-from jitgraph.codegen.gpu.products import tiles
+from jitgraph.codegen.gpu.products.product import tiles
 
 DTYPES = ("float32", "float64")
 #: Extents around those of tiles, and of nothing.

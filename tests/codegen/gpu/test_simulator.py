@@ -16,8 +16,8 @@ import pytest
 from kernels import BARRIER, WARP_BARRIER, Memory, driver, kernel, launch
 
 from jitgraph.codegen.gpu import simulation, simulator
-from jitgraph.codegen.gpu.simulator_checks import ATOMIC, ORDERED, READ, WRITE
-from jitgraph.codegen.gpu.simulator_state import Kind, result_of
+from jitgraph.codegen.gpu.simulator.checks import ATOMIC, ORDERED, READ, WRITE
+from jitgraph.codegen.gpu.simulator.state import Kind, result_of
 from jitgraph.codegen.loader import CodegenError
 
 AXPY = kernel("ptr noalias %x, ptr noalias %y, i64 %n", """

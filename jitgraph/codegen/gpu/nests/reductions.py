@@ -16,10 +16,10 @@ from dataclasses import dataclass, fields
 
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.points import permuted, split_index, with_stores
-from jitgraph.codegen.gpu.strips import aligned, copies_of, width_of
-from jitgraph.codegen.gpu.sweeps import Sweep, ceil_div, dealt, product
-from jitgraph.codegen.gpu.together import (
+from jitgraph.codegen.gpu.nests.points import permuted, split_index, with_stores
+from jitgraph.codegen.gpu.nests.strips import aligned, copies_of, width_of
+from jitgraph.codegen.gpu.nests.sweeps import Sweep, ceil_div, dealt, product
+from jitgraph.codegen.gpu.nests.together import (
     LOG_THREADS,
     LOG_WARP,
     join,

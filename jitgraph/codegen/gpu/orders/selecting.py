@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu import launching as gl
-from jitgraph.codegen.gpu.prefixes import scan_rows
-from jitgraph.codegen.gpu.sorting import bound, order_of_array
+from jitgraph.codegen.gpu.orders.prefixes import scan_rows
+from jitgraph.codegen.gpu.orders.sorting import bound, order_of_array
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.ir.kernel import Call
 from jitgraph.ir.types import I64

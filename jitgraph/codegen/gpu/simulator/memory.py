@@ -9,7 +9,7 @@ as never written.
 
 from __future__ import annotations
 
-from jitgraph.codegen.gpu.simulator_state import (
+from jitgraph.codegen.gpu.simulator.state import (
     INVALID_VALUE,
     KNOWN_BLOCKS,
     OUT_OF_MEMORY,

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from jitgraph.codegen.gpu import launching as gl
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.points import permuted, split_index
-from jitgraph.codegen.gpu.sorting import order_of_array
+from jitgraph.codegen.gpu.nests.points import permuted, split_index
+from jitgraph.codegen.gpu.orders.sorting import order_of_array
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.reductions import Accumulator

@@ -18,7 +18,7 @@ launch, block and barrier, so that records need never be cleared.
 
 from __future__ import annotations
 
-from jitgraph.codegen.gpu.simulator_state import (
+from jitgraph.codegen.gpu.simulator.state import (
     KNOWN_BLOCKS,
     OTHER_BLOCK,
     OTHER_READS,

@@ -2,7 +2,7 @@
 
 `@sim` holds the state (`FIELDS`), `@sim_place` what a kernel asks for its place in the grid,
 `@sim_shared_memory` the shared memory of the one block that runs. Stamps are kept shifted, as the
-records of accesses hold them (see `simulator_checks`).
+records of accesses hold them (see `simulator.checks`).
 """
 
 from __future__ import annotations

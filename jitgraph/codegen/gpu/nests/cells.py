@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from jitgraph.codegen.gpu.points import permuted, serial_loops, with_stores
-from jitgraph.codegen.gpu.strips import width_of
+from jitgraph.codegen.gpu.nests.points import permuted, serial_loops, with_stores
+from jitgraph.codegen.gpu.nests.strips import width_of
 from jitgraph.codegen.innermost import is_zero
 from jitgraph.ir.kernel import Access, Buffer, Kernel, Load, Rows, Store
 from jitgraph.ir.opdef import OPS, apply_op, same_size

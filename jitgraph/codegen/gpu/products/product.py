@@ -13,16 +13,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.arithmetic import Sizes
-from jitgraph.codegen.gpu.copies import asynchronous
-from jitgraph.codegen.gpu.lines import THREADS as LINE_THREADS
-from jitgraph.codegen.gpu.lines import Lines, depth_of_round, is_deep, lines_of_block
-from jitgraph.codegen.gpu.matrices import Matrix
 from jitgraph.codegen.gpu.module import DeviceModule
-from jitgraph.codegen.gpu.parts import Extents, Part, Problem, Way, begin, emit_problem, tiled
-from jitgraph.codegen.gpu.points import emit_points, run_at, split_index
-from jitgraph.codegen.gpu.tensorcores import tensor_tiles
-from jitgraph.codegen.gpu.tiling import Factor, Tile
+from jitgraph.codegen.gpu.nests.points import emit_points, run_at, split_index
+from jitgraph.codegen.gpu.products.arithmetic import Sizes
+from jitgraph.codegen.gpu.products.copies import asynchronous
+from jitgraph.codegen.gpu.products.lines import THREADS as LINE_THREADS
+from jitgraph.codegen.gpu.products.lines import Lines, depth_of_round, is_deep, lines_of_block
+from jitgraph.codegen.gpu.products.matrices import Matrix
+from jitgraph.codegen.gpu.products.parts import (
+    Extents,
+    Part,
+    Problem,
+    Way,
+    begin,
+    emit_problem,
+    tiled,
+)
+from jitgraph.codegen.gpu.products.tensorcores import tensor_tiles
+from jitgraph.codegen.gpu.products.tiling import Factor, Tile
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.registers import store

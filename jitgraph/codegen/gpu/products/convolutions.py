@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.arithmetic import Sizes
-from jitgraph.codegen.gpu.geometry import Geometry, Triple
-from jitgraph.codegen.gpu.matrices import Matrix
-from jitgraph.codegen.gpu.parts import Extents, Problem, emit_problem, remainder, tiled
-from jitgraph.codegen.gpu.patches import (
+from jitgraph.codegen.gpu.nests.points import split_index
+from jitgraph.codegen.gpu.products.arithmetic import Sizes
+from jitgraph.codegen.gpu.products.geometry import Geometry, Triple
+from jitgraph.codegen.gpu.products.matrices import Matrix
+from jitgraph.codegen.gpu.products.parts import Extents, Problem, emit_problem, remainder, tiled
+from jitgraph.codegen.gpu.products.patches import (
     ROW_BYTES,
     SPARE,
     Patches,
@@ -30,9 +31,8 @@ from jitgraph.codegen.gpu.patches import (
     emit_table,
     other_offset,
 )
-from jitgraph.codegen.gpu.points import split_index
-from jitgraph.codegen.gpu.products import fitting
-from jitgraph.codegen.gpu.tiling import Cursor, Factor, Reader, Tile
+from jitgraph.codegen.gpu.products.product import fitting
+from jitgraph.codegen.gpu.products.tiling import Cursor, Factor, Reader, Tile
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.registers import store

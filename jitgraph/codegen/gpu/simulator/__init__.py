@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from jitgraph.codegen.gpu.simulator_intrinsics import INTRINSICS
-from jitgraph.codegen.gpu.simulator_state import (
+from jitgraph.codegen.gpu.simulator.intrinsics import INTRINSICS
+from jitgraph.codegen.gpu.simulator.state import (
     FIELDS,
     OTHER_BLOCK,
     OTHER_READS,
@@ -70,13 +70,13 @@ def _library(target: Target) -> Compiled:
 
 
 def _text(target: Target) -> str:
-    from jitgraph.codegen.gpu.simulator_checks import emit_checks
-    from jitgraph.codegen.gpu.simulator_copies import emit_copies
-    from jitgraph.codegen.gpu.simulator_intrinsics import emit_intrinsics
-    from jitgraph.codegen.gpu.simulator_memory import emit_memory
-    from jitgraph.codegen.gpu.simulator_state import emit_state
-    from jitgraph.codegen.gpu.simulator_tensorcores import emit_tensor_cores
-    from jitgraph.codegen.gpu.simulator_threads import emit_threads
+    from jitgraph.codegen.gpu.simulator.checks import emit_checks
+    from jitgraph.codegen.gpu.simulator.copies import emit_copies
+    from jitgraph.codegen.gpu.simulator.intrinsics import emit_intrinsics
+    from jitgraph.codegen.gpu.simulator.memory import emit_memory
+    from jitgraph.codegen.gpu.simulator.state import emit_state
+    from jitgraph.codegen.gpu.simulator.tensorcores import emit_tensor_cores
+    from jitgraph.codegen.gpu.simulator.threads import emit_threads
 
     module = Module(target)
     emit_state(module)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from jitgraph.codegen.gpu.arithmetic import Sizes
+from jitgraph.codegen.gpu.products.arithmetic import Sizes
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.ir.kernel import Call
 from jitgraph.ir.opdef import Size

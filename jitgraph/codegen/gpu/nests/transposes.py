@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.points import split_index
-from jitgraph.codegen.gpu.strips import Place, Strips, copies_of
-from jitgraph.codegen.gpu.sweeps import ceil_div, product
+from jitgraph.codegen.gpu.nests.points import split_index
+from jitgraph.codegen.gpu.nests.strips import Place, Strips, copies_of
+from jitgraph.codegen.gpu.nests.sweeps import ceil_div, product
 from jitgraph.codegen.gpu.target import STATIC_SHARED
 from jitgraph.codegen.innermost import is_zero
 from jitgraph.codegen.llvm import FunctionBuilder

@@ -3,7 +3,7 @@
 Those that all threads of a warp must execute together (`AT_SITES`) get one more before them: the
 number of the place in the kernel.
 
-Operations of a warp are collectives (see `simulator_threads`): each lane's record holds what it
+Operations of a warp are collectives (see `simulator.threads`): each lane's record holds what it
 brings, then what it gets.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jitgraph.codegen.gpu.simulator_copies import COPIES
-from jitgraph.codegen.gpu.simulator_state import WARP, Kind, place, put
-from jitgraph.codegen.gpu.simulator_tensorcores import TENSOR_CORES
+from jitgraph.codegen.gpu.simulator.copies import COPIES
+from jitgraph.codegen.gpu.simulator.state import WARP, Kind, place, put
+from jitgraph.codegen.gpu.simulator.tensorcores import TENSOR_CORES
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 _PREFIX = "llvm.nvvm."

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jitgraph.codegen.gpu import module as gpu
-from jitgraph.codegen.gpu.arithmetic import Sizes
-from jitgraph.codegen.gpu.geometry import Triple
-from jitgraph.codegen.gpu.points import split_index
+from jitgraph.codegen.gpu.nests.points import split_index
+from jitgraph.codegen.gpu.products.arithmetic import Sizes
+from jitgraph.codegen.gpu.products.geometry import Triple
 from jitgraph.codegen.llvm import FunctionBuilder
 
 ROW_BYTES = 32

@@ -17,7 +17,7 @@ its barrier, or the kernel is wrong.
 
 from __future__ import annotations
 
-from jitgraph.codegen.gpu.simulator_state import (
+from jitgraph.codegen.gpu.simulator.state import (
     INVALID_VALUE,
     MOST_THREADS,
     NAME_BYTES,

@@ -20,8 +20,8 @@ from jitgraph.codegen.expansions import part_dtype
 from jitgraph.codegen.gpu import launching as gl
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.points import emit_points, permuted, split_index
-from jitgraph.codegen.gpu.together import registers_of, words_of
+from jitgraph.codegen.gpu.nests.points import emit_points, permuted, split_index
+from jitgraph.codegen.gpu.nests.together import registers_of, words_of
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.places import accumulator

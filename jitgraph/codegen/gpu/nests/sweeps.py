@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jitgraph.codegen.gpu.points import split_index
-from jitgraph.codegen.gpu.strips import Place, Strips
+from jitgraph.codegen.gpu.nests.points import split_index
+from jitgraph.codegen.gpu.nests.strips import Place, Strips
 from jitgraph.codegen.innermost import is_zero
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest

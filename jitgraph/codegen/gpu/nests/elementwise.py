@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.strips import aligned, copies_of, width_of
-from jitgraph.codegen.gpu.sweeps import Sweep, ceil_div, product
+from jitgraph.codegen.gpu.nests.strips import aligned, copies_of, width_of
+from jitgraph.codegen.gpu.nests.sweeps import Sweep, ceil_div, product
 from jitgraph.codegen.nests import Nest
 from jitgraph.ir.kernel import Kernel
 

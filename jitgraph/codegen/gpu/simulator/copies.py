@@ -10,8 +10,8 @@ and before it how many they are, the group that is open, and the stamp of the bl
 
 from __future__ import annotations
 
-from jitgraph.codegen.gpu.simulator_checks import READ, WRITE
-from jitgraph.codegen.gpu.simulator_state import MOST_THREADS, Kind, get
+from jitgraph.codegen.gpu.simulator.checks import READ, WRITE
+from jitgraph.codegen.gpu.simulator.state import MOST_THREADS, Kind, get
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 _COPY = "cp.async"

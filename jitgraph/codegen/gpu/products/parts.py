@@ -15,9 +15,9 @@ from typing import Protocol
 
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.arithmetic import Sizes
-from jitgraph.codegen.gpu.copies import asynchronous
-from jitgraph.codegen.gpu.tiling import Factor, Tile
+from jitgraph.codegen.gpu.products.arithmetic import Sizes
+from jitgraph.codegen.gpu.products.copies import asynchronous
+from jitgraph.codegen.gpu.products.tiling import Factor, Tile
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.registers import load, register_type, store
 from jitgraph.ir.types import DType

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jitgraph.codegen.gpu.tiling import Tile, TileCode
+from jitgraph.codegen.gpu.products.tiling import Tile, TileCode
 from jitgraph.codegen.llvm import FunctionBuilder
 
 _COLUMNS = 8

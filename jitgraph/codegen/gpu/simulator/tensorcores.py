@@ -3,7 +3,7 @@ which brings a part of the operands (see `tensorcores` for which)."""
 
 from __future__ import annotations
 
-from jitgraph.codegen.gpu.simulator_state import WARP
+from jitgraph.codegen.gpu.simulator.state import WARP
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 _FOUR = "{ float, float, float, float }"

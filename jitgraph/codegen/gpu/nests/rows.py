@@ -17,13 +17,12 @@ from contextlib import contextmanager
 
 from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
-from jitgraph.codegen.gpu.cells import Cells, Part
-from jitgraph.codegen.gpu.points import run_at, split_index
-from jitgraph.codegen.gpu.reductions import emit_reductions, log_of
-from jitgraph.codegen.gpu.strips import Strips, aligned, copies_of
-from jitgraph.codegen.gpu.sweeps import Sweep, ceil_div, product
-from jitgraph.codegen.gpu.target import STATIC_SHARED
-from jitgraph.codegen.gpu.together import (
+from jitgraph.codegen.gpu.nests.cells import Cells, Part
+from jitgraph.codegen.gpu.nests.points import run_at, split_index
+from jitgraph.codegen.gpu.nests.reductions import emit_reductions, log_of
+from jitgraph.codegen.gpu.nests.strips import Strips, aligned, copies_of
+from jitgraph.codegen.gpu.nests.sweeps import Sweep, ceil_div, product
+from jitgraph.codegen.gpu.nests.together import (
     LOG_THREADS,
     LOG_WARP,
     broadcast,
@@ -31,6 +30,7 @@ from jitgraph.codegen.gpu.together import (
     meet,
     shared_words,
 )
+from jitgraph.codegen.gpu.target import STATIC_SHARED
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.places import accumulator

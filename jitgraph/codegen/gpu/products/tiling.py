@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jitgraph.codegen.gpu import module as gpu
-from jitgraph.codegen.gpu.copies import Copies
+from jitgraph.codegen.gpu.products.copies import Copies
 from jitgraph.codegen.llvm import NO_UNROLL, FunctionBuilder
 from jitgraph.codegen.registers import register_type
 from jitgraph.ir.types import DType

@@ -1,0 +1,1 @@
+"""Loop nests as grids of threads: elementwise, reductions, nests of rows, transposes."""

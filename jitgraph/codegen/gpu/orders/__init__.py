@@ -1,0 +1,1 @@
+"""What depends on order: running totals, sorting, selections, writes to computed places."""

@@ -1,0 +1,1 @@
+"""Matrix products and convolutions: one tile code, with or without tensor cores."""
