@@ -347,11 +347,11 @@ class ProgramEmitter:
         arguments = f"i32 {type_number(buffer.dtype)}, i32 {spec.rank}, ptr {self.dims}"
         if spec.kind == "update":
             slot = f.emit(f"load ptr, {slot_of_output(k)}")
-            made = f.emit(f"call ptr @take_spare(ptr {slot}, {arguments})")
+            made = self.workspace.take_spare(f, slot, arguments)
         else:
-            made = f.emit(f"call ptr @new_array({arguments})")
+            made = self.workspace.new_array(f, arguments)
         f.do(f"store ptr {made}, ptr {f.offset('%outs', 8 * k)}")
-        self.require(f.emit(f"icmp ne ptr {made}, null"), -1)
+        self.require(f.emit(f"icmp ne ptr {made}, null"), self.workspace.no_array)
         self.pointers[key] = f.emit(f"load ptr, ptr {f.offset(made, py.ARRAY_DATA)}")
 
     def _arena(self) -> None:

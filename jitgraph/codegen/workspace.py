@@ -10,6 +10,16 @@ class Workspace:
 
     #: Arenas up to this many bytes live on the stack.
     stack = 8192
+    #: What a program returns where an array could not be made: here NumPy has said why.
+    no_array = -1
+
+    def new_array(self, f: FunctionBuilder, arguments: str) -> str:
+        """An array for a result (`codegen.newarray`), or null."""
+        return f.emit(f"call ptr @new_array({arguments})")
+
+    def take_spare(self, f: FunctionBuilder, slot: str, arguments: str) -> str:
+        """An array for the new value of a shared variable, or null."""
+        return f.emit(f"call ptr @take_spare(ptr {slot}, {arguments})")
 
     def take(self, f: FunctionBuilder, size: str) -> str:
         """Aligned memory, or null."""

@@ -7,6 +7,7 @@ function that fails leaves its code in the record.
 
 from __future__ import annotations
 
+from jitgraph.codegen.control import OUT_OF_MEMORY
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.workspace import Workspace
@@ -29,6 +30,13 @@ class DeviceMemory(Workspace):
     """The device's memory, in the order of its stream."""
 
     stack = 0
+    no_array = OUT_OF_MEMORY
+
+    def new_array(self, f: FunctionBuilder, arguments: str) -> str:
+        return f.emit(f"call ptr @new_device_array(ptr @device, {arguments})")
+
+    def take_spare(self, f: FunctionBuilder, slot: str, arguments: str) -> str:
+        return f.emit(f"call ptr @take_device_spare(ptr @device, ptr {slot}, {arguments})")
 
     def take(self, f: FunctionBuilder, size: str) -> str:
         return f.emit(f"call ptr @device_take(i64 {size})")

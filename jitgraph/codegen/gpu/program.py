@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
-from jitgraph.codegen import pyobjects as py
 from jitgraph.codegen.control import OUT_OF_MEMORY
 from jitgraph.codegen.gpu import host, launching
 from jitgraph.codegen.gpu import module as gpu
@@ -25,8 +24,8 @@ from jitgraph.codegen.gpu.module import DeviceModule
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.program import ProgramEmitter
 from jitgraph.codegen.regions import RegionEmitter
-from jitgraph.codegen.registers import Register, load, register_type, store, type_number
-from jitgraph.codegen.signature import Signature, slot_of_output
+from jitgraph.codegen.registers import Register, load, register_type, store
+from jitgraph.codegen.signature import Signature
 from jitgraph.codegen.workspace import HOST, Workspace
 from jitgraph.ir.kernel import (
     Access,
@@ -332,25 +331,6 @@ class DeviceEmitter(OnDevice):
                 ProgramEmitter._fetch(self, step)
                 return
         super()._fetch(step)
-
-    def _allocate_result(self, buffer: Buffer) -> None:
-        key = self.memory.key(buffer)
-        if key in self.pointers:
-            return
-        f = self.f
-        k = self.program.results.index(buffer)
-        spec = self.signature.outputs[k]
-        for axis, extent in enumerate(buffer.extents):
-            f.do(f"store i64 {self.size(extent)}, ptr {f.offset(self.dims, 8 * axis)}")
-        arguments = f"i32 {type_number(buffer.dtype)}, i32 {spec.rank}, ptr {self.dims}"
-        if spec.kind == "update":
-            slot = f.emit(f"load ptr, {slot_of_output(k)}")
-            made = f.emit(f"call ptr @take_device_spare(ptr @device, ptr {slot}, {arguments})")
-        else:
-            made = f.emit(f"call ptr @new_device_array(ptr @device, {arguments})")
-        f.do(f"store ptr {made}, ptr {f.offset('%outs', 8 * k)}")
-        self.require(f.emit(f"icmp ne ptr {made}, null"), OUT_OF_MEMORY)
-        self.pointers[key] = f.emit(f"load ptr, ptr {f.offset(made, py.ARRAY_DATA)}")
 
 
 class DeviceRegionEmitter(OnDevice, RegionEmitter):
