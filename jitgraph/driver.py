@@ -110,9 +110,11 @@ class Compilation:
         if self._program is None:
             optimised = self.optimised
             with self._timed("schedule"):
+                on_device = self.device != "cpu"
                 self._program = _scheduler().schedule(
-                    optimised, self.layout.orders, device=self.device != "cpu"
-                )
+                    optimised, self.layout.orders, device=on_device,
+                    contracts=self.algebra == "real" and (on_device or _cpu().host().has_fma),
+                )  # fmt: skip
         return self._program
 
     @property

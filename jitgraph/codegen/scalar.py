@@ -69,8 +69,9 @@ class ScalarLowering:
     """Lowers rank-0 values to instructions at the emitter's current place.
 
     `bindings` gives the registers of the leaves (its owner may add more) and receives those of
-    everything lowered. With `contract`, a product and the sum it is a part of (in the expression,
-    not in the math library) are one instruction, where the target has it. Results are remembered,
+    everything lowered. With `contract`, the products and sums that arithmetic of
+    complex numbers is made of are one instruction where the target has it (those of the program
+    are so already: `passes.contract`). Results are remembered,
     by value and by instruction, so one object serves one straight-line stretch of code: whatever
     it has emitted must dominate whatever it emits next. With `lanes`, all registers are vectors.
     """
@@ -152,33 +153,7 @@ class ScalarLowering:
         special = _SPECIAL.get(op.name)
         if special is not None:
             return special(self, op, dtypes, operands)
-        if contract and (fused := self._fused(op, known)) is not None:
-            return fused
         return self._compute(op.definition, dtypes, op.type.dtype, operands, contract)
-
-    def _fused(self, op: Op, known: Mapping[Value, Register]) -> str | None:
-        """A sum or a difference with a product in it, rounded once. It is written here and not left
-        to LLVM's flags, which mean another thing for each target: so every processor and every
-        device gives the same bits."""
-        dtype = op.type.dtype
-        if op.name not in _SUMS or dtype not in (F32, F64) or not self._fuses:
-            return None
-        for place, factor in enumerate(op.args):
-            inner = factor.op
-            if inner is None or inner.name != "multiply" or any(a not in known for a in inner.args):
-                continue
-            a, b = (self._known_part(known, x) for x in inner.args)
-            other = self._known_part(known, op.args[1 - place])
-            if op.name == "subtract":
-                negated = other if place == 0 else a
-                minus = self._emit(f"fneg {self._type(dtype)} {negated}")
-                a, other = (a, minus) if place == 0 else (minus, other)
-            return self._intrinsic("fma", dtype, [a, b, other])
-        return None
-
-    @property
-    def _fuses(self) -> bool:
-        return self._emitter.module.target.has_fma
 
     def _compute(
         self,
@@ -379,9 +354,28 @@ class ScalarLowering:
             for argument in op.args:
                 if argument.literal is not None:
                     known[argument] = self._constant(argument.literal.array)
-            known[value] = self._apply(op, known, contract)
+            fused = self._fused(op, known) if contract else None
+            known[value] = self._apply(op, known, contract) if fused is None else fused
         parts = [self._known_part(known, value) for value in made.results]
         return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+    def _fused(self, op: Op, known: Mapping[Value, Register]) -> str | None:
+        """A sum or a difference with a product in it, rounded once."""
+        dtype = op.type.dtype
+        has_fma = self._emitter.module.target.has_fma
+        if op.name not in _SUMS or dtype not in (F32, F64) or not has_fma:
+            return None
+        for place, factor in enumerate(op.args):
+            if factor.op is None or not factor.is_op("multiply"):
+                continue
+            a, b, other = (
+                self._known_part(known, x) for x in (*factor.op.args, op.args[1 - place])
+            )
+            if op.name == "subtract":
+                minus = self._emit(f"fneg {self._type(dtype)} {other if place == 0 else a}")
+                a, other = (a, minus) if place == 0 else (minus, other)
+            return self._intrinsic("fma", dtype, [a, b, other])
+        return None
 
     def _reject(
         self, how: Rejection, dtypes: tuple[DType, ...], operands: Sequence[str]

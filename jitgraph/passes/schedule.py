@@ -40,6 +40,7 @@ from jitgraph.ir.order import FORTRAN, UNIT, ZERO, C, Order
 from jitgraph.ir.types import Bundle
 from jitgraph.ir.values import Value
 from jitgraph.passes.calls import call_step
+from jitgraph.passes.contract import contract
 from jitgraph.passes.control import control_steps, is_grown
 from jitgraph.passes.epilogue import fuse_epilogues
 from jitgraph.passes.fuse import is_pointwise, is_scalar_code, stored_values, view_base
@@ -60,21 +61,32 @@ CHANGES = ("set_slice", "add_slice", "scatter_add", "scatter")
 
 
 def schedule(
-    fn: Function, orders: Sequence[Order], *, region: bool = False, device: bool = False
+    fn: Function,
+    orders: Sequence[Order],
+    *,
+    region: bool = False,
+    device: bool = False,
+    contracts: bool = False,
 ) -> Program:
     """The program for `fn` whose parameters lie in memory like this. A region gives scalars back
     in registers where it can. On a device convolutions have no epilogues: these are made for
     images that stay in a cache."""
     builder = Builder(fn.params, rules=rules_for("ieee"))
-    return Scheduler(rebuild(fn, builder), builder, tuple(orders), region, device).run()
+    return Scheduler(rebuild(fn, builder), builder, tuple(orders), region, device, contracts).run()
 
 
 class Scheduler:
     def __init__(
-        self, fn: Function, builder: Builder, orders: tuple[Order, ...], region: bool, device: bool
+        self,
+        fn: Function,
+        builder: Builder,
+        orders: tuple[Order, ...],
+        region: bool,
+        device: bool,
+        contracts: bool,
     ) -> None:
         self.fn = fn
-        self.region, self.device = region, device
+        self.region, self.device, self.contracts = region, device, contracts
         self.builder = builder
         self.orders = orders
         self.sizes = Sizes(builder)
@@ -108,6 +120,8 @@ class Scheduler:
         if not self.device:
             steps = fuse_image_epilogues(steps, self.sizes)
         steps = [collapse(s, self.sizes) for s in steps]
+        if self.contracts:
+            steps = contract(steps)
         program = Program(
             self.fn.name,
             self.fn.params,
@@ -121,7 +135,9 @@ class Scheduler:
     # --- parameters, results, checks ------------------------------------------------------------
     def inner(self, fn: Function, orders: Sequence[Order]) -> Program:
         """The program of a region."""
-        return schedule(fn, orders, region=True, device=self.device)
+        return schedule(
+            fn, orders, region=True, device=self.device, contracts=self.contracts
+        )
 
     def buffer(
         self,
