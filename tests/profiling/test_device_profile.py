@@ -134,8 +134,10 @@ def test_streams_have_several_loads_on_the_way(arch: str) -> None:
     text = ptx(streams(target).text(), target)
     for part in text.split(".entry")[1:]:
         body = part.splitlines()
-        first = next(k for k, line in enumerate(body) if "ld.global.v4" in line)
-        assert sum("ld.global.v4" in line for line in body[first : first + 4]) == 4
+        loads = [k for k, line in enumerate(body) if "ld.global.v4" in line][:4]
+        between = "".join(body[loads[0] : loads[-1]])
+        assert len(loads) == 4
+        assert not any(used in between for used in ("st.global", "xor", "bra"))
     try:
         _, reports = assemble(text, arch)
     except MissingPackageError:

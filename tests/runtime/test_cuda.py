@@ -56,7 +56,8 @@ class TestStart:
         assert int(value) == 2**64 - 1
 
     def test_no_package(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "cuda", None)
+        for name in ("cuda", "cuda.bindings", "cuda.bindings.driver"):
+            monkeypatch.setitem(sys.modules, name, None)
         with pytest.raises(NoDeviceError, match=r"cuda-bindings.* not installed") as caught:
             CudaDevice(0)
         assert 'pip install "jitgraph[cuda]"' in str(caught.value)
