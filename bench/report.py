@@ -24,6 +24,10 @@ GROUPS = {
     "reductions": "Reductions",
     "products": "Matrix products",
     "convolutions": "Convolutions",
+    "loops": "Loops",
+    "masks": "Masks",
+    "random": "Random numbers",
+    "jit": "NumPy functions under jit",
     "programs": "Programs",
     "training": "Training steps",
 }

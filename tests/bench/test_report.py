@@ -115,3 +115,7 @@ def test_large_cases_take_the_peers_that_fit() -> None:
     assert set(fitting(case, peers, 1e12)) == set(peers)
     assert fitting(case, peers, 1e6) == ["jitgraph"]
     assert fitting(case, peers, 22e9) == ["jitgraph", "numpy"]
+
+
+def test_every_group_of_cases_has_a_place_in_the_report() -> None:
+    assert {case.group for case in CASES} <= set(report.GROUPS)
