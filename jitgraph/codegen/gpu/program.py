@@ -103,12 +103,13 @@ class OnDevice(ProgramEmitter):
             top = waiting.pop()
             if top.literal is not None:
                 continue
-            if top in self._deferred and top not in self.bindings:
+            known = top in self.bindings or top in self.late or top.op is None
+            if known or self._given(top) is not None:
+                found[top] = None
+            else:
                 assert top.op is not None
                 waiting += [a for a in top.op.args if a not in seen]
                 seen.update(top.op.args)
-            else:
-                found[top] = None
         return list(found)
 
     def register(self, value: Value) -> Register:
