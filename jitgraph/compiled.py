@@ -51,7 +51,7 @@ DEVICE_STAGES = ("ptx", "sass")
 #: What a variant returns for arguments it was not made for.
 REFUSED = object()
 #: The version of what a pickle of a compiled function holds.
-FORMAT = 1
+FORMAT = 2
 #: How often a call looks for its variant anew while shared variables change their shapes.
 RETRIES = 100
 

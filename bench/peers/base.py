@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,19 +30,19 @@ class Prepared:
     how: str = ""
 
 
-class Peer:
+class Peer(ABC):
     """One library. `prepare` may raise NotHere; any other exception is a failure of the peer."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
+    @abstractmethod
     def version(self) -> str:
         """Of the library."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare(self, case: Case, arrays: list[Any]) -> Prepared:
         """Compile the case for these inputs."""
-        raise NotImplementedError
 
 
 def call(function: Any, arguments: Sequence[Any], suffix: str = "") -> tuple[str, dict[str, Any]]:

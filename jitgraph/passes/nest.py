@@ -370,12 +370,6 @@ class Nest:
             return at
         return apply_op(add, (at, start), {}, None)
 
-    def affine(self, steps: Sequence[Size]) -> Value:
-        """The sum of all iterators times their steps, as an i64 body value."""
-        moving = [k for k, step in enumerate(steps) if not same_size(step, 0)]
-        terms = [self.position(Axis(k, 0, steps[k])) for k in moving]
-        return reduce(lambda a, b: apply_op(add, (a, b), {}, None), terms)
-
     def _as_body(self, size: Size) -> Value:
         if isinstance(size, Value):
             self._captured.setdefault(size)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 
 from jitgraph.codegen.libraries import addresses
 from jitgraph.codegen.llvm import load_objects
+from jitgraph.errors import DeviceError
 from jitgraph.runtime.device import Device
 from jitgraph.store import Entry
 
@@ -24,7 +26,7 @@ class DeviceCode:
         self._constants: list[int] = []
         if self._kernels is not None:
             self._fill("kernels", [self._kernels.handles[name] for name in names])
-        if (count := entry.header["constants"]):
+        if count := entry.header["constants"]:
             self._fill("constant_places", self._uploaded(count))
 
     def address(self, symbol: str) -> int:
@@ -47,5 +49,7 @@ class DeviceCode:
         return self._constants
 
     def __del__(self) -> None:
-        for address in getattr(self, "_constants", ()):
-            self._device.free(address)
+        with suppress(DeviceError):  # whoever works on the device will be told
+            for address in getattr(self, "_constants", ()):
+                self._device.enter()
+                self._device.free(address)

@@ -6,36 +6,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from jitgraph.config import config as settings
-from jitgraph.theano import install, uninstall
-
-
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    install()
-    with settings.override(floatX="float64"):
-        yield
-    uninstall()
-
-
-@pytest.fixture
-def theano() -> Any:
-    import theano
-
-    return theano
-
-
-@pytest.fixture
-def T() -> Any:  # noqa: N802
-    import theano.tensor as T
-
-    return T
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 COPIES: dict[str, Callable[[Any], Any]] = {

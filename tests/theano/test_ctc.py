@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-
-from jitgraph.theano import install, uninstall
 
 STEPS, CLASSES = 4, 3
 LABELS = np.array([[1, 2], [1, 1], [2, -1], [-1, -1], [2, 1]], np.int32)
@@ -17,11 +14,7 @@ LENGTHS = np.array([4, 4, 3, 2, 1], np.int32)
 X = np.random.RandomState(5).normal(0, 2, (STEPS, len(LABELS), CLASSES))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    install()
-    yield
-    uninstall()
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 def said(path: tuple[int, ...]) -> list[int]:

@@ -19,14 +19,8 @@ import pytest
 from jitgraph.config import config as own
 from jitgraph.errors import NoDeviceError, OptionError
 from jitgraph.runtime import cuda, devices
-from jitgraph.theano import install, uninstall
 
-
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    install()
-    yield
-    uninstall()
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +38,6 @@ def theano() -> Any:
     import theano.sandbox.cuda
 
     return theano
-
-
-@pytest.fixture
-def T() -> Any:  # noqa: N802
-    import theano.tensor as T
-
-    return T
 
 
 @pytest.mark.parametrize(("said", "meant"), [

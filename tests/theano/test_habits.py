@@ -8,37 +8,14 @@ import copy
 import importlib
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import jitgraph as jg
-from jitgraph.config import config as settings
-from jitgraph.theano import install, uninstall
 
-
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    install()
-    with settings.override(floatX="float64"):
-        yield
-    uninstall()
-
-
-@pytest.fixture
-def theano() -> Any:
-    import theano
-
-    return theano
-
-
-@pytest.fixture
-def T() -> Any:  # noqa: N802
-    import theano.tensor as T
-
-    return T
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 RANDOM = np.random.RandomState(0)

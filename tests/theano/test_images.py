@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import jitgraph as jg
-from jitgraph.theano import install, uninstall
 
 RANDOM = np.random.RandomState(2)
 X = RANDOM.normal(0, 1, (2, 4, 7, 6))
 W = RANDOM.normal(0, 1, (3, 4, 3, 2))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    install()
-    yield
-    uninstall()
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 def value(*expressions: Any) -> Any:

@@ -4,42 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import jitgraph as jg
-from jitgraph.config import config as settings
 from jitgraph.errors import BatchingError
-from jitgraph.theano import install, uninstall
 
 RANDOM = np.random.RandomState(4)
 M = RANDOM.normal(0, 1, (4, 3))
 V = RANDOM.normal(0, 1, 3)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    install()
-    with settings.override(floatX="float64"):
-        yield
-    uninstall()
-
-
-@pytest.fixture
-def theano() -> Any:
-    import theano
-
-    return theano
-
-
-@pytest.fixture
-def T() -> Any:  # noqa: N802
-    import theano.tensor as T
-
-    return T
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 @pytest.fixture

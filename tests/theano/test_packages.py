@@ -6,38 +6,17 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from jitgraph.config import config as settings
-from jitgraph.theano import era, install, uninstall
+from jitgraph.theano import era
 
 M = np.random.RandomState(3).normal(0, 1, (4, 3))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def installed() -> Iterator[None]:
-    install()
-    with settings.override(floatX="float64"):
-        yield
-    uninstall()
-
-
-@pytest.fixture
-def theano() -> Any:
-    import theano
-
-    return theano
-
-
-@pytest.fixture
-def T() -> Any:  # noqa: N802
-    import theano.tensor as T
-
-    return T
+pytestmark = pytest.mark.usefixtures("installed")
 
 
 @pytest.mark.parametrize(("axes", "rank"), [((0,), 1), ((0, 2), 1), ((0, 2), 3), ((1,), 2)])

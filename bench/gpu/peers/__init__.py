@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,19 +34,19 @@ class Running:
     device_seconds: Callable[[int], float] | None = None
 
 
-class Peer:
+class Peer(ABC):
     """One library on one device."""
 
     def __init__(self, name: str, device: str) -> None:
         self.name, self.device = name, device
 
+    @abstractmethod
     def version(self) -> str:
         """Of the library."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare(self, case: Case, arrays: list[Any]) -> Running:
         """Compile the case; raises NotHere where the peer has no such thing."""
-        raise NotImplementedError
 
 
 def found(names: Sequence[str], device: str) -> dict[str, Peer]:

@@ -40,7 +40,6 @@ PARAMETERS = {
     "enter": ("ptr",),
 }
 OUT_OF_MEMORY = 2
-NOT_SUPPORTED = 801
 
 
 def offset(name: str) -> int:

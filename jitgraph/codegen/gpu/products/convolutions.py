@@ -11,6 +11,7 @@ The groups are a batch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -111,7 +112,7 @@ def _emit_alone(p: OnDevice, step: Call, name: str) -> None:
     emit_problem(problem, [tiled(tile) for tile in fitting(p.device, dtype, rows, columns)])
 
 
-class _Body:
+class _Body(ABC):
     """What the three have in common, in the kernel begun last."""
 
     by_rows = True
@@ -125,14 +126,14 @@ class _Body:
         self.size = size
 
     @staticmethod
+    @abstractmethod
     def extents(s: Sizes, g: Geometry) -> tuple[str, str, str]:
         """Rows, columns and depth of the product."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def steps(s: Sizes, g: Geometry) -> str:
         """How many rows the table has."""
-        raise NotImplementedError
 
     # --- where things are -----------------------------------------------------------------------
     def place(self, number: str) -> Sequence[str]:
