@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jitgraph import inputs, modes
+from jitgraph.config import EXACT, Products
 from jitgraph.driver import Compilation, Interface, Layout, default_layout
 from jitgraph.errors import (
     InputError,
@@ -76,8 +77,8 @@ class Plan:
     mode: str = "native"
     #: Where it computes.
     device: str = "cpu"
-    #: How exactly it multiplies there (`config.precision`).
-    precision: str = "exact"
+    #: How it multiplies matrices there.
+    products: Products = EXACT
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -152,7 +153,8 @@ class _Methods:
         layout = layout_of(plan, arrays)
         inputs = [*arrays, *map(_intact, plan.shared)]
         fail = partial(explain, plan)
-        return profile(plan.function, layout, inputs, plan.algebra, fail, plan.device)
+        where = plan.device, plan.products
+        return profile(plan.function, layout, inputs, plan.algebra, fail, *where)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -346,7 +348,7 @@ def compile_variant(state: State, layout: Layout) -> None:
             return
         plan = state.plan
         made = Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device,
-                           precision=plan.precision, text=state.texts.get(layout))  # fmt: skip
+                           products=plan.products, text=state.texts.get(layout))  # fmt: skip
         variant = Variant(
             made.code,
             made.signature.params,

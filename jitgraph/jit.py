@@ -466,7 +466,7 @@ class _Methods:
         plan = self._known(call).plan
         layout = layout_of(plan, coerced(plan, call.leaves), coordinates=COORDINATES)
         return Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device,
-                           precision=plan.precision)  # fmt: skip
+                           products=plan.products)  # fmt: skip
 
     def dump(self, *args: Any, stage: str = "all", **kwargs: Any) -> str:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""

@@ -18,6 +18,7 @@ from typing import Any
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import DeviceTarget, Version, device_target
 from jitgraph.errors import DeviceError, DriverError, NoDeviceError
+from jitgraph.runtime.cublas import Library, installed
 from jitgraph.runtime.device import Device, Kernels, Timer
 
 #: The version of the driver's interface that functions are asked for by.
@@ -122,7 +123,7 @@ class CudaDevice(Device):
         return int(address)
 
     def fail(self, status: int, what: str = "") -> None:
-        if status != record.OUT_OF_MEMORY:
+        if status != record.OUT_OF_MEMORY and status < record.LIBRARY:
             name, text = self._error(status)
             sticky = status in _STICKY
             message = f"{self.name}: {name}, {text}" + (f" ({what})" if what else "")
@@ -161,6 +162,10 @@ class CudaDevice(Device):
         for name, size in shared.items():
             self.ask("cuFuncSetAttribute", loaded.handles[name], dynamic, size)
         return loaded
+
+    def _library(self) -> Library | None:
+        self.enter()
+        return installed()
 
     def unload(self, module: Any) -> None:
         """Forget a module, once nothing of it runs any more."""
