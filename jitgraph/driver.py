@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from jitgraph.config import EXACT, Products
@@ -297,7 +298,15 @@ def _devices() -> Any:
 
 
 def _multiplies(op: Op) -> bool:
-    return op.name == "matmul"
+    """Whether this may be a product for a library."""
+    from jitgraph.codegen.gpu.products.library import WORTHWHILE
+
+    if op.name != "matmul":
+        return False
+    a, b = (value.type.shape for value in op.args)
+    sizes = (*a, *b[:-2], b[-1])
+    known = [n for n in sizes if isinstance(n, int)]
+    return min(len(a), len(b)) > 1 and (len(known) < len(sizes) or prod(known) >= WORTHWHILE)
 
 
 def _on_device(device: str, entry: Entry) -> Compiled:

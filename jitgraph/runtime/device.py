@@ -184,10 +184,15 @@ class Device(ABC):
     def _found_library(self) -> Library | None:
         return self._library()
 
-    @property
+    @cached_property
     def has_library(self) -> bool:
-        """Whether products are for cuBLASLt where nobody says who computes them."""
-        return self._found_library is not None
+        """Whether products are for cuBLASLt where nobody says who computes them: it is there, and
+        the driver is new enough for it."""
+        try:
+            self.prepare_library()
+        except DeviceError:
+            return False
+        return True
 
     def prepare_library(self) -> None:
         """Let generated code call cuBLASLt from now on. Raises DeviceError where there is none."""

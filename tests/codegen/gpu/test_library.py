@@ -18,8 +18,9 @@ import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.codegen.gpu.products.library import COMPUTE, COMPUTE_F64, PROBLEM, WORDS
 from jitgraph.errors import DeviceError, DriverError
-from jitgraph.runtime import cublas, devices
+from jitgraph.runtime import cublas, devices, simulated_cublas
 from jitgraph.runtime.cublas import Multiplier, installed
+from jitgraph.runtime.device import Device
 from jitgraph.runtime.simulated import SimulatedDevice
 from jitgraph.runtime.simulated_cublas import SimulatedLibrary
 from tests.codegen.gpu.test_products import filled
@@ -263,10 +264,25 @@ class TestFailure:
         assert "pip install nvidia-cublas" in str(caught.value)
 
 
-def _not_supported(*_: Any) -> Any:
-    from jitgraph.runtime.simulated_cublas import _Refused
+    def test_a_library_that_does_not_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def create(self: SimulatedLibrary, cell: int) -> None:
+            raise simulated_cublas._Refused(1)
 
-    raise _Refused(15)
+        assert _Device().has_library
+        monkeypatch.setattr(SimulatedLibrary, "_create", create)
+        assert not _Device().has_library
+        with pytest.raises(DeviceError, match="does not start.*NOT_INITIALIZED"):
+            _Device().prepare_library()
+
+
+class _Device(SimulatedDevice):
+    """One that has the library where nobody says who computes."""
+
+    has_library = Device.__dict__["has_library"]
+
+
+def _not_supported(*_: Any) -> Any:
+    raise simulated_cublas._Refused(15)
 
 
 class _Half:

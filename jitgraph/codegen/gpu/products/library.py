@@ -52,7 +52,7 @@ COMPUTE_F64 = 70
 #: The attribute of an operation that is the address of its bias.
 BIAS_POINTER = 8
 #: Multiplications from which on products of known sizes are worth the library's call.
-_WORTHWHILE = 1 << 22
+WORTHWHILE = 1 << 22
 #: The depth from which on it is worth while to read and write the product once more, where the
 #: library cannot do what follows it.
 _DEEP = 512
@@ -101,7 +101,7 @@ def _is_worthwhile(step: Product, fit: _Fit) -> bool:
     if len(known) < len(extents):  # one call instead of kernels for several ranges of sizes
         return True
     deep = not fit.unfinished or known[-1] >= _DEEP
-    return deep and int(np.prod(known, dtype=float)) >= _WORTHWHILE
+    return deep and int(np.prod(known, dtype=float)) >= WORTHWHILE
 
 
 # --- what the library can do ---------------------------------------------------------------------
