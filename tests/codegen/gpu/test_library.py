@@ -271,7 +271,7 @@ class TestFailure:
         assert _Device().has_library
         monkeypatch.setattr(SimulatedLibrary, "_create", create)
         assert not _Device().has_library
-        with pytest.raises(DeviceError, match="does not start.*NOT_INITIALIZED"):
+        with pytest.raises(DeviceError, match=r"does not start.*NOT_INITIALIZED"):
             _Device().prepare_library()
 
 
