@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jitgraph.codegen.gpu import record
-from jitgraph.codegen.gpu.products.library import BIAS_POINTER, COMPUTE_F64, PLANNED, PROBLEM, WORDS
+from jitgraph.codegen.gpu.plans import BIAS_POINTER, COMPUTE_F64, PLANNED, PROBLEM, WORDS
 from jitgraph.errors import DeviceError, DeviceMemoryError
 
 if TYPE_CHECKING:

@@ -13,13 +13,15 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import DeviceTarget, Version, device_target
 from jitgraph.errors import DeviceError, DriverError, NoDeviceError
-from jitgraph.runtime.cublas import Library, installed
 from jitgraph.runtime.device import Device, Kernels, Timer
+
+if TYPE_CHECKING:
+    from jitgraph.runtime.cublas import Library
 
 #: The version of the driver's interface that functions are asked for by.
 _INTERFACE = 12000
@@ -164,7 +166,8 @@ class CudaDevice(Device):
         return loaded
 
     def _library(self) -> Library | None:
-        self.enter()
+        from jitgraph.runtime.cublas import installed
+
         return installed()
 
     def unload(self, module: Any) -> None:

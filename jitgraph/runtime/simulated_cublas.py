@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitgraph.codegen.gpu.products.library import BIAS_POINTER, COMPUTE, COMPUTE_F64
+from jitgraph.codegen.gpu.plans import BIAS_POINTER, COMPUTE, COMPUTE_F64
 from jitgraph.runtime import cublas
 from jitgraph.runtime.cublas import FUNCTIONS, Proposal
 

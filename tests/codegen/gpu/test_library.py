@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import jitgraph as jg
 import jitgraph.tensor as T
-from jitgraph.codegen.gpu.products.library import COMPUTE, COMPUTE_F64, PROBLEM, WORDS
+from jitgraph.codegen.gpu.plans import COMPUTE, COMPUTE_F64, PROBLEM, WORDS
 from jitgraph.errors import DeviceError, DriverError
 from jitgraph.runtime import cublas, devices, simulated_cublas
 from jitgraph.runtime.cublas import Multiplier, installed

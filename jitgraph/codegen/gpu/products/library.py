@@ -1,10 +1,8 @@
 """Matrix products by cuBLASLt, where the device has it.
 
 The host's code describes the problem in a few words. The plan that was made for such a problem
-(`runtime.cublas`: descriptors, and the algorithm that the library proposes) is kept at the place of
-the call, so a call whose sizes are those of the last one is a comparison and `cublasLtMatmul`.
-
-    words of a plan: those of `PROBLEM`, of which it is the plan, and then `PLANNED`
+(`codegen.gpu.plans`, `runtime.cublas`) is kept at the place of the call, so a call whose sizes are
+those of the last one is a comparison and `cublasLtMatmul`.
 """
 
 from __future__ import annotations
@@ -18,6 +16,15 @@ import numpy as np
 
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.host import DEVICE_FAILED
+from jitgraph.codegen.gpu.plans import (
+    BIAS_POINTER,
+    COMPUTE,
+    COMPUTE_F64,
+    MOST_ALIGNED,
+    PLANNED,
+    PROBLEM,
+    WORDS,
+)
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.ir.kernel import Load, Product, View
 from jitgraph.ir.opdef import Size, same_size
@@ -27,30 +34,6 @@ from jitgraph.ir.values import Value
 if TYPE_CHECKING:
     from jitgraph.codegen.gpu.program import OnDevice
 
-#: What a problem is: out[b, i, j] = sum over k of left[b, i, k] * right[b, k, j] (+ bias[j]).
-#: Distances are in elements. `*_line` is that of rows, or of columns where `*_turned` says that
-#: elements of columns are adjacent; `out` has adjacent elements in its rows. `*_aligned` is a power
-#: of two that divides the address. `compute` is a cublasComputeType_t. Descriptors are told where
-#: the bias is, so with one each `thread` has plans of its own.
-PROBLEM = (
-    "compute", "batch", "rows", "columns", "depth",
-    "left_turned", "left_line", "left_batch", "right_turned", "right_line", "right_batch",
-    "out_line", "out_batch", "biased", "thread",
-    "left_aligned", "right_aligned", "out_aligned", "bias_aligned",
-)  # fmt: skip
-#: What `cublasLtMatmul` is called with. `zeros`: what stands for both factors, if not null.
-PLANNED = (
-    "handle", "operation", "one", "nought", "right_layout", "left_layout", "out_layout",
-    "algorithm", "workspace", "workspace_bytes", "zeros",
-)  # fmt: skip
-WORDS = (*PROBLEM, *PLANNED)
-#: The most that alignments are told apart by.
-MOST_ALIGNED = 256
-#: cublasComputeType_t by precision.
-COMPUTE = {"exact": 68, "tf32": 77, "bf16": 75, "f16": 74}
-COMPUTE_F64 = 70
-#: The attribute of an operation that is the address of its bias.
-BIAS_POINTER = 8
 #: Multiplications from which on products of known sizes are worth the library's call.
 WORTHWHILE = 1 << 22
 #: The depth from which on it is worth while to read and write the product once more, where the
