@@ -15,6 +15,8 @@ os.environ["JITGRAPH_CACHE"] = "0"
 from jitgraph.errors import DTypeError
 from jitgraph.ir.types import bfloat16
 
+pytest_plugins = ["tests.assembling"]
+
 # Tests that go over all dtypes take bfloat16 too, where it is installed.
 with contextlib.suppress(DTypeError):
     bfloat16()

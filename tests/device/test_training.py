@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 import jitgraph as jg
 import jitgraph.tensor as T
+from tests.device.conftest import some
 
 BATCH, CLASSES, STEPS = 24, 10, 4
 Array = np.ndarray[Any, Any]
@@ -95,15 +95,8 @@ def trained(name: str, dtype: str, device: str | None) -> list[Array]:
     return [np.array(costs), *(p.get_value() for p in params)]
 
 
-#: Everything where a device is named; else a sample.
-CASES = (
-    [(name, dtype) for name in PROGRAMS for dtype in ("float64", "float32")]
-    if "JITGRAPH_TEST_DEVICE" in os.environ
-    else [("LeNet", "float64")]
-)
-
-
-@pytest.mark.parametrize(("name", "dtype"), CASES)
+@pytest.mark.parametrize("dtype", some(["float64", "float32"], 1))
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_learns_as_on_the_cpu(name: str, dtype: str) -> None:
     bound = 1e-10 if dtype == "float64" else 2e-4
     for got, want in zip(trained(name, dtype, None), trained(name, dtype, "cpu"), strict=True):

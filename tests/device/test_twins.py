@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,13 +12,11 @@ from jitgraph.config import config
 from jitgraph.ir.function import Function
 from jitgraph.ir.types import DTYPES, kind_of
 from tests.codegen.scalar_kernels import random_values, special_values
+from tests.device.conftest import NAMED, some
 from tests.native import compiled
 from tests.test_ops_native import LAYOUTS, Operands, mixed, taking
 
-#: Everything where a device is named; else a sample.
-NAMED = "JITGRAPH_TEST_DEVICE" in os.environ
 FLOATS = ("f64", "f32")
-SPECIAL = list(DTYPES) if NAMED else ["f32"]
 #: Around the widths of warps and blocks.
 SIZES = (0, 1, 2, 31, 32, 33, 127, 129, 255, 256, 257, 1000)
 
@@ -74,7 +71,7 @@ class Every:
         assert_same_bits(self.names, self.there(*arrays), self.here(*arrays), arrays[0].shape)
 
 
-@pytest.mark.parametrize("name", SPECIAL)
+@pytest.mark.parametrize("name", dict.fromkeys(["f32", *some(list(DTYPES), 1)]))
 def test_special_values(name: str) -> None:
     """All pairs of special values, and numbers of many magnitudes."""
     dtype = DTYPES[name]
@@ -86,7 +83,7 @@ def test_special_values(name: str) -> None:
     Every(dtype, 1, operands, 1 if NAMED and name in FLOATS else 3).check(operands)
 
 
-@pytest.mark.parametrize("name", ["f64", "f32", "i64", "u8", "c64"] if NAMED else ["f64"])
+@pytest.mark.parametrize("name", some(["f64", "f32", "i64", "u8", "c64"], 2))
 def test_sizes(name: str) -> None:
     """No element, one, and up to a thousand, in every order in memory."""
     dtype = DTYPES[name]
@@ -98,7 +95,7 @@ def test_sizes(name: str) -> None:
 
 
 @pytest.mark.parametrize("algebra", ["real", "ieee"])
-@pytest.mark.parametrize("name", FLOATS if NAMED else ["f32"])
+@pytest.mark.parametrize("name", FLOATS)
 def test_chains(name: str, algebra: str) -> None:
     """Many ops in one kernel. Of two products that are added, the real algebra lets either be part
     of a multiply-add; which one, each processor's code decides for itself."""

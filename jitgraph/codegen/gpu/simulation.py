@@ -78,7 +78,7 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
         waits = any(_waits(body) for body in reached[kernel])
         parts += [_thunk(kernel, bodies[kernel]),
                   _descriptor(kernel, sizes[kernel], waits, len(constants))]  # fmt: skip
-    return Unit("\n".join(parts) + "\n", "explicit")
+    return Unit("\n".join(parts) + "\n", "quick")
 
 
 def _functions(text: str) -> Iterator[tuple[str, str]]:

@@ -34,7 +34,7 @@ from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.places import accumulator
 from jitgraph.codegen.reductions import BLOCK
 from jitgraph.codegen.registers import store
-from jitgraph.ir.kernel import Access, Kernel
+from jitgraph.ir.kernel import Access, Kernel, Store, same_size
 
 _THREADS = 1 << LOG_THREADS
 #: Threads that keep a large device busy, as powers of two: for points, and for their parts.
@@ -59,15 +59,26 @@ def reduces(kernel: Kernel) -> bool:
 
 
 def emit_reductions(arguments: Callable[[Kernel], Arguments], kernel: Kernel) -> None:
-    """A kernel, or a pair of kernels, for all that is reduced over the same loops. What is stored
-    at each point may be written over what is read, and so comes last."""
-    ways = list(dict.fromkeys(s.reduced for s in kernel.stores if s.combine is not None))
-    for way in ways:
+    """A kernel, or a pair of kernels, for all that is reduced over the same loops, in every call.
+    What is stored at each point may be written over what is read, and so comes last."""
+    firsts: list[Store] = []
+    for item in kernel.stores:
+        if item.combine is not None and not any(_alike(first, item) for first in firsts):
+            firsts.append(item)
+    for first in firsts:
+        last = first is firsts[-1]
         stores = tuple(s for s in kernel.stores
-                       if (s.combine is None and way == ways[-1])
-                       or (s.combine is not None and s.reduced == way))  # fmt: skip
+                       if (last if s.combine is None else _alike(first, s)))  # fmt: skip
         part = with_stores(kernel, stores)
         _Reduction(arguments(part), part).emit()
+
+
+def _alike(item: Store, other: Store) -> bool:
+    """Whether stores are reduced over the same loops, of which some may only be so in a call where
+    their strides are zero."""
+    return item.reduced == other.reduced and all(
+        same_size(item.access.strides[k], other.access.strides[k]) for k in item.reduced
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +160,7 @@ class _Reduction:
 
     def _reduced_extent(self, loop: int, extent: str) -> str:
         """The extent of a loop where it is reduced, else 1."""
-        f, strides = self.p.f, {s.access.strides[loop] for s in self.reducing}
-        (stride,) = strides
+        f, stride = self.p.f, self.reducing[0].access.strides[loop]
         zero = f.emit(f"icmp eq i64 {self.p.size(stride)}, 0")
         return f.select(zero, "i64", extent, 1)
 
