@@ -34,7 +34,8 @@ from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.places import accumulator
 from jitgraph.codegen.reductions import BLOCK
 from jitgraph.codegen.registers import store
-from jitgraph.ir.kernel import Access, Kernel, Store, same_size
+from jitgraph.ir.kernel import Access, Kernel, Store
+from jitgraph.ir.opdef import same_size
 
 _THREADS = 1 << LOG_THREADS
 #: Threads that keep a large device busy, as powers of two: for points, and for their parts.
