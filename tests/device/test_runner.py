@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jitgraph.codegen.gpu import ptx
+from jitgraph.errors import MissingPackageError
 from tests.device import __main__ as runner
 from tests.device import standins
 
@@ -47,10 +51,28 @@ MISSING = ("_pytest", "scipy", "mpmath", "sklearn")
 
 def test_what_it_needs() -> None:
     done = python("-c", "from tests.device.__main__ import groups; import sys, json;"
-                        "print(json.dumps([len(groups()), *sys.modules]))")  # fmt: skip
-    count, *modules = json.loads(done.stdout)
-    assert count > 20
+                        "print(json.dumps([[*groups()], [*sys.modules]]))")  # fmt: skip
+    names, modules = json.loads(done.stdout)
+    assert len(names) > 20
+    for pattern in runner.SAMPLE:
+        assert fnmatch.filter(names, pattern), pattern
     assert not [m for m in modules if m.split(".")[0] in MISSING or m == "hypothesis.core"]
+
+
+def test_a_sample_runs_under_the_sanitizer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ptx, "tool", lambda name: Path("/bin") / name)
+    jobs = runner.sanitized(["twins.sizes", "twins.chains"])
+    assert [name for name, _ in jobs] == ["twins.sizes"] * len(runner.SANITIZERS)
+    assert all(before[0] == "/bin/compute-sanitizer" for _, before in jobs)
+
+    def missing(name: str) -> Path:
+        raise MissingPackageError(f"no {name}")
+
+    monkeypatch.setattr(ptx, "tool", missing)
+    assert not runner.sanitized(["twins.sizes"])
+    assert "no compute-sanitizer" in capsys.readouterr().out
 
 
 def lines(*said: Sequence[str]) -> str:

@@ -28,9 +28,12 @@ from jitgraph.errors import MissingPackageError
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
 
-#: The packages that bring NVIDIA's tools: CUDA 13's, CUDA 12's, and the disassemblers.
-_PACKAGES = ("nvidia-cuda-nvcc", "nvidia-cuda-nvcc-cu12", "nvidia-cuda-nvdisasm",
-             "nvidia-cuda-cuobjdump", "nvidia-cuda-cuobjdump-cu12")  # fmt: skip
+#: The packages that bring NVIDIA's tools, first those that `pip` is to be asked for.
+_PACKAGES = {
+    "ptxas": ("nvidia-cuda-nvcc", "nvidia-cuda-nvcc-cu12"),
+    "nvdisasm": ("nvidia-cuda-nvdisasm",),
+    "compute-sanitizer": ("nvidia-cuda-sanitizer-api", "nvidia-cuda-sanitizer-api-cu12"),
+}
 _SECONDS = 120
 _REPORT = re.compile(
     r"Function properties for (?P<name>\S+)\s+"
@@ -143,10 +146,7 @@ def sass(cubin: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernels.cubin"
         path.write_bytes(cubin)
-        try:
-            command = [str(tool("nvdisasm")), "--print-code", str(path)]
-        except MissingPackageError:
-            command = [str(tool("cuobjdump")), "--dump-sass", str(path)]
+        command = [str(tool("nvdisasm")), "--print-code", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
     if done.returncode:
         raise CodegenError(f"the disassembler fails: {done.stderr.strip()}")
@@ -156,7 +156,8 @@ def sass(cubin: bytes) -> str:
 @cache
 def tool(name: str) -> Path:
     """One of NVIDIA's tools. Raises MissingPackageError where it is not installed."""
-    for package in _PACKAGES:
+    packages = _PACKAGES.get(name, ())
+    for package in packages:
         try:
             files = metadata.files(package) or ()
         except metadata.PackageNotFoundError:
@@ -168,9 +169,8 @@ def tool(name: str) -> Path:
                     return path
     found = shutil.which(name)
     if found is None:
-        package = "nvidia-cuda-nvcc" if name == "ptxas" else f"nvidia-cuda-{name}"
         raise MissingPackageError(
             f"NVIDIA's tool {name} is neither installed as a package nor on the PATH",
-            hint=f"pip install {package}",
+            hint=f"pip install {packages[0]}" if packages else "",
         )
     return Path(found)

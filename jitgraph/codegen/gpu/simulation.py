@@ -78,6 +78,7 @@ def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
         waits = any(_waits(body) for body in reached[kernel])
         parts += [_thunk(kernel, bodies[kernel]),
                   _descriptor(kernel, sizes[kernel], waits, len(constants))]  # fmt: skip
+    # Compiling for speed takes ten times as long, and running is mostly checks.
     return Unit("\n".join(parts) + "\n", "quick")
 
 

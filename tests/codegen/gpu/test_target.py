@@ -192,8 +192,28 @@ define ptx_kernel void @other(ptr %a) {
             ptx.ptx("define nonsense", device_target("sm_90"))
 
     def test_no_tool(self):
-        with pytest.raises(MissingPackageError, match="pip install nvidia-cuda-nothing"):
+        with pytest.raises(MissingPackageError, match="nothing is neither installed"):
             ptx.tool("nothing")
+
+    def test_each_tool_has_its_package(self, monkeypatch):
+        """Where a tool is not there, the error says what to install."""
+        monkeypatch.setattr(ptx.metadata, "files", lambda package: ())
+        monkeypatch.setattr(ptx.shutil, "which", lambda name: None)
+        for name, package in (("ptxas", "nvcc"), ("nvdisasm", "nvdisasm"),
+                              ("compute-sanitizer", "sanitizer-api")):  # fmt: skip
+            with pytest.raises(MissingPackageError) as caught:
+                ptx.tool.__wrapped__(name)
+            assert caught.value.hint == f"pip install nvidia-cuda-{package}"
+
+    def test_machine_code_for_people(self, ptxas):
+        try:
+            ptx.tool("nvdisasm")
+        except MissingPackageError:
+            pytest.skip("there is no nvdisasm")
+        for arch in ("sm_80", "sm_90"):
+            text = ptx.sass(ptx.assemble(ptx.ptx(kernel(), device_target(arch)), arch)[0])
+            assert arch in text
+            assert "LDS" in text
 
     def test_global_and_shared_memory_are_told_apart(self):
         """No generic access is left, which would be slower."""
