@@ -24,6 +24,7 @@ _INTRINSIC = re.compile(r"@(llvm\.nvvm\.[\w.]+)")
 _SYMBOL = re.compile(r"@([\w.$]+)")
 _HEAD = re.compile(r"define (?:[^@(]* )?(?:void|ptr|\S+) @([\w.$]+)\(")
 _GLOBAL = re.compile(r"^@([\w.$]+) = (?!.*\balias\b)(.*?)\b(?:global|constant) (.*)$", re.MULTILINE)
+_IN_NAMES = re.compile(r"[\w.$]")
 _SPACE = re.compile(r" addrspace\(\d+\)")
 #: What LLVM must not look through, in a register of a GPU's.
 _OPAQUE = re.compile(r'asm "", "=\w,0"')
@@ -185,19 +186,27 @@ def _place(symbol: re.Match[str], shared: dict[str, int]) -> str:
 
 def checked(line: str, number: int) -> Iterator[str]:
     """A line, and before it the checks of the memory it touches, which say where that is."""
-    for k, access in enumerate(accesses(line)):
+    for k, access in enumerate(accesses(line) if "ptr " in line else ()):
         pointer, size, alignment, kind = access
         place = f"%sim.{number}.{k}"
         arguments = f"ptr {pointer}, i64 {size}, i64 {alignment}, i64 {kind}"
         yield f"  {place} = call ptr @sim_access({arguments})"
         # Of equal operands a store's pointer and a copy's source are the last, others the first.
-        found = re.compile(re.escape(pointer) + r"(?![\w.$])")
+        starts = list(_occurrences(line, pointer))
         copies = kind == READ and "@llvm.mem" in line
-        is_last = copies or line.lstrip().startswith("store")
-        spans = [m.span() for m in found.finditer(line)]
-        start, end = spans[-1 if is_last else 0]
-        line = line[:start] + place + line[end:]
+        start = starts[-1 if copies or line.lstrip().startswith("store") else 0]
+        line = line[:start] + place + line[start + len(pointer) :]
     yield line
+
+
+def _occurrences(line: str, name: str) -> Iterator[int]:
+    """Where a name stands in a line, and not the beginning of another."""
+    start = line.find(name)
+    while start >= 0:
+        end = start + len(name)
+        if not _IN_NAMES.match(line, end):
+            yield start
+        start = line.find(name, end)
 
 
 def accesses(line: str) -> Iterator[tuple[str, int | str, int, int]]:
