@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jitgraph as jg
+import jitgraph.tensor as T
 from jitgraph.errors import DeviceError, DTypeError, InputError, OptionError
 from jitgraph.runtime import devices, dlpack
 from jitgraph.runtime.device import address_of
@@ -83,6 +84,25 @@ class TestArray:
         with pytest.raises(ValueError, match="ambiguous"):
             bool(jg.device_put([1, 2], "simulated"))
 
+    def test_without_axes_is_a_number(self):
+        """As a loss is in a training loop."""
+        x, n = jg.device_put(np.float32(2.5), "simulated"), jg.device_put(7, "simulated")
+        assert (x + 1, 1 - x, -x, x * n, n % 4, 2**n) == (3.5, -1.5, -2.5, 17.5, 3, 128)
+        assert (x < 3, x >= n, x == 2.5, min(x, n) is x) == (True, False, True, True)
+        assert type(x + 1) is np.float32
+        assert divmod(n, 4) == (1, 3)
+        total = np.zeros(2)
+        total += x
+        x += n
+        assert (total.tolist(), x, np.isnan(x)) == ([2.5, 2.5], 9.5, False)
+
+    def test_with_variables(self):
+        """An array of a device is a constant of an expression, on either side."""
+        x, v = jg.device_put([1.0, 2.0], "simulated"), T.dvector("v")
+        for result in (x * v, v * x, np.multiply(x, v), np.multiply(v, x)):
+            assert result.eval({v: [3, 4]}).tolist() == [3, 8]
+        assert (x @ v).eval({v: [3, 4]}) == 11
+
     def test_sequence(self):
         x = jg.device_put([[1, 2], [3, 4], [5, 6]], "simulated")
         assert len(x) == 3
@@ -97,6 +117,8 @@ class TestArray:
     def test_text(self):
         x = jg.device_put(np.float32([1, 2.5]), "simulated")
         assert repr(x) == "DeviceArray([1. , 2.5], dtype=float32, device='simulated')"
+        assert (str(x), f"{x}") == ("[1.  2.5]", "[1.  2.5]")
+        assert f"{jg.device_put(2.5, 'simulated'):.3f}" == "2.500"
         assert x._repr_html_().startswith("<pre>DeviceArray([1. ,")
         empty = jg.device_put(np.zeros((0, 3)), "simulated")
         assert "shape=(0, 3)" in repr(empty)
@@ -157,6 +179,8 @@ class TestRefusals:
             lambda x: x + 1, lambda x: 1 - x, lambda x: x @ x, lambda x: -x, lambda x: x == x,
             lambda x: x < 1, lambda x: abs(x), lambda x: x[0], lambda x: np.sin(x),
             lambda x: np.ones(3) * x, lambda x: divmod(x, 2), lambda x: 2**x, lambda x: hash(x),
+            lambda x: np.sum(x), lambda x: jg.device_put(2.0, "simulated") * x,
+            lambda x: np.add(1, 2, out=jg.device_put(2.0, "simulated")),
         ],
     )  # fmt: skip
     def test_computes_nothing(self, compute):
@@ -164,6 +188,19 @@ class TestRefusals:
         with pytest.raises(TypeError) as caught:
             compute(x)
         assert "unhashable" in str(caught.value) or "jitgraph.jit(device=" in str(caught.value)
+
+    def test_says_what_was_asked_of_what(self):
+        x = jg.device_put(np.zeros((2, 3), "f4"), "simulated")
+        with pytest.raises(InputError, match=r"np\.add .*f32\[2, 3\] on simulated") as caught:
+            x + 1
+        assert "x + 1" in str(caught.value)
+        with pytest.raises(AttributeError, match=r"'reshape'\n.*jitgraph\.jit\(device="):
+            x.reshape(3, 2)
+        with pytest.raises(AttributeError, match=r"'colour'$"):
+            x.colour  # noqa: B018
+        with pytest.raises(TypeError, match="unsupported operand"):
+            x + None
+        assert (x == None) is False  # noqa: E711
 
     def test_never_changes(self):
         x = jg.device_put([1.0, 2.0, 3.0], "simulated")

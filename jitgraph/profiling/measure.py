@@ -38,6 +38,7 @@ def profile(
     algebra: str,
     fail: Callable[..., object],
     device: str = "cpu",
+    precision: str = "exact",
 ) -> Profile:
     """What the steps of the variant for `layout` do with the inputs, one array per parameter.
 
@@ -46,7 +47,8 @@ def profile(
     that stopped.
     """
     interface = Interface((None,) * len(function.params), (None,) * len(function.results), False)
-    compilation = Compilation(function, layout, interface, algebra, device, probed=True)
+    compilation = Compilation(function, layout, interface, algebra, device, probed=True,
+                              precision=precision)  # fmt: skip
     program = compilation.program
     if device == "cpu":
         ceilings, timed = limits(), True
