@@ -40,60 +40,60 @@ class DeviceArray:
     `np.asarray(x)` or `x.get()`. It may still be in the making: `block_until_ready` waits for it.
     """
 
-    __slots__ = ("__weakref__", "device", "header")
+    __slots__ = ("__weakref__", "_header", "device")
     __hash__ = None  # type: ignore[assignment]
 
     #: The device it is on.
     device: Device
     #: NumPy's object for it, whose data the host cannot read.
-    header: Header
+    _header: Header
 
     def __init__(self, header: Header, device: Device) -> None:
-        self.header = header
+        self._header = header
         self.device = device
 
     # --- what it is ----------------------------------------------------------------------------
     @property
     def shape(self) -> tuple[int, ...]:
         """The extents."""
-        shape: tuple[int, ...] = self.header.shape
+        shape: tuple[int, ...] = self._header.shape
         return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the elements."""
-        dtype: np.dtype[Any] = self.header.dtype
+        dtype: np.dtype[Any] = self._header.dtype
         return dtype
 
     @property
     def ndim(self) -> int:
         """How many axes there are."""
-        return self.header.ndim
+        return self._header.ndim
 
     @property
     def size(self) -> int:
         """How many elements there are."""
-        return self.header.size
+        return self._header.size
 
     @property
     def itemsize(self) -> int:
         """The bytes of an element."""
-        return self.header.itemsize
+        return self._header.itemsize
 
     @property
     def nbytes(self) -> int:
         """The bytes of all elements."""
-        return self.header.nbytes
+        return self._header.nbytes
 
     @property
     def strides(self) -> tuple[int, ...]:
         """The bytes from one element to the next along each axis: always those of C order."""
-        return self.header.strides
+        return self._header.strides
 
     # --- to the host ---------------------------------------------------------------------------
     def get(self) -> np.ndarray[Any, Any]:
         """A copy on the host."""
-        return self.device.download(self.header)
+        return self.device.download(self._header)
 
     to_host = get
 
@@ -104,7 +104,7 @@ class DeviceArray:
 
     def copy(self) -> DeviceArray:
         """A copy on the same device."""
-        return DeviceArray(self.device.duplicate(self.header), self.device)
+        return DeviceArray(self.device.duplicate(self._header), self.device)
 
     __copy__ = copy
 
@@ -141,7 +141,7 @@ class DeviceArray:
         return bool(self.get())
 
     def __len__(self) -> int:
-        return len(self.header)
+        return len(self._header)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.get())
@@ -176,7 +176,7 @@ class DeviceArray:
             "version": 3,
             "shape": self.shape,
             "typestr": self.dtype.str,
-            "data": (_address(self.header) if self.size else 0, False),
+            "data": (_address(self._header) if self.size else 0, False),
             "strides": None,
             "stream": self.device.stream,
         }
@@ -216,7 +216,7 @@ class DeviceArray:
         given = self.copy() if copy else self
         lent = _Lent(given)
         return dlpack.exported(
-            _address(given.header), self.shape, self.dtype, wanted, lent, max_version
+            _address(given._header), self.shape, self.dtype, wanted, lent, max_version
         )
 
     # --- what it does not do -------------------------------------------------------------------

@@ -35,7 +35,7 @@ def header(device: Device, argument: Argument, value: Any) -> Header:
                 hint=f"move it: jitgraph.device_put(x, {device.name!r})",
                 location=caller_location(),
             )
-        found = value.header
+        found = value._header
         if variable.ndim and found.dtype == variable.dtype and found.ndim == variable.ndim:
             return as_known(argument, found)
         value = np.asarray(value)

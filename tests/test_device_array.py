@@ -255,7 +255,7 @@ class TestForeign:
         x = jg.from_dlpack(other)
         del other
         gc.collect()
-        assert address_of(x.header) == address
+        assert address_of(x._header) == address
         assert (x.device, x.dtype) == (gpu, data.dtype)
         np.testing.assert_array_equal(x.get(), data)
         assert jg.device_put(x, "cuda") is x
@@ -293,7 +293,7 @@ class TestForeign:
         address = address_of(other.header)
         other.said |= {"data": (address + 8, False), "shape": (7,)}
         x = jg.device_put(other, "cuda")
-        assert address_of(x.header) not in range(address, address + 64)
+        assert address_of(x._header) not in range(address, address + 64)
         assert x.tolist() == [1, 2, 3, 4, 5, 6, 7]
 
     @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ class TestLent:
             assert ("versioned" in repr(capsule)) == (version is not None and version >= (1, 0))
             found = dlpack.imported(capsule)
             assert (found.address, found.shape, found.dtype, found.device) == (
-                address_of(x.header), array.shape, array.dtype, (dlpack.CUDA, 0),
+                address_of(x._header), array.shape, array.dtype, (dlpack.CUDA, 0),
             )  # fmt: skip
             assert len(dlpack._exported) == 1
             del found
@@ -375,7 +375,7 @@ class TestLent:
 
     def test_outlives_its_array(self, gpu):
         x = jg.device_put(np.arange(3), "cuda")
-        address = address_of(x.header)
+        address = address_of(x._header)
         found = dlpack.imported(x.__dlpack__())
         del x
         gc.collect()
@@ -402,12 +402,12 @@ class TestLent:
             with pytest.raises(BufferError):
                 x.__dlpack__(**options)
         copied = dlpack.imported(x.__dlpack__(copy=True))
-        assert copied.address != address_of(x.header)
+        assert copied.address != address_of(x._header)
 
     def test_interface(self, gpu):
         x = jg.device_put(sample((2, 3), "f4"), "cuda")
         said = x.__cuda_array_interface__
-        assert said["data"] == (address_of(x.header), False)
+        assert said["data"] == (address_of(x._header), False)
         assert (said["shape"], said["typestr"], said["version"]) == ((2, 3), "<f4", 3)
         assert jg.device_put(np.zeros((0, 2)), "cuda").__cuda_array_interface__["data"][0] == 0
         assert not hasattr(jg.device_put([1.0], "simulated"), "__cuda_array_interface__")
