@@ -59,7 +59,7 @@ def test_functions_under_jit(monkeypatch: pytest.MonkeyPatch) -> None:
     f = jg.jit(lambda tree: tree["a"] @ tree["b"], device="simulated", precision="tf32")
     report = f.profile({"a": np.ones((3, 4), "f4"), "b": np.ones((4, 5), "f4")})
     assert [s.kind for s in report.steps] == ["product"]
-    assert [m.precision for m in made] == ["tf32"]
+    assert [m.products.precision for m in made] == ["tf32"]
     assert jg.jit(np.exp).profile(np.ones(3)).timed
 
 
