@@ -31,9 +31,9 @@ class Gate:
         """Values of the inputs as a native program takes them."""
         device = self.device
         return [
-            value.header
+            value._header
             if plain is not None and type(value) is DeviceArray and value.device is device
-            and (value.header.dtype, value.header.ndim) == plain
+            and (value._header.dtype, value._header.ndim) == plain
             else header(device, argument, value)
             for value, plain, argument in zip(values, self._plain, self._arguments, strict=True)
         ]  # fmt: skip
