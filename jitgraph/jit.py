@@ -426,7 +426,7 @@ class _Methods:
         from jitgraph.runtime.variant import PYTHON, TYPED
 
         plain = call.structure == _flat(len(inputs))
-        device = place(self._device)
+        device = self._device = place(self._device)
         native = plain and out == LEAF and not call.static and self._chain.arguments in (
             -1, len(inputs)) and device == "cpu"  # fmt: skip
         numbers = tuple(PYTHON if k in PYTHON_NUMBERS else TYPED for k in kinds) if native else ()
@@ -571,7 +571,7 @@ def jit(
 
     static_argnames, static_argnums: arguments whose values the trace may depend on, such as flags
     or numbers of steps; they must be hashable. algebra, device, precision: as for
-    `function`.
+    `function`; `config.device` is that of the first call.
     """
     if f is None:
         return functools.partial(
