@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.compiled import Plan, compiled_function, dormant, expected_layout
+from jitgraph.compiled import compiled_function, dormant
 from jitgraph.config import PRECISIONS, Products, config
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
 from jitgraph.inputs import Argument, In, Out, as_input
@@ -19,6 +19,7 @@ from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
 from jitgraph.modes import MODES
+from jitgraph.plan import Plan, expected_layout
 from jitgraph.tensor import variable as _variable
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable

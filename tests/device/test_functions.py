@@ -19,6 +19,7 @@ def test_results_stay_on_the_device_and_go_back_in() -> None:
     f = jg.function([x], T.tanh(x) * 2)
     first = f(np.ones((3, 4), "f4"))
     assert isinstance(first, jg.DeviceArray)
+    assert f.device == first.device.name
     assert first.shape == (3, 4)
     twice = f(f(first))
     want = np.ones((3, 4), "f4")
