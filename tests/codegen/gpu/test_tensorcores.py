@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kernels import Memory, kernel, launch
 
 import jitgraph as jg
 import jitgraph.tensor as T
 from jitgraph.config import PRECISIONS
 from jitgraph.errors import OptionError
-from tests.codegen.gpu.kernels import Memory, kernel, launch
 
 #: Which element of a matrix each register of a lane is, as CUTLASS writes it down
 #: (include/cute/atom/mma_traits_sm80.hpp; the PTX manual's formulas by groupID and
@@ -64,7 +64,8 @@ def multiplying(name: str, counts: list[int]) -> str:
     total, size = ("double", 8) if wide else ("float", 4)
     types = [operand] * (counts[0] + counts[1]) + [total] * counts[2]
     result = "{ " + ", ".join([total] * counts[2]) + " }"
-    lines, arguments = [], []
+    lines: list[str] = []
+    arguments: list[str] = []
     for which, count in zip("abc", counts, strict=True):
         for k in range(count):
             type_ = types[len(arguments)]
