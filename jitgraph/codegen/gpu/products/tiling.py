@@ -207,8 +207,7 @@ class TileCode:
         # The stage that is free, and behind it the one whose copies are the oldest.
         free = ("i64", str((tile.stages - 1) * tile.stage_bytes))
         zeros = [(tile.sums, "zeroinitializer")] * tile.vectors
-        # Where there is no depth, zeros are multiplied.
-        with f.loop(first, last, tile.depth, "k", accumulators=[free, *zeros], runs=True) as loop:
+        with f.loop(first, last, tile.depth, "k", accumulators=[free, *zeros]) as loop:
             stage, *sums = loop.carried
             self.copies.wait(tile.stages - 2)
             gpu.barrier(f)
