@@ -62,6 +62,11 @@ class TensorTile(Tile):
     def row_groups(self) -> int:
         return _DOWN
 
+    @property
+    def rounds(self) -> int:
+        """Each writes down as few sums as can be: there are many for one row."""
+        return _DOWN
+
     def pitch(self, lines: int) -> int:
         """What the lanes of a warp read is in different banks: four steps of the depth, or four
         pairs of them, of eight lines each."""

@@ -176,7 +176,7 @@ class TileCode:
 
     def __init__(self, f: FunctionBuilder, tile: Tile) -> None:
         self.f, self.tile = f, tile
-        self.type = register_type(tile.dtype)
+        self.type, self.vector = register_type(tile.dtype), tile.vector
         self.suffix = f"v{tile.lanes}f{8 * tile.dtype.itemsize}"
         self.shared = gpu.shared_memory(f, tile.shared_bytes)
         self.copies = Copies(f, self.shared)
@@ -243,7 +243,7 @@ class TileCode:
         f, tile = self.f, self.tile
         row_step = _WARP_ROWS * _VECTOR
         column_step = _WARP_COLUMNS * _VECTOR
-        carried = [("ptr", rows), ("ptr", columns), *((tile.vector, x) for x in sums)]
+        carried = [("ptr", rows), ("ptr", columns), *((self.vector, x) for x in sums)]
         at_row, at_column = tile.pitch(tile.rows), tile.pitch(tile.columns)
         with f.loop(0, tile.depth, _UNROLLED, "step", accumulators=carried, runs=True) as step:
             rows, columns, *sums = step.carried
@@ -265,16 +265,16 @@ class TileCode:
         for row in range(tile.thread_rows):
             group, lane = divmod(row, tile.lanes)
             mask = f"<{tile.lanes} x i32> splat (i32 {lane})"
-            every = f.emit(f"shufflevector {tile.vector} {left[group]}, {tile.vector} poison, "
+            every = f.emit(f"shufflevector {self.vector} {left[group]}, {self.vector} poison, "
                            f"{mask}")  # fmt: skip
             for n, vector in enumerate(right, row * tile.column_groups):
-                operands = (f"{tile.vector} {x}" for x in (every, vector, sums[n]))
-                after[n] = f.intrinsic(tile.vector, f"@llvm.fma.{self.suffix}", *operands)
+                operands = (f"{self.vector} {x}" for x in (every, vector, sums[n]))
+                after[n] = f.intrinsic(self.vector, f"@llvm.fma.{self.suffix}", *operands)
         return after
 
     def _vector(self, start: str, offset: int) -> str:
         place = self.behind(start, offset)
-        return self.f.emit(f"load {self.tile.vector}, ptr {place}, align {_VECTOR}")
+        return self.f.emit(f"load {self.vector}, ptr {place}, align {_VECTOR}")
 
     def behind(self, pointer: str, offset: int) -> str:
         """So many bytes behind a pointer."""
@@ -357,7 +357,7 @@ class TileCode:
             thread_row, g = divmod(n, tile.column_groups)
             group, lane = divmod(thread_row, tile.lanes)
             at = (group * _WARP_ROWS * tile.lanes + lane) * pitch + g * _WARP_COLUMNS * _VECTOR
-            f.do(f"store {tile.vector} {vector}, ptr {self.behind(start, at)}, align {_VECTOR}")
+            f.do(f"store {self.vector} {vector}, ptr {self.behind(start, at)}, align {_VECTOR}")
 
 
 class Piece:
