@@ -9,6 +9,7 @@ import jitgraph.tensor as T
 from jitgraph.codegen.gpu import backend
 from jitgraph.codegen.gpu.ptx import assemble, ptx
 from jitgraph.codegen.gpu.target import device_target
+from jitgraph.config import Products
 from jitgraph.errors import MissingPackageError
 
 #: Bytes that other kernels than the tiles of products and convolutions may spill: what calls of a
@@ -40,7 +41,7 @@ def test_assembled(made: object, dtype: str, precision: str, arch: str) -> None:
     assert callable(made)
     compilation, target = made(dtype).compilation, device_target(arch)
     modules = backend.emit(compilation.program, compilation.signature, target,
-                           contract=True, precision=precision)  # fmt: skip
+                           contract=True, products=Products(precision))  # fmt: skip
     try:
         _, reports = assemble(ptx(modules.device.text(), target), arch)
     except MissingPackageError:

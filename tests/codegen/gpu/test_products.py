@@ -115,6 +115,17 @@ def test_vectors_and_few_lines(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_known_sizes(dtype: str) -> None:
+    """Which are for the small tiles."""
+    x = T.matrix("x", dtype=dtype, shape=(40, None))
+    y = T.matrix("y", dtype=dtype, shape=(None, 70))
+    f = jg.function([x, y], T.dot(x, y), device="simulated")
+    for depth in (0, 3, 700):
+        a, b = filled((40, depth), dtype), filled((depth, 70), dtype, 1)
+        np.testing.assert_array_equal(f(a, b), a @ b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_gpus_without_asynchronous_copies(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those before sm_80 load and store, and multiply f64 without tensor cores."""
     monkeypatch.setattr(copies, "_SINCE", 1000)
