@@ -127,7 +127,9 @@ def _emit_launch(module: Module) -> None:
         f.do("ret i32 0")
     handle = f.emit("getelementptr ptr, ptr @kernels, i64 %kernel")
     function = f.emit(f"load ptr, ptr {handle}", "function")
-    blocks, shared = (f.emit(f"trunc i64 {x} to i32") for x in ("%blocks", "%shared"))
+    # What is too much for a grid is to stay so, and be refused by the driver.
+    wanted = f.minimum("%blocks", (1 << 32) - 1)
+    blocks, shared = (f.emit(f"trunc i64 {x} to i32") for x in (wanted, "%shared"))
     code = _call(f, "launch", function, blocks, 1, 1, "%threads", 1, 1, shared, _stream(f),
                  "%parameters", "null")  # fmt: skip
     f.do(f"ret i32 {code}")
