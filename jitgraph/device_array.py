@@ -177,7 +177,7 @@ class DeviceArray:
     def __dlpack_device__(self) -> tuple[int, int]:
         from jitgraph.runtime import dlpack
 
-        kind, _, number = self.device.name.partition(":")
+        kind, _, number = self.device.place.partition(":")
         return (dlpack.CUDA, int(number)) if kind == "cuda" else (dlpack.CPU, 0)
 
     def __dlpack__(
@@ -229,20 +229,20 @@ class DeviceArray:
         )
 
     @classmethod
-    def of(cls, value: Any) -> DeviceArray:
-        """An array of another library on a device, without a copy; it keeps that alive. Raises
-        DeviceError or DTypeError where that cannot be."""
+    def of(cls, value: Any, wanted: Device | None = None) -> DeviceArray:
+        """An array of another library on a device, without a copy; it keeps that alive. Where it is
+        on the `wanted` device, it is for that stream. Raises DeviceError or DTypeError where that
+        cannot be."""
         if type(value) is cls:
             return value
         if not hasattr(value, "__dlpack_device__"):
-            return _by_interface(value)
-        from jitgraph.runtime import devices, dlpack
+            return _by_interface(value, wanted)
+        from jitgraph.runtime import dlpack
 
         kind, number = value.__dlpack_device__()
         if kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED):
             raise DeviceError(f"the {_described(value)} is on no device that jitgraph knows")
-        device = devices.device(f"cuda:{number}")
-        assert device is not None
+        device = _stream_at(f"cuda:{number}", wanted)
         return _adopted(device, dlpack.imported(_asked(value, stream=device.stream)), value)
 
 
@@ -281,15 +281,18 @@ class _Lent:
 
 def device_put(x: Any, device: str | Device | None = None) -> Any:
     """An array on a device (by default `jitgraph.config.device`): a DeviceArray, or a NumPy array
-    where that is "cpu". What is there already is not copied."""
+    where that is "cpu". What is there already is not copied, nor is what another stream of the
+    device has; nobody waits for a copy from one GPU to another."""
     from jitgraph.runtime import devices
 
     target = devices.device(device)
     if is_foreign(x):
-        x = DeviceArray.of(x)
+        x = DeviceArray.of(x, target)
     if isinstance(x, DeviceArray):
         if x.device is target:
             return x
+        if target is not None:
+            return DeviceArray(target.bring(x.header, x.device), target)
         x = x.get()
     array = np.asarray(x)
     if target is None:
@@ -308,8 +311,7 @@ def from_dlpack(x: Any, device: str | Device | None = None) -> Any:
     from jitgraph.runtime import dlpack
 
     if isinstance(x, DeviceArray) or is_foreign(x):
-        found = DeviceArray.of(x)
-        return found if device is None else device_put(found, device)
+        return DeviceArray.of(x) if device is None else device_put(x, device)
     if not hasattr(x, "__dlpack_device__"):
         raise InputError(
             f"a {type(x).__name__} is no array that libraries pass to each other",
@@ -363,7 +365,18 @@ def _adopted(device: Device, found: Imported, value: Any) -> DeviceArray:
     return _at(device, found.address, found.shape, found.dtype, found.owner)
 
 
-def _by_interface(value: Any) -> DeviceArray:
+def _stream_at(place: str, wanted: Device | None) -> Device:
+    """The wanted device, if its memory is at that place; else the first stream there."""
+    from jitgraph.runtime import devices
+
+    if wanted is not None and wanted.place == place:
+        return wanted
+    found = devices.device(place)
+    assert found is not None
+    return found
+
+
+def _by_interface(value: Any, wanted: Device | None) -> DeviceArray:
     from jitgraph.runtime import devices
     from jitgraph.runtime.device import LEGACY_STREAM
 
@@ -384,14 +397,15 @@ def _by_interface(value: Any) -> DeviceArray:
     _check_contiguous(value, shape, said.get("strides"), dtype.itemsize)
     first = devices.device("cuda:0")
     assert first is not None
-    place = first.whereabouts(address) if math.prod(shape) else first.name
-    device = devices.device(place)
-    if device is None:
+    some = math.prod(shape) > 0
+    place = first.whereabouts(address) if some else (wanted or first).place
+    if place == "cpu":
         raise DeviceError(
             f"the {_described(value)} names memory of the host, not of a GPU, in its "
             "__cuda_array_interface__",
             hint="give it as a NumPy array: np.asarray(x)",
         )
+    device = _stream_at(place, wanted)
     stream = said.get("stream", LEGACY_STREAM)
     if stream is not None:
         device.follow(stream)
