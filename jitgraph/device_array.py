@@ -1,8 +1,9 @@
 """Arrays on devices, as users hold them: what functions on a device return, and what they take.
 
 A `DeviceArray` stays on its device; whatever needs its numbers on the host (`np.asarray`, `float`,
-printing) waits for them and copies. Arrays of other libraries come in without a copy, by DLPack or
-`__cuda_array_interface__`, and go out the same way.
+printing) waits for them and copies. Parts of one are arrays on the device as well: views of the
+same memory where they lie side by side, else copies. Arrays of other libraries come in without a
+copy, by DLPack or `__cuda_array_interface__`, and go out the same way.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ from __future__ import annotations
 import contextlib
 import html
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from jitgraph.errors import DeviceError, DTypeError, InputError
-from jitgraph.ir.types import DTYPES, is_bfloat16, is_supported
+from jitgraph.errors import DeviceError, DTypeError, InputError, InternalError
+from jitgraph.ir.types import DTYPES, as_dtype, is_bfloat16, is_supported
 
 if TYPE_CHECKING:
     from jitgraph.runtime.device import Device, Header
     from jitgraph.runtime.dlpack import Imported
+
+
+def convert(header: Header, device: Device, dtype: np.dtype[Any]) -> DeviceArray:
+    """A new array of a header's elements, however these lie, of a dtype. It takes a compiled
+    program: `jitgraph.conversions`, which is above us, puts its function here instead."""
+    raise InternalError("jitgraph.conversions has not been imported")
+
 
 #: Larger arrays are not fetched for being printed.
 _PRINTED_BYTES = 1 << 20
@@ -87,7 +96,75 @@ class DeviceArray:
     @property
     def strides(self) -> tuple[int, ...]:
         """The bytes from one element to the next along each axis: always those of C order."""
-        return self.header.strides
+        return tuple(self.itemsize * math.prod(self.shape[k + 1 :]) for k in range(self.ndim))
+
+    # --- parts, and other forms ----------------------------------------------------------------
+    def __getitem__(self, key: Any) -> DeviceArray:
+        """A part of it, by integers, slices, Ellipsis and None: an array on the device."""
+        entries = key if type(key) is tuple else (key,)
+        plain = tuple(map(self._plain, entries))
+        # Without the Ellipsis NumPy would look for the number at a place.
+        return self._arranged(self.header[plain if Ellipsis in plain else (*plain, ...)])
+
+    def _plain(self, entry: Any) -> Any:
+        """An entry of an index for NumPy."""
+        if entry is None or entry is Ellipsis:
+            return entry
+        if isinstance(entry, slice):
+            bounds = entry.start, entry.stop, entry.step
+            return slice(*(b if b is None else operator.index(b) for b in bounds))
+        if not isinstance(entry, bool | np.bool_) and getattr(entry, "ndim", 0) == 0:
+            with contextlib.suppress(TypeError):
+                return operator.index(entry)
+        raise InputError(
+            f"arrays on a device ({self.device.name}) are indexed by integers, slices, Ellipsis "
+            f"and None, not by {_of_kind(entry)}",
+            hint="compile it: jitgraph.jit(lambda x, k: x[k], device=...)(x, k)",
+        )
+
+    def __iter__(self) -> Iterator[DeviceArray]:
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self[k] for k in range(len(self)))
+
+    def reshape(self, *shape: Any, order: str = "C") -> DeviceArray:
+        """The same elements in another shape; one extent may be -1."""
+        if order != "C":
+            raise InputError("arrays on a device are in C order", hint="leave out `order`")
+        return self._arranged(self.header.reshape(*shape))
+
+    def ravel(self) -> DeviceArray:
+        """All elements along one axis."""
+        return self.reshape(-1)
+
+    flatten = ravel
+
+    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> DeviceArray:
+        """Without axes of extent 1: all of them, or those given."""
+        return self._arranged(self.header.squeeze(axis))
+
+    def transpose(self, *axes: Any) -> DeviceArray:
+        """With its axes turned around, or in another order; a copy."""
+        return self._arranged(self.header.transpose(*axes))
+
+    @property
+    def T(self) -> DeviceArray:  # noqa: N802
+        """With its axes turned around; a copy."""
+        return self.transpose()
+
+    def astype(self, dtype: Any, copy: bool = True) -> DeviceArray:
+        """Its elements in another dtype, as NumPy converts them; itself where that is the same."""
+        wanted = as_dtype(dtype)
+        return self if wanted == self.dtype else convert(self.header, self.device, wanted)
+
+    def _arranged(self, view: Header) -> DeviceArray:
+        """An array of the elements that NumPy finds where there are only addresses."""
+        address = _address(view)
+        if not view.flags.c_contiguous:
+            return convert(view, self.device, view.dtype)
+        if view.size > 1 and address % _ALIGNMENT:
+            view = self.device.duplicate(view)
+        return DeviceArray(view, self.device)
 
     # --- to the host ---------------------------------------------------------------------------
     def get(self) -> np.ndarray[Any, Any]:
@@ -141,9 +218,6 @@ class DeviceArray:
 
     def __len__(self) -> int:
         return len(self.header)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.get())
 
     def __repr__(self) -> str:
         where = f"dtype={self.dtype}, device={self.device.name!r}"
@@ -216,8 +290,12 @@ class DeviceArray:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> NoReturn:
         self._refuse(f"np.{ufunc.__name__}")
 
-    def __getitem__(self, key: Any) -> NoReturn:
-        self._refuse("indexing")
+    def __getattr__(self, name: str) -> NoReturn:
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        ours = name.startswith("_") or name in self.__slots__
+        if not ours and (hasattr(np.ndarray, name) or name == "at"):
+            message = f"arrays on a device ({self.device.name}) have no {name!r}\n  {_HINT}"
+        raise AttributeError(message)
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise InputError("arrays on a device never change", hint=_HINT)
@@ -442,6 +520,13 @@ def _on_host(found: Imported) -> np.ndarray[Any, Any]:
 
     strides = found.strides and tuple(s * found.dtype.itemsize for s in found.strides)
     return Memory(found.address, found.shape, found.dtype, found.owner, strides).array()
+
+
+def _of_kind(entry: Any) -> str:
+    """What somebody indexes with."""
+    shape = getattr(entry, "shape", None)
+    kind = type(entry).__name__
+    return f"{kind} of shape {shape}" if shape else kind
 
 
 def _described(value: Any) -> str:

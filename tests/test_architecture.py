@@ -23,7 +23,7 @@ FLOORS = [
     {"transfer"},
     {"compiled"},
     {"function"},
-    {"tracing"},
+    {"tracing", "conversions"},
     {"jit"},
     {"transforms"},
     {"lax"},

@@ -113,6 +113,8 @@ class Device(ABC):
         }
         for word, value in words.items():
             self._words[record.WORDS.index(word)] = value
+        #: Compiled functions that copy and convert its arrays (`jitgraph.conversions`).
+        self.conversions: dict[Any, Any] = {}
         self._calls = {
             word: ctypes.CFUNCTYPE(ctypes.c_int, *map(_C_TYPES.__getitem__, parameters))(
                 functions[word]

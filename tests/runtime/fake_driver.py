@@ -88,9 +88,7 @@ class FakeDriver:
     CUmemAccess_flags = IntEnum("CUmemAccess_flags", {"CU_MEM_ACCESS_FLAGS_PROT_READWRITE": 3})
     cuuint64_t = Handle
 
-    def __init__(
-        self, gpus: int = 1, version: int = 12040, *, peers: int = 1, **gpu: int
-    ) -> None:
+    def __init__(self, gpus: int = 1, version: int = 12040, *, peers: int = 1, **gpu: int) -> None:
         self.gpus, self.version, self.gpu, self.peers = gpus, version, GPU | gpu, peers
         self.memory = FakeMemory()
         self.addresses = {

@@ -106,9 +106,7 @@ class TestStart:
             CudaDevice(0, FakeDriver(MEMORY_POOLS_SUPPORTED=0))
 
     def test_new_gpu(self):
-        driver = FakeDriver(
-            version=13000, COMPUTE_CAPABILITY_MAJOR=12, COMPUTE_CAPABILITY_MINOR=9
-        )
+        driver = FakeDriver(version=13000, COMPUTE_CAPABILITY_MAJOR=12, COMPUTE_CAPABILITY_MINOR=9)
         assert CudaDevice(0, driver).target.cpu == "sm_121"
 
     def test_broken_driver(self, driver):
