@@ -39,6 +39,8 @@ _HINTS = {
 _LOST = (
     "this process cannot use the device any more, and what lies on it is lost; a new process can"
 )
+_NO_GPU = "the NVIDIA driver finds no GPU"
+_SEEN = "nvidia-smi shows what it sees; a container must be started with access to the GPU"
 _LOG_BYTES = 16 << 10
 #: Shorter transfers to the host need no page-locked memory, as they are waited for anyway.
 _DIRECT = 1 << 20
@@ -96,11 +98,11 @@ class CudaDevice(Device):
     def _found(self, ordinal: int) -> Any:
         count = int(self.ask("cuDeviceGetCount"))
         if not count:
-            raise NoDeviceError(_no_gpu(), hint=_visible())
+            raise NoDeviceError(_NO_GPU, hint=_visible() or _SEEN)
         if ordinal >= count:
             some = "one GPU, cuda:0" if count == 1 else f"{count} GPUs, cuda:0 to cuda:{count - 1}"
             message = f"there is no {self.name}: the driver finds {some}"
-            raise NoDeviceError(message, hint=_visible())
+            raise NoDeviceError(message, hint=_visible() or "jitgraph.devices() lists all")
         return self.ask("cuDeviceGet", ordinal)
 
     def _attribute(self, name: str) -> int:
@@ -123,6 +125,10 @@ class CudaDevice(Device):
         threshold = self.driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
         everything = self.driver.cuuint64_t(2**64 - 1)
         self.ask("cuMemPoolSetAttribute", self._pool, threshold, everything)
+
+    def clear(self) -> None:
+        super().clear()
+        self.ask("cuMemPoolTrimTo", self._pool, 0)
 
     def _address(self, name: str) -> int:
         """The address of a function of the driver."""
@@ -362,15 +368,11 @@ def _initialise(driver: Any) -> None:
             " (docker run --gpus all)",
         ) from error
     if status == _NO_DEVICE:
-        raise NoDeviceError(_no_gpu(), hint=_visible())
+        raise NoDeviceError(_NO_GPU, hint=_visible() or _SEEN)
     if status:
         name, text = _described(driver, status)
         hint = _HINTS.get(status, "nvidia-smi tells more")
         raise NoDeviceError(f"the NVIDIA driver does not start: {name}, {text}", hint=hint)
-
-
-def _no_gpu() -> str:
-    return "the NVIDIA driver finds no GPU"
 
 
 def _visible() -> str:

@@ -239,6 +239,10 @@ class Device(ABC):
         with self.entered():
             self.call("free", address, self.stream)
 
+    def clear(self) -> None:
+        """Let others have the memory that is kept for arrays to come, once nothing uses it."""
+        self.wait()
+
     def wait(self) -> None:
         """Until all work that was asked for is done. Raises what went wrong with it."""
         self.check()

@@ -46,6 +46,11 @@ def canonical(name: str) -> str:
     return f"{place}/{stream}" if stream else place
 
 
+def found() -> list[Device]:
+    """The devices that have been used so far."""
+    return list(_found.values())
+
+
 def names() -> list[str]:
     """The names of the devices that are to be had."""
     from jitgraph.runtime.cuda import count

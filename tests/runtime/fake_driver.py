@@ -205,6 +205,7 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "cuStreamWaitEvent": FakeDriver.wait_event,
     "cuDeviceGetDefaultMemPool": lambda driver, gpu: Handle(55),
     "cuMemPoolSetAttribute": lambda driver, pool, what, value: (),
+    "cuMemPoolTrimTo": lambda driver, pool, kept: (),
     "cuMemPoolSetAccess": lambda driver, pool, access, count: (),
     "cuDeviceCanAccessPeer": lambda driver, gpu, peer: driver.peers,
     "cuMemcpyPeerAsync": FakeDriver.copy_peer,

@@ -70,6 +70,7 @@ int cuMemPoolSetAccess(P pool, const int *map, size_t count) {
     if (count == 1 && map[0] == 1 && map[2] == 3) stub_access = 16 * GPU(pool) + map[1];
     return OK;
 }
+int cuMemPoolTrimTo(P pool, size_t kept) { return IS(pool, POOL) && !kept ? OK : INVALID; }
 int cuDeviceCanAccessPeer(int *can, int device, int peer) { return *can = 1, OK; }
 int cuMemcpyPeerAsync(D to, P there, D from, P here, size_t size, P stream) {
     stub_peers++;

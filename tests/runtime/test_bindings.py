@@ -89,6 +89,7 @@ for outside in (None, 0x771, 0x770):
     assert stub.stub_current() == outside
 assert word("stub_access") == 16  # GPU 0 may read what is on GPU 1, which was asked last
 assert word("stub_wrong") == 0
+jg.memory.clear()
 print("all")
 """
 

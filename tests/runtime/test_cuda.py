@@ -60,6 +60,14 @@ class TestStart:
         (_, (_, _, value)) = next(c for c in driver.calls if c[0] == "cuMemPoolSetAttribute")
         assert int(value) == 2**64 - 1
 
+    def test_memory_goes_back_when_asked(self, driver, monkeypatch):
+        monkeypatch.setattr(cuda, "_bindings", lambda: driver)
+        monkeypatch.setattr(devices, "_found", {})
+        jg.device_put([1.0], "cuda:1")
+        jg.memory.clear()
+        (_, (_, kept)) = next(c for c in driver.calls if c[0] == "cuMemPoolTrimTo")
+        assert kept == 0
+
     def test_no_package(self, monkeypatch):
         for name in ("cuda", "cuda.bindings", "cuda.bindings.driver"):
             monkeypatch.setitem(sys.modules, name, None)
