@@ -473,10 +473,11 @@ def _by_interface(value: Any, wanted: Device | None) -> DeviceArray:
             hint="convert it before, to one of: " + ", ".join(DTYPES),
         )
     _check_contiguous(value, shape, said.get("strides"), dtype.itemsize)
-    first = devices.device("cuda:0")
-    assert first is not None
-    some = math.prod(shape) > 0
-    place = first.whereabouts(address) if some else (wanted or first).place
+    asked = wanted
+    if asked is None or not asked.place.startswith("cuda"):
+        asked = devices.device("cuda:0")
+        assert asked is not None
+    place = asked.whereabouts(address) if math.prod(shape) else asked.place
     if place == "cpu":
         raise DeviceError(
             f"the {_described(value)} names memory of the host, not of a GPU, in its "

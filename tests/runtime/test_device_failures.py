@@ -39,12 +39,13 @@ assert SIMULATED is not None
 
 
 class Trouble:
-    """Makes a function of the device's record fail: in one call, or from that call on."""
+    """Makes a function of the device's driver fail: in one call, or from that call on."""
 
     def __init__(self, name: str, status: int, at: int, *, lasting: bool = False) -> None:
         self.calls = 0
         self.place = record.WORDS.index(name)
-        self.right = SIMULATED._words[self.place]
+        self.name = name
+        self.right = SIMULATED._words[self.place], SIMULATED._calls[name]
         real = SIMULATED._calls[name]
 
         def run(*arguments: int) -> int:
@@ -56,11 +57,11 @@ class Trouble:
 
     def __enter__(self) -> Trouble:
         address = ctypes.cast(self.function, ctypes.c_void_p).value
-        SIMULATED._words[self.place] = address
+        SIMULATED._words[self.place], SIMULATED._calls[self.name] = address, self.function
         return self
 
     def __exit__(self, *_: object) -> None:
-        SIMULATED._words[self.place] = self.right
+        SIMULATED._words[self.place], SIMULATED._calls[self.name] = self.right
 
 
 def step() -> tuple[Any, list[Any], list[np.ndarray]]:
@@ -431,23 +432,39 @@ def test_no_memory_for_shared_variables(at: int) -> None:
 
 
 # --- a driver that fails -----------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["launch", "to_host", "copy", "wait", "to_device"])
-def test_a_failing_driver(name: str) -> None:
-    """A typed error, or nothing where the function is not called; then all goes on."""
-    f, shared, _ = step()
-    f(X)
-    kept = [s.get_value() for s in shared]
-    code = 0
-    with Trouble(name, ILLEGAL_ADDRESS, 0) as trouble:
-        try:
-            np.asarray(f(X))
-        except DriverError as error:
-            code = error.code
-    assert code == (ILLEGAL_ADDRESS if trouble.calls else 0)
-    if code and name == "launch":
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("name", ["launch", "to_host", "to_device", "copy", "set_bytes", "wait"])
+def test_a_failing_driver(name: str, program: Any) -> None:
+    """Whichever call of a function it is that fails: a typed error, and values as they were; then
+    all goes on."""
+    f, shared, given = program()
+    f(*given)
+    with Trouble(name, ILLEGAL_ADDRESS, 10_000) as none:
+        f(*given)
+    some = np.unique(np.linspace(0, none.calls - 1, min(none.calls, 6)).astype(int))
+    for at in some:
+        kept = [s.get_value() for s in shared]
+        with (
+            Trouble(name, ILLEGAL_ADDRESS, int(at)) as trouble,
+            contextlib.suppress(DriverError),
+        ):
+            f(*given)
+            assert trouble.calls <= at
+            continue
+        SIMULATED.check()
         for s, value in zip(shared, kept, strict=True):
             np.testing.assert_array_equal(s.get_value(), value)
-    assert np.isfinite(np.asarray(f(X)))
+    f(*given)
+
+
+def test_a_failing_transfer_of_a_result() -> None:
+    f, _, _ = step()
+    cost = f(X)
+    for name in ("to_host", "wait"):
+        with Trouble(name, ILLEGAL_ADDRESS, 0), pytest.raises(DriverError) as caught:
+            float(cost)
+        assert caught.value.code == ILLEGAL_ADDRESS
+    assert np.isfinite(float(cost))
 
 
 def test_a_lost_device_leaves_the_others() -> None:

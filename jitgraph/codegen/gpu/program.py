@@ -325,6 +325,11 @@ class DeviceEmitter(OnDevice):
         self._before = self.f.emit("call ptr @device_enter()", "before")
         super().emit()
 
+    def _return(self, status: str) -> None:
+        if status == "0":  # a copy that the driver has refused must not become a new value
+            self.require_sound()
+        super()._return(status)
+
     def _last(self) -> None:
         self.f.do(f"call void @device_leave(ptr {self._before})")
 
