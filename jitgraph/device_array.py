@@ -228,6 +228,12 @@ class DeviceArray:
         shape = "" if self.size else f"shape={self.shape}, "
         return f"{prefix}{text}, {shape}{where})"
 
+    def __str__(self) -> str:
+        return repr(self) if self.nbytes > _PRINTED_BYTES else str(self.get())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.get()[()], spec) if self.ndim == 0 else format(str(self), spec)
+
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"
 

@@ -94,11 +94,14 @@ class TestArray:
     def test_text(self):
         x = jg.device_put(np.float32([1, 2.5]), "simulated")
         assert repr(x) == "DeviceArray([1. , 2.5], dtype=float32, device='simulated')"
+        assert (str(x), f"{x}") == ("[1.  2.5]", "[1.  2.5]")
+        number = jg.device_put(np.float32(2.25), "simulated")
+        assert (str(number), f"{number}", f"{number:.1f}") == ("2.25", "2.25", "2.2")
         assert x._repr_html_().startswith("<pre>DeviceArray([1. ,")
         empty = jg.device_put(np.zeros((0, 3)), "simulated")
         assert "shape=(0, 3)" in repr(empty)
         large = jg.device_put(np.zeros(1 << 18), "simulated")
-        assert repr(large) == "DeviceArray(shape=(262144,), dtype=float64, device='simulated')"
+        assert repr(large) == str(large) == "DeviceArray(shape=(262144,), dtype=float64, device='simulated')"
 
     def test_memory_goes_with_it(self):
         from jitgraph.codegen.gpu import simulator

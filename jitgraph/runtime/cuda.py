@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -152,7 +153,8 @@ class CudaDevice(Device):
         return _described(self.driver, status)
 
     def _room(self) -> str:
-        failed, free, total = self.driver.cuMemGetInfo()
+        with self.entered():
+            failed, free, total = self.driver.cuMemGetInfo()
         return "" if int(failed) else f": {free:,} bytes of {total:,} are free"
 
     def load(
@@ -198,7 +200,17 @@ class CudaDevice(Device):
 
     def seconds(self, start: Event, end: Event) -> float:
         end.wait()
-        return float(self.ask("cuEventElapsedTime", start.handle, end.handle)) / 1e3
+        return self.between(start.handle, end.handle)
+
+    def between(self, start: Any, end: Any) -> float:
+        """The seconds between two events."""
+        with self.entered():
+            return float(self.ask("cuEventElapsedTime", start, end)) / 1e3
+
+    def forget(self, event: Any) -> None:
+        """Destroy an event. The driver keeps it for as long as something waits for it."""
+        with suppress(DeviceError), self.entered():
+            self.driver.cuEventDestroy(event)
 
     def timer(self, count: int) -> Timer:
         with self.entered():
@@ -291,12 +303,12 @@ class Event:
 
     def wait(self) -> None:
         """Until then."""
-        self._device.ask("cuEventSynchronize", self.handle)
+        with self._device.entered():
+            self._device.ask("cuEventSynchronize", self.handle)
 
     def __del__(self) -> None:
-        # The driver keeps it for as long as something waits for it.
         if hasattr(self, "handle"):
-            self._device.driver.cuEventDestroy(self.handle)
+            self._device.forget(self.handle)
 
 
 class _Timer:
@@ -313,12 +325,11 @@ class _Timer:
         return [int(event) for event in self._events]
 
     def seconds(self, first: int, last: int) -> float:
-        found = self._device.ask("cuEventElapsedTime", self._events[first], self._events[last])
-        return float(found) / 1e3
+        return self._device.between(self._events[first], self._events[last])
 
     def __del__(self) -> None:
         for event in getattr(self, "_events", ()):
-            self._device.driver.cuEventDestroy(event)
+            self._device.forget(event)
 
 
 class _Module:

@@ -136,6 +136,8 @@ class FakeMemory:
     def launch(self, *_: int) -> None: ...
 
     def wait(self, stream: int) -> None:
+        if self.contexts.get(stream, self.context) != self.context:
+            self.strays.append(f"wait for stream {stream} in context {self.context}")
         self.order.waited(self.order.point(stream))
 
     def enter(self, context: int) -> None:

@@ -110,6 +110,8 @@ class FakeDriver:
 
         def called(*arguments: Any) -> tuple[Any, ...]:
             self.calls.append((name, arguments))
+            if name in _IN_CONTEXT and not self.memory.context:
+                self.memory.strays.append(f"{name} in no context")
             if name in self.refuse:
                 answer(self, *arguments)
                 outputs = {"cuInit": 0, "cuGetProcAddress": 2}.get(name, 1)
@@ -191,6 +193,13 @@ class FakeDriver:
         return (1 if address in self.pinned else 2, 0)[what]
 
 
+#: What the driver may refuse in a thread where no context is current.
+_IN_CONTEXT = {
+    "cuStreamCreate", "cuStreamWaitEvent", "cuMemGetInfo", "cuMemHostAlloc", "cuModuleLoadDataEx",
+    "cuModuleGetFunction", "cuModuleUnload", "cuFuncSetAttribute", "cuEventCreate", "cuEventRecord",
+    "cuEventSynchronize", "cuEventElapsedTime", "cuEventDestroy", "cuPointerGetAttribute",
+    "cuMemcpyPeerAsync",
+}  # fmt: skip
 _ANSWERS: dict[str, Callable[..., Any]] = {
     "cuInit": lambda driver, flags: (),
     "cuDriverGetVersion": lambda driver: driver.version,

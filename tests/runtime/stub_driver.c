@@ -21,6 +21,8 @@ enum { OK, INVALID, MEMORY, BAD_PTX = 218, BAD_CONTEXT = 201, BAD_HANDLE = 400 }
 #define HERE(stream) (IS(stream, STREAM) && IS(current, CONTEXT) && GPU(stream) == GPU(current))
 #define MODULE ((P)0x99)
 
+#define NEEDS_CONTEXT if (!IS(current, CONTEXT)) return stub_wrong++, BAD_CONTEXT;
+
 static long events, modules, streams;
 static __thread P current;
 
@@ -54,11 +56,15 @@ int cuCtxSetCurrent(P context) {
 }
 int cuCtxGetCurrent(P *context) { return *context = current, OK; }
 int cuStreamCreate(P *stream, unsigned flags) {
+    NEEDS_CONTEXT
     *stream = (P)(uintptr_t)(STREAM + 2 * streams++ + GPU(current));
     return flags == 1 && IS(current, CONTEXT) ? OK : INVALID;
 }
 int cuStreamSynchronize(P stream) { return HERE(stream) ? OK : BAD_HANDLE; }
-int cuStreamWaitEvent(P stream, P event, unsigned flags) { return event ? OK : BAD_HANDLE; }
+int cuStreamWaitEvent(P stream, P event, unsigned flags) {
+    NEEDS_CONTEXT
+    return event ? OK : BAD_HANDLE;
+}
 int cuDeviceGetDefaultMemPool(P *pool, int device) {
     return *pool = (P)(uintptr_t)(POOL + device), OK;
 }
@@ -77,37 +83,66 @@ int cuMemcpyPeerAsync(D to, P there, D from, P here, size_t size, P stream) {
     memcpy((P)to, (P)from, size);
     return HERE(stream) && there == current && here != there ? OK : INVALID;
 }
-int cuMemGetInfo_v2(size_t *left, size_t *total) { return *left = 1000, *total = 2000, OK; }
-int cuMemHostAlloc(P *memory, size_t size, unsigned flags) { return *memory = malloc(size), OK; }
+int cuMemGetInfo_v2(size_t *left, size_t *total) {
+    NEEDS_CONTEXT
+    return *left = 1000, *total = 2000, OK;
+}
+int cuMemHostAlloc(P *memory, size_t size, unsigned flags) {
+    NEEDS_CONTEXT
+    return *memory = malloc(size), OK;
+}
 int cuGetErrorName(int code, const char **name) {
     return *name = code == BAD_PTX ? "CUDA_ERROR_INVALID_PTX" : "CUDA_ERROR_OTHER", OK;
 }
 int cuGetErrorString(int code, const char **text) { return *text = "as the driver says", OK; }
 int cuModuleLoadDataEx(P *module, const char *image, unsigned n, int *options, void **values) {
+    NEEDS_CONTEXT
     if (strstr(image, ".version")) return modules++, *module = MODULE, OK;
     for (unsigned k = 0; k < n; k++)
         if (options[k] == 5) strcpy(values[k], "line 7: no such instruction");
     return BAD_PTX;
 }
 int cuModuleGetFunction(P *function, P module, const char *name) {
+    NEEDS_CONTEXT
     *function = (P)(0x1000 + strlen(name));
     return module == MODULE ? OK : BAD_HANDLE;
 }
-int cuModuleUnload(P module) { return modules--, module == MODULE ? OK : BAD_HANDLE; }
+int cuModuleUnload(P module) {
+    NEEDS_CONTEXT
+    return modules--, module == MODULE ? OK : BAD_HANDLE;
+}
 int cuFuncSetAttribute(P function, int attribute, int value) {
+    NEEDS_CONTEXT
     stub_dynamic = value;
     return function == (P)0x1001 && attribute == 8 ? OK : INVALID;
 }
-int cuEventCreate(P *event, unsigned flags) { return *event = (P)(0x5000 + ++events), OK; }
+int cuEventCreate(P *event, unsigned flags) {
+    NEEDS_CONTEXT
+    return *event = (P)(0x5000 + ++events), OK;
+}
 int cuEventRecord(P event, P stream) {
+    NEEDS_CONTEXT
     if (IS(stream, STREAM) && !HERE(stream)) return BAD_HANDLE;
     return event ? OK : BAD_HANDLE;
 }
-int cuEventSynchronize(P event) { return event ? OK : BAD_HANDLE; }
-int cuEventElapsedTime(float *time, P start, P end) { return *time = 2.5f, OK; }
-int cuEventElapsedTime_v2(float *time, P start, P end) { return *time = 2.5f, OK; }
-int cuEventDestroy_v2(P event) { return events--, event ? OK : BAD_HANDLE; }
+int cuEventSynchronize(P event) {
+    NEEDS_CONTEXT
+    return event ? OK : BAD_HANDLE;
+}
+int cuEventElapsedTime(float *time, P start, P end) {
+    NEEDS_CONTEXT
+    return *time = 2.5f, OK;
+}
+int cuEventElapsedTime_v2(float *time, P start, P end) {
+    NEEDS_CONTEXT
+    return *time = 2.5f, OK;
+}
+int cuEventDestroy_v2(P event) {
+    NEEDS_CONTEXT
+    return events--, event ? OK : BAD_HANDLE;
+}
 int cuPointerGetAttribute(void *data, int attribute, D address) {
+    NEEDS_CONTEXT
     if (address < 4096) return INVALID;
     if (attribute == 2) *(unsigned *)data = 2; /* the kind: a device's */
     if (attribute == 9) *(int *)data = 0;      /* which */
