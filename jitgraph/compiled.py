@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jitgraph import inputs, modes
+from jitgraph.config import EXACT, Products
 from jitgraph.driver import Compilation, Interface, Layout, default_layout
 from jitgraph.errors import (
     InputError,
@@ -42,6 +43,7 @@ from jitgraph.tensor.shared import SharedVariable, settle
 if TYPE_CHECKING:
     from jitgraph.profiling import Profile
     from jitgraph.runtime.variant import Variant
+    from jitgraph.transfer import Gate
 
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
 #: Those that only programs for a device have.
@@ -76,8 +78,8 @@ class Plan:
     mode: str = "native"
     #: Where it computes.
     device: str = "cpu"
-    #: How exactly it multiplies there (`config.precision`).
-    precision: str = "exact"
+    #: How it multiplies matrices there.
+    products: Products = EXACT
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -111,6 +113,8 @@ class State:
     #: Native functions of the regions of a program that is checked step by step.
     regions: dict[Function, Any] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    #: Of a function on a device.
+    gate: Gate | None = None
 
 
 class _Methods:
@@ -152,7 +156,8 @@ class _Methods:
         layout = layout_of(plan, arrays)
         inputs = [*arrays, *map(_intact, plan.shared)]
         fail = partial(explain, plan)
-        return profile(plan.function, layout, inputs, plan.algebra, fail, plan.device)
+        where = plan.device, plan.products
+        return profile(plan.function, layout, inputs, plan.algebra, fail, *where)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -256,14 +261,14 @@ class _Methods:
     def _transferred(self, values: Sequence[Any]) -> Any:
         """Call the native program of a device with values of its inputs; a `DeviceArray`, a list of
         such, or None."""
-        from jitgraph import transfer
-
         state = self._state
-        device = transfer.device_of(state.plan.device)
-        headers = [transfer.header(device, argument, value)
-                   for argument, value in zip(state.plan.arguments, values, strict=True)]
+        if (gate := state.gate) is None:
+            from jitgraph.transfer import Gate
+
+            gate = state.gate = Gate(state.plan.device, state.plan.arguments)
+        headers = gate.headers(values)
         result = REFUSED if state.native is None else state.native(*headers)
-        return transfer.wrapped(device, self._tried(headers) if result is REFUSED else result)
+        return gate.results(self._tried(headers) if result is REFUSED else result)
 
     def _tried(self, arrays: Sequence[Any]) -> Any:
         """Call the variant for arrays that the inputs take."""
@@ -346,7 +351,7 @@ def compile_variant(state: State, layout: Layout) -> None:
             return
         plan = state.plan
         made = Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device,
-                           precision=plan.precision, text=state.texts.get(layout))  # fmt: skip
+                           products=plan.products, text=state.texts.get(layout))  # fmt: skip
         variant = Variant(
             made.code,
             made.signature.params,
@@ -406,12 +411,10 @@ class _OnDevice(CompiledFunction):  # type: ignore[misc, valid-type]
         return found if plan.keys is None else dict(zip(plan.keys, found, strict=True))
 
     def _fail(self, code: int, *args: Any) -> Any:
-        from jitgraph import transfer
-
-        plan = self._state.plan
-        device = transfer.device_of(plan.device)
-        device.check()
-        inputs = coerced(plan, [transfer.on_host(device, a) for a in args])
+        plan, gate = self._state.plan, self._state.gate
+        assert gate is not None  # it was called
+        gate.device.check()
+        inputs = coerced(plan, [gate.on_host(a) for a in args])
         explain(plan, code, *inputs, *(s.slots.host() for s in plan.shared))
         raise self._unexplained(code)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.compiled import Plan, compiled_function, dormant, expected_layout
-from jitgraph.config import PRECISIONS, config
+from jitgraph.config import PRECISIONS, Products, config
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
 from jitgraph.inputs import Argument, In, Out, as_input
 from jitgraph.ir.elementwise import cast, symbolic
@@ -121,7 +121,7 @@ def planned(
     where = place(device)
     return Plan(
         fn, arguments, shared, updated, single, nothing, algebra, numbers, keys, device=where,
-        precision=precision,
+        products=Products(precision, config.products),
     )  # fmt: skip
 
 

@@ -157,6 +157,11 @@ def name_of(function: Callable[..., Any]) -> str:
     return getattr(inner, "__name__", type(inner).__name__)
 
 
+def _flat(count: int) -> Structure:
+    """The tree of a call with so many arguments that are leaves."""
+    return Node(tuple, None, (Node(tuple, None, (LEAF,) * count), Node(dict, (), ())))
+
+
 def _kind(leaf: Any) -> Kind:
     """What a trace depends on of a leaf; None for what has no dtype."""
     kind = type(leaf)
@@ -231,6 +236,8 @@ class _Methods:
     _label: str
     _lock: threading.RLock
     _programs: dict[Any, _Program | _Sized]
+    #: Those with callables of their own whose arguments are leaves, by the kinds of these.
+    _quick: dict[tuple[Kind, ...], _Program]
     _chain: _Chain
     _bound: weakref.WeakKeyDictionary[Any, Any]
     #: Whose result this is, of which arguments, where it is not that of `jit`.
@@ -241,6 +248,9 @@ class _Methods:
         """Everything the native entry does not take as it is."""
         if is_tracing():
             return self.__wrapped__(*args, **kwargs)
+        kinds = tuple(map(_kind, args))
+        if not kwargs and (known := self._quick.get(kinds)) is not None:
+            return unflatten(known.out, known.packed(*args))
         call = self._parameters.call(args, dict(kwargs) if kwargs else kwargs)
         program = self._program(call)
         if program is None:
@@ -249,6 +259,9 @@ class _Methods:
             return self._on_chain(program, call.leaves)
         if program.packed is None:
             self._pack(program, call.leaves)
+        flat = call.structure == _flat(len(args)) and not call.static
+        if flat and self._programs.get((kinds, call.structure, ())) is program:
+            self._quick[kinds] = program
         return unflatten(program.out, program.packed(*call.leaves))
 
     def _program(self, call: _Call) -> _Program | None:
@@ -408,9 +421,7 @@ class _Methods:
         """On the chain if the native entry can do all there is to do."""
         from jitgraph.runtime.variant import PYTHON, TYPED
 
-        plain = call.structure == Node(tuple, None, (
-            Node(tuple, None, (LEAF,) * len(inputs)), Node(dict, (), ())
-        ))  # fmt: skip
+        plain = call.structure == _flat(len(inputs))
         device = place(self._device)
         native = plain and out == LEAF and not call.static and self._chain.arguments in (
             -1, len(inputs)) and device == "cpu"  # fmt: skip
@@ -466,7 +477,7 @@ class _Methods:
         plan = self._known(call).plan
         layout = layout_of(plan, coerced(plan, call.leaves), coordinates=COORDINATES)
         return Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device,
-                           precision=plan.precision)  # fmt: skip
+                           products=plan.products)  # fmt: skip
 
     def dump(self, *args: Any, stage: str = "all", **kwargs: Any) -> str:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
@@ -567,7 +578,7 @@ def jit(
     made._algebra, made._device, made._precision = algebra, device, precision
     made._label = name or name_of(f)
     made._lock = threading.RLock()
-    made._programs = {}
+    made._programs, made._quick = {}, {}
     made._chain = _Chain()
     made._bound = weakref.WeakKeyDictionary()
     return made

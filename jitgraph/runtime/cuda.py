@@ -13,13 +13,16 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import DeviceTarget, Version, device_target
 from jitgraph.errors import DeviceError, DriverError, NoDeviceError
 from jitgraph.runtime.device import SCALAR_BYTES, Device, Header, Kernels, Timer, address_of
 from jitgraph.runtime.staging import Staging
+
+if TYPE_CHECKING:
+    from jitgraph.runtime.cublas import Library
 
 #: The version of the driver's interface that functions are asked for by.
 _INTERFACE = 12000
@@ -141,7 +144,7 @@ class CudaDevice(Device):
         return int(address)
 
     def fail(self, status: int, what: str = "") -> None:
-        if status != record.OUT_OF_MEMORY:
+        if status != record.OUT_OF_MEMORY and status < record.LIBRARY:
             name, text = self._error(status)
             sticky = status in _STICKY
             message = f"{self.name}: {name}, {text}" + (f" ({what})" if what else "")
@@ -187,6 +190,11 @@ class CudaDevice(Device):
             said = bytes(log).split(b"\0")[0].decode(errors="replace").strip()
             self.fail(int(status), f"cuModuleLoadDataEx{': ' if said else ''}{said}")
         return module
+
+    def _library(self) -> Library | None:
+        from jitgraph.runtime.cublas import installed
+
+        return installed()
 
     def unload(self, module: Any) -> None:
         """Forget a module, once nothing of it runs any more."""

@@ -27,7 +27,10 @@ FUNCTIONS = {
 #: handler of arrays in the device's memory. `sms`: multiprocessors. `shared`: bytes of shared
 #: memory that a block may have. `scalars`: `SCALARS` places of 16 bytes in page-locked memory of
 #: the host, given out in turn for numbers on their way from the device; `taken` counts them.
-STATE = ("context", "stream", "error", "handler", "sms", "shared", "scalars", "taken")
+#: `plan`, `multiply`, `describe`: functions of a library of matrix products
+#: (`codegen.gpu.products.library`), null where no program has asked for it.
+STATE = ("context", "stream", "error", "handler", "sms", "shared", "scalars", "taken",
+         "plan", "multiply", "describe")  # fmt: skip
 #: So many that no place comes up again while somebody waits for the number in it.
 SCALARS = 4096
 WORDS = (*FUNCTIONS, *STATE)
@@ -45,6 +48,8 @@ PARAMETERS = {
     "current": ("ptr",),
 }
 OUT_OF_MEMORY = 2
+#: What the status codes of that library are raised by, to tell them from the driver's.
+LIBRARY = 10_000
 
 
 def offset(name: str) -> int:
