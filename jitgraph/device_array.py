@@ -108,7 +108,7 @@ class DeviceArray:
 
     def _plain(self, entry: Any) -> Any:
         """An entry of an index for NumPy."""
-        if entry is None or entry is Ellipsis:
+        if type(entry) is int or entry is None or entry is Ellipsis:
             return entry
         if isinstance(entry, slice):
             bounds = entry.start, entry.stop, entry.step

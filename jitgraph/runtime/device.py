@@ -24,7 +24,7 @@ import numpy as np
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.memory import HANDLER
 from jitgraph.codegen.gpu.target import DeviceTarget
-from jitgraph.codegen.pyobjects import ARRAY_HANDLER, BFLOAT16
+from jitgraph.codegen.pyobjects import ARRAY_DATA, ARRAY_HANDLER, BFLOAT16
 from jitgraph.codegen.signature import singleton
 from jitgraph.errors import DeviceError, DeviceMemoryError, DriverError, NoDeviceError
 from jitgraph.ir.types import is_bfloat16
@@ -103,6 +103,9 @@ class Device(ABC):
         #: The device in whose memory the arrays are, whatever the stream.
         self.place = name.partition("/")[0]
         self.target = target
+        self.context = context
+        #: The stream that all work goes to: a CUstream.
+        self.stream = stream
         self._preparing = threading.Lock()
         self._multiplier: Multiplier | None = None
         self._words = _immortal(8 * len(record.WORDS), ctypes.c_uint64)
@@ -222,12 +225,6 @@ class Device(ABC):
             self._multiplier = Multiplier(self, self._found_library)
             for word, value in self._multiplier.words.items():
                 self._words[record.WORDS.index(word)] = value
-
-    @property
-    def stream(self) -> int:
-        """The stream that all work goes to: a CUstream."""
-        stream: int = self._words[record.WORDS.index("stream")]
-        return stream
 
     def call(self, function: str, *arguments: int) -> None:
         """Call a function of the record; raises if it fails."""
@@ -387,22 +384,22 @@ class Device(ABC):
 class _Entered:
     """See `Device.entered`."""
 
-    __slots__ = ("_before", "_device", "_own")
+    __slots__ = ("_before", "_device")
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._own = device._words[record.WORDS.index("context")]
-        self._before = ctypes.c_void_p()
 
     def __enter__(self) -> None:
-        self._device.call("current", ctypes.addressof(self._before))
-        if (self._before.value or 0) != self._own:
-            self._device.call("enter", self._own)
+        device, found = self._device, ctypes.c_void_p()
+        device.call("current", ctypes.addressof(found))
+        self._before = found.value or 0
+        if self._before != device.context:
+            device.call("enter", device.context)
 
     def __exit__(self, *_: object) -> None:
-        if (self._before.value or 0) != self._own:
+        if self._before != self._device.context:
             # What fails here has failed before.
-            self._device.try_call("enter", self._before.value or 0)
+            self._device.try_call("enter", self._before)
 
 
 def _immortal(size: int, type_: Any = ctypes.c_char) -> Any:
@@ -453,5 +450,4 @@ class Foreign(Memory):
 
 def address_of(array: np.ndarray[Any, Any]) -> int:
     """Where an array's data lies."""
-    address: int = array.__array_interface__["data"][0]
-    return address
+    return ctypes.c_void_p.from_address(id(array) + ARRAY_DATA).value or 0
