@@ -8,6 +8,7 @@ import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -182,6 +183,14 @@ BAD_INPUT: dict[str, tuple[dict[str, int], Any, type[Exception], str]] = {
 }  # fmt: skip
 
 
+@cache
+def others() -> tuple[Any, Any]:
+    """A function of the CPU, and one of the simulated device with an update."""
+    w = jg.shared(np.ones(3), "w")
+    update = jg.function([], w.sum(), updates=[(w, w + 1)], device="simulated")
+    return jg.function([x], x - 1, device="cpu"), update
+
+
 class _OnGPU:
     """A function on the first GPU, and its device."""
 
@@ -204,9 +213,7 @@ def test_the_rest_goes_on(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jitgraph.runtime.cuda._bindings", lambda: driver)
     monkeypatch.setattr(devices, "_found", {"simulated": SIMULATED})
     monkeypatch.setattr(driver, "pointer", lambda what, address: (1 + (address < 4096), 0)[what])
-    w = jg.shared(np.ones(3), "w")
-    update = jg.function([], w.sum(), updates=[(w, w + 1)], device="simulated")
-    update()
+    on_cpu, update = others()
     f = _OnGPU()
     f(np.ones(3))
     for name, status in refused.items():
@@ -218,8 +225,9 @@ def test_the_rest_goes_on(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert caught.value.hint
         sticky = isinstance(caught.value, DriverError) and caught.value.sticky
         assert sticky == ("lost" in kind)
-        np.testing.assert_array_equal(jg.function([x], x - 1, device="cpu")([3.0]), [2.0])
-        assert float(update()) > 0
+        np.testing.assert_array_equal(on_cpu([3.0]), [2.0])
+        before = float(update())
+        assert float(update()) == before + 3
     driver.refuse.clear()
     driver.memory.refuse.clear()
     if not sticky:
@@ -349,6 +357,13 @@ def _on_the_host() -> tuple[Any, list[Any], tuple[Any, ...]]:
     return made, [w], (np.eye(3) * 2,)
 
 
+@cache
+def made(program: Any) -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """One for all tests."""
+    found: tuple[Any, list[Any], tuple[Any, ...]] = program()
+    return found
+
+
 PROGRAMS = [_training, _loop, _while_loop, _chosen, _draws, _on_the_host]
 
 
@@ -357,7 +372,7 @@ def test_out_of_memory_changes_nothing(program: Any) -> None:
     """Whichever allocation of a call it is that fails; and what was taken is given back."""
     from jitgraph.codegen.gpu import simulator
 
-    f, shared, given = program()
+    f, shared, given = made(program)
     with Trouble("alloc", OUT_OF_MEMORY, 10_000) as none:
         f(*given)
     assert none.calls > 0
@@ -437,7 +452,7 @@ def test_no_memory_for_shared_variables(at: int) -> None:
 def test_a_failing_driver(name: str, program: Any) -> None:
     """Whichever call of a function it is that fails: a typed error, and values as they were; then
     all goes on."""
-    f, shared, given = program()
+    f, shared, given = made(program)
     f(*given)
     with Trouble(name, ILLEGAL_ADDRESS, 10_000) as none:
         f(*given)

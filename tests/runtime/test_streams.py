@@ -304,6 +304,7 @@ def test_somebody_watches(lagging: list[LaggingDevice], monkeypatch: pytest.Monk
             double(x)
 
 
+@pytest.mark.parametrize("lagging", ["both"], indirect=True)
 def test_a_late_scalar_is_waited_for(lagging: list[LaggingDevice]) -> None:
     """A size, a condition and a check that kernels make."""
     x = T.dmatrix("x")
@@ -318,6 +319,7 @@ def test_a_late_scalar_is_waited_for(lagging: list[LaggingDevice]) -> None:
         assert 0.5 < found.sum() <= 1
 
 
+@pytest.mark.parametrize("lagging", ["both"], indirect=True)
 def test_training(lagging: list[LaggingDevice]) -> None:
     def step(device: str) -> tuple[Any, Any]:
         x, w = T.dmatrix("x"), jg.shared(np.full((6, 3), 0.1), "w")
