@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
 #: Those that only programs for a device have.
 DEVICE_STAGES = ("ptx", "sass")
-
-
 #: What a variant returns for arguments it was not made for.
 REFUSED = object()
 #: The version of what a pickle of a compiled function holds.
@@ -142,22 +140,15 @@ class _Methods:
         return next(iter(state.compilations.values()))
 
     def dump(self, stage: str = "all") -> str:
-        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them; of functions
-        on a device also ptx and sass."""
+        """The text of a stage: graph, optimised, schedule, llvm, asm, ptx and sass (GPUs), all."""
         return dump_stage(self.compilation, stage)
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
         """Run the program for a while with these inputs, and report what each of its steps costs:
         see `jitgraph.profiling`. Shared variables stay as they are."""
-        from jitgraph.profiling import profile
-
         plan = self._state.plan
         arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
-        layout = layout_of(plan, arrays)
-        inputs = [*arrays, *map(_intact, plan.shared)]
-        fail = partial(explain, plan)
-        where = plan.device, plan.products
-        return profile(plan.function, layout, inputs, plan.algebra, fail, *where)
+        return profiled(plan, layout_of(plan, arrays), arrays)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -240,7 +231,8 @@ class _Methods:
         takes = ", ".join(f"{i.describe()}: {i.type}" for i in plan.inputs)
         gives = ", ".join(str(r.type) for r in plan.outputs)
         updates = f", updates {', '.join(u.describe() for u in plan.updated)}" * bool(plan.updated)
-        return f"<compiled {self.name}({takes}) -> {gives or 'None'}{updates}>"
+        where = f", on {plan.device}" * (plan.device != "cpu")
+        return f"<compiled {self.name}({takes}) -> {gives or 'None'}{updates}{where}>"
 
     def _repr_html_(self) -> str:
         import html
@@ -450,6 +442,14 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
                            numbers=(), keys=None, mode="native")  # fmt: skip
             state.regions[region] = dormant(plan)
         return [*map(np.asarray, state.regions[region](*given) or ())]
+
+
+def profiled(plan: Plan, layout: Layout, arrays: Sequence[Any]) -> Profile:
+    """What the steps of a plan's program cost with these inputs."""
+    from jitgraph.profiling import profile
+
+    return profile(plan.function, layout, [*arrays, *map(_intact, plan.shared)], plan.algebra,
+                   partial(explain, plan), plan.device, plan.products)  # fmt: skip
 
 
 def compiled_function(plan: Plan, layout: Layout) -> Any:

@@ -31,7 +31,7 @@ def converted(header: Header, device: Device, dtype: np.dtype[Any]) -> DeviceArr
         y = x.copy() if dtype == header.dtype else cast(x, dtype)
         device.conversions[key] = function([x], y, device=device.name, name="converted")
     made = device.conversions[key](DeviceArray(flat, device))
-    return DeviceArray(made.header.reshape(shape), device)
+    return DeviceArray(made._header.reshape(shape), device)
 
 
 device_array.convert = converted

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from jitgraph.compiled import (
     dump_stage,
     explain,
     layout_of,
+    profiled,
     refuse_all,
 )
 from jitgraph.driver import Compilation
@@ -49,6 +50,9 @@ from jitgraph.tensor.number import Number
 from jitgraph.tensor.variable import Variable
 from jitgraph.tracing import Place, Restart, is_tracing, tracing
 from jitgraph.trees import LEAF, Node, Structure, flatten, leaf_names, unflatten
+
+if TYPE_CHECKING:
+    from jitgraph.profiling import Profile
 
 #: What a leaf is: one of Python's numbers, or dtype and rank.
 Kind = Any
@@ -422,7 +426,7 @@ class _Methods:
         from jitgraph.runtime.variant import PYTHON, TYPED
 
         plain = call.structure == _flat(len(inputs))
-        device = place(self._device)
+        device = self._device = place(self._device)
         native = plain and out == LEAF and not call.static and self._chain.arguments in (
             -1, len(inputs)) and device == "cpu"  # fmt: skip
         numbers = tuple(PYTHON if k in PYTHON_NUMBERS else TYPED for k in kinds) if native else ()
@@ -482,6 +486,14 @@ class _Methods:
     def dump(self, *args: Any, stage: str = "all", **kwargs: Any) -> str:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
         return dump_stage(self.lower(*args, **kwargs), stage)
+
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """Run it for a while with these arguments, and report what each of its steps costs: see
+        `jitgraph.profiling`. Shared variables stay as they are."""
+        call = self._parameters.call(args, kwargs)
+        plan = self._known(call).plan
+        arrays = coerced(plan, call.leaves)
+        return profiled(plan, layout_of(plan, arrays, coordinates=COORDINATES), arrays)
 
     @property
     def traces(self) -> int:
@@ -559,7 +571,7 @@ def jit(
 
     static_argnames, static_argnums: arguments whose values the trace may depend on, such as flags
     or numbers of steps; they must be hashable. algebra, device, precision: as for
-    `function`.
+    `function`; `config.device` is that of the first call.
     """
     if f is None:
         return functools.partial(
@@ -568,6 +580,10 @@ def jit(
         )  # fmt: skip
     if not callable(f):
         raise InputError(f"jit takes a function, not {f!r:.60}", location=caller_location())
+    if device is not None:
+        from jitgraph.runtime.devices import canonical
+
+        canonical(device)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     made = _Untraced()

@@ -31,9 +31,9 @@ class Gate:
         """Values of the inputs as a native program takes them."""
         device = self.device
         return [
-            value.header
+            value._header
             if plain is not None and type(value) is DeviceArray and value.device is device
-            and (value.header.dtype, value.header.ndim) == plain
+            and (value._header.dtype, value._header.ndim) == plain
             else header(device, argument, value)
             for value, plain, argument in zip(values, self._plain, self._arguments, strict=True)
         ]  # fmt: skip
@@ -71,7 +71,7 @@ def header(device: Device, argument: Argument, value: Any) -> Header:
                 hint=f"move it: jitgraph.device_put(x, {device.name!r})",
                 location=caller_location(),
             )
-        found = value.header
+        found = value._header
         if variable.ndim and found.dtype == variable.dtype and found.ndim == variable.ndim:
             if value.device is not device:
                 found = device.bring(found, value.device)

@@ -79,11 +79,11 @@ class TestStreams:
         x = jg.device_put(DATA, source)
         driver.memory.calls.clear()
         y = jg.device_put(x, target)
-        assert address_of(y.header) == address_of(x.header)
+        assert address_of(y._header) == address_of(x._header)
         assert y.device is on(target)
         assert not {"copy", "to_host", "alloc", "wait"} & set(driver.memory.calls)
-        assert y.device.owns(y.header)
-        assert not x.device.owns(y.header)
+        assert y.device.owns(y._header)
+        assert not x.device.owns(y._header)
         np.testing.assert_array_equal(y.copy().get(), DATA)
         del x
         np.testing.assert_array_equal(y.get(), DATA)
@@ -95,7 +95,7 @@ class TestStreams:
         y = jg.device_put(x, "cuda:0/1")
         z = y.copy()
         with x.device.entered():
-            to, source, stream = address_of(x.header), address_of(z.header), x.device.stream
+            to, source, stream = address_of(x._header), address_of(z._header), x.device.stream
             if orderless == "write":
                 x.device.call("set_bytes", to, 0, 8, stream)
             else:
@@ -127,7 +127,7 @@ class TestStreams:
         said = {"version": 3, "shape": DATA.shape, "typestr": "<f8", "strides": None,
                 "data": (address_of(owner), False), "stream": on("cuda:0").stream}  # fmt: skip
         x = jg.device_put(SimpleNamespace(__cuda_array_interface__=said), "cuda:0/1")
-        assert (x.device.name, address_of(x.header)) == ("cuda:0/1", address_of(owner))
+        assert (x.device.name, address_of(x._header)) == ("cuda:0/1", address_of(owner))
         np.testing.assert_array_equal(x.get(), DATA)
         x.block_until_ready()
 
@@ -152,7 +152,7 @@ class TestBetweenGPUs:
         (_, (to, there, _, here, size, stream)) = next(
             c for c in driver.calls if c[0] == "cuMemcpyPeerAsync"
         )
-        assert (to, there, here, size) == (address_of(y.header), 78, 77, DATA.nbytes)
+        assert (to, there, here, size) == (address_of(y._header), 78, 77, DATA.nbytes)
         assert stream == on("cuda:1").stream
 
     def test_ways_are_opened_once(self, driver: FakeDriver) -> None:
@@ -212,7 +212,7 @@ class TestContexts:
             for z in (x, y):
                 np.testing.assert_array_equal(z.copy().get(), DATA)
                 z.block_until_ready()
-            gpu.mark(), other.timer(2), gpu.whereabouts(address_of(x.header))
+            gpu.mark(), other.timer(2), gpu.whereabouts(address_of(x._header))
             gpu.load(b"", ["k"])
             driver.memory.refuse["to_host"] = 1
             with pytest.raises(DriverError):
