@@ -40,7 +40,7 @@ from jitgraph.plan import (
     with_exchanged,
 )
 from jitgraph.runtime.callable import make_callable_type, set_entry
-from jitgraph.tensor.shared import SharedVariable
+from jitgraph.tensor.shared import SharedVariable, settle
 
 if TYPE_CHECKING:
     from jitgraph.profiling import Profile
@@ -422,8 +422,7 @@ def compiled_function(plan: Plan, layout: Layout) -> Any:
 def dormant(plan: Plan, texts: dict[Layout, str] | None = None) -> Any:
     """The callable for a plan, which compiles nothing before it is called; `texts` are optimised
     functions by layout."""
-    for shared in (*plan.shared, *plan.updated):
-        shared.settle(plan.device)
+    settle((*plan.shared, *plan.updated), plan.device)
     made = (_Watched() if plan.mode != "native" else _OnDevice() if plan.device != "cpu"
             else _Named() if plan.keys is not None else _Dormant())  # fmt: skip
     made._state = State(plan, texts or {})

@@ -62,9 +62,9 @@ def header(device: Device, argument: Argument, value: Any) -> Header:
     DTypeError, ShapeError or DeviceError."""
     variable = argument.variable
     if is_foreign(value):
-        value = DeviceArray.of(value)
+        value = DeviceArray.of(value, device)
     if type(value) is DeviceArray:
-        if value.device is not device:
+        if value.device.place != device.place:
             raise DeviceError(
                 f"input {variable.describe()} of a function on {device.name} was given an array on "
                 f"{value.device.name}",
@@ -73,6 +73,8 @@ def header(device: Device, argument: Argument, value: Any) -> Header:
             )
         found = value._header
         if variable.ndim and found.dtype == variable.dtype and found.ndim == variable.ndim:
+            if value.device is not device:
+                found = device.bring(found, value.device)
             return as_known(argument, found)
         value = np.asarray(value)
     array: Header = as_input(argument, value)

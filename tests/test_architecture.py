@@ -24,7 +24,7 @@ FLOORS = [
     {"transfer"},
     {"compiled"},
     {"function"},
-    {"tracing"},
+    {"tracing", "conversions"},
     {"jit"},
     {"transforms"},
     {"lax"},
