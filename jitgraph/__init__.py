@@ -7,6 +7,7 @@
     f = jg.function([x, y], 3 * x + 4 * y + 5)
 """
 
+from jitgraph import conversions as conversions
 from jitgraph.config import config
 from jitgraph.device_array import DeviceArray, device_put, devices, from_dlpack
 from jitgraph.function import clone, function, subgraph

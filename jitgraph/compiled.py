@@ -16,29 +16,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitgraph import inputs, modes
-from jitgraph.config import EXACT, Products
-from jitgraph.driver import Compilation, Interface, Layout, default_layout
+from jitgraph import modes
+from jitgraph.driver import Compilation, Layout
 from jitgraph.errors import (
     InputError,
     InternalError,
     LinAlgError,
     OptionError,
-    ShapeError,
-    UpdateError,
 )
-from jitgraph.inputs import Argument, arguments_for, by_input, refused
-from jitgraph.ir import interpreter
+from jitgraph.inputs import Argument, arguments_for, by_input
 from jitgraph.ir.function import Function
-from jitgraph.ir.ops.opaque import is_opaque, reraise
-from jitgraph.ir.order import order_of
+from jitgraph.ir.ops.opaque import is_opaque
 from jitgraph.ir.printer import print_function
-from jitgraph.ir.substitution import substituted, without_rules
-from jitgraph.ir.types import Dim, Extent
-from jitgraph.ir.values import Value
-from jitgraph.location import caller_location
+from jitgraph.ir.substitution import without_rules
+from jitgraph.plan import (
+    Plan,
+    checked_swap,
+    coerced,
+    expected_layout,
+    explain,
+    intact,
+    layout_of,
+    with_exchanged,
+)
 from jitgraph.runtime.callable import make_callable_type, set_entry
-from jitgraph.tensor.shared import SharedVariable
+from jitgraph.tensor.shared import SharedVariable, settle
 
 if TYPE_CHECKING:
     from jitgraph.profiling import Profile
@@ -48,54 +50,12 @@ if TYPE_CHECKING:
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
 #: Those that only programs for a device have.
 DEVICE_STAGES = ("ptx", "sass")
-
-
 #: What a variant returns for arguments it was not made for.
 REFUSED = object()
 #: The version of what a pickle of a compiled function holds.
-FORMAT = 2
+FORMAT = 3
 #: How often a call looks for its variant anew while shared variables change their shapes.
 RETRIES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A program as `function` understood it. Parameters are the inputs, then the shared variables;
-    results are the outputs, then the new values of `updated`."""
-
-    function: Function
-    arguments: tuple[Argument, ...]
-    shared: tuple[SharedVariable, ...]
-    updated: tuple[SharedVariable, ...]
-    single: bool
-    nothing: bool
-    algebra: str
-    #: Which numbers each input takes (`runtime.variant`); any where it does not say.
-    numbers: tuple[str, ...] = ()
-    #: The names of the outputs, where a call returns a dict.
-    keys: tuple[str, ...] | None = None
-    #: See `modes`.
-    mode: str = "native"
-    #: Where it computes.
-    device: str = "cpu"
-    #: How it multiplies matrices there.
-    products: Products = EXACT
-
-    @property
-    def inputs(self) -> tuple[Value, ...]:
-        return self.function.params[: len(self.arguments)]
-
-    @property
-    def outputs(self) -> tuple[Value, ...]:
-        return self.function.results[: len(self.function.results) - len(self.updated)]
-
-    def interface(self) -> Interface:
-        return Interface(
-            (*(None for _ in self.arguments), *(s.slots.address for s in self.shared)),
-            (*(None for _ in self.outputs), *(s.slots.address for s in self.updated)),
-            self.single,
-            self.nothing,
-        )
 
 
 @dataclass(slots=True)
@@ -133,6 +93,11 @@ class _Methods:
         return self._state.plan.function.name
 
     @property
+    def device(self) -> str:
+        """Where it computes: "cpu", "cuda:0" and so on."""
+        return self._state.plan.device
+
+    @property
     def compilation(self) -> Compilation:
         """The stages of the variant compiled first."""
         state = self._state
@@ -142,22 +107,15 @@ class _Methods:
         return next(iter(state.compilations.values()))
 
     def dump(self, stage: str = "all") -> str:
-        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them; of functions
-        on a device also ptx and sass."""
+        """The text of a stage: graph, optimised, schedule, llvm, asm, ptx and sass (GPUs), all."""
         return dump_stage(self.compilation, stage)
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
         """Run the program for a while with these inputs, and report what each of its steps costs:
         see `jitgraph.profiling`. Shared variables stay as they are."""
-        from jitgraph.profiling import profile
-
         plan = self._state.plan
         arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
-        layout = layout_of(plan, arrays)
-        inputs = [*arrays, *map(_intact, plan.shared)]
-        fail = partial(explain, plan)
-        where = plan.device, plan.products
-        return profile(plan.function, layout, inputs, plan.algebra, fail, *where)
+        return profiled(plan, layout_of(plan, arrays), arrays)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -215,11 +173,11 @@ class _Methods:
         Raises UpdateError for a swap of what the function does not use, or for another type.
         """
         plan = self._state.plan
-        exchanged = _checked_swap(plan, swap or {})
+        exchanged = checked_swap(plan, swap or {})
         for argument in plan.arguments:
             if (held := argument.default) is not None:
                 exchanged[held] = SharedVariable(held.get_value(), held.name)
-        return dormant(_with_exchanged(plan, exchanged, delete_updates, name or self.name))
+        return dormant(with_exchanged(plan, exchanged, delete_updates, name or self.name))
 
     def __copy__(self) -> Any:
         return self.copy()
@@ -240,7 +198,8 @@ class _Methods:
         takes = ", ".join(f"{i.describe()}: {i.type}" for i in plan.inputs)
         gives = ", ".join(str(r.type) for r in plan.outputs)
         updates = f", updates {', '.join(u.describe() for u in plan.updated)}" * bool(plan.updated)
-        return f"<compiled {self.name}({takes}) -> {gives or 'None'}{updates}>"
+        where = f", on {plan.device}" * (plan.device != "cpu")
+        return f"<compiled {self.name}({takes}) -> {gives or 'None'}{updates}{where}>"
 
     def _repr_html_(self) -> str:
         import html
@@ -327,14 +286,6 @@ class _Methods:
                 f"{self.name}: a matrix is singular, not positive definite, or does not converge"
             )
         return InternalError(f"{self.name} failed its check {code}, and the interpreter did not")
-
-
-def explain(plan: Plan, code: int, *inputs: Any) -> None:
-    """Raise why a program stopped that was given these arrays, one per parameter."""
-    reraise()
-    if code == -2:
-        raise MemoryError(f"{plan.function.name}: no memory for temporaries")
-    interpreter.run(plan.function, inputs)
 
 
 def refuse_all(*args: Any, **kwargs: Any) -> object:
@@ -425,7 +376,7 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         plan = self._state.plan
         arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
-        given = [*arrays, *(s.slots.host() for s in plan.shared if _intact(s) is not None)]
+        given = [*arrays, *(s.slots.host() for s in plan.shared if intact(s) is not None)]
         results = modes.interpreted(plan.mode, plan.function, given, self._region)
         outputs, news = results[: len(plan.outputs)], results[len(plan.outputs) :]
         if plan.mode == "checked":
@@ -452,6 +403,14 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
         return [*map(np.asarray, state.regions[region](*given) or ())]
 
 
+def profiled(plan: Plan, layout: Layout, arrays: Sequence[Any]) -> Profile:
+    """What the steps of a plan's program cost with these inputs."""
+    from jitgraph.profiling import profile
+
+    return profile(plan.function, layout, [*arrays, *map(intact, plan.shared)], plan.algebra,
+                   partial(explain, plan), plan.device, plan.products)  # fmt: skip
+
+
 def compiled_function(plan: Plan, layout: Layout) -> Any:
     """The callable for a plan, its first variant compiled."""
     made = dormant(plan)
@@ -463,19 +422,11 @@ def compiled_function(plan: Plan, layout: Layout) -> Any:
 def dormant(plan: Plan, texts: dict[Layout, str] | None = None) -> Any:
     """The callable for a plan, which compiles nothing before it is called; `texts` are optimised
     functions by layout."""
-    for shared in (*plan.shared, *plan.updated):
-        shared.settle(plan.device)
+    settle((*plan.shared, *plan.updated), plan.device)
     made = (_Watched() if plan.mode != "native" else _OnDevice() if plan.device != "cpu"
             else _Named() if plan.keys is not None else _Dormant())  # fmt: skip
     made._state = State(plan, texts or {})
     return made
-
-
-def expected_layout(plan: Plan) -> Layout:
-    """The variant to compile before a call is seen."""
-    extents: list[list[int | None]] = [[None] * p.ndim for p in plan.inputs]
-    extents += [list(s.slots.get().shape) for s in plan.shared]
-    return default_layout(plan.function, extents)
 
 
 # --- copies ------------------------------------------------------------------------------------
@@ -487,43 +438,6 @@ def _restored(version: int, plan: Plan, texts: dict[Layout, str]) -> Any:
             hint="load it with the version of jitgraph that wrote it, and keep the program itself",
         )
     return dormant(plan, texts)
-
-
-def _checked_swap(
-    plan: Plan, swap: Mapping[SharedVariable, SharedVariable]
-) -> dict[Value, SharedVariable]:
-    checked: dict[Value, SharedVariable] = {}
-    for old, new in swap.items():
-        checked[old] = new
-        if old not in {*plan.shared, *plan.updated}:
-            known = ", ".join(s.describe() for s in plan.shared) or "none"
-            name = old.describe() if isinstance(old, Value) else repr(old)
-            raise UpdateError(f"{plan.function.name} has no shared variable {name} to swap",
-                              hint=f"it has: {known}", location=caller_location())  # fmt: skip
-        if not isinstance(new, SharedVariable) or not old.type.accepts(new.type):
-            raise UpdateError(
-                f"{old.describe()} is {old.type} and shared, and cannot be swapped for {new!r}",
-                hint="swap it for a shared variable of the same dtype and rank",
-                location=caller_location(),
-            )
-    return checked
-
-
-def _with_exchanged(
-    plan: Plan, exchanged: Mapping[Value, SharedVariable], without_updates: bool, name: str
-) -> Plan:
-    """The plan over other shared variables."""
-    updated = () if without_updates else tuple(exchanged.get(s, s) for s in plan.updated)
-    if len(set(updated)) < len(updated):
-        raise UpdateError("swap gives two shared variables one replacement, and both are updated",
-                          location=caller_location())  # fmt: skip
-    results = plan.function.results[: len(plan.outputs) + len(updated)]
-    shared = tuple(dict.fromkeys(exchanged.get(s, s) for s in plan.shared))
-    fn = Function((*plan.inputs, *shared), substituted(results, exchanged), name=name)
-    arguments = tuple(
-        a if a.default is None else replace(a, default=exchanged[a.default]) for a in plan.arguments
-    )
-    return replace(plan, function=fn, arguments=arguments, shared=shared, updated=updated)
 
 
 def dump_stage(compilation: Compilation, stage: str) -> str:
@@ -547,54 +461,3 @@ def dump_stage(compilation: Compilation, stage: str) -> str:
     return texts[stage]()
 
 
-# --- inputs ------------------------------------------------------------------------------------
-def coerced(plan: Plan, given: Sequence[Any]) -> list[Any]:
-    """One array per input; raises InputError, DTypeError or ShapeError."""
-    return inputs.coerced(plan.arguments, given)
-
-
-def layout_of(plan: Plan, arrays: Sequence[Any], *, coordinates: int = 1) -> Layout:
-    """The variant these inputs, and the shared variables as they are, belong to. Last axes of up to
-    `coordinates` elements (those of points in space) are compiled for their extent."""
-    everything = [*arrays, *map(_intact, plan.shared)]
-    _check_named(plan, everything)
-    fixed = tuple(
-        tuple(_fixed(size, known, coordinates if 0 < axis == a.ndim - 1 else 1)
-              for axis, (size, known) in enumerate(zip(a.shape, p.type.shape, strict=True)))
-        for a, p in zip(everything, plan.function.params, strict=True)
-    )  # fmt: skip
-    return Layout(tuple(map(order_of, everything)), fixed)
-
-
-def _fixed(size: int, known: Dim, most: int) -> int:
-    """The extent an axis is compiled for, or 0. One that bears a name is the same as others."""
-    if isinstance(known, int) or (size != 1 and known is not None):
-        return 0
-    return size if size <= most else 0
-
-
-def _intact(shared: SharedVariable) -> Any:
-    """The value of a shared variable, which a borrower may have turned into something else."""
-    array = shared.slots.get()
-    if array.dtype != shared.dtype or array.ndim != shared.ndim:
-        raise UpdateError(
-            f"{shared.describe()} is {shared.type}, and its array was changed in place to "
-            f"{array.dtype} of shape {array.shape}",
-            hint="give it a new value with set_value()",
-            location=caller_location(),
-        )
-    return array
-
-
-def _check_named(plan: Plan, arrays: Sequence[Any]) -> None:
-    """Extents of one name must be equal."""
-    seen: dict[str, tuple[Value, int]] = {}
-    for param, array in zip(plan.function.params, arrays, strict=True):
-        for dim, size in zip(param.type.shape, array.shape, strict=True):
-            if isinstance(dim, Extent):
-                first, known = seen.setdefault(dim.name, (param, size))
-                if known != size:
-                    raise refused(param, ShapeError(
-                        f"extent {dim.name} is {known} in {first.describe()} and {size} in "
-                        f"{param.describe()}",
-                    ))  # fmt: skip

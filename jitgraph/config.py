@@ -31,7 +31,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "products": PRODUCTS,
 }
 _SETTINGS = (*_CHOICES, "num_threads", "device")
-_DEVICE = re.compile(r"cpu|simulated|cuda(:\d+)?")
+DEVICE_NAME = re.compile(r"cpu|(?:simulated|cuda(?::(?P<number>\d+))?)(?:/(?P<stream>\d+))?")
 _MOST_THREADS = 4096
 #: Values as the environment gives them, where they are not the text itself.
 _SPELLED = {"cache": {"1": True, "0": False}}
@@ -65,7 +65,8 @@ class Config:
         a product is fused; "cublas", cuBLASLt (`pip install nvidia-cublas`), all that it can;
         "auto", cuBLASLt if it is installed, large ones and such of unknown sizes.
     device: where functions compute that do not say it: "cpu", "cuda" (a GPU), "cuda:1" (the second
-        one), or "simulated" (a GPU that the CPU pretends to be, for tests and for seeing).
+        one), or "simulated" (a GPU that the CPU pretends to be, for tests and for seeing). What
+        is done on "cuda:0/1", another stream of work, goes on beside what is on "cuda:0".
     """
 
     floatX: str = "float64"  # noqa: N815  (Theano's spelling)
@@ -101,9 +102,10 @@ class Config:
             raise OptionError(
                 f"{name} cannot be {value!r}", hint=f"one of: {', '.join(map(repr, choices))}"
             )
-        if name == "device" and not (isinstance(value, str) and _DEVICE.fullmatch(value)):
+        if name == "device" and not (isinstance(value, str) and DEVICE_NAME.fullmatch(value)):
             raise OptionError(
-                f"device cannot be {value!r}", hint='"cpu", "cuda", "cuda:1" and so on, "simulated"'
+                f"device cannot be {value!r}",
+                hint='"cpu", "cuda", "cuda:1" and so on, "simulated"; with a stream: "cuda:0/1"',
             )
         object.__setattr__(self, name, value)
 

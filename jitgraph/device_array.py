@@ -1,8 +1,9 @@
 """Arrays on devices, as users hold them: what functions on a device return, and what they take.
 
 A `DeviceArray` stays on its device; whatever needs its numbers on the host (`np.asarray`, `float`,
-printing) waits for them and copies. Arrays of other libraries come in without a copy, by DLPack or
-`__cuda_array_interface__`, and go out the same way.
+printing) waits for them and copies. Parts of one are arrays on the device as well: views of the
+same memory where they lie side by side, else copies. Arrays of other libraries come in without a
+copy, by DLPack or `__cuda_array_interface__`, and go out the same way.
 """
 
 from __future__ import annotations
@@ -10,17 +11,26 @@ from __future__ import annotations
 import contextlib
 import html
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from jitgraph.errors import DeviceError, DTypeError, InputError
-from jitgraph.ir.types import DTYPES, is_bfloat16, is_supported
+from jitgraph.errors import DeviceError, DTypeError, InputError, InternalError
+from jitgraph.ir.types import DTYPES, Type, as_dtype, is_bfloat16, is_supported
+from jitgraph.location import caller_location
 
 if TYPE_CHECKING:
     from jitgraph.runtime.device import Device, Header
     from jitgraph.runtime.dlpack import Imported
+
+
+def convert(header: Header, device: Device, dtype: np.dtype[Any]) -> DeviceArray:
+    """A new array of a header's elements, however these lie, of a dtype. It takes a compiled
+    program: `jitgraph.conversions`, which is above us, puts its function here instead."""
+    raise InternalError("jitgraph.conversions has not been imported")
+
 
 #: Larger arrays are not fetched for being printed.
 _PRINTED_BYTES = 1 << 20
@@ -39,60 +49,130 @@ class DeviceArray:
     `np.asarray(x)` or `x.get()`. It may still be in the making: `block_until_ready` waits for it.
     """
 
-    __slots__ = ("__weakref__", "device", "header")
+    __slots__ = ("__weakref__", "_header", "device")
     __hash__ = None  # type: ignore[assignment]
 
     #: The device it is on.
     device: Device
     #: NumPy's object for it, whose data the host cannot read.
-    header: Header
+    _header: Header
 
     def __init__(self, header: Header, device: Device) -> None:
-        self.header = header
+        self._header = header
         self.device = device
 
     # --- what it is ----------------------------------------------------------------------------
     @property
     def shape(self) -> tuple[int, ...]:
         """The extents."""
-        shape: tuple[int, ...] = self.header.shape
+        shape: tuple[int, ...] = self._header.shape
         return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the elements."""
-        dtype: np.dtype[Any] = self.header.dtype
+        dtype: np.dtype[Any] = self._header.dtype
         return dtype
 
     @property
     def ndim(self) -> int:
         """How many axes there are."""
-        return self.header.ndim
+        return self._header.ndim
 
     @property
     def size(self) -> int:
         """How many elements there are."""
-        return self.header.size
+        return self._header.size
 
     @property
     def itemsize(self) -> int:
         """The bytes of an element."""
-        return self.header.itemsize
+        return self._header.itemsize
 
     @property
     def nbytes(self) -> int:
         """The bytes of all elements."""
-        return self.header.nbytes
+        return self._header.nbytes
 
     @property
     def strides(self) -> tuple[int, ...]:
         """The bytes from one element to the next along each axis: always those of C order."""
-        return self.header.strides
+        return tuple(self.itemsize * math.prod(self.shape[k + 1 :]) for k in range(self.ndim))
+
+    # --- parts, and other forms ----------------------------------------------------------------
+    def __getitem__(self, key: Any) -> DeviceArray:
+        """A part of it, by integers, slices, Ellipsis and None: an array on the device."""
+        entries = key if type(key) is tuple else (key,)
+        plain = tuple(map(self._plain, entries))
+        # Without the Ellipsis NumPy would look for the number at a place.
+        return self._arranged(self._header[plain if Ellipsis in plain else (*plain, ...)])
+
+    def _plain(self, entry: Any) -> Any:
+        """An entry of an index for NumPy."""
+        if type(entry) is int or entry is None or entry is Ellipsis:
+            return entry
+        if isinstance(entry, slice):
+            bounds = entry.start, entry.stop, entry.step
+            return slice(*(b if b is None else operator.index(b) for b in bounds))
+        if not isinstance(entry, bool | np.bool_) and getattr(entry, "ndim", 0) == 0:
+            with contextlib.suppress(TypeError):
+                return operator.index(entry)
+        raise InputError(
+            f"{self._described()} is indexed by integers, slices, Ellipsis and None, "
+            f"not by {_of_kind(entry)}",
+            hint="compile it: jitgraph.jit(lambda x, k: x[k], device=...)(x, k)",
+            location=caller_location(),
+        )
+
+    def __iter__(self) -> Iterator[DeviceArray]:
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self[k] for k in range(len(self)))
+
+    def reshape(self, *shape: Any, order: str = "C") -> DeviceArray:
+        """The same elements in another shape; one extent may be -1."""
+        if order != "C":
+            raise InputError(f"{self._described()} is in C order, always", hint="leave out `order`",
+                             location=caller_location())  # fmt: skip
+        return self._arranged(self._header.reshape(*shape))
+
+    def ravel(self) -> DeviceArray:
+        """All elements along one axis."""
+        return self.reshape(-1)
+
+    flatten = ravel
+
+    def squeeze(self, axis: int | tuple[int, ...] | None = None) -> DeviceArray:
+        """Without axes of extent 1: all of them, or those given."""
+        return self._arranged(self._header.squeeze(axis))
+
+    def transpose(self, *axes: Any) -> DeviceArray:
+        """With its axes turned around, or in another order; a copy."""
+        return self._arranged(self._header.transpose(*axes))
+
+    @property
+    def T(self) -> DeviceArray:  # noqa: N802
+        """With its axes turned around; a copy."""
+        return self.transpose()
+
+    def astype(self, dtype: Any, copy: bool = True) -> DeviceArray:
+        """Its elements in another dtype, as NumPy converts them; itself where that is the same."""
+        wanted = as_dtype(dtype)
+        return self if wanted == self.dtype else convert(self._header, self.device, wanted)
+
+    def _arranged(self, view: Header) -> DeviceArray:
+        """An array of the elements that NumPy finds where there are only addresses."""
+        address = _address(view)
+        if not view.flags.c_contiguous:
+            return convert(view, self.device, view.dtype)
+        if view.size > 1 and address % _ALIGNMENT:
+            view = self.device.duplicate(view)
+        return DeviceArray(view, self.device)
 
     # --- to the host ---------------------------------------------------------------------------
     def get(self) -> np.ndarray[Any, Any]:
         """A copy on the host."""
-        return self.device.download(self.header)
+        return self.device.download(self._header)
 
     to_host = get
 
@@ -103,7 +183,7 @@ class DeviceArray:
 
     def copy(self) -> DeviceArray:
         """A copy on the same device."""
-        return DeviceArray(self.device.duplicate(self.header), self.device)
+        return DeviceArray(self.device.duplicate(self._header), self.device)
 
     __copy__ = copy
 
@@ -140,10 +220,7 @@ class DeviceArray:
         return bool(self.get())
 
     def __len__(self) -> int:
-        return len(self.header)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.get())
+        return len(self._header)
 
     def __repr__(self) -> str:
         where = f"dtype={self.dtype}, device={self.device.name!r}"
@@ -153,6 +230,12 @@ class DeviceArray:
         text = np.array2string(self.get(), separator=", ", prefix=prefix)
         shape = "" if self.size else f"shape={self.shape}, "
         return f"{prefix}{text}, {shape}{where})"
+
+    def __str__(self) -> str:
+        return repr(self) if self.nbytes > _PRINTED_BYTES else str(self.get())
+
+    def __format__(self, form: str) -> str:
+        return format(self.get(), form) if form else str(self)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"
@@ -169,7 +252,7 @@ class DeviceArray:
             "version": 3,
             "shape": self.shape,
             "typestr": self.dtype.str,
-            "data": (_address(self.header) if self.size else 0, False),
+            "data": (_address(self._header) if self.size else 0, False),
             "strides": None,
             "stream": self.device.stream,
         }
@@ -177,7 +260,7 @@ class DeviceArray:
     def __dlpack_device__(self) -> tuple[int, int]:
         from jitgraph.runtime import dlpack
 
-        kind, _, number = self.device.name.partition(":")
+        kind, _, number = self.device.place.partition(":")
         return (dlpack.CUDA, int(number)) if kind == "cuda" else (dlpack.CPU, 0)
 
     def __dlpack__(
@@ -209,58 +292,87 @@ class DeviceArray:
         given = self.copy() if copy else self
         lent = _Lent(given)
         return dlpack.exported(
-            _address(given.header), self.shape, self.dtype, wanted, lent, max_version
+            _address(given._header), self.shape, self.dtype, wanted, lent, max_version
         )
 
     # --- what it does not do -------------------------------------------------------------------
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> NoReturn:
-        self._refuse(f"np.{ufunc.__name__}")
-
-    def __getitem__(self, key: Any) -> NoReturn:
-        self._refuse("indexing")
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """One without axes, such as a loss, is the number it holds. With others only compiled
+        functions compute."""
+        out = kwargs.get("out", ())
+        if not all(isinstance(x, _COMPUTED_WITH) for x in (*inputs, *out)):
+            return NotImplemented
+        arrays = [x for x in inputs if isinstance(x, DeviceArray) and x.ndim]
+        for x in (*arrays, *(x for x in out if isinstance(x, DeviceArray))):
+            x._refuse(f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else ""))
+        return getattr(ufunc, method)(*map(_as_number, inputs), **kwargs)
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        raise InputError("arrays on a device never change", hint=_HINT)
+        raise InputError(f"{self._described()} never changes", hint=_HINT,
+                         location=caller_location())  # fmt: skip
+
+    def __getattr__(self, name: str) -> NoReturn:
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if not name.startswith("_") and (hasattr(np.ndarray, name) or name == "at"):
+            message += f"\n  {_HINT}"
+        raise AttributeError(message, name=name, obj=self)
 
     def _refuse(self, what: str) -> NoReturn:
-        raise InputError(
-            f"{what} is nothing that arrays on a device ({self.device.name}) do by themselves",
-            hint=_HINT,
-        )
+        raise InputError(f"{what} does not work on {self._described()}", hint=_HINT,
+                         location=caller_location())  # fmt: skip
+
+    def _described(self) -> str:
+        return f"an array of a device ({Type(self.dtype, self.shape)} on {self.device.name})"
 
     @classmethod
-    def of(cls, value: Any) -> DeviceArray:
-        """An array of another library on a device, without a copy; it keeps that alive. Raises
-        DeviceError or DTypeError where that cannot be."""
+    def of(cls, value: Any, wanted: Device | None = None) -> DeviceArray:
+        """An array of another library on a device, without a copy; it keeps that alive. Where it is
+        on the `wanted` device, it is for that stream. Raises DeviceError or DTypeError where that
+        cannot be."""
         if type(value) is cls:
             return value
         if not hasattr(value, "__dlpack_device__"):
-            return _by_interface(value)
-        from jitgraph.runtime import devices, dlpack
+            return _by_interface(value, wanted)
+        from jitgraph.runtime import dlpack
 
         kind, number = value.__dlpack_device__()
         if kind not in (dlpack.CUDA, dlpack.CUDA_MANAGED):
             raise DeviceError(f"the {_described(value)} is on no device that jitgraph knows")
-        device = devices.device(f"cuda:{number}")
-        assert device is not None
+        device = _stream_at(f"cuda:{number}", wanted)
         return _adopted(device, dlpack.imported(_asked(value, stream=device.stream)), value)
 
 
-def _operator(name: str) -> Any:
-    def method(self: DeviceArray, *others: Any) -> NoReturn:
-        self._refuse(f"the operator {name.strip('_')}")
+_COMPUTED_WITH = (DeviceArray, np.ndarray, np.generic, int, float, complex, list, tuple)
 
-    method.__name__ = name
+
+def _as_number(x: Any) -> Any:
+    return x.get()[()] if isinstance(x, DeviceArray) else x
+
+
+def _operator(ufunc: np.ufunc, reflected: bool) -> Any:
+    def method(self: DeviceArray, *others: Any) -> Any:
+        if not all(isinstance(x, _COMPUTED_WITH) for x in others):
+            return NotImplemented
+        return ufunc(*others, self) if reflected else ufunc(self, *others)
+
     return method
 
 
-_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor",
-           "lshift", "rshift", "divmod")  # fmt: skip
-for _name in (
-    *("eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert"),
-    *(prefix + name for name in _BINARY for prefix in ("", "r")),
-):
-    setattr(DeviceArray, f"__{_name}__", _operator(f"__{_name}__"))
+_BINARY = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide,
+    "floordiv": np.floor_divide, "mod": np.remainder, "pow": np.power, "matmul": np.matmul,
+    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
+    "rshift": np.right_shift, "divmod": np.divmod,
+}  # fmt: skip
+_OTHERS = {
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+    "ge": np.greater_equal, "neg": np.negative, "pos": np.positive, "abs": np.absolute,
+    "invert": np.invert,
+}  # fmt: skip
+for _name, _ufunc in (_BINARY | _OTHERS).items():
+    setattr(DeviceArray, f"__{_name}__", _operator(_ufunc, False))
+    if _name in _BINARY:
+        setattr(DeviceArray, f"__r{_name}__", _operator(_ufunc, True))
 
 
 class _Lent:
@@ -281,15 +393,18 @@ class _Lent:
 
 def device_put(x: Any, device: str | Device | None = None) -> Any:
     """An array on a device (by default `jitgraph.config.device`): a DeviceArray, or a NumPy array
-    where that is "cpu". What is there already is not copied."""
+    where that is "cpu". What is there already is not copied, nor is what another stream of the
+    device has; nobody waits for a copy from one GPU to another."""
     from jitgraph.runtime import devices
 
     target = devices.device(device)
     if is_foreign(x):
-        x = DeviceArray.of(x)
+        x = DeviceArray.of(x, target)
     if isinstance(x, DeviceArray):
         if x.device is target:
             return x
+        if target is not None:
+            return DeviceArray(target.bring(x._header, x.device), target)
         x = x.get()
     array = np.asarray(x)
     if target is None:
@@ -308,8 +423,7 @@ def from_dlpack(x: Any, device: str | Device | None = None) -> Any:
     from jitgraph.runtime import dlpack
 
     if isinstance(x, DeviceArray) or is_foreign(x):
-        found = DeviceArray.of(x)
-        return found if device is None else device_put(found, device)
+        return DeviceArray.of(x) if device is None else device_put(x, device)
     if not hasattr(x, "__dlpack_device__"):
         raise InputError(
             f"a {type(x).__name__} is no array that libraries pass to each other",
@@ -363,7 +477,18 @@ def _adopted(device: Device, found: Imported, value: Any) -> DeviceArray:
     return _at(device, found.address, found.shape, found.dtype, found.owner)
 
 
-def _by_interface(value: Any) -> DeviceArray:
+def _stream_at(place: str, wanted: Device | None) -> Device:
+    """The wanted device, if its memory is at that place; else the first stream there."""
+    from jitgraph.runtime import devices
+
+    if wanted is not None and wanted.place == place:
+        return wanted
+    found = devices.device(place)
+    assert found is not None
+    return found
+
+
+def _by_interface(value: Any, wanted: Device | None) -> DeviceArray:
     from jitgraph.runtime import devices
     from jitgraph.runtime.device import LEGACY_STREAM
 
@@ -382,16 +507,18 @@ def _by_interface(value: Any) -> DeviceArray:
             hint="convert it before, to one of: " + ", ".join(DTYPES),
         )
     _check_contiguous(value, shape, said.get("strides"), dtype.itemsize)
-    first = devices.device("cuda:0")
-    assert first is not None
-    place = first.whereabouts(address) if math.prod(shape) else first.name
-    device = devices.device(place)
-    if device is None:
+    asked = wanted
+    if asked is None or not asked.place.startswith("cuda"):
+        asked = devices.device("cuda:0")
+        assert asked is not None
+    place = asked.whereabouts(address) if math.prod(shape) else asked.place
+    if place == "cpu":
         raise DeviceError(
             f"the {_described(value)} names memory of the host, not of a GPU, in its "
             "__cuda_array_interface__",
             hint="give it as a NumPy array: np.asarray(x)",
         )
+    device = _stream_at(place, wanted)
     stream = said.get("stream", LEGACY_STREAM)
     if stream is not None:
         device.follow(stream)
@@ -428,6 +555,13 @@ def _on_host(found: Imported) -> np.ndarray[Any, Any]:
 
     strides = found.strides and tuple(s * found.dtype.itemsize for s in found.strides)
     return Memory(found.address, found.shape, found.dtype, found.owner, strides).array()
+
+
+def _of_kind(entry: Any) -> str:
+    """What somebody indexes with."""
+    shape = getattr(entry, "shape", None)
+    kind = type(entry).__name__
+    return f"{kind} of shape {shape}" if shape else kind
 
 
 def _described(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgraph.compiled import Plan, compiled_function, dormant, expected_layout
+from jitgraph.compiled import compiled_function, dormant
 from jitgraph.config import PRECISIONS, Products, config
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
 from jitgraph.inputs import Argument, In, Out, as_input
@@ -19,6 +19,7 @@ from jitgraph.ir.substitution import substituted
 from jitgraph.ir.values import Value, topological
 from jitgraph.location import caller_location
 from jitgraph.modes import MODES
+from jitgraph.plan import Plan, expected_layout
 from jitgraph.tensor import variable as _variable
 from jitgraph.tensor.shared import SharedVariable
 from jitgraph.tensor.variable import Variable
@@ -395,18 +396,25 @@ def subgraph(inputs: Sequence[Variable], outputs: Any) -> Callable[..., Any]:
 
 # --- eval --------------------------------------------------------------------------------------
 def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
-    """`expression.eval({x: 1.0})`: compiled once per expression and set of variables."""
+    """`expression.eval({x: 1.0})`: compiled once per expression, set of variables and device,
+    which is that of the shared variables. It binds none of them to the CPU."""
     cache: dict[Any, Any] | None = getattr(expression, "evaluators", None)
     if cache is None:
         cache = expression.evaluators = {}
     given = {_named(expression, key): value for key, value in givens.items()}
-    key = frozenset(map(id, given))
+    shared = [v for v in topological([expression]) if isinstance(v, SharedVariable)]
+    free = [s for s in shared if s.slots.home is None]
+    device = next((s.slots.home for s in shared if s.slots.home is not None), config.device)
+    key = device, frozenset(map(id, given))
     if key not in cache:
         variables = tuple(given)
         cut = {v: type(v)(v.type, None, v.name, v.location) for v in variables
                if isinstance(v, Value) and v.op is not None}  # fmt: skip
         cache[key] = variables, function([cut.get(v, v) for v in variables], expression,
-                                         givens=cut, on_unused_input="ignore")  # fmt: skip
+                                         givens=cut, on_unused_input="ignore",
+                                         device=device)  # fmt: skip
+        for s in free if device == "cpu" else ():
+            s.slots.home = None
     order, compiled = cache[key]
     return np.asarray(compiled(*(given[v] for v in order)))
 

@@ -13,26 +13,34 @@ import functools
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jitgraph.calls import (
+    PYTHON_NUMBERS,
+    Call,
+    Kind,
+    Parameters,
+    flat,
+    kind_of_leaf,
+    name_of,
+    parameters_of,
+    variable_of,
+)
 from jitgraph.compiled import (
     REFUSED,
     RETRIES,
     Native,
-    Plan,
     State,
-    coerced,
     compile_variant,
     compiled_function,
     dormant,
     dump_stage,
-    explain,
-    layout_of,
+    profiled,
     refuse_all,
 )
 from jitgraph.driver import Compilation
@@ -44,147 +52,16 @@ from jitgraph.ir.pickling import found_at, path_of, reachable
 from jitgraph.ir.types import Type, is_supported
 from jitgraph.ir.values import Value
 from jitgraph.location import caller_location
+from jitgraph.plan import Plan, coerced, explain, layout_of
 from jitgraph.runtime.callable import make_callable_type, set_entry
-from jitgraph.tensor.number import Number
-from jitgraph.tensor.variable import Variable
 from jitgraph.tracing import Place, Restart, is_tracing, tracing
-from jitgraph.trees import LEAF, Node, Structure, flatten, leaf_names, unflatten
+from jitgraph.trees import LEAF, Structure, flatten, unflatten
 
-#: What a leaf is: one of Python's numbers, or dtype and rank.
-Kind = Any
+if TYPE_CHECKING:
+    from jitgraph.profiling import Profile
+
 #: Points in space have up to so many coordinates, for which code is compiled that knows how many.
 COORDINATES = 4
-PYTHON_NUMBERS = (float, int, complex, bool)
-
-
-# --- arguments -----------------------------------------------------------------------------------
-@dataclass(slots=True)
-class _Call:
-    """A call of a function, its arguments apart: the leaves, and all that a trace depends on."""
-
-    leaves: list[Any]
-    structure: Structure
-    static: tuple[tuple[int | str, Any], ...]
-
-    def arguments(self, leaves: Iterable[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments of the function with other leaves."""
-        args, kwargs = unflatten(self.structure, leaves)
-        args = list(args)
-        for where, value in self.static:
-            if isinstance(where, int):
-                args.insert(where, value)
-            else:
-                kwargs[where] = value
-        return args, kwargs
-
-
-@dataclass(frozen=True, slots=True)
-class _Parameters:
-    """The names of a function's parameters, by position, and those that are static."""
-
-    names: tuple[str, ...]
-    static: frozenset[str]
-
-    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
-        if kwargs:
-            args = self._in_place(args, kwargs)
-        static: tuple[tuple[int | str, Any], ...] = ()
-        if self.static:
-            names = self.names[: len(args)]
-            fixed = {k for k, name in enumerate(names) if name in self.static}
-            static = (*((k, args[k]) for k in sorted(fixed)),
-                      *((name, kwargs.pop(name)) for name in sorted(self.static & set(kwargs))))
-            args = tuple(a for k, a in enumerate(args) if k not in fixed)
-        leaves, structure = flatten((args, kwargs))
-        return _Call(leaves, structure, static)
-
-    def _in_place(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """Positional arguments with the keywords that continue them, which are taken out."""
-        more = []
-        for name in self.names[len(args) :]:
-            if name not in kwargs:
-                break
-            more.append(kwargs.pop(name))
-        if len(kwargs) > 1:
-            rest = sorted(kwargs.items())
-            kwargs.clear()
-            kwargs.update(rest)
-        return (*args, *more)
-
-    def leaf_names(self, call: _Call) -> list[str]:
-        """A name for each leaf."""
-        assert isinstance(call.structure, Node)
-        args, kwargs = call.structure.children
-        assert isinstance(args, Node)
-        assert isinstance(kwargs, Node)
-        fixed = {where for where, _ in call.static}
-        free = [n for k, n in enumerate(self.names) if k not in fixed]
-        free += [f"arg{k}" for k in range(len(free), len(args.children))]
-        pairs = [*zip(free, args.children, strict=False),
-                 *zip(kwargs.keys, kwargs.children, strict=True)]  # fmt: skip
-        return [n for name, structure in pairs for n in leaf_names(structure, name)]
-
-
-def _parameters(
-    function: Callable[..., Any], names: Sequence[str], numbers: Sequence[int]
-) -> _Parameters:
-    """Raises InputError for static arguments that the function does not have."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY,
-                                                           p.POSITIONAL_OR_KEYWORD)]  # fmt: skip
-    known = {p.name for p in parameters}
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    for name in names:
-        if name not in known and not takes_any:
-            raise InputError(f"{name_of(function)} has no argument {name!r} to be static",
-                             hint=f"its arguments: {', '.join(known)}",
-                             location=caller_location())  # fmt: skip
-    static = set(names)
-    for number in numbers:
-        if not -len(positional) <= number < len(positional):
-            raise InputError(f"{name_of(function)} has no positional argument {number}",
-                             location=caller_location())  # fmt: skip
-        static.add(positional[number])
-    return _Parameters(tuple(positional), frozenset(static))
-
-
-def name_of(function: Callable[..., Any]) -> str:
-    """What a function is called in messages."""
-    inner = function.func if isinstance(function, functools.partial) else function
-    return getattr(inner, "__name__", type(inner).__name__)
-
-
-def _flat(count: int) -> Structure:
-    """The tree of a call with so many arguments that are leaves."""
-    return Node(tuple, None, (Node(tuple, None, (LEAF,) * count), Node(dict, (), ())))
-
-
-def _kind(leaf: Any) -> Kind:
-    """What a trace depends on of a leaf; None for what has no dtype."""
-    kind = type(leaf)
-    if kind is np.ndarray:
-        return leaf.dtype, leaf.ndim
-    if kind in PYTHON_NUMBERS:
-        return kind
-    if isinstance(leaf, np.ndarray | np.generic):
-        return leaf.dtype, leaf.ndim
-    if isinstance(leaf, Value):
-        return Value
-    if hasattr(leaf, "__array__"):
-        if isinstance(dtype := getattr(leaf, "dtype", None), np.dtype):  # of a device
-            return dtype, leaf.ndim
-        array = np.asarray(leaf)
-        return array.dtype, array.ndim
-    return None
-
-
-def _variable(kind: Kind, name: str, shape: tuple[int | None, ...]) -> Variable:
-    if kind in PYTHON_NUMBERS:
-        return Number.argument(kind, name)
-    return Variable(Type(kind[0].newbyteorder("="), shape), None, name)
 
 
 # --- programs ------------------------------------------------------------------------------------
@@ -229,7 +106,7 @@ class _Methods:
 
     __wrapped__: Callable[..., Any]
     _options: dict[str, Any]
-    _parameters: _Parameters
+    _parameters: Parameters
     _algebra: str | None
     _device: str | None
     _precision: str | None
@@ -248,7 +125,7 @@ class _Methods:
         """Everything the native entry does not take as it is."""
         if is_tracing():
             return self.__wrapped__(*args, **kwargs)
-        kinds = tuple(map(_kind, args))
+        kinds = tuple(map(kind_of_leaf, args))
         if not kwargs and (known := self._quick.get(kinds)) is not None:
             return unflatten(known.out, known.packed(*args))
         call = self._parameters.call(args, dict(kwargs) if kwargs else kwargs)
@@ -259,14 +136,14 @@ class _Methods:
             return self._on_chain(program, call.leaves)
         if program.packed is None:
             self._pack(program, call.leaves)
-        flat = call.structure == _flat(len(args)) and not call.static
-        if flat and self._programs.get((kinds, call.structure, ())) is program:
+        plain = call.structure == flat(len(args)) and not call.static
+        if plain and self._programs.get((kinds, call.structure, ())) is program:
             self._quick[kinds] = program
         return unflatten(program.out, program.packed(*call.leaves))
 
-    def _program(self, call: _Call) -> _Program | None:
+    def _program(self, call: Call) -> _Program | None:
         """The program for a call, traced if there is none yet; None for a call with variables."""
-        kinds = tuple([_kind(leaf) for leaf in call.leaves])
+        kinds = tuple([kind_of_leaf(leaf) for leaf in call.leaves])
         key = (kinds, call.structure, call.static)
         try:
             found = self._found(key, call)
@@ -279,13 +156,13 @@ class _Methods:
                 found = self._found(key, call) or self._trace(key, call)
         return found
 
-    def _found(self, key: Any, call: _Call) -> _Program | None:
+    def _found(self, key: Any, call: Call) -> _Program | None:
         found = self._programs.get(key)
         if isinstance(found, _Sized):
             return found.programs.get(found.extents(call.leaves))
         return found
 
-    def _trace(self, key: Any, call: _Call) -> _Program:
+    def _trace(self, key: Any, call: Call) -> _Program:
         """A program for a kind of call, for its extents only where these are asked for."""
         known = self._programs.get(key)
         places = set(known.places) if isinstance(known, _Sized) else set()
@@ -303,7 +180,7 @@ class _Methods:
         known.programs[known.extents(call.leaves)] = program
         return program
 
-    def _known(self, call: _Call) -> _Program:
+    def _known(self, call: Call) -> _Program:
         program = self._program(call)
         if program is None:
             raise InputError(f"{self._label} must be given arrays here, not variables",
@@ -366,11 +243,12 @@ class _Methods:
         if structure != LEAF:
             return MethodType(self, instance)  # type: ignore[arg-type]
         found = self._bound.get(instance)
-        if found is None:
-            # Weakly, or the instance would keep itself alive.
-            method = _Method(self.__wrapped__, weakref.ref(instance))
-            found = self._bound[instance] = jit(method, **self._options)
-        return found
+        if found is not None:
+            return found
+        # Weakly, or the instance would keep itself alive.
+        method = _Method(self.__wrapped__, weakref.ref(instance))
+        self._bound[instance] = jit(method, **self._options)
+        return Bound(self._bound[instance], instance)
 
     # --- copies ---------------------------------------------------------------------------------
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -391,7 +269,7 @@ class _Methods:
         return self
 
     # --- tracing --------------------------------------------------------------------------------
-    def _traced(self, call: _Call, kinds: tuple[Kind, ...], places: set[Place]) -> _Program:
+    def _traced(self, call: Call, kinds: tuple[Kind, ...], places: set[Place]) -> _Program:
         """The function run on symbols, which know their extents at `places`."""
         names = self._parameters.leaf_names(call)
         for name, leaf, kind in zip(names, call.leaves, kinds, strict=True):
@@ -401,7 +279,7 @@ class _Methods:
         shapes = [tuple(size if (k, axis) in places else None
                         for axis, size in enumerate(np.shape(leaf)))
                   for k, leaf in enumerate(call.leaves)]  # fmt: skip
-        inputs = tuple(map(_variable, kinds, names, shapes))
+        inputs = tuple(map(variable_of, kinds, names, shapes))
         args, kwargs = call.arguments(inputs)
         try:
             with tracing(inputs):
@@ -415,14 +293,14 @@ class _Methods:
             raise
 
     def _planned(
-        self, call: _Call, kinds: tuple[Kind, ...], inputs: tuple[Value, ...],
+        self, call: Call, kinds: tuple[Kind, ...], inputs: tuple[Value, ...],
         results: list[Value], out: Structure,
     ) -> _Program:  # fmt: skip
         """On the chain if the native entry can do all there is to do."""
         from jitgraph.runtime.variant import PYTHON, TYPED
 
-        plain = call.structure == _flat(len(inputs))
-        device = place(self._device)
+        plain = call.structure == flat(len(inputs))
+        device = self._device = place(self._device)
         native = plain and out == LEAF and not call.static and self._chain.arguments in (
             -1, len(inputs)) and device == "cpu"  # fmt: skip
         numbers = tuple(PYTHON if k in PYTHON_NUMBERS else TYPED for k in kinds) if native else ()
@@ -451,7 +329,7 @@ class _Methods:
             location=caller_location(),
         )
 
-    def _unhashable(self, call: _Call) -> JitgraphError:
+    def _unhashable(self, call: Call) -> JitgraphError:
         for where, value in call.static:
             try:
                 hash(value)
@@ -482,6 +360,14 @@ class _Methods:
     def dump(self, *args: Any, stage: str = "all", **kwargs: Any) -> str:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
         return dump_stage(self.lower(*args, **kwargs), stage)
+
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """Run it for a while with these arguments, and report what each of its steps costs: see
+        `jitgraph.profiling`. Shared variables stay as they are."""
+        call = self._parameters.call(args, kwargs)
+        plan = self._known(call).plan
+        arrays = coerced(plan, call.leaves)
+        return profiled(plan, layout_of(plan, arrays, coordinates=COORDINATES), arrays)
 
     @property
     def traces(self) -> int:
@@ -518,6 +404,22 @@ class _Method:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(self.instance(), *args, **kwargs)
+
+
+class Bound:
+    """A method as one first gets it, which keeps the instance alive: in `Model().f(x)` nobody else
+    does."""
+
+    def __init__(self, method: Any, instance: Any) -> None:
+        self.__wrapped__, self.__self__ = method, instance
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__wrapped__":  # of a copy in the making
+            raise AttributeError(name)
+        return getattr(self.__wrapped__, name)
 
 
 Jitted = make_callable_type("Jitted", _Methods)
@@ -559,7 +461,7 @@ def jit(
 
     static_argnames, static_argnums: arguments whose values the trace may depend on, such as flags
     or numbers of steps; they must be hashable. algebra, device, precision: as for
-    `function`.
+    `function`; `config.device` is that of the first call.
     """
     if f is None:
         return functools.partial(
@@ -568,13 +470,17 @@ def jit(
         )  # fmt: skip
     if not callable(f):
         raise InputError(f"jit takes a function, not {f!r:.60}", location=caller_location())
+    if device is not None:
+        from jitgraph.runtime.devices import canonical
+
+        canonical(device)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     made = _Untraced()
     functools.update_wrapper(made, f, updated=())
     made._options = {"static_argnames": names, "algebra": algebra, "name": name, "device": device,
                      "precision": precision}  # fmt: skip
-    made._parameters = _parameters(f, names, numbers)
+    made._parameters = parameters_of(f, names, numbers)
     made._algebra, made._device, made._precision = algebra, device, precision
     made._label = name or name_of(f)
     made._lock = threading.RLock()

@@ -31,9 +31,9 @@ class Gate:
         """Values of the inputs as a native program takes them."""
         device = self.device
         return [
-            value.header
+            value._header
             if plain is not None and type(value) is DeviceArray and value.device is device
-            and (value.header.dtype, value.header.ndim) == plain
+            and (value._header.dtype, value._header.ndim) == plain
             else header(device, argument, value)
             for value, plain, argument in zip(values, self._plain, self._arguments, strict=True)
         ]  # fmt: skip
@@ -62,17 +62,19 @@ def header(device: Device, argument: Argument, value: Any) -> Header:
     DTypeError, ShapeError or DeviceError."""
     variable = argument.variable
     if is_foreign(value):
-        value = DeviceArray.of(value)
+        value = DeviceArray.of(value, device)
     if type(value) is DeviceArray:
-        if value.device is not device:
+        if value.device.place != device.place:
             raise DeviceError(
                 f"input {variable.describe()} of a function on {device.name} was given an array on "
                 f"{value.device.name}",
                 hint=f"move it: jitgraph.device_put(x, {device.name!r})",
                 location=caller_location(),
             )
-        found = value.header
+        found = value._header
         if variable.ndim and found.dtype == variable.dtype and found.ndim == variable.ndim:
+            if value.device is not device:
+                found = device.bring(found, value.device)
             return as_known(argument, found)
         value = np.asarray(value)
     array: Header = as_input(argument, value)

@@ -6,15 +6,18 @@ import copy
 import ctypes
 import gc
 import pickle
+import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jitgraph as jg
+import jitgraph.tensor as T
 from jitgraph.errors import DeviceError, DTypeError, InputError, OptionError
 from jitgraph.runtime import devices, dlpack
 from jitgraph.runtime.device import address_of
@@ -83,10 +86,24 @@ class TestArray:
         with pytest.raises(ValueError, match="ambiguous"):
             bool(jg.device_put([1, 2], "simulated"))
 
-    def test_sequence(self):
-        x = jg.device_put([[1, 2], [3, 4], [5, 6]], "simulated")
-        assert len(x) == 3
-        assert [row.tolist() for row in x] == [[1, 2], [3, 4], [5, 6]]
+    def test_without_axes_is_a_number(self):
+        """As a loss is in a training loop."""
+        x, n = jg.device_put(np.float32(2.5), "simulated"), jg.device_put(7, "simulated")
+        assert (x + 1, 1 - x, -x, x * n, n % 4, 2**n) == (3.5, -1.5, -2.5, 17.5, 3, 128)
+        assert (x < 3, x >= n, x == 2.5, min(x, n) is x) == (True, False, True, True)
+        assert type(x + 1) is np.float32
+        assert divmod(n, 4) == (1, 3)
+        total = np.zeros(2)
+        total += x
+        x += n
+        assert (total.tolist(), x, np.isnan(x)) == ([2.5, 2.5], 9.5, False)
+
+    def test_with_variables(self):
+        """An array of a device is a constant of an expression, on either side."""
+        x, v = jg.device_put([1.0, 2.0], "simulated"), T.dvector("v")
+        for result in (x * v, v * x, np.multiply(x, v), np.multiply(v, x)):
+            assert result.eval({v: [3, 4]}).tolist() == [3, 8]
+        assert (x @ v).eval({v: [3, 4]}) == 11
 
     def test_conversion(self):
         x = jg.device_put([1, 2], "simulated")
@@ -97,11 +114,15 @@ class TestArray:
     def test_text(self):
         x = jg.device_put(np.float32([1, 2.5]), "simulated")
         assert repr(x) == "DeviceArray([1. , 2.5], dtype=float32, device='simulated')"
+        assert (str(x), f"{x}") == ("[1.  2.5]", "[1.  2.5]")
+        number = jg.device_put(np.float32(2.25), "simulated")
+        assert (str(number), f"{number}", f"{number:.1f}") == ("2.25", "2.25", "2.2")
         assert x._repr_html_().startswith("<pre>DeviceArray([1. ,")
         empty = jg.device_put(np.zeros((0, 3)), "simulated")
         assert "shape=(0, 3)" in repr(empty)
         large = jg.device_put(np.zeros(1 << 18), "simulated")
         assert repr(large) == "DeviceArray(shape=(262144,), dtype=float64, device='simulated')"
+        assert str(large) == repr(large)
 
     def test_memory_goes_with_it(self):
         from jitgraph.codegen.gpu import simulator
@@ -150,13 +171,137 @@ class TestArray:
             jg.device_put([1.0], "tpu")
 
 
+_BOUNDS = st.none() | st.integers(-6, 6)
+_ENTRIES = (
+    st.builds(slice, _BOUNDS, _BOUNDS, st.none() | st.integers(-3, 3).filter(bool))
+    | st.integers(-4, 3) | st.none() | st.just(Ellipsis)
+)  # fmt: skip
+
+
+class TestParts:
+    """Whatever NumPy makes of an index or another arrangement, on the device."""
+
+    @settings(deadline=None)
+    @given(
+        st.lists(st.integers(0, 4), min_size=1, max_size=3).map(tuple),
+        st.sampled_from(["?", "i1", "f4", "c16"]),
+        st.lists(_ENTRIES, max_size=4).map(tuple),
+    )
+    def test_index(self, shape, dtype, key):
+        data = sample(shape, dtype)
+        x = jg.device_put(data, "simulated")
+        try:
+            want = data[key]
+        except IndexError as error:
+            with pytest.raises(IndexError, match=re.escape(str(error))):
+                x[key]
+            return
+        got = x[key]
+        assert type(got) is jg.DeviceArray
+        assert (got.shape, got.dtype) == (want.shape, want.dtype)
+        assert got.strides == np.empty(want.shape, dtype).strides or not got.size
+        np.testing.assert_array_equal(got.get(), want)
+
+    @settings(deadline=None, max_examples=30)
+    @given(st.permutations(range(3)), st.sampled_from(DTYPES))
+    def test_turned(self, axes, dtype):
+        data = sample((2, 1, 3), dtype)
+        x = jg.device_put(data, "simulated")
+        np.testing.assert_array_equal(x.transpose(axes).get(), data.transpose(axes))
+        np.testing.assert_array_equal(x.transpose(*axes).get(), data.transpose(axes))
+        np.testing.assert_array_equal(x.T.get(), data.T)
+        np.testing.assert_array_equal(np.transpose(x, axes).get(), data.transpose(axes))
+
+    def test_other_shapes(self):
+        data = sample((4, 6), "i4")
+        x = jg.device_put(data, "simulated")
+        for shape in ((24,), (-1, 3), (2, 2, 6), ((3, 8),), (-1,)):
+            got = x.reshape(*shape)
+            assert address_of(got._header) == address_of(x._header)
+            np.testing.assert_array_equal(got.get(), data.reshape(*shape))
+        for got in (x.ravel(), x.flatten(), np.reshape(x, 24), x[None].squeeze().ravel()):
+            np.testing.assert_array_equal(got.get(), data.ravel())
+        with pytest.raises(ValueError, match="cannot reshape"):
+            x.reshape(5)
+        assert x[:, None].squeeze(1).shape == (4, 6)
+
+    @pytest.mark.parametrize(
+        ("source", "target"),
+        [(dtype, DTYPES[(k + more) % len(DTYPES)]) for k, dtype in enumerate(DTYPES)
+         for more in (0, 3)],
+    )  # fmt: skip
+    def test_dtypes(self, source, target):
+        data = sample((2, 3), source)
+        x = jg.device_put(data, "simulated")
+        got = x.astype(np.dtype(target))
+        assert (got is x) == (source == target)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, of what complex numbers lose
+            want = data.astype(target)
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got.get(), want)
+
+    def test_sequence(self):
+        data = sample((3, 2), "i8")
+        x = jg.device_put(data, "simulated")
+        assert len(x) == 3
+        assert [row.tolist() for row in x] == data.tolist()
+        assert [int(n) for n in x[1]] == [2, 3]
+        first, _, last = x
+        assert (type(first), last.tolist()) == (jg.DeviceArray, [4, 5])
+        with pytest.raises(TypeError, match="0-d"):
+            iter(x[0, 0])
+
+    def test_no_copy_of_what_lies_side_by_side(self):
+        data = sample((8, 4), "f4")
+        x = jg.device_put(data, "simulated")
+        double = jg.jit(lambda a: 2 * a, device="simulated")
+        for k in range(8):
+            row = x[k]
+            assert address_of(row._header) == address_of(x._header) + 16 * k
+            np.testing.assert_array_equal(double(row), 2 * data[k])
+        part = x[2:5]
+        address = address_of(x._header)
+        del x, row
+        gc.collect()
+        assert address_of(part._header) == address + 32
+        np.testing.assert_array_equal(part.get(), data[2:5])
+
+    def test_others_begin_where_kernels_read(self):
+        """Sixteen bytes at once, from the start."""
+        data = sample((5, 3), "f4")
+        x = jg.device_put(data, "simulated")
+        double = jg.jit(lambda a: 2 * a, device="simulated")
+        for key in (1, slice(1, 3), (slice(None), 1), (slice(None, None, 2), slice(1, None))):
+            assert address_of(x[key]._header) % 16 == 0
+            np.testing.assert_array_equal(double(x[key]), 2 * data[key])
+        number = x[1, 1]
+        assert float(double(number)) == 8
+
+    def test_positions_are_not_compiled_in(self):
+        from jitgraph.runtime import devices
+
+        device = devices.device("simulated")
+        x = jg.device_put(sample((40, 30), "u2"), "simulated")
+        x[3:9:2, 4:17]
+        made = len(device.conversions)
+        function = device.conversions[np.dtype("u2"), 2, np.dtype("u2")]
+        variants = len(function._state.variants)
+        for k in range(2, 8):
+            x[k : 3 * k : 2, k : 20 - k], x[::k, k:], x[:-k:k, :-k]
+        assert len(device.conversions) == made
+        assert len(function._state.variants) == variants
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         "compute",
         [
             lambda x: x + 1, lambda x: 1 - x, lambda x: x @ x, lambda x: -x, lambda x: x == x,
-            lambda x: x < 1, lambda x: abs(x), lambda x: x[0], lambda x: np.sin(x),
+            lambda x: x < 1, lambda x: abs(x), lambda x: x >= 1, lambda x: np.sin(x),
             lambda x: np.ones(3) * x, lambda x: divmod(x, 2), lambda x: 2**x, lambda x: hash(x),
+            lambda x: np.sum(x), lambda x: jg.device_put(2.0, "simulated") * x,
+            lambda x: np.add(1, 2, out=jg.device_put(2.0, "simulated")),
         ],
     )  # fmt: skip
     def test_computes_nothing(self, compute):
@@ -164,6 +309,19 @@ class TestRefusals:
         with pytest.raises(TypeError) as caught:
             compute(x)
         assert "unhashable" in str(caught.value) or "jitgraph.jit(device=" in str(caught.value)
+
+    def test_says_what_was_asked_of_what(self):
+        x = jg.device_put(np.zeros((2, 3), "f4"), "simulated")
+        with pytest.raises(InputError, match=r"np\.add .*f32\[2, 3\] on simulated") as caught:
+            x + 1
+        assert "x + 1" in str(caught.value)
+        with pytest.raises(AttributeError, match=r"'cumsum'\n.*jitgraph\.jit\(device="):
+            x.cumsum()
+        with pytest.raises(AttributeError, match=r"'colour'$"):
+            x.colour  # noqa: B018
+        with pytest.raises(TypeError, match="unsupported operand"):
+            x + None
+        assert (x == None) is False  # noqa: E711
 
     def test_never_changes(self):
         x = jg.device_put([1.0, 2.0, 3.0], "simulated")
@@ -173,6 +331,26 @@ class TestRefusals:
             x += 1
         with pytest.raises(AttributeError):
             x.colour = "red"
+
+    @pytest.mark.parametrize("name", ["sum", "dot", "at", "max", "nonzero"])
+    def test_methods(self, name):
+        x = jg.device_put([1.0, 2.0, 3.0], "simulated")
+        assert not hasattr(x, name)
+        with pytest.raises(AttributeError, match=r"compile what you compute with it: jitgraph.jit"):
+            getattr(x, name)
+        with pytest.raises(AttributeError, match=r"object has no attribute 'sums'"):
+            x.sums()
+
+    @pytest.mark.parametrize(
+        "key", [[0, 1], np.array([0]), np.array([True, False, True]), True, 1.5, "a", ([0], 1)]
+    )
+    def test_indices(self, key):
+        x = jg.device_put([1.0, 2.0, 3.0], "simulated")
+        with pytest.raises(InputError, match=r"indexed by integers, .* not by") as caught:
+            x[key]
+        assert "x[k]" in str(caught.value)
+        with pytest.raises(InputError, match="C order"):
+            x.reshape(3, 1, order="F")
 
 
 class Foreign:
@@ -218,7 +396,7 @@ class TestForeign:
         x = jg.from_dlpack(other)
         del other
         gc.collect()
-        assert address_of(x.header) == address
+        assert address_of(x._header) == address
         assert (x.device, x.dtype) == (gpu, data.dtype)
         np.testing.assert_array_equal(x.get(), data)
         assert jg.device_put(x, "cuda") is x
@@ -256,7 +434,7 @@ class TestForeign:
         address = address_of(other.header)
         other.said |= {"data": (address + 8, False), "shape": (7,)}
         x = jg.device_put(other, "cuda")
-        assert address_of(x.header) not in range(address, address + 64)
+        assert address_of(x._header) not in range(address, address + 64)
         assert x.tolist() == [1, 2, 3, 4, 5, 6, 7]
 
     @pytest.mark.parametrize(
@@ -330,7 +508,7 @@ class TestLent:
             assert ("versioned" in repr(capsule)) == (version is not None and version >= (1, 0))
             found = dlpack.imported(capsule)
             assert (found.address, found.shape, found.dtype, found.device) == (
-                address_of(x.header), array.shape, array.dtype, (dlpack.CUDA, 0),
+                address_of(x._header), array.shape, array.dtype, (dlpack.CUDA, 0),
             )  # fmt: skip
             assert len(dlpack._exported) == 1
             del found
@@ -338,7 +516,7 @@ class TestLent:
 
     def test_outlives_its_array(self, gpu):
         x = jg.device_put(np.arange(3), "cuda")
-        address = address_of(x.header)
+        address = address_of(x._header)
         found = dlpack.imported(x.__dlpack__())
         del x
         gc.collect()
@@ -365,12 +543,12 @@ class TestLent:
             with pytest.raises(BufferError):
                 x.__dlpack__(**options)
         copied = dlpack.imported(x.__dlpack__(copy=True))
-        assert copied.address != address_of(x.header)
+        assert copied.address != address_of(x._header)
 
     def test_interface(self, gpu):
         x = jg.device_put(sample((2, 3), "f4"), "cuda")
         said = x.__cuda_array_interface__
-        assert said["data"] == (address_of(x.header), False)
+        assert said["data"] == (address_of(x._header), False)
         assert (said["shape"], said["typestr"], said["version"]) == ((2, 3), "<f4", 3)
         assert jg.device_put(np.zeros((0, 2)), "cuda").__cuda_array_interface__["data"][0] == 0
         assert not hasattr(jg.device_put([1.0], "simulated"), "__cuda_array_interface__")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
 import sys
@@ -222,6 +223,13 @@ def test_methods() -> None:
     del two
     gc.collect()
     assert gone() is None
+    np.testing.assert_array_equal(Scale(4.0).apply(x), x * 4)
+    first = Scale(5.0).apply
+    gc.collect()
+    np.testing.assert_array_equal(copy.copy(first)(x), x * 5)
+    assert "multiply" in first.dump(x, stage="graph")
+    assert first.__self__.factor == 5
+    np.testing.assert_array_equal(jg.grad(lambda x: Scale(6.0).apply(x).sum())(x), [6, 6, 6])
 
     @dataclasses.dataclass
     class Tree:

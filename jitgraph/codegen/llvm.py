@@ -328,15 +328,17 @@ class FunctionBuilder:
         *,
         accumulators: Sequence[tuple[str, str]] = (),
         properties: Sequence[str] = (),
+        runs: bool = False,
     ) -> Iterator[Loop]:
         """`for (i64 i = start; i < end; i += step)`, with 0 <= start and 0 < step.
 
         `accumulators` are (type, initial value) pairs carried from iteration to iteration; see
-        `Loop`. The loop has the rotated form (guard, body, latch) that LLVM's passes want.
+        `Loop`. The loop has the rotated form (guard, body, latch) that LLVM's passes want; one that
+        `runs` has its first iteration in any case, and so needs no guard.
         """
         before, body, after = self.current, self.label(name), self.label(f"{name}.end")
-        enter = self.emit(f"icmp slt i64 {start}, {end}")
-        self.branch_if(enter, body, after)
+        if not runs:
+            self.branch_if(self.emit(f"icmp slt i64 {start}, {end}"), body, after)
         self.block(body)
         types = [type_ for type_, _ in accumulators]
         initial = [value for _, value in accumulators]
@@ -360,6 +362,9 @@ class FunctionBuilder:
             f"  {phi} = phi {type_} [ {first}, %{before} ], [ {following}, %{latch} ]"
             for type_, phi, first, following in phis
         ]
+        if runs:
+            loop.results[:] = loop.next
+            return
         self._lines += [
             f"  {result} = phi {type_} [ {first}, %{before} ], [ {last}, %{latch} ]"
             for type_, result, first, last in zip(

@@ -238,11 +238,15 @@ class ProgramEmitter:
             self.workspace.give(f, f.emit(f"load ptr, ptr {cell}"))
         for cell in self.host_cells:
             HOST.give(f, f.emit(f"load ptr, ptr {cell}"))
+        self._last()
         if self.gil is not None:
             state = f.emit(f"load ptr, ptr {self.gil}")
             with f.if_then(f.emit(f"icmp ne ptr {state}, null")):
                 f.do(f"call void @acquire_gil(ptr {state})")
         f.do(f"ret i64 {status}")
+
+    def _last(self) -> None:
+        """Whatever else is to be done at the end, however it comes."""
 
     # --- scalars --------------------------------------------------------------------------------
     def register(self, value: Value) -> Register:

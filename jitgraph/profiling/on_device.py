@@ -69,7 +69,6 @@ class DeviceRuns:
     ) -> tuple[list[probes.Reading], list[int]]:  # fmt: skip
         """Readings, in nanoseconds, and the table as the last run left it. Without a clock one run
         is enough, and its times are zeros."""
-        self.device.enter()
         readings: list[probes.Reading] = []
         start = time.perf_counter()
         while len(readings) <= least or (

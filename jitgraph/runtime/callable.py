@@ -163,12 +163,10 @@ class Slots:
         write to it unless, one update later, it owns its memory and nobody else refers to it."""
         self._cells[0] = array if self.device is None else self.device.upload(array)
 
-    def move(self, device: Device | None) -> None:
-        """Let the value lie in the memory of a device, or of the host."""
-        value = self.host()
+    def place(self, device: Device, header: np.ndarray[Any, Any]) -> None:
+        """Let the value lie in the memory of a device, where its copy is that has this header."""
+        self._cells[:] = [header, None]
         self.device = device
-        self._cells[1] = None
-        self.set(value)
 
     def drop_spare(self) -> None:
         """Free the memory that is kept for the next update."""

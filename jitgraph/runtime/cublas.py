@@ -87,9 +87,9 @@ class Multiplier:
         self._plans: dict[bytes, Any] = {}
         #: What plans point at.
         self._kept: list[Any] = []
-        device.enter()
         try:
-            self._handle = self._made("cublasLtCreate")
+            with device.entered():
+                self._handle = self._made("cublasLtCreate")
         except _Refused as refused:
             raise DeviceError(
                 f"{device.name}: cuBLASLt does not start ({described(refused.status)})", hint=OWN

@@ -1,24 +1,25 @@
 """NVIDIA GPUs, by the driver's C functions, which `cuda.bindings` (cuda-python) finds and wraps.
 
 What is done once goes through the wrappers; what is done in every call through the addresses in the
-device's record. The driver's own pool serves the memory, in the order of one stream. The context is
-the primary one, which torch, JAX and CuPy use as well, so their arrays are good here.
+device's record. The driver's own pool serves the memory, in the order of a stream. The context is
+the primary one, which torch, JAX and CuPy use as well, so their arrays are good here; it is that of
+the user's thread only while we work (`Device.entered`).
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import DeviceTarget, Version, device_target
 from jitgraph.errors import DeviceError, DriverError, NoDeviceError
-from jitgraph.runtime.device import Device, Kernels, Timer
+from jitgraph.runtime.device import SCALAR_BYTES, Device, Header, Kernels, Timer, address_of
+from jitgraph.runtime.staging import Staging
 
 if TYPE_CHECKING:
     from jitgraph.runtime.cublas import Library
@@ -42,32 +43,47 @@ _HINTS = {
 _LOST = (
     "this process cannot use the device any more, and what lies on it is lost; a new process can"
 )
+_NO_GPU = "the NVIDIA driver finds no GPU"
+_SEEN = "nvidia-smi shows what it sees; a container must be started with access to the GPU"
 _LOG_BYTES = 16 << 10
-#: Page-locked memory for transfers: so many pieces of so many bytes. Shorter transfers to the host
-#: go without, as they are waited for anyway.
-_PIECES, _CHUNK = 8, 2 << 20
+#: Shorter transfers to the host need no page-locked memory, as they are waited for anyway.
 _DIRECT = 1 << 20
 
 
 class CudaDevice(Device):
-    """A GPU. Raises NoDeviceError where there is none with that number, no driver, no package."""
+    """A stream of work on a GPU. Raises NoDeviceError where there is none with that number, no
+    driver, no package."""
 
-    def __init__(self, ordinal: int, driver: Any = None) -> None:
-        self.name = f"cuda:{ordinal}"
+    def __init__(self, ordinal: int, driver: Any = None, *, stream: int = 0) -> None:
+        self.name = f"cuda:{ordinal}/{stream}" if stream else f"cuda:{ordinal}"
+        self.ordinal = ordinal
         self.driver = driver = _bindings() if driver is None else driver
         _initialise(driver)
         self._gpu = self._found(ordinal)
         self.driver_version = _version(self.ask("cuDriverGetVersion"))
         target = self._target()
-        context = int(self.ask("cuDevicePrimaryCtxRetain", self._gpu))
-        self.ask("cuCtxSetCurrent", context)
-        not_blocking = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
+        self.context = int(self.ask("cuDevicePrimaryCtxRetain", self._gpu))
+        before = self.ask("cuCtxGetCurrent")
+        self.ask("cuCtxSetCurrent", self.context)
+        try:
+            self._begin(target)
+        finally:
+            self.ask("cuCtxSetCurrent", before)
+
+    def _begin(self, target: DeviceTarget) -> None:
+        """What is done in the GPU's context."""
+        not_blocking = self.driver.CUstream_flags.CU_STREAM_NON_BLOCKING
         stream = int(self.ask("cuStreamCreate", not_blocking))
+        self._pool = self.ask("cuDeviceGetDefaultMemPool", self._gpu)
         self._keep_memory()
         functions = {word: self._address(name) for word, name in record.FUNCTIONS.items()}
-        super().__init__(self.name, target, functions, context=context, stream=stream)
-        self.ordinal = ordinal
-        self._staging = _Staging(self)
+        scalars = int(self.ask("cuMemHostAlloc", SCALAR_BYTES, 0))
+        super().__init__(
+            self.name, target, functions, context=self.context, stream=stream, scalars=scalars
+        )
+        self._staging = Staging(self)
+        #: The GPUs that have been asked about their way to this one.
+        self._connected: set[str] = set()
 
     @property
     def description(self) -> str:
@@ -86,11 +102,11 @@ class CudaDevice(Device):
     def _found(self, ordinal: int) -> Any:
         count = int(self.ask("cuDeviceGetCount"))
         if not count:
-            raise NoDeviceError(_no_gpu(), hint=_visible())
+            raise NoDeviceError(_NO_GPU, hint=_visible() or _SEEN)
         if ordinal >= count:
             some = "one GPU, cuda:0" if count == 1 else f"{count} GPUs, cuda:0 to cuda:{count - 1}"
             message = f"there is no {self.name}: the driver finds {some}"
-            raise NoDeviceError(message, hint=_visible())
+            raise NoDeviceError(message, hint=_visible() or "jitgraph.devices() lists all")
         return self.ask("cuDeviceGet", ordinal)
 
     def _attribute(self, name: str) -> int:
@@ -110,10 +126,13 @@ class CudaDevice(Device):
 
     def _keep_memory(self) -> None:
         """Let the pool keep what is freed for the allocations to come."""
-        pool = self.ask("cuDeviceGetDefaultMemPool", self._gpu)
         threshold = self.driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
         everything = self.driver.cuuint64_t(2**64 - 1)
-        self.ask("cuMemPoolSetAttribute", pool, threshold, everything)
+        self.ask("cuMemPoolSetAttribute", self._pool, threshold, everything)
+
+    def clear(self) -> None:
+        super().clear()
+        self.ask("cuMemPoolTrimTo", self._pool, 0)
 
     def _address(self, name: str) -> int:
         """The address of a function of the driver."""
@@ -137,7 +156,8 @@ class CudaDevice(Device):
         return _described(self.driver, status)
 
     def _room(self) -> str:
-        failed, free, total = self.driver.cuMemGetInfo()
+        with self.entered():
+            failed, free, total = self.driver.cuMemGetInfo()
         return "" if int(failed) else f": {free:,} bytes of {total:,} are free"
 
     def load(
@@ -148,7 +168,19 @@ class CudaDevice(Device):
         shared: Mapping[str, int] = MappingProxyType({}),
     ) -> Kernels:
         self.require_shared(shared)
-        self.enter()
+        dynamic = self.driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        with self.entered():
+            module = self._loaded(image)
+            loaded = _Module(self, module)
+            for name in names:
+                handle = self.ask("cuModuleGetFunction", module, name.encode())
+                loaded.handles[name] = int(handle)
+            for name, size in shared.items():
+                self.ask("cuFuncSetAttribute", loaded.handles[name], dynamic, size)
+        return loaded
+
+    def _loaded(self, image: bytes) -> Any:
+        """The driver's module; raises with what its compiler says."""
         options = self.driver.CUjit_option
         log = bytearray(_LOG_BYTES)
         keys = [options.CU_JIT_ERROR_LOG_BUFFER, options.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES]
@@ -157,13 +189,7 @@ class CudaDevice(Device):
         if int(status):
             said = bytes(log).split(b"\0")[0].decode(errors="replace").strip()
             self.fail(int(status), f"cuModuleLoadDataEx{': ' if said else ''}{said}")
-        loaded = _Module(self, module)
-        for name in names:
-            loaded.handles[name] = int(self.ask("cuModuleGetFunction", module, name.encode()))
-        dynamic = self.driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-        for name, size in shared.items():
-            self.ask("cuFuncSetAttribute", loaded.handles[name], dynamic, size)
-        return loaded
+        return module
 
     def _library(self) -> Library | None:
         from jitgraph.runtime.cublas import installed
@@ -172,45 +198,92 @@ class CudaDevice(Device):
 
     def unload(self, module: Any) -> None:
         """Forget a module, once nothing of it runs any more."""
-        self.enter()
-        self.wait()
-        self.ask("cuModuleUnload", module)
+        with self.entered():
+            self.wait()
+            self.ask("cuModuleUnload", module)
 
-    def mark(self) -> _Event:
-        self.enter()
-        return _Event(self, self.stream, self.driver.CUevent_flags.CU_EVENT_DEFAULT)
+    def mark(self) -> Event:
+        with self.entered():
+            return Event(self, self.stream, self.driver.CUevent_flags.CU_EVENT_DEFAULT)
 
-    def seconds(self, start: _Event, end: _Event) -> float:
+    def seconds(self, start: Event, end: Event) -> float:
         end.wait()
-        return float(self.ask("cuEventElapsedTime", start.handle, end.handle)) / 1e3
+        return self.between(start.handle, end.handle)
+
+    def between(self, start: Any, end: Any) -> float:
+        """The seconds between two events."""
+        with self.entered():
+            return float(self.ask("cuEventElapsedTime", start, end)) / 1e3
+
+    def forget(self, event: Any) -> None:
+        """Destroy an event. The driver keeps it for as long as something waits for it."""
+        with suppress(DeviceError), self.entered():
+            self.driver.cuEventDestroy(event)
 
     def timer(self, count: int) -> Timer:
-        self.enter()
-        return _Timer(self, count, self._address("cuEventRecord"))
+        with self.entered():
+            return _Timer(self, count, self._address("cuEventRecord"))
+
+    def done(self, stream: int | None = None) -> Event:
+        """A point in the work of this stream, or of another in this context."""
+        quick = self.driver.CUevent_flags.CU_EVENT_DISABLE_TIMING
+        with self.entered():
+            return Event(self, self.stream if stream is None else stream, quick)
 
     def follow(self, stream: int) -> None:
-        self._order(stream, self.stream)
+        self._wait_for(self.done(stream), self.stream)
 
     def precede(self, stream: int) -> None:
-        self._order(self.stream, stream)
+        self._wait_for(self.done(), stream)
 
-    def _order(self, first: int, second: int) -> None:
-        self.enter()
-        event = _Event(self, first, self.driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
-        self.ask("cuStreamWaitEvent", second, event.handle, 0)
+    def join(self, other: Device) -> None:
+        if isinstance(other, CudaDevice):  # on whichever GPU
+            self._wait_for(other.done(), self.stream)
+        else:
+            super().join(other)
 
-    def done(self) -> _Event:
-        """A point in the work, to be waited for."""
-        return _Event(self, self.stream, self.driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+    def _wait_for(self, event: Event, stream: int) -> None:
+        with self.entered():
+            self.ask("cuStreamWaitEvent", stream, event.handle, 0)
+
+    def copied_from(self, source: Device, header: Header) -> Header:
+        if isinstance(source, CudaDevice) and header.nbytes:
+            self._connect(source)
+            made = self.empty(header.shape, header.dtype)
+            self.join(source)
+            try:
+                with self.entered():
+                    places = address_of(made), self.context, address_of(header), source.context
+                    self.ask("cuMemcpyPeerAsync", *places, header.nbytes, self.stream)
+            except DriverError as error:
+                if error.sticky:
+                    raise
+            else:
+                source.join(self)  # which may then free it
+                return made
+        return super().copied_from(source, header)
+
+    def _connect(self, source: CudaDevice) -> None:
+        """Let copies from another GPU go directly, if there is a way. Else the driver takes them
+        through the host."""
+        if source.place in self._connected:
+            return
+        self._connected.add(source.place)
+        if self.ask("cuDeviceCanAccessPeer", self._gpu, source._gpu):
+            access, driver = self.driver.CUmemAccessDesc(), self.driver
+            access.location.type = driver.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE
+            access.location.id = self.ordinal
+            access.flags = driver.CUmemAccess_flags.CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+            driver.cuMemPoolSetAccess(source._pool, [access], 1)
 
     def whereabouts(self, address: int) -> str:
-        self.enter()
         attributes = self.driver.CUpointer_attribute
         ask = self.driver.cuPointerGetAttribute
-        status, kind = ask(attributes.CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address)
-        if int(status) or int(kind) == _HOST_MEMORY:
-            return "cpu"
-        status, ordinal = ask(attributes.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address)
+        with self.entered():
+            status, kind = ask(attributes.CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address)
+            if int(status) or int(kind) == _HOST_MEMORY:
+                return "cpu"
+            status, ordinal = ask(attributes.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address)
         return "cpu" if int(status) else f"cuda:{int(ordinal)}"
 
     def send(self, to: int, source: int, size: int) -> None:
@@ -225,8 +298,9 @@ class CudaDevice(Device):
             self._staging.fetch(to, source, size)
 
 
-class _Event:
-    """A point in the work of a stream: when all that was asked for so far is done."""
+class Event:
+    """A point in the work of a stream: when all that was asked for so far is done. Made, and
+    recorded, in the context of the stream."""
 
     __slots__ = ("_device", "handle")
 
@@ -237,12 +311,12 @@ class _Event:
 
     def wait(self) -> None:
         """Until then."""
-        self._device.ask("cuEventSynchronize", self.handle)
+        with self._device.entered():
+            self._device.ask("cuEventSynchronize", self.handle)
 
     def __del__(self) -> None:
-        # The driver keeps it for as long as something waits for it.
         if hasattr(self, "handle"):
-            self._device.driver.cuEventDestroy(self.handle)
+            self._device.forget(self.handle)
 
 
 class _Timer:
@@ -259,12 +333,11 @@ class _Timer:
         return [int(event) for event in self._events]
 
     def seconds(self, first: int, last: int) -> float:
-        found = self._device.ask("cuEventElapsedTime", self._events[first], self._events[last])
-        return float(found) / 1e3
+        return self._device.between(self._events[first], self._events[last])
 
     def __del__(self) -> None:
         for event in getattr(self, "_events", ()):
-            self._device.driver.cuEventDestroy(event)
+            self._device.forget(event)
 
 
 class _Module:
@@ -280,70 +353,6 @@ def _unload(device: CudaDevice, module: Any) -> None:
         device.unload(module)
     except DeviceError:  # whoever works on the device will be told
         return
-
-
-class _Staging:
-    """Pieces of page-locked memory through which transfers go in chunks: while the device moves
-    some, the host fills or empties others."""
-
-    def __init__(self, device: CudaDevice) -> None:
-        self._device = device
-        self._lock = threading.Lock()
-        self._pieces: list[int] = []
-        #: When each was last moved.
-        self._moved: list[_Event | None] = [None] * _PIECES
-        self._next = 0
-
-    def send(self, to: int, source: int, size: int) -> None:
-        """Copy to the device; the source has been read on return."""
-        with self._lock:
-            self._device.enter()
-            for at, length in _chunks(size):
-                k = self._free()
-                ctypes.memmove(self._pieces[k], source + at, length)
-                self._move("to_device", to + at, self._pieces[k], length, k)
-
-    def fetch(self, to: int, source: int, size: int) -> None:
-        """Copy to the host, where all has arrived on return."""
-        with self._lock:
-            self._device.enter()
-            waiting: list[tuple[int, int, int]] = []
-            for at, length in _chunks(size):
-                k = self._free()
-                self._move("to_host", self._pieces[k], source + at, length, k)
-                waiting.append((k, to + at, length))
-                if len(waiting) == _PIECES:
-                    self._empty(*waiting.pop(0))
-            for chunk in waiting:
-                self._empty(*chunk)
-
-    def _free(self) -> int:
-        """A piece that nothing is moved to or from any more."""
-        k = self._next
-        if k == len(self._pieces):
-            self._pieces.append(int(self._device.ask("cuMemHostAlloc", _CHUNK, 0)))
-        self._finish(k)
-        self._next = (k + 1) % _PIECES
-        return k
-
-    def _move(self, function: str, to: int, source: int, size: int, k: int) -> None:
-        self._device.call(function, to, source, size, self._device.stream)
-        self._moved[k] = self._device.done()
-
-    def _finish(self, k: int) -> None:
-        event, self._moved[k] = self._moved[k], None
-        if event is not None:
-            event.wait()
-
-    def _empty(self, k: int, to: int, length: int) -> None:
-        self._finish(k)
-        ctypes.memmove(to, self._pieces[k], length)
-
-
-def _chunks(size: int) -> Iterator[tuple[int, int]]:
-    """The offset and the length of each chunk of a transfer."""
-    for at in range(0, size, _CHUNK):
-        yield at, min(_CHUNK, size - at)
 
 
 def count(driver: Any = None) -> int:
@@ -378,15 +387,11 @@ def _initialise(driver: Any) -> None:
             " (docker run --gpus all)",
         ) from error
     if status == _NO_DEVICE:
-        raise NoDeviceError(_no_gpu(), hint=_visible())
+        raise NoDeviceError(_NO_GPU, hint=_visible() or _SEEN)
     if status:
         name, text = _described(driver, status)
         hint = _HINTS.get(status, "nvidia-smi tells more")
         raise NoDeviceError(f"the NVIDIA driver does not start: {name}, {text}", hint=hint)
-
-
-def _no_gpu() -> str:
-    return "the NVIDIA driver finds no GPU"
 
 
 def _visible() -> str:

@@ -14,6 +14,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
@@ -23,7 +24,7 @@ import numpy as np
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.memory import HANDLER
 from jitgraph.codegen.gpu.target import DeviceTarget
-from jitgraph.codegen.pyobjects import ARRAY_HANDLER, BFLOAT16
+from jitgraph.codegen.pyobjects import ARRAY_DATA, ARRAY_HANDLER, BFLOAT16
 from jitgraph.codegen.signature import singleton
 from jitgraph.errors import DeviceError, DeviceMemoryError, DriverError, NoDeviceError
 from jitgraph.ir.types import is_bfloat16
@@ -35,6 +36,8 @@ Header: TypeAlias = np.ndarray[Any, Any]
 
 #: The stream that other libraries work on, unless they say something else.
 LEGACY_STREAM = 1
+#: The bytes of the record's `scalars`.
+SCALAR_BYTES = 16 * record.SCALARS
 
 _C_TYPES = {"ptr": ctypes.c_void_p, "i64": ctypes.c_uint64, "i32": ctypes.c_uint32,
             "i8": ctypes.c_uint8}  # fmt: skip
@@ -64,10 +67,11 @@ class Timer(Protocol):
 
 
 class Device(ABC):
-    """A device, with one stream of work and the memory that its arrays lie in.
+    """A stream of work on a device, and the memory that its arrays lie in.
 
     Work is done in the order in which it was asked for, while the host goes on; `wait` is for the
-    end of it. Raises what `check` says when something fails.
+    end of it. Streams of one device ("cuda:0", "cuda:0/1") have the same `place` and read each
+    other's memory (`bring`). Raises what `check` says when something fails.
     """
 
     #: Names and texts of CUresults that a user may meet, where the driver cannot be asked.
@@ -83,8 +87,10 @@ class Device(ABC):
         *,
         context: int = 0,
         stream: int = 0,
+        scalars: int | None = None,
     ) -> None:
-        """`functions` are the addresses of those in `record.FUNCTIONS`."""
+        """`functions` are the addresses of those in `record.FUNCTIONS`; `scalars` is page-locked
+        memory for numbers, where there is such a thing."""
         from jitgraph.runtime.pyapi import BY_HAND, memory_handler
 
         if not BY_HAND:
@@ -94,12 +100,15 @@ class Device(ABC):
                 hint="install another version of NumPy, or a newer jitgraph",
             )
         self.name = name
+        #: The device in whose memory the arrays are, whatever the stream.
+        self.place = name.partition("/")[0]
         self.target = target
+        self.context = context
+        #: The stream that all work goes to: a CUstream.
+        self.stream = stream
         self._preparing = threading.Lock()
         self._multiplier: Multiplier | None = None
-        self._words = (ctypes.c_uint64 * len(record.WORDS))()
-        # Arrays may be freed at the very end of the process.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._words))
+        self._words = _immortal(8 * len(record.WORDS), ctypes.c_uint64)
         #: The address of the record.
         self.record = ctypes.addressof(self._words)
         self._handler = memory_handler(f"jitgraph_{name}", HANDLER, self.record)
@@ -110,9 +119,12 @@ class Device(ABC):
             "handler": self._handler,
             "sms": target.sms,
             "shared": target.shared_bytes,
+            "scalars": scalars or ctypes.addressof(_immortal(SCALAR_BYTES)),
         }
         for word, value in words.items():
             self._words[record.WORDS.index(word)] = value
+        #: Compiled functions that copy and convert its arrays (`jitgraph.conversions`).
+        self.conversions: dict[Any, Any] = {}
         self._calls = {
             word: ctypes.CFUNCTYPE(ctypes.c_int, *map(_C_TYPES.__getitem__, parameters))(
                 functions[word]
@@ -154,12 +166,16 @@ class Device(ABC):
         """The name of the device whose memory is at an address; "cpu" for the host's."""
 
     def follow(self, stream: int) -> None:
-        """Let work that is asked for from now on come after what another stream has to do."""
+        """Let work that is asked for from now on come after what a stream of others has to do."""
         self.wait()
 
     def precede(self, stream: int) -> None:
-        """Let work of another stream from now on come after what was asked for here."""
+        """Let work of a stream of others from now on come after what was asked for here."""
         self.wait()
+
+    def join(self, other: Device) -> None:
+        """Let work that is asked for from now on come after what `other` was asked for so far."""
+        other.wait()
 
     def mark(self) -> Any:
         """A point in the work, for `seconds`."""
@@ -210,11 +226,6 @@ class Device(ABC):
             for word, value in self._multiplier.words.items():
                 self._words[record.WORDS.index(word)] = value
 
-    @property
-    def stream(self) -> int:
-        """The stream that all work goes to: a CUstream."""
-        return self._words[record.WORDS.index("stream")]
-
     def call(self, function: str, *arguments: int) -> None:
         """Call a function of the record; raises if it fails."""
         if status := self.try_call(function, *arguments):
@@ -224,9 +235,10 @@ class Device(ABC):
         """The same; gives the CUresult."""
         return int(self._calls[function](*arguments))
 
-    def enter(self) -> None:
-        """Make the device's context that of this thread."""
-        self.call("enter", self._words[record.WORDS.index("context")])
+    def entered(self) -> AbstractContextManager[None]:
+        """While the device's context is that of this thread. Others, who see by it which device is
+        theirs, then have their own again."""
+        return _Entered(self)
 
     def check(self) -> None:
         """Raise what generated code has left in the record, once."""
@@ -265,20 +277,25 @@ class Device(ABC):
 
     def allocate(self, size: int) -> int:
         """The address of memory on the device, for `free`."""
-        self.enter()
         cell = ctypes.c_void_p()
-        self.call("alloc", ctypes.addressof(cell), max(size, 1), self.stream)
+        with self.entered():
+            self.call("alloc", ctypes.addressof(cell), max(size, 1), self.stream)
         return cell.value or 0
 
     def free(self, address: int) -> None:
         """Give memory back, once all work asked for so far is done."""
-        self.call("free", address, self.stream)
+        with self.entered():
+            self.call("free", address, self.stream)
+
+    def clear(self) -> None:
+        """Let others have the memory that is kept for arrays to come, once nothing uses it."""
+        self.wait()
 
     def wait(self) -> None:
         """Until all work that was asked for is done. Raises what went wrong with it."""
         self.check()
-        self.enter()
-        self.call("wait", self.stream)
+        with self.entered():
+            self.call("wait", self.stream)
 
     def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Header:
         """A new header, of memory with anything in it, in C order."""
@@ -289,11 +306,11 @@ class Device(ABC):
             know_bfloat16(dtype)
         number = BFLOAT16 if is_bfloat16(dtype) else dtype.num
         dims = (ctypes.c_int64 * max(len(shape), 1))(*shape)
-        self.enter()
         make = ctypes.PYFUNCTYPE(
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_void_p
         )(LIBRARY.address("new_device_array"))
-        made = make(self.record, number, len(shape), ctypes.addressof(dims))
+        with self.entered():
+            made = make(self.record, number, len(shape), ctypes.addressof(dims))
         if made is None:
             self.check()
             raise MemoryError
@@ -319,18 +336,32 @@ class Device(ABC):
         """A copy of a device's array on the same device."""
         made = self.empty(header.shape, header.dtype)
         if made.nbytes:
-            self.call("copy", address_of(made), address_of(header), made.nbytes, self.stream)
+            with self.entered():
+                self.call("copy", address_of(made), address_of(header), made.nbytes, self.stream)
         return made
+
+    def bring(self, header: Header, source: Device) -> Header:
+        """An array of another device as one of this: the very memory if that is another stream of
+        the same device, else a copy."""
+        if source.place == self.place:
+            self.join(source)
+            described = address_of(header), header.shape, header.dtype, header
+            return Foreign(self, *described, lender=source).array()
+        return self.copied_from(source, header)
+
+    def copied_from(self, source: Device, header: Header) -> Header:
+        """A copy of an array in the memory of another device."""
+        return self.upload(source.download(header))
 
     def send(self, to: int, source: int, size: int) -> None:
         """Copy memory of the host to the device; the host's has been read on return."""
-        self.enter()
-        self.call("to_device", to, source, size, self.stream)
+        with self.entered():
+            self.call("to_device", to, source, size, self.stream)
 
     def fetch(self, to: int, source: int, size: int) -> None:
         """Copy memory of the device to the host, where it is on return."""
-        self.enter()
-        self.call("to_host", to, source, size, self.stream)
+        with self.entered():
+            self.call("to_host", to, source, size, self.stream)
         self.wait()
 
     def owns(self, array: Header) -> bool:
@@ -348,6 +379,34 @@ class Device(ABC):
         """A header of memory on the device that belongs to somebody else, in C order; it keeps
         `owner` alive."""
         return Foreign(self, address, tuple(shape), dtype, owner).array()
+
+
+class _Entered:
+    """See `Device.entered`."""
+
+    __slots__ = ("_before", "_device")
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def __enter__(self) -> None:
+        device, found = self._device, ctypes.c_void_p()
+        device.call("current", ctypes.addressof(found))
+        self._before = found.value or 0
+        if self._before != device.context:
+            device.call("enter", device.context)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before != self._device.context:
+            # What fails here has failed before.
+            self._device.try_call("enter", self._before)
+
+
+def _immortal(size: int, type_: Any = ctypes.c_char) -> Any:
+    """Memory of the host for what may be used at the very end of the process."""
+    made = (type_ * (size // ctypes.sizeof(type_)))()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
+    return made
 
 
 class Memory:
@@ -372,21 +431,23 @@ class Memory:
 
 
 class Foreign(Memory):
-    """Such memory on a device."""
+    """Such memory on a device: of the stream `lender`, or of another library."""
 
-    __slots__ = ("device",)
+    __slots__ = ("device", "lender")
 
-    def __init__(self, device: Device, *described: Any) -> None:
+    def __init__(self, device: Device, *described: Any, lender: Device | None = None) -> None:
         super().__init__(*described)
-        self.device = device
+        self.device, self.lender = device, lender
 
     def __del__(self) -> None:
         # Its owner may write to it now, or give it to others, on its own stream.
         with contextlib.suppress(DeviceError):
-            self.device.precede(LEGACY_STREAM)
+            if self.lender is None:
+                self.device.precede(LEGACY_STREAM)
+            else:
+                self.lender.join(self.device)
 
 
 def address_of(array: np.ndarray[Any, Any]) -> int:
     """Where an array's data lies."""
-    address: int = array.__array_interface__["data"][0]
-    return address
+    return ctypes.c_void_p.from_address(id(array) + ARRAY_DATA).value or 0

@@ -53,5 +53,4 @@ class DeviceCode:
     def __del__(self) -> None:
         with suppress(DeviceError):  # whoever works on the device will be told
             for address in getattr(self, "_constants", ()):
-                self._device.enter()
                 self._device.free(address)

@@ -49,7 +49,7 @@ def _measured(device: Device, moved: int) -> tuple[float, float]:
     size = tiles * TILE
     module = streams(device.target)
     kernels = device.load(image(module), module.kernels)
-    with ExitStack() as stack:
+    with device.entered(), ExitStack() as stack:
         places = []
         for _ in range(2):
             places.append(device.allocate(size))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import threading
 
-from jitgraph.config import config
+from jitgraph.config import DEVICE_NAME, config
 from jitgraph.errors import DeviceError, OptionError
 from jitgraph.runtime.device import Device, Header
 
-_NAME = re.compile(r"cpu|simulated|cuda(?::(\d+))?")
 _found: dict[str, Device] = {}
 # Re-entrant: finding a device may load code.
 _lock = threading.RLock()
@@ -18,8 +16,9 @@ _lock = threading.RLock()
 def device(name: str | Device | None = None) -> Device | None:
     """The device of this name, or of `jitgraph.config.device`; None for the CPU.
 
-    "cuda" is the first GPU, "cuda:1" the second, "simulated" a GPU that the CPU pretends to be.
-    Raises OptionError for another name and NoDeviceError where there is no such device.
+    "cuda" is the first GPU, "cuda:1" the second, "simulated" a GPU that the CPU pretends to be;
+    "cuda:0/1" is another stream of work on the first GPU. Raises OptionError for another name and
+    NoDeviceError where there is no such device.
     """
     if isinstance(name, Device):
         return name
@@ -34,12 +33,22 @@ def device(name: str | Device | None = None) -> Device | None:
 
 def canonical(name: str) -> str:
     """The one name of a device that has several ("cuda" is "cuda:0"). Raises OptionError."""
-    match = _NAME.fullmatch(name) if isinstance(name, str) else None
+    match = DEVICE_NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         raise OptionError(
-            f"there is no device {name!r}", hint='"cpu", "cuda", "cuda:1" and so on, "simulated"'
+            f"there is no device {name!r}",
+            hint='"cpu", "cuda", "cuda:1" and so on, "simulated"; with a stream: "cuda:0/1"',
         )
-    return f"cuda:{int(match[1] or 0)}" if name.startswith("cuda") else name
+    if name == "cpu":
+        return name
+    kind, stream = name.partition(":")[0].partition("/")[0], int(match["stream"] or 0)
+    place = f"{kind}:{int(match['number'] or 0)}" if kind == "cuda" else kind
+    return f"{place}/{stream}" if stream else place
+
+
+def found() -> list[Device]:
+    """The devices that have been used so far."""
+    return list(_found.values())
 
 
 def names() -> list[str]:
@@ -50,13 +59,14 @@ def names() -> list[str]:
 
 
 def _made(name: str) -> Device:
-    if name == "simulated":
+    place, _, stream = name.partition("/")
+    if place == "simulated":
         from jitgraph.runtime.simulated import SimulatedDevice
 
-        return SimulatedDevice()
+        return SimulatedDevice(int(stream or 0))
     from jitgraph.runtime.cuda import CudaDevice
 
-    return CudaDevice(int(name.partition(":")[2]))
+    return CudaDevice(int(place.partition(":")[2]), stream=int(stream or 0))
 
 
 def device_of(header: Header) -> Device:

@@ -1,4 +1,5 @@
 """The memory that jitgraph keeps for large results and temporaries to come: `jitgraph.memory`.
+The limit is that of the host's; on a GPU all that was ever in use is kept, until `clear`.
 
 An array returned by a compiled function owns its memory like any other. When it dies, a large block
 is kept for the next result of about that size, because fresh pages cost several times what it takes
@@ -33,9 +34,12 @@ def kept() -> int:
 
 
 def clear() -> None:
-    """Give all that is kept back to the operating system."""
+    """Give all that is kept back to the operating system, and to other users of the GPUs."""
+    from jitgraph.runtime.devices import found
     from jitgraph.runtime.pyapi import LIBRARY
 
+    for device in found():
+        device.clear()
     ctypes.CFUNCTYPE(None)(LIBRARY.address("pool_clear"))()
 
 

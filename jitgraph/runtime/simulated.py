@@ -31,11 +31,12 @@ class SimulatedDevice(Device):
 
     description = "a GPU that the CPU pretends to be"
 
-    def __init__(self) -> None:
+    def __init__(self, stream: int = 0) -> None:
         address = simulator.library().address
         functions = {word: address(f"sim_{word}") for word in record.FUNCTIONS}
         target = device_target(_ARCHITECTURE, sms=_MULTIPROCESSORS, simulated=True)
-        super().__init__("simulated", target, functions)
+        name = f"simulated/{stream}" if stream else "simulated"
+        super().__init__(name, target, functions, stream=stream)
 
     def load(
         self,
@@ -58,7 +59,7 @@ class SimulatedDevice(Device):
     def whereabouts(self, address: int) -> str:
         blocks = simulator.live_allocations().items()
         inside = any(start <= address < start + max(size, 1) for start, size in blocks)
-        return self.name if inside else "cpu"
+        return self.place if inside else "cpu"
 
     def fail(self, status: int, what: str = "") -> None:
         fault = simulator.last_fault()

@@ -78,24 +78,6 @@ class SharedVariable(Variable):
         """Where the value lies: "cpu", or the name of a device."""
         return "cpu" if self.slots.device is None else self.slots.device.name
 
-    def settle(self, device: str) -> None:
-        """Let the value lie where the functions run that use the variable. Raises DeviceError where
-        other functions that use it run elsewhere."""
-        slots = self.slots
-        if slots.home not in (None, device):
-            raise DeviceError(
-                f"{self.describe()} is used by a function on {slots.home}, and cannot be used by "
-                f"one on {device} as well",
-                hint=f"give all functions that share it one device, or let this one have a copy: "
-                f"jitgraph.shared({self.name or 'variable'}.get_value())",
-                location=caller_location(),
-            )
-        if slots.home is None and device != "cpu":
-            from jitgraph.runtime import devices
-
-            slots.move(devices.device(device))
-        slots.home = device
-
     def __setstate__(self, state: tuple[Any, dict[str, Any]]) -> None:
         super().__setstate__(state)
         self.serial = next(_serials)
@@ -110,6 +92,32 @@ class SharedVariable(Variable):
     def __repr__(self) -> str:
         dims = ", ".join(map(str, self.slots.get().shape))
         return f"{self.name or 'shared'}: {DTYPE_NAMES[self.dtype]}[{dims}] (shared)"
+
+
+def settle(variables: Sequence[SharedVariable], device: str) -> None:
+    """Let the values of all these lie where functions run that use them, or of none: raises
+    DeviceError where other functions that use one run elsewhere, or for want of memory."""
+    for variable in variables:
+        home = variable.slots.home
+        if home not in (None, device):
+            raise DeviceError(
+                f"{variable.describe()} is used by a function on {home}, and cannot be used by "
+                f"one on {device} as well",
+                hint=f"give all functions that share it one device, or let this one have a copy: "
+                f"jitgraph.shared({variable.name or 'variable'}.get_value())",
+                location=caller_location(),
+            )
+    new = [v for v in dict.fromkeys(variables) if v.slots.home is None]
+    if device != "cpu":
+        from jitgraph.runtime import devices
+
+        found = devices.device(device)
+        assert found is not None
+        copies = [found.upload(v.slots.get()) for v in new]
+        for variable, copied in zip(new, copies, strict=True):
+            variable.slots.place(found, copied)
+    for variable in new:
+        variable.slots.home = device
 
 
 def _fitting(value: Any, variable: SharedVariable, borrow: bool) -> np.ndarray[Any, Any]:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from jitgraph.calls import name_of
 from jitgraph.errors import GradientError, InputError
 from jitgraph.ir.opdef import Attrs, OpDef, apply_op, building_with
 from jitgraph.ir.ops.arithmetic import barrier
@@ -14,7 +15,6 @@ from jitgraph.ir.ops.movement import dim
 from jitgraph.ir.substitution import substituted
 from jitgraph.ir.types import Bundle, Type
 from jitgraph.ir.values import Value, topological
-from jitgraph.jit import name_of
 from jitgraph.location import caller_location
 from jitgraph.passes.autodiff import pulled_back
 from jitgraph.passes.batched_regions import spread

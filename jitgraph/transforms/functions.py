@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jitgraph.calls import name_of
 from jitgraph.errors import GradientError, InputError
 from jitgraph.function import expression_of
 from jitgraph.ir.ops.marks import alias
 from jitgraph.ir.values import Value
-from jitgraph.jit import Jitted, jit, name_of
+from jitgraph.jit import Bound, Jitted, jit
 from jitgraph.location import caller_location
 from jitgraph.tensor.operands import as_tensor, typed
 from jitgraph.tensor.variable import Variable
@@ -29,7 +30,7 @@ def checked(f: Any, transform: str) -> Function:
 def transformed(f: Function, made: Function, transform: str, again: Any, *arguments: Any) -> Any:
     """A transform of f as users hold it: under jit, with f's static arguments and algebra. It
     pickles as `again(f, *arguments)`, which makes the same."""
-    options = dict(f._options) if isinstance(f, Jitted) else {}
+    options = dict(f._options) if isinstance(f, Jitted | Bound) else {}
     options["name"] = f"{transform}({name_of(f)})"
     functools.update_wrapper(made, f, updated=())
     result = jit(made, **options)

@@ -20,7 +20,7 @@ from jitgraph.runtime import devices
 stub = ctypes.CDLL("libcuda.so.1")
 def word(name, type_=ctypes.c_int): return type_.in_dll(stub, name).value
 
-assert jg.devices() == ["cpu", "cuda:0", "simulated"]
+assert jg.devices() == ["cpu", "cuda:0", "cuda:1", "simulated"]
 gpu = devices.device("cuda")
 assert repr(gpu) == "<device cuda:0: Stub, sm_90, driver of CUDA 12.4>", gpu
 assert (gpu.target.sms, gpu.target.shared_bytes) == (132, 232448)
@@ -67,6 +67,29 @@ result = f(y)
 assert (result.shape, result.device) == (y.shape, gpu)
 assert word("stub_launches") == 1
 result.block_until_ready()
+
+second, beside = devices.device("cuda:1"), devices.device("cuda:0/1")
+assert (second.place, beside.place, beside.name) == ("cuda:1", "cuda:0", "cuda:0/1")
+assert len({gpu.stream, second.stream, beside.stream}) == 3
+there = jg.device_put(x, "cuda:1")
+stub.stub_current.restype = ctypes.c_void_p
+for outside in (None, 0x771, 0x770):
+    stub.cuCtxSetCurrent(ctypes.c_void_p(outside))
+    assert stub.stub_current() == outside
+    peers = word("stub_peers")
+    for source, target, copies in ((y, second, 1), (there, gpu, 1), (y, beside, 0)):
+        moved = jg.device_put(source, target)
+        assert word("stub_peers") - peers == copies, copies
+        peers += copies
+        np.testing.assert_array_equal(np.asarray(moved), x)
+        assert moved.device is target
+    del moved
+    f(jg.device_put(x, beside)), jg.device_put(x, second).copy()
+    gc.collect()
+    assert stub.stub_current() == outside
+assert word("stub_access") == 16  # GPU 0 may read what is on GPU 1, which was asked last
+assert word("stub_wrong") == 0
+jg.memory.clear()
 print("all")
 """
 

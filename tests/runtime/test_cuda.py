@@ -14,7 +14,7 @@ import pytest
 import jitgraph as jg
 from jitgraph.codegen.gpu import record
 from jitgraph.errors import DeviceMemoryError, DriverError, NoDeviceError
-from jitgraph.runtime import cuda, devices
+from jitgraph.runtime import cuda, devices, staging
 from jitgraph.runtime.cuda import CudaDevice
 from jitgraph.runtime.device import address_of
 from tests.runtime.fake_driver import _ANSWERS, FakeDriver
@@ -27,7 +27,10 @@ def driver():
 
 @pytest.fixture
 def gpu(driver):
-    return CudaDevice(1, driver)
+    yield CudaDevice(1, driver)
+    assert driver.memory.context == 0
+    assert not driver.memory.strays
+    assert not driver.memory.order.races
 
 
 def words(device):
@@ -45,7 +48,9 @@ class TestStart:
 
     def test_record(self, gpu, driver):
         found = words(gpu)
-        assert (found["context"], found["stream"], found["sms"], found["error"]) == (77, 66, 132, 0)
+        assert (found["context"], found["stream"], found["sms"], found["error"]) == (78, 66, 132, 0)
+        assert found["scalars"] in driver.pinned
+        assert driver.memory.context == 0  # as it was before
         for word, name in record.FUNCTIONS.items():
             assert found[word] == driver.addresses[name.removesuffix("_v2")]
         asked = [a for name, a in driver.calls if name == "cuGetProcAddress"]
@@ -54,6 +59,14 @@ class TestStart:
     def test_memory_is_kept(self, gpu, driver):
         (_, (_, _, value)) = next(c for c in driver.calls if c[0] == "cuMemPoolSetAttribute")
         assert int(value) == 2**64 - 1
+
+    def test_memory_goes_back_when_asked(self, driver, monkeypatch):
+        monkeypatch.setattr(cuda, "_bindings", lambda: driver)
+        monkeypatch.setattr(devices, "_found", {})
+        jg.device_put([1.0], "cuda:1")
+        jg.memory.clear()
+        (_, (_, kept)) = next(c for c in driver.calls if c[0] == "cuMemPoolTrimTo")
+        assert kept == 0
 
     def test_no_package(self, monkeypatch):
         for name in ("cuda", "cuda.bindings", "cuda.bindings.driver"):
@@ -101,9 +114,7 @@ class TestStart:
             CudaDevice(0, FakeDriver(MEMORY_POOLS_SUPPORTED=0))
 
     def test_new_gpu(self):
-        driver = FakeDriver(
-            version=13000, COMPUTE_CAPABILITY_MAJOR=12, COMPUTE_CAPABILITY_MINOR=9
-        )
+        driver = FakeDriver(version=13000, COMPUTE_CAPABILITY_MAJOR=12, COMPUTE_CAPABILITY_MINOR=9)
         assert CudaDevice(0, driver).target.cpu == "sm_121"
 
     def test_broken_driver(self, driver):
@@ -123,7 +134,7 @@ class TestStart:
         x = jg.device_put([1.0, 2.0], "cuda:1")
         assert x.device is devices.device("cuda:1")
         assert devices.device("cuda") is not x.device
-        assert devices.device_of(x.header) is x.device
+        assert devices.device_of(x._header) is x.device
         with pytest.raises(NoDeviceError, match="no cuda:7"):
             jg.device_put(x, "cuda:7")
         with jg.config.override(device="cuda"):
@@ -137,20 +148,20 @@ class TestTransfers:
         there = gpu.upload(data)
         assert address_of(there) in driver.memory.blocks
         np.testing.assert_array_equal(gpu.download(there), data)
-        assert len(driver.pinned) <= cuda._PIECES
+        assert len(driver.pinned) <= staging.PIECES + 1
         del there
         assert not driver.memory.blocks
 
     def test_pinned_memory_is_not_overwritten_early(self, gpu, driver):
         """Each piece is waited for before it is filled again."""
-        for _ in range(cuda._PIECES):
+        for _ in range(staging.PIECES):
             gpu.upload(np.zeros(4))
         assert driver.count("cuEventSynchronize") == 0
-        assert len(driver.live) == len(driver.pinned) == cuda._PIECES
+        assert len(driver.live) == len(driver.pinned) - 1 == staging.PIECES
         for more in range(1, 4):
             gpu.upload(np.zeros(4))
             assert driver.count("cuEventSynchronize") == more
-        assert len(driver.live) == len(driver.pinned) == cuda._PIECES
+        assert len(driver.live) == len(driver.pinned) - 1 == staging.PIECES
 
     def test_a_failing_transfer_leaves_the_others_alone(self, gpu, driver):
         driver.memory.refuse["to_device"] = 700

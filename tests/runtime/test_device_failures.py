@@ -8,6 +8,8 @@ import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from jitgraph.errors import (
     DeviceError,
     DeviceMemoryError,
     DriverError,
+    DTypeError,
+    JitgraphError,
     NoDeviceError,
     OptionError,
 )
@@ -36,12 +40,13 @@ assert SIMULATED is not None
 
 
 class Trouble:
-    """Makes a function of the device's record fail: in one call, or from that call on."""
+    """Makes a function of the device's driver fail: in one call, or from that call on."""
 
     def __init__(self, name: str, status: int, at: int, *, lasting: bool = False) -> None:
         self.calls = 0
         self.place = record.WORDS.index(name)
-        self.right = SIMULATED._words[self.place]
+        self.name = name
+        self.right = SIMULATED._words[self.place], SIMULATED._calls[name]
         real = SIMULATED._calls[name]
 
         def run(*arguments: int) -> int:
@@ -53,11 +58,11 @@ class Trouble:
 
     def __enter__(self) -> Trouble:
         address = ctypes.cast(self.function, ctypes.c_void_p).value
-        SIMULATED._words[self.place] = address
+        SIMULATED._words[self.place], SIMULATED._calls[self.name] = address, self.function
         return self
 
     def __exit__(self, *_: object) -> None:
-        SIMULATED._words[self.place] = self.right
+        SIMULATED._words[self.place], SIMULATED._calls[self.name] = self.right
 
 
 def step() -> tuple[Any, list[Any], list[np.ndarray]]:
@@ -119,6 +124,162 @@ def test_ptx_that_the_driver_does_not_know() -> None:
     assert not caught.value.sticky
 
 
+# --- whatever it is, the rest goes on ----------------------------------------------------------
+def _foreign(**said: Any) -> SimpleNamespace:
+    """An array of another library: what it says in its `__cuda_array_interface__`."""
+    plain = {"version": 3, "shape": (3,), "typestr": "<f8", "strides": None, "stream": None}
+    return SimpleNamespace(__cuda_array_interface__=plain | said)
+
+
+def _without_driver(flags: int) -> Any:
+    raise RuntimeError("Failed to dlopen libcuda.so.1")
+
+
+def _no_package() -> Any:
+    raise NoDeviceError("a GPU needs the package cuda-bindings, which is not installed")
+
+
+ROWS = FakeDevice("cuda:1")
+x = T.dvector("x")
+#: What a user may do on a machine with a GPU, or with what the driver refuses; and what is said.
+BAD_INPUT: dict[str, tuple[dict[str, int], Any, type[Exception], str]] = {
+    "no such device": ({}, lambda f: jg.function([x], x + 1, device="cuda:5"), NoDeviceError,
+                       "no cuda:5: the driver finds"),
+    "no such name": ({}, lambda f: jg.device_put(X, "gpu"), OptionError, "no device 'gpu'"),
+    "no such stream": ({}, lambda f: jg.device_put(X, "cuda:0/x"), OptionError, "cuda:0/1"),
+    "an array of another device": (
+        {}, lambda f: f(DeviceArray(ROWS.upload(np.ones(3)), ROWS)), DeviceError,
+        r"(?s)was given an array on cuda:1.*\n  move it: jitgraph.device_put\(x, 'cuda:0'\)",
+    ),
+    "a pointer to the host": (
+        {}, lambda f: f(_foreign(data=(np.ones(3).ctypes.data, False))), DeviceError,
+        r"memory of the host, not of a GPU.*\s+give it as a NumPy array",
+    ),
+    "not contiguous": ({}, lambda f: f(_foreign(data=(64, False), strides=(16,))), DeviceError,
+                       r"does not lie in C order.*\s+make it contiguous"),
+    "elements nobody knows": ({}, lambda f: f(_foreign(data=(64, False), typestr=">f8")),
+                              DTypeError, "convert it before"),
+    "too old for the code": (
+        {"cuModuleLoadDataEx": 222}, lambda f: jg.jit(np.sinh, device="cuda:0")(X), DriverError,
+        r"UNSUPPORTED_PTX_VERSION.*\s+install a newer driver",
+    ),
+    "code that is refused": ({"cuModuleLoadDataEx": 218},
+                             lambda f: jg.jit(np.cosh, device="cuda:0")(X), DriverError,
+                             "please report it"),
+    "too much shared memory": ({"launch": 701}, lambda f: f(np.ones(3)), DriverError,
+                               "registers or shared memory than a block can have"),
+    "too much for a module": (
+        {}, lambda f: f.device.load(b"", ["k"], shared={"k": 300_000}), DeviceError,
+        r"k needs 300000 bytes of shared memory.*\s+compute with shorter rows",
+    ),
+    "no memory": ({"alloc": 2}, lambda f: f(np.ones(3)), DeviceMemoryError,
+                  r"1,000 bytes of 2,000 are free\s+free arrays"),
+    "no memory for an array": ({"alloc": 2}, lambda f: jg.device_put(X, "cuda"), DeviceMemoryError,
+                               "cuda:0 has not enough free memory"),
+    "a lost context": ({"launch": 700}, lambda f: f(np.ones(3)), DriverError,
+                       r"ILLEGAL_ADDRESS.*\s+this process cannot use the device any more"),
+    "a lost context, found later": ({"wait": 700}, lambda f: f(np.ones(3)).get(), DriverError,
+                                    "a new process can"),
+}  # fmt: skip
+
+
+@cache
+def others() -> tuple[Any, Any]:
+    """A function of the CPU, and one of the simulated device with an update."""
+    w = jg.shared(np.ones(3), "w")
+    update = jg.function([], w.sum(), updates=[(w, w + 1)], device="simulated")
+    return jg.function([x], x - 1, device="cpu"), update
+
+
+class _OnGPU:
+    """A function on the first GPU, and its device."""
+
+    def __init__(self) -> None:
+        self.call = jg.function([x], x * 2, device="cuda")
+        found = devices.device("cuda")
+        assert found is not None
+        self.device = found
+
+    def __call__(self, given: Any) -> Any:
+        return self.call(given)
+
+
+@pytest.mark.parametrize("kind", BAD_INPUT)
+def test_the_rest_goes_on(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typed error that says what happened and what to do; the process, other functions and, once
+    the driver works again, the same function go on."""
+    refused, act, error, said = BAD_INPUT[kind]
+    driver = FakeDriver()
+    monkeypatch.setattr("jitgraph.runtime.cuda._bindings", lambda: driver)
+    monkeypatch.setattr(devices, "_found", {"simulated": SIMULATED})
+    monkeypatch.setattr(driver, "pointer", lambda what, address: (1 + (address < 4096), 0)[what])
+    on_cpu, update = others()
+    f = _OnGPU()
+    f(np.ones(3))
+    for name, status in refused.items():
+        (driver.memory if name in record.FUNCTIONS else driver).refuse[name] = status
+    for _ in range(2):
+        with pytest.raises(error, match=said) as caught:
+            act(f)
+        assert isinstance(caught.value, JitgraphError)
+        assert caught.value.hint
+        sticky = isinstance(caught.value, DriverError) and caught.value.sticky
+        assert sticky == ("lost" in kind)
+        np.testing.assert_array_equal(on_cpu([3.0]), [2.0])
+        before = float(update())
+        assert float(update()) == before + 3
+    driver.refuse.clear()
+    driver.memory.refuse.clear()
+    if not sticky:
+        assert f(np.ones(3)).get().shape == (3,)
+    assert f.device._words[record.WORDS.index("error")] == 0
+
+
+@pytest.mark.parametrize("missing", ["package", "driver", "GPU", "start"])
+def test_nothing_to_compute_on(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = FakeDriver(gpus=0 if missing == "GPU" else 1)
+    bindings: Any = lambda: driver
+    if missing == "package":
+        bindings = _no_package
+    elif missing == "driver":
+        driver = SimpleNamespace(cuInit=_without_driver)
+    elif missing == "start":
+        driver.refuse["cuInit"] = 803
+    monkeypatch.setattr("jitgraph.runtime.cuda._bindings", bindings)
+    monkeypatch.setattr(devices, "_found", {"simulated": SIMULATED})
+    said = {"package": "cuda-bindings", "driver": "no NVIDIA driver", "GPU": "finds no GPU",
+            "start": "does not start"}[missing]  # fmt: skip
+    for name in ("cuda", "cuda:0/2"):
+        for ask in (
+            lambda: jg.function([x], x + 1, device=name),  # noqa: B023
+            lambda: jg.jit(np.sin, device=name)(X),  # noqa: B023
+            lambda: jg.device_put(X, name),  # noqa: B023
+            lambda: jg.device_put(_foreign(data=(64, False)), name),  # noqa: B023
+        ):
+            with pytest.raises(NoDeviceError, match=said):
+                ask()
+    assert jg.devices() == ["cpu", "simulated"]
+    np.testing.assert_array_equal(jg.function([x], x + 1, device="simulated")([1.0]), [2.0])
+
+
+def test_what_a_lost_context_takes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host finds out when it waits: values on the device are lost, and say so."""
+    driver = FakeDriver()
+    monkeypatch.setattr("jitgraph.runtime.cuda._bindings", lambda: driver)
+    monkeypatch.setattr(devices, "_found", {})
+    w = jg.shared(np.ones(3), "w")
+    f = jg.function([], w.sum(), updates=[(w, w + 1)], device="cuda")
+    result = f()
+    driver.memory.refuse.update(dict.fromkeys(("wait", "to_host", "launch", "alloc", "copy"), 700))
+    for ask in (lambda: float(result), w.get_value, f, result.block_until_ready,
+                lambda: w.set_value(np.ones(3)), result.copy):  # fmt: skip
+        with pytest.raises(DriverError, match="ILLEGAL_ADDRESS") as caught:
+            ask()
+        assert caught.value.sticky
+    again = jg.shared(np.ones(3), "w")
+    assert float(jg.function([], again.sum(), device="cpu")()) == 3.0
+
+
 # --- arrays elsewhere --------------------------------------------------------------------------
 def test_an_array_on_another_device() -> None:
     other = FakeDevice("cuda:1")
@@ -143,31 +304,104 @@ def test_a_variable_shared_by_two_devices() -> None:
 
 
 # --- memory ------------------------------------------------------------------------------------
-def test_out_of_memory_changes_nothing() -> None:
-    """Whichever allocation of a step it is that fails."""
-    f, shared, _ = step()
+def _training() -> tuple[Any, list[Any], tuple[Any, ...]]:
+    made, shared, _ = step()
+    return made, shared, (X,)
+
+
+def _loop() -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """The gradient of a scan, whose tape is written and read."""
+    w, total = jg.shared(np.full(3, 0.5), "w"), jg.shared(0.0, "total")
+    rows = T.dmatrix("rows")
+    states, _ = jg.scan(lambda row, h: T.tanh(row + w * h), sequences=rows, outputs_info=T.zeros(3))
+    cost = T.sum(states[-1] ** 2)
+    updates = [(w, w - 0.1 * T.grad(cost, w)), (total, total + cost)]
+    made = jg.function([rows], states, updates=updates, device="simulated")
+    return made, [w, total], (X[:, :3],)
+
+
+def _while_loop() -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """Outputs that grow, of a loop that ends by a condition which kernels compute."""
+    w, v = jg.shared(np.full(3, 0.5), "w"), T.dvector("v")
+
+    def body(h: Any) -> Any:
+        more = h + v
+        return more, T.until(T.sum(more) > 40.0)
+
+    states, _ = jg.scan(body, outputs_info=w, n_steps=100)
+    made = jg.function([v], states, updates=[(w, states[-1] / 8)], device="simulated")
+    return made, [w], (np.ones(3),)
+
+
+def _chosen() -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """Extents that only the device knows, and a sort."""
+    w, v = jg.shared(np.arange(6.0), "w"), T.dvector("v")
+    some = v[v > w[0]]
+    updates = [(w, T.sort(T.concatenate([some, w])))]
+    return jg.function([v], some, updates=updates, device="simulated"), [w], (np.ones(4),)
+
+
+def _draws() -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """The state of a random generator."""
+    draws = jg.tensor.random.RandomStreams(seed=1)
+    state = draws.normal(size=(40,))
+    made = jg.function([], T.cumsum(state), device="simulated")
+    return made, list(made._state.plan.updated), ()
+
+
+def _on_the_host() -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """A step without kernels, between copies."""
+    w, m = jg.shared(np.ones(3), "w"), T.dmatrix("m")
+    solved = T.linalg.solve(m, w)
+    made = jg.function([m], solved.sum(), updates=[(w, solved)], device="simulated")
+    return made, [w], (np.eye(3) * 2,)
+
+
+@cache
+def made(program: Any) -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """One for all tests."""
+    found: tuple[Any, list[Any], tuple[Any, ...]] = program()
+    return found
+
+
+PROGRAMS = [_training, _loop, _while_loop, _chosen, _draws, _on_the_host]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_out_of_memory_changes_nothing(program: Any) -> None:
+    """Whichever allocation of a call it is that fails; and what was taken is given back."""
+    from jitgraph.codegen.gpu import simulator
+
+    f, shared, given = made(program)
     with Trouble("alloc", OUT_OF_MEMORY, 10_000) as none:
-        f(X)
-    assert none.calls > 2
+        f(*given)
+    assert none.calls > 0
+    f(*given)
+    gc.collect()
+    before = len(simulator.live_allocations())
     kept = [s.get_value() for s in shared]
+    failed = 0
     for at in range(none.calls):
         said = ""
         with Trouble("alloc", OUT_OF_MEMORY, at) as trouble:
             try:
-                f(X)
+                f(*given)
             except DeviceMemoryError as error:
                 said = str(error)
         if not said:  # a call that reuses memory asks less often
             assert trouble.calls <= at
             kept = [s.get_value() for s in shared]
             continue
+        failed += 1
         assert "not enough free memory" in said
         assert "free arrays" in said
         for s, value in zip(shared, kept, strict=True):
             np.testing.assert_array_equal(s.get_value(), value)
-    twin, _, _ = step()
-    twin(X)
-    assert np.isfinite(np.asarray(f(X)))
+    assert failed
+    f(*given)
+    gc.collect()
+    assert len(simulator.live_allocations()) <= before
+    assert any(not np.array_equal(s.get_value(), v) for s, v in zip(shared, kept, strict=True))
 
 
 def test_nothing_is_lost_where_memory_is_short() -> None:
@@ -188,24 +422,64 @@ def test_nothing_is_lost_where_memory_is_short() -> None:
     assert len(simulator.live_allocations()) <= before + 2
 
 
+@pytest.mark.parametrize("at", [0, 1])
+def test_no_memory_for_shared_variables(at: int) -> None:
+    """They are all where they were, and of use elsewhere; a new value that does not fit is none."""
+    values = np.ones(3), np.arange(4.0)
+    w, v = (jg.shared(value, name) for value, name in zip(values, "wv", strict=True))
+
+    def make(device: str) -> Any:
+        return jg.function([], w.sum() + v.sum(), updates=[(w, w + 1), (v, v * 2)], device=device)
+
+    with (
+        Trouble("alloc", OUT_OF_MEMORY, at),
+        pytest.raises(DeviceMemoryError, match="simulated has not enough free memory"),
+    ):
+        make("simulated")
+    assert (w.device, v.device) == ("cpu", "cpu")
+    f = make(("simulated", "cpu")[at])
+    assert float(f()) == 9.0
+    np.testing.assert_array_equal(w.get_value(), values[0] + 1)
+    if at == 0:
+        with Trouble("alloc", OUT_OF_MEMORY, 0), pytest.raises(DeviceMemoryError):
+            w.set_value(values[0])
+        np.testing.assert_array_equal(w.get_value(), values[0] + 1)
+
+
 # --- a driver that fails -----------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["launch", "to_host", "copy", "wait", "to_device"])
-def test_a_failing_driver(name: str) -> None:
-    """A typed error, or nothing where the function is not called; then all goes on."""
-    f, shared, _ = step()
-    f(X)
-    kept = [s.get_value() for s in shared]
-    code = 0
-    with Trouble(name, ILLEGAL_ADDRESS, 0) as trouble:
-        try:
-            np.asarray(f(X))
-        except DriverError as error:
-            code = error.code
-    assert code == (ILLEGAL_ADDRESS if trouble.calls else 0)
-    if code and name == "launch":
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("name", ["launch", "to_host", "to_device", "copy", "set_bytes", "wait"])
+def test_a_failing_driver(name: str, program: Any) -> None:
+    """Whichever call of a function it is that fails: a typed error, and values as they were; then
+    all goes on."""
+    f, shared, given = made(program)
+    f(*given)
+    with Trouble(name, ILLEGAL_ADDRESS, 10_000) as none:
+        f(*given)
+    some = np.unique(np.linspace(0, none.calls - 1, min(none.calls, 6)).astype(int))
+    for at in some:
+        kept = [s.get_value() for s in shared]
+        with (
+            Trouble(name, ILLEGAL_ADDRESS, int(at)) as trouble,
+            contextlib.suppress(DriverError),
+        ):
+            f(*given)
+            assert trouble.calls <= at
+            continue
+        SIMULATED.check()
         for s, value in zip(shared, kept, strict=True):
             np.testing.assert_array_equal(s.get_value(), value)
-    assert np.isfinite(np.asarray(f(X)))
+    f(*given)
+
+
+def test_a_failing_transfer_of_a_result() -> None:
+    f, _, _ = step()
+    cost = f(X)
+    for name in ("to_host", "wait"):
+        with Trouble(name, ILLEGAL_ADDRESS, 0), pytest.raises(DriverError) as caught:
+            float(cost)
+        assert caught.value.code == ILLEGAL_ADDRESS
+    assert np.isfinite(float(cost))
 
 
 def test_a_lost_device_leaves_the_others() -> None:

@@ -327,6 +327,7 @@ def test_exit_with_live_arrays(ending):
 import builtins
 import numpy as np, jitgraph as jg
 builtins.kept = [jg.device_put(np.zeros(n), "simulated") for n in range(3)]
+builtins.kept += [jg.device_put(x, "simulated/1") for x in kept] + [kept[2][1:]]
 class Late:
     def __init__(self): self.array = jg.device_put(np.zeros(9), "simulated")
     def __del__(self): self.array = None

@@ -78,9 +78,8 @@ def emit_helpers(module: Module) -> None:
     f = FunctionBuilder(module, "device_wait", internal=True, passes="quick")
     _call(f, "wait", _stream(f))
     f.do("ret void")
-    f = FunctionBuilder(module, "device_enter", internal=True, passes="quick")
-    _call(f, "enter", record.word(f, "@device", "context"))
-    f.do("ret void")
+    _emit_context(module)
+    _emit_landing(module)
     _emit_take(module)
     f = FunctionBuilder(module, "device_give", ["ptr %block"], internal=True, passes="quick")
     with f.if_then(f.emit("icmp ne ptr %block, null")):
@@ -99,6 +98,35 @@ def _call(f: FunctionBuilder, function: str, *arguments: str | int) -> str:
     with f.if_then(f.emit(f"icmp ne i32 {code}, 0")):
         record.fail(f, "@device", code)
     return code
+
+
+def _emit_context(module: Module) -> None:
+    """`ptr @device_enter()` makes the device's context that of the thread, and gives the one that
+    was, for `@device_leave`: in it other libraries see which device is theirs."""
+    f = FunctionBuilder(module, "device_enter", returns="ptr", internal=True, passes="quick")
+    cell = f.reserve("ptr", "cell")
+    f.do(f"store ptr null, ptr {cell}")
+    _call(f, "current", cell)
+    before = f.emit(f"load ptr, ptr {cell}", "before")
+    own = record.word(f, "@device", "context")
+    with f.if_then(f.emit(f"icmp ne ptr {before}, {own}")):
+        _call(f, "enter", own)
+    f.do(f"ret ptr {before}")
+    f = FunctionBuilder(module, "device_leave", ["ptr %before"], internal=True, passes="quick")
+    own = record.word(f, "@device", "context")
+    with f.if_then(f.emit(f"icmp ne ptr %before, {own}")):
+        _call(f, "enter", "%before")
+    f.do("ret void")
+
+
+def _emit_landing(module: Module) -> None:
+    """`ptr @device_landing()`: page-locked memory for a number, until others have come in."""
+    f = FunctionBuilder(module, "device_landing", returns="ptr", internal=True, passes="quick")
+    counter = record.place(f, "@device", "taken")
+    number = f.emit(f"atomicrmw add ptr {counter}, i64 1 monotonic")
+    place = f.emit(f"and i64 {number}, {record.SCALARS - 1}")
+    start = record.word(f, "@device", "scalars")
+    f.do(f"ret ptr {f.emit(f'getelementptr [16 x i8], ptr {start}, i64 {place}')}")
 
 
 def _emit_take(module: Module) -> None:
@@ -127,7 +155,9 @@ def _emit_launch(module: Module) -> None:
         f.do("ret i32 0")
     handle = f.emit("getelementptr ptr, ptr @kernels, i64 %kernel")
     function = f.emit(f"load ptr, ptr {handle}", "function")
-    blocks, shared = (f.emit(f"trunc i64 {x} to i32") for x in ("%blocks", "%shared"))
+    # What is too much for a grid is to stay so, and be refused by the driver.
+    wanted = f.minimum("%blocks", (1 << 32) - 1)
+    blocks, shared = (f.emit(f"trunc i64 {x} to i32") for x in (wanted, "%shared"))
     code = _call(f, "launch", function, blocks, 1, 1, "%threads", 1, 1, shared, _stream(f),
                  "%parameters", "null")  # fmt: skip
     f.do(f"ret i32 {code}")

@@ -120,9 +120,10 @@ def _special(f: FunctionBuilder, register: str) -> str:
 
 def barrier(f: FunctionBuilder) -> None:
     """All threads of the block meet; what they wrote before is seen after."""
-    name = "@llvm.nvvm.barrier.cta.sync.aligned.all"
-    f.module.declare(f"declare void {name}(i32) convergent nounwind")
-    f.do(f"call void {name}(i32 0)")
+    # The name that LLVM 20 knows; later ones take it for its new name.
+    name = "@llvm.nvvm.barrier0"
+    f.module.declare(f"declare void {name}() convergent nounwind")
+    f.do(f"call void {name}()")
 
 
 def shared_memory(f: FunctionBuilder, size: int, align: int = 16) -> str:

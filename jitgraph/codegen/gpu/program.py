@@ -122,7 +122,7 @@ class OnDevice(ProgramEmitter):
         f = self.f
         cells: dict[Value, str] = {}
         for leaf in dict.fromkeys([*leaves, *filter(self.is_late, self._needed)]):
-            cells[leaf] = f.reserve("[16 x i8]", "cell")
+            cells[leaf] = f.emit("call ptr @device_landing()", "landing")
             size = leaf.dtype.itemsize
             f.do(f"call void @device_get(ptr {cells[leaf]}, ptr {self.late[leaf]}, i64 {size})")
         self.wait()
@@ -324,8 +324,16 @@ class DeviceEmitter(OnDevice):
         f.do("ret void")
 
     def emit(self) -> None:
-        self.f.do("call void @device_enter()")
+        self._before = self.f.emit("call ptr @device_enter()", "before")
         super().emit()
+
+    def _return(self, status: str) -> None:
+        if status == "0":  # a copy that the driver has refused must not become a new value
+            self.require_sound()
+        super()._return(status)
+
+    def _last(self) -> None:
+        self.f.do(f"call void @device_leave(ptr {self._before})")
 
     def _fetch(self, step: Fetch) -> None:
         if step.buffer in self.program.param_buffers:

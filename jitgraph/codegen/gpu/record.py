@@ -21,12 +21,18 @@ FUNCTIONS = {
     "copy": "cuMemcpyDtoDAsync_v2",
     "wait": "cuStreamSynchronize",
     "enter": "cuCtxSetCurrent",
+    "current": "cuCtxGetCurrent",
 }
 #: What they are called with. `error`: the last CUresult that was not 0. `handler`: the NEP 49
 #: handler of arrays in the device's memory. `sms`: multiprocessors. `shared`: bytes of shared
-#: memory that a block may have. `plan`, `multiply`, `describe`: functions of a library of matrix
-#: products (`codegen.gpu.products.library`), null where no program has asked for it.
-STATE = ("context", "stream", "error", "handler", "sms", "shared", "plan", "multiply", "describe")
+#: memory that a block may have. `scalars`: `SCALARS` places of 16 bytes in page-locked memory of
+#: the host, given out in turn for numbers on their way from the device; `taken` counts them.
+#: `plan`, `multiply`, `describe`: functions of a library of matrix products
+#: (`codegen.gpu.products.library`), null where no program has asked for it.
+STATE = ("context", "stream", "error", "handler", "sms", "shared", "scalars", "taken",
+         "plan", "multiply", "describe")  # fmt: skip
+#: So many that no place comes up again while somebody waits for the number in it.
+SCALARS = 4096
 WORDS = (*FUNCTIONS, *STATE)
 #: The types of the functions' parameters.
 PARAMETERS = {
@@ -39,6 +45,7 @@ PARAMETERS = {
     "copy": ("ptr", "ptr", "i64", "ptr"),
     "wait": ("ptr",),
     "enter": ("ptr",),
+    "current": ("ptr",),
 }
 OUT_OF_MEMORY = 2
 #: What the status codes of that library are raised by, to tell them from the driver's.

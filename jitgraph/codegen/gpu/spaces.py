@@ -15,6 +15,7 @@ _KERNEL = re.compile(r"^define ptx_kernel .*?^}", re.MULTILINE | re.DOTALL)
 _HEAD = re.compile(r"^define ptx_kernel void @[\w.$]+\((.*?)\)(?= [\"#{])")
 _PARAMETER = re.compile(r"ptr ([^,%]*)(%[\w.]+)")
 _CAST = re.compile(r"^  (%[\w.]+) = addrspacecast ptr addrspace\(3\) (@[\w.$]+) to ptr$")
+_BACK = re.compile(r"^  (%[\w.]+) = addrspacecast ptr (%[\w.]+) to ptr addrspace\((\d)\)$")
 _USE = re.compile(r"ptr (%[\w.]+)")
 _DEFINED = re.compile(r"^  (%[\w.]+) = (\w+)")
 _NAME = re.compile(r"%[\w.]+")
@@ -46,6 +47,10 @@ def _kernel(text: str, mark: str) -> str:
         if (cast := _CAST.match(line)) is not None:
             known[cast[1]] = 3, False
             written.append(f"  {cast[1]} = getelementptr i8, ptr addrspace(3) {cast[2]}, i64 0")
+        elif (back := _BACK.match(line)) is not None and back[2] in known:
+            space = known[back[2]][0]
+            there = f"ptr addrspace({space}) {back[2]}"
+            written.append(f"  {back[1]} = getelementptr i8, {there}, i64 0")
         elif "ptr " in line:
             written.append(_line(line, known, needed, mark))
         else:

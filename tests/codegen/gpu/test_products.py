@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 import jitgraph as jg
 import jitgraph.tensor as T
+from jitgraph.codegen.gpu import simulator
+from jitgraph.codegen.gpu.products import copies
 from jitgraph.codegen.gpu.products.product import tiles
+from jitgraph.config import PRECISIONS
 
 DTYPES = ("float32", "float64")
 #: Extents around those of tiles, and of nothing.
@@ -109,3 +112,41 @@ def test_vectors_and_few_lines(dtype: str) -> None:
             np.testing.assert_array_equal(found, one)
 
     run()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_known_sizes(dtype: str) -> None:
+    """Which are for the small tiles."""
+    x = T.matrix("x", dtype=dtype, shape=(40, None))
+    y = T.matrix("y", dtype=dtype, shape=(None, 70))
+    f = jg.function([x, y], T.dot(x, y), device="simulated")
+    for depth in (0, 3, 700):
+        a, b = filled((40, depth), dtype), filled((depth, 70), dtype, 1)
+        np.testing.assert_array_equal(f(a, b), a @ b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gpus_without_asynchronous_copies(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those before sm_80 load and store, and multiply f64 without tensor cores."""
+    monkeypatch.setattr(copies, "_SINCE", 1000)
+    x, y = T.matrix("x", dtype=dtype), T.matrix("y", dtype=dtype)
+    f = jg.function([x, y], T.dot(x.T, y.T), device="simulated")
+    a, b = filled((70, 40), dtype), filled((130, 70), dtype, 1)
+    np.testing.assert_array_equal(f(a, b), a.T @ b.T)
+    g = jg.function([x, y], T.dot(x, y), device="simulated")
+    large, *_ = tiles(np.dtype(dtype))
+    for rows, depth, columns in ((5, 0, 3), (1, 600, 130), (large.rows + 1, 9, 64 * large.columns)):
+        a, b = filled((rows, depth), dtype), filled((depth, columns), dtype, 1)
+        np.testing.assert_array_equal(g(a, b), a @ b)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_order_of_warps_does_not_matter(precision: str) -> None:
+    x, y = T.fmatrix("x"), T.fmatrix("y")
+    f = jg.function([x, y], T.dot(x, y) + 1, device="simulated", precision=precision)
+    a, b = filled((130, 300), "float32"), filled((300, 140), "float32", 1)
+    simulator.set_backward(True)
+    try:
+        np.testing.assert_array_equal(f(a, b), a @ b + 1)
+    finally:
+        simulator.set_backward(False)

@@ -38,6 +38,8 @@ class Sizes:
 
     def parts(self, a: str, b: str | int) -> str:
         """How many parts of size b a has, the last one maybe smaller."""
+        if str(b).isdigit():
+            return self.over(self.plus(a, max(int(b), 1) - 1), b)
         return self.over(self.less(self.plus(a, b), "1"), b)
 
     def least(self, a: str, b: str | int) -> str:

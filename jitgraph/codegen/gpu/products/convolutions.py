@@ -21,7 +21,7 @@ from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.nests.points import split_index
 from jitgraph.codegen.gpu.products.arithmetic import Sizes
 from jitgraph.codegen.gpu.products.geometry import Geometry, Triple
-from jitgraph.codegen.gpu.products.matrices import Matrix
+from jitgraph.codegen.gpu.products.matrices import Matrix, MatrixCursor, Progress
 from jitgraph.codegen.gpu.products.parts import Extents, Problem, emit_problem, remainder, tiled
 from jitgraph.codegen.gpu.products.patches import (
     ROW_BYTES,
@@ -33,7 +33,7 @@ from jitgraph.codegen.gpu.products.patches import (
     other_offset,
 )
 from jitgraph.codegen.gpu.products.product import fitting
-from jitgraph.codegen.gpu.products.tiling import Cursor, Factor, Reader, Tile
+from jitgraph.codegen.gpu.products.tiling import Cursor, Factor, Reader, Tile, Vectors
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.registers import store
@@ -363,8 +363,16 @@ _BODIES: dict[str, type[_Forward | _ByInput | _ByFilters]] = {
 
 
 # --- factors in order ----------------------------------------------------------------------------
+class _Deep:
+    """What they have in common."""
+
+    def vectors(self, line: str, last: str, lanes: int) -> Vectors:
+        """As `tiling.Factor` says."""
+        raise AssertionError("these are not aligned")
+
+
 @dataclass(frozen=True, slots=True)
-class _Turned:
+class _Turned(_Deep):
     """Filters whose lines are the channels: a step is a tap of a filter."""
 
     body: _ByInput
@@ -385,7 +393,7 @@ class _Turned:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outputs:
+class _Outputs(_Deep):
     """Outputs whose lines are those of the filters: a step is a spot of an image."""
 
     body: _ByFilters
@@ -423,31 +431,13 @@ class _Lines:
     last: str
     turn: Callable[[str], tuple[str, str]]
 
-    def at(self, depth: str) -> Cursor:
+    def at(self, depth: str, further: str = "0") -> Cursor:
         """As `tiling.Reader` says."""
-        f = self.f
+        f, s = self.f, Sizes(self.f)
         within = f.emit(f"icmp slt i64 {depth}, {self.last}")
         offset, there = self.turn(f.select(within, "i64", depth, 0))
-        both = Sizes(f).both(within, there)
-        rest = f.select(both, "i64", self.rest, 0)
-        return _LinesHere(self, f.offset(self.start, offset), rest)
-
-
-@dataclass(frozen=True, slots=True)
-class _LinesHere:
-    """Lines at one step of the depth."""
-
-    reader: _Lines
-    start: str
-    rest: str
-
-    def element(self, line: int, step: int) -> tuple[str, str]:
-        """As `tiling.Cursor` says."""
-        assert not step, "a thread reads one step of deep factors"
-        f = self.reader.f
-        place = f.offset(self.start, f.emit(f"mul i64 {self.reader.stride}, {line}"))
-        return place, f.emit(f"icmp sgt i64 {self.rest}, {line}")
-
-    def lines(self, step: int) -> tuple[str, str]:
-        """As `tiling.Cursor` says."""
-        raise AssertionError("these are not aligned")
+        rest = f.select(s.both(within, there), "i64", s.less(self.rest, further), 0)
+        start = f.offset(self.start, offset)
+        if further != "0":
+            start = f.offset(start, s.times(self.stride, further))
+        return MatrixCursor(f, Progress(f, start, self.stride), rest)

@@ -27,14 +27,16 @@ class Copies:
         self.f, self.memory = f, memory
         self.asynchronous = asynchronous(f.module.target)
 
-    def elements(self, dtype: DType, copied: Sequence[tuple[str, str, str]]) -> None:
-        """Copy elements: (place, source, whether there is a source); else there will be 0."""
+    def elements(self, dtype: DType, place: str, copied: Sequence[tuple[int, str, str]]) -> None:
+        """Copy elements to so many bytes behind a place: (offset, source, whether there is a
+        source); else there will be 0."""
+        f, size = self.f, dtype.itemsize
         if self.asynchronous:
-            for place, source, exists in copied:
-                size = self.f.select(exists, "i32", dtype.itemsize, 0)
-                self._copy("ca", dtype.itemsize, place, source, size)
+            sizes = [f.select(exists, "i32", size, 0) for _, _, exists in copied]
+            self._copy("ca", size, place, [(offset, source, bytes_) for (offset, source, _), bytes_
+                                           in zip(copied, sizes, strict=True)])  # fmt: skip
             return
-        f, type_ = self.f, register_type(dtype)
+        type_ = register_type(dtype)
         loaded = []
         for _, source, exists in copied:
             before = f.current
@@ -42,12 +44,13 @@ class Copies:
                 value = f.emit(f"load {type_}, ptr {source}")
                 inside = f.current
             loaded.append(f.phi(type_, [("0.0", before), (value, inside)]))
-        for (place, _, _), value in zip(copied, loaded, strict=True):
-            f.do(f"store {type_} {value}, ptr {self._place(place)}")
+        start = f.offset(self.memory, place)
+        for (offset, _, _), value in zip(copied, loaded, strict=True):
+            f.do(f"store {type_} {value}, ptr {f.offset(start, offset)}")
 
-    def vector(self, place: str, source: str, size: str) -> None:
-        """Copy 16 bytes, of which `size` (an i32) are read and the others are 0."""
-        self._copy("cg", _VECTOR, place, source, size)
+    def vectors(self, place: str, copied: Sequence[tuple[int, str, str]]) -> None:
+        """Copy 16 bytes each, of which so many (an i32) are read and the others are 0."""
+        self._copy("cg", _VECTOR, place, copied)
 
     def commit(self) -> None:
         """What was copied since the last time is a group."""
@@ -63,16 +66,20 @@ class Copies:
             self.f.module.declare(f"declare void {_ASYNC}.{name}({types})")
             self.f.do(f"call void {_ASYNC}.{name}({arguments})")
 
-    def _copy(self, kind: str, width: int, place: str, source: str, size: str) -> None:
+    def _copy(
+        self, kind: str, width: int, place: str, copied: Sequence[tuple[int, str, str]]
+    ) -> None:
         f = self.f
         name = f"{_ASYNC}.{kind}.shared.global.{width}.s"
         f.module.declare(f"declare void {name}(ptr addrspace(3), ptr addrspace(1), i32)")
-        to = f.emit(f"addrspacecast ptr {self._place(place)} to ptr addrspace(3)")
-        start = f.emit(f"addrspacecast ptr {source} to ptr addrspace(1)")
-        f.do(f"call void {name}(ptr addrspace(3) {to}, ptr addrspace(1) {start}, i32 {size})")
-
-    def _place(self, place: str) -> str:
-        return self.f.offset(self.memory, place)
+        start = f.offset(self.memory, place)
+        start = f.emit(f"addrspacecast ptr {start} to ptr addrspace(3)")
+        for offset, source, size in copied:
+            to = start
+            if offset:
+                to = f.emit(f"getelementptr i8, ptr addrspace(3) {start}, i64 {offset}")
+            there = f.emit(f"addrspacecast ptr {source} to ptr addrspace(1)")
+            f.do(f"call void {name}(ptr addrspace(3) {to}, ptr addrspace(1) {there}, i32 {size})")
 
 
 def asynchronous(target: Target) -> bool:

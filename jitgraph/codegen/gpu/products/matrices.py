@@ -32,15 +32,54 @@ class Matrix:
         both = f.emit(f"or i64 {address}, {self.depth_stride}")
         rest = f.emit(f"and i64 {both}, {_VECTOR - 1}")
         aligned = f.emit(f"icmp eq i64 {rest}, 0")
+        if self.line_stride == str(item):
+            return aligned
         near = f.emit(f"icmp eq i64 {self.line_stride}, {item}")
         return f.emit(f"and i1 {aligned}, {near}", "aligned")
 
     def reader(self, line: str, last: str) -> MatrixReader:
         """As `tiling.Factor` says."""
+        start, rest = self._from(line)
+        if not self.deep:
+            last = self.f.select(self.f.emit(f"icmp sgt i64 {rest}, 0"), "i64", last, 0)
+        return MatrixReader(self, start, rest, last)
+
+    def vectors(self, line: str, last: str, lanes: int) -> VectorReader:
+        """As `tiling.Factor` says."""
+        f = self.f
+        start, rest = self._from(line)
+        count = f.emit(f"trunc i64 {f.maximum(f.minimum(rest, lanes), 0)} to i32")
+        return VectorReader(self, start, f.emit(f"mul i32 {count}, {_VECTOR // lanes}"), last)
+
+    def _from(self, line: str) -> tuple[str, str]:
+        """Where a line of the tile begins, and how many there are from there on."""
         f = self.f
         at = f.emit(f"add i64 {self.first}, {line}")
         start = f.offset(self.start, f.emit(f"mul i64 {at}, {self.line_stride}"))
-        return MatrixReader(self, start, f.emit(f"sub i64 {self.lines}, {at}"), last)
+        return start, f.emit(f"sub i64 {self.lines}, {at}")
+
+    def at(self, start: str, depth: str) -> str:
+        """So many steps further."""
+        return self.f.offset(start, self.f.emit(f"mul i64 {depth}, {self.depth_stride}"))
+
+
+class Progress:
+    """Addresses further and further on, by the same distance each time."""
+
+    def __init__(self, f: FunctionBuilder, start: str, stride: str) -> None:
+        self.f, self.stride = f, stride
+        self.address, self.reached = start, 0
+        self._steps: dict[int, str] = {}
+
+    def to(self, count: int) -> str:
+        """So many strides from the start."""
+        distance = count - self.reached
+        if distance:
+            if distance not in self._steps:
+                self._steps[distance] = self.f.emit(f"mul i64 {self.stride}, {distance}")
+            self.address = self.f.offset(self.address, self._steps[distance])
+            self.reached = count
+        return self.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +91,59 @@ class MatrixReader:
     rest: str
     last: str
 
-    def at(self, depth: str) -> MatrixCursor:
+    def at(self, depth: str, further: str = "0") -> MatrixCursor:
         """As `tiling.Reader` says."""
-        f = self.matrix.f
-        start = f.offset(self.start, f.emit(f"mul i64 {depth}, {self.matrix.depth_stride}"))
-        return MatrixCursor(self, start, f.emit(f"sub i64 {self.last}, {depth}"))
+        f, matrix, rest = self.matrix.f, self.matrix, self.rest
+        start = matrix.at(self.start, depth)
+        if not matrix.deep:
+            steps = f.emit(f"sub i64 {self.last}, {depth}")
+            return MatrixCursor(f, Progress(f, start, matrix.depth_stride), steps)
+        if further != "0":
+            start = f.offset(start, f.emit(f"mul i64 {further}, {matrix.line_stride}"))
+            rest = f.emit(f"sub i64 {rest}, {further}")
+        rest = f.select(f.emit(f"icmp slt i64 {depth}, {self.last}"), "i64", rest, 0)
+        return MatrixCursor(f, Progress(f, start, matrix.line_stride), rest)
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixCursor:
-    """A matrix from some step of the depth on, of which there are `steps`."""
+    """A matrix from some element on. There are `rest` lines, or steps of the depth."""
 
-    reader: MatrixReader
+    f: FunctionBuilder
+    progress: Progress
+    rest: str
+
+    def element(self, distance: int) -> tuple[str, str]:
+        """As `tiling.Cursor` says."""
+        return self.progress.to(distance), self.f.emit(f"icmp sgt i64 {self.rest}, {distance}")
+
+
+@dataclass(frozen=True, slots=True)
+class VectorReader:
+    """Adjacent lines of a matrix, which have `size` bytes (an i32)."""
+
+    matrix: Matrix
     start: str
+    size: str
+    last: str
+
+    def at(self, depth: str) -> VectorCursor:
+        """As `tiling.Vectors` says."""
+        f, matrix = self.matrix.f, self.matrix
+        start = Progress(f, matrix.at(self.start, depth), matrix.depth_stride)
+        return VectorCursor(f, start, f.emit(f"sub i64 {self.last}, {depth}"), self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorCursor:
+    """Such lines from some step of the depth on, of which there are `steps`."""
+
+    f: FunctionBuilder
+    progress: Progress
     steps: str
+    size: str
 
-    def element(self, line: int, step: int) -> tuple[str, str]:
-        """As `tiling.Cursor` says."""
-        f, matrix = self.reader.matrix.f, self.reader.matrix
-        there = f.emit(f"icmp sgt i64 {self.reader.rest}, {line}")
-        within = f.emit(f"icmp sgt i64 {self.steps}, {step}")
-        start = self._along(self._along(self.start, matrix.line_stride, line),
-                            matrix.depth_stride, step)  # fmt: skip
-        return start, f.emit(f"and i1 {there}, {within}")
-
-    def lines(self, step: int) -> tuple[str, str]:
-        """As `tiling.Cursor` says."""
-        f = self.reader.matrix.f
-        within = f.emit(f"icmp sgt i64 {self.steps}, {step}")
-        start = self._along(self.start, self.reader.matrix.depth_stride, step)
-        return start, f.select(within, "i64", self.reader.rest, 0)
-
-    def _along(self, start: str, stride: str, count: int) -> str:
-        f = self.reader.matrix.f
-        return f.offset(start, f.emit(f"mul i64 {stride}, {count}")) if count else start
+    def vector(self, step: int) -> tuple[str, str]:
+        """As `tiling.VectorCursor` says."""
+        within = self.f.emit(f"icmp sgt i64 {self.steps}, {step}")
+        return self.progress.to(step), self.f.select(within, "i32", self.size, 0)

@@ -18,6 +18,7 @@ from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.nests.points import split_index
 from jitgraph.codegen.gpu.products.arithmetic import Sizes
 from jitgraph.codegen.gpu.products.geometry import Triple
+from jitgraph.codegen.gpu.products.tiling import Vectors
 from jitgraph.codegen.llvm import FunctionBuilder
 
 ROW_BYTES = 32
@@ -105,6 +106,10 @@ class Patches:
         extents = [f.emit(f"trunc i64 {x} to i32") for x in self.spatial]
         return PatchReader(self, spot.start, at, extents, last)
 
+    def vectors(self, line: str, last: str, lanes: int) -> Vectors:
+        """As `tiling.Factor` says."""
+        raise AssertionError("patches are not aligned")
+
 
 @dataclass(frozen=True, slots=True)
 class PatchReader:
@@ -116,7 +121,7 @@ class PatchReader:
     extents: list[str]
     last: str
 
-    def at(self, depth: str) -> PatchCursor:
+    def at(self, depth: str, further: str = "0") -> PatchCursor:
         """As `tiling.Reader` says."""
         f = self.patches.f
         row, more = self.patches.turn(depth)
@@ -137,12 +142,11 @@ class PatchCursor:
     start: str
     at: list[str]
 
-    def element(self, line: int, step: int) -> tuple[str, str]:
+    def element(self, distance: int) -> tuple[str, str]:
         """As `tiling.Cursor` says."""
-        assert not line, "a thread reads the patches of one line"
         patches = self.reader.patches
         f = patches.f
-        row = f.offset(self.row, step * ROW_BYTES)
+        row = f.offset(self.row, distance * ROW_BYTES)
         offset = f.emit(f"load i64, ptr {row}, align 16")
         place = f.offset(self.start, offset)
         exists = "true"
@@ -163,10 +167,6 @@ class PatchCursor:
                 wide = f.emit(f"zext i32 {where} to i64")
                 place = f.offset(place, f.emit(f"mul i64 {wide}, {patches.pitches[k]}"))
         return place, exists
-
-    def lines(self, step: int) -> tuple[str, str]:
-        """As `tiling.Cursor` says."""
-        raise AssertionError("patches are not aligned")
 
     def _both(self, a: str, b: str) -> str:
         return Sizes(self.reader.patches.f).both(a, b)

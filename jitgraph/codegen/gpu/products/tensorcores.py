@@ -17,6 +17,7 @@ import numpy as np
 
 from jitgraph.codegen.gpu.products.tiling import Tile, TileCode
 from jitgraph.codegen.llvm import FunctionBuilder
+from jitgraph.codegen.registers import register_type
 
 _COLUMNS = 8
 #: Products of a warp, down and across.
@@ -53,7 +54,17 @@ class TensorTile(Tile):
         return _DOWN * _ACROSS
 
     @property
+    def sums(self) -> str:
+        """What the instructions give."""
+        return f"{{ {', '.join([register_type(self.dtype)] * self.lanes)} }}"
+
+    @property
     def row_groups(self) -> int:
+        return _DOWN
+
+    @property
+    def rounds(self) -> int:
+        """Each writes down as few sums as can be: there are many for one row."""
         return _DOWN
 
     def pitch(self, lines: int) -> int:
@@ -117,20 +128,22 @@ class TensorCode(TileCode):
         """The sums and their products at four steps of the depth."""
         f, tile = self.f, self.tile
         left, right = (
-            [f.emit(f"load double, ptr {f.offset(start, first * tile.pitch(lines) + 64 * m)}")
+            [f.emit(f"load double, ptr {self.behind(start, first * tile.pitch(lines) + 64 * m)}")
              for m in range(4)]
             for start, lines in ((rows, tile.rows), (columns, tile.columns))
         )  # fmt: skip
-        two, after = "{ double, double }", []
-        for n, before in enumerate(sums):
-            parts = [f.emit(f"extractelement <2 x double> {before}, i32 {k}") for k in range(2)]
-            operands = (left[n // _ACROSS], right[n % _ACROSS], *parts)
-            made = f.intrinsic(two, "@llvm.nvvm.mma.m8n8k4.row.col.f64",
-                               *(f"double {x}" for x in operands))  # fmt: skip
-            low, high = (f.emit(f"extractvalue {two} {made}, {k}") for k in range(2))
-            vector = f.emit(f"insertelement <2 x double> poison, double {low}, i32 0")
-            after.append(f.emit(f"insertelement <2 x double> {vector}, double {high}, i32 1"))
-        return after
+        return [
+            f.intrinsic(tile.sums, "@llvm.nvvm.mma.m8n8k4.row.col.f64",
+                        f"double {left[n // _ACROSS]}", f"double {right[n % _ACROSS]}",
+                        *self._parts(before))
+            for n, before in enumerate(sums)
+        ]  # fmt: skip
+
+    def _parts(self, sums: str) -> list[str]:
+        """Sums that are carried together, with their type."""
+        tile = self.tile
+        return [f"{self.type} {self.f.emit(f'extractvalue {tile.sums} {sums}, {k}')}"
+                for k in range(tile.lanes)]  # fmt: skip
 
     def _operand(self, start: str, lines: int, first: int, line: int, half: int) -> str:
         """One register of an operand, from one half of the depth of a product."""
@@ -147,21 +160,13 @@ class TensorCode(TileCode):
         return f"i32 {f.emit(f'bitcast <2 x bfloat> {pair} to i32')}"
 
     def _read(self, start: str, offset: int) -> str:
-        return self.f.emit(f"load float, ptr {self.f.offset(start, offset)}")
+        return self.f.emit(f"load float, ptr {self.behind(start, offset)}")
 
     def _product(self, left: Sequence[str], right: Sequence[str], before: str) -> str:
-        f = self.f
-        sums = [f"float {f.emit(f'extractelement <4 x float> {before}, i32 {k}')}"
-                for k in range(4)]  # fmt: skip
         name = {"tf32": "k8.row.col.tf32", "bf16": "k16.row.col.bf16",
                 "f16": "k16.row.col.f32.f32"}[self.tile.precision]  # fmt: skip
-        four = "{ float, float, float, float }"
-        made = f.intrinsic(four, f"@llvm.nvvm.mma.m16n8{name}", *left, *right, *sums)
-        after = "poison"
-        for k in range(4):
-            part = f.emit(f"extractvalue {four} {made}, {k}")
-            after = f.emit(f"insertelement <4 x float> {after}, float {part}, i32 {k}")
-        return after
+        return self.f.intrinsic(self.tile.sums, f"@llvm.nvvm.mma.m16n8{name}", *left, *right,
+                                *self._parts(before))  # fmt: skip
 
     def _stage(self, sums: Sequence[str]) -> None:
         f, tile = self.f, self.tile
@@ -174,10 +179,11 @@ class TensorCode(TileCode):
         start = f.offset(self.shared, start)
         for n, vector in enumerate(sums):
             down, across = divmod(n, _ACROSS)
+            parts = self._parts(vector)
             for half in range(tile.height // 8):
-                lanes = f"<2 x i32> <i32 {2 * half}, i32 {2 * half + 1}>"
-                pair = f.emit(f"shufflevector {tile.vector} {vector}, {tile.vector} poison, "
-                              f"{lanes}")  # fmt: skip
+                two = f"<2 x {self.type}>"
+                pair = f.emit(f"insertelement {two} poison, {parts[2 * half]}, i32 0")
+                pair = f.emit(f"insertelement {two} {pair}, {parts[2 * half + 1]}, i32 1")
                 at = (tile.height * down + 8 * half) * tile.out_pitch + item * _COLUMNS * across
-                place = f.offset(start, at)
-                f.do(f"store <2 x {self.type}> {pair}, ptr {place}, align {2 * item}")
+                place = self.behind(start, at)
+                f.do(f"store {two} {pair}, ptr {place}, align {2 * item}")

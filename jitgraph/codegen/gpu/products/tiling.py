@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jitgraph.codegen.gpu import module as gpu
+from jitgraph.codegen.gpu.products.arithmetic import Sizes
 from jitgraph.codegen.gpu.products.copies import Copies
 from jitgraph.codegen.llvm import NO_UNROLL, FunctionBuilder
 from jitgraph.codegen.registers import register_type
@@ -28,28 +29,42 @@ from jitgraph.ir.types import DType
 
 _WARP_ROWS, _WARP_COLUMNS = 4, 8
 _VECTOR = 16
-#: Steps of the depth written one after the other: assemblers unroll loops as they please.
-_UNROLLED = 8
+#: Steps of the depth written one after the other. Assemblers unroll the rest, and spill where they
+#: are given more.
+_UNROLLED = 2
+#: Elements that a thread copies one after the other; more of them are a loop.
+_COPIES = 4
 #: Bytes of shared memory that the sums of one round may have on their way out.
 _STAGED = 40 << 10
 
 
 class Cursor(Protocol):
-    """A factor as one thread reads it, from some line and some step of the depth on. A *line* is a
-    row of the left factor, a column of the right one."""
+    """A factor as one thread reads it, from some element on. A *line* is a row of the left factor,
+    a column of the right one."""
 
-    def element(self, line: int, step: int) -> tuple[str, str]:
-        """The address of an element so much further, and whether (an i1) there is one."""
-
-    def lines(self, step: int) -> tuple[str, str]:
-        """The address so many steps further, and how many lines (an i64) there are from there on:
-        0 beyond the depth. This is for factors that are `aligned`."""
+    def element(self, distance: int) -> tuple[str, str]:
+        """The address of an element so many lines further where the factor is `deep`, else so many
+        steps of the depth; and whether (an i1) there is one."""
 
 
 class Reader(Protocol):
     """A factor as one thread reads it, from some line on."""
 
-    def at(self, depth: str) -> Cursor:
+    def at(self, depth: str, further: str = "0") -> Cursor:
+        """From a step of the depth on; and, of deep factors, so many lines further."""
+
+
+class VectorCursor(Protocol):
+    """Adjacent lines as one thread reads them, from some step of the depth on."""
+
+    def vector(self, step: int) -> tuple[str, str]:
+        """The address so many steps further, and how many bytes (an i32) there are, 16 at most."""
+
+
+class Vectors(Protocol):
+    """Adjacent lines as one thread reads them."""
+
+    def at(self, depth: str) -> VectorCursor:
         """From a step of the depth on."""
 
 
@@ -66,6 +81,9 @@ class Factor(Protocol):
 
     def reader(self, line: str, last: str) -> Reader:
         """For a thread that begins at a line of the tile, and a depth that ends at `last`."""
+
+    def vectors(self, line: str, last: str, lanes: int) -> Vectors:
+        """The same for so many lines at once, of factors that are `aligned`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +121,11 @@ class Tile:
     @property
     def vector(self) -> str:
         return f"<{self.lanes} x {register_type(self.dtype)}>"
+
+    @property
+    def sums(self) -> str:
+        """The type of sums that a thread carries together."""
+        return self.vector
 
     def code(self, f: FunctionBuilder) -> TileCode:
         """The code of the tile, in the kernel `f`."""
@@ -153,7 +176,7 @@ class TileCode:
 
     def __init__(self, f: FunctionBuilder, tile: Tile) -> None:
         self.f, self.tile = f, tile
-        self.type = register_type(tile.dtype)
+        self.type, self.vector = register_type(tile.dtype), tile.vector
         self.suffix = f"v{tile.lanes}f{8 * tile.dtype.itemsize}"
         self.shared = gpu.shared_memory(f, tile.shared_bytes)
         self.copies = Copies(f, self.shared)
@@ -176,25 +199,27 @@ class TileCode:
             Piece(self, left, tile.rows, 0, last),
             Piece(self, right, tile.columns, tile.depth * tile.pitch(tile.rows), last),
         ]
-        with f.loop(0, tile.stages - 1, name="stage", properties=(NO_UNROLL,)) as turn:
+        with f.loop(0, tile.stages - 1, name="stage", properties=(NO_UNROLL,), runs=True) as turn:
             ahead = f.emit(f"add i64 {first}, {f.emit(f'mul i64 {turn}, {tile.depth}')}")
             self._copy(pieces, ahead, f.emit(f"mul i64 {turn}, {tile.stage_bytes}"))
         at_row, at_column = self._starts()
         at_column = f.emit(f"add i64 {at_column}, {pieces[1].behind}")
-        ring = [("i64", "0"), ("i64", str((tile.stages - 1) * tile.stage_bytes))]
-        zeros = [(tile.vector, "zeroinitializer")] * tile.vectors
-        with f.loop(first, last, tile.depth, "k", accumulators=[*ring, *zeros]) as loop:
-            here, free, *sums = loop.carried
+        # The stage that is free, and behind it the one whose copies are the oldest.
+        free = ("i64", str((tile.stages - 1) * tile.stage_bytes))
+        zeros = [(tile.sums, "zeroinitializer")] * tile.vectors
+        with f.loop(first, last, tile.depth, "k", accumulators=[free, *zeros]) as loop:
+            stage, *sums = loop.carried
             self.copies.wait(tile.stages - 2)
             gpu.barrier(f)
             ahead = f.emit(f"add i64 {loop}, {(tile.stages - 1) * tile.depth}")
-            self._copy(pieces, ahead, free)
-            stage = f.offset(self.shared, here)
-            sums = self._added(f.offset(stage, at_row), f.offset(stage, at_column), sums)
-            loop.carry(self._after(here), self._after(free), *sums)
+            self._copy(pieces, ahead, stage)
+            stage = self._after(stage)
+            here = f.offset(self.shared, stage)
+            sums = self._added(f.offset(here, at_row), f.offset(here, at_column), sums)
+            loop.carry(stage, *sums)
         self.copies.wait(0)
         gpu.barrier(f)
-        return loop.results[2:]
+        return loop.results[1:]
 
     def _copy(self, pieces: Sequence[Piece], depth: str, stage: str) -> None:
         for piece in pieces:
@@ -218,9 +243,9 @@ class TileCode:
         f, tile = self.f, self.tile
         row_step = _WARP_ROWS * _VECTOR
         column_step = _WARP_COLUMNS * _VECTOR
-        carried = [("ptr", rows), ("ptr", columns), *((tile.vector, x) for x in sums)]
+        carried = [("ptr", rows), ("ptr", columns), *((self.vector, x) for x in sums)]
         at_row, at_column = tile.pitch(tile.rows), tile.pitch(tile.columns)
-        with f.loop(0, tile.depth, _UNROLLED, "step", accumulators=carried) as step:
+        with f.loop(0, tile.depth, _UNROLLED, "step", accumulators=carried, runs=True) as step:
             rows, columns, *sums = step.carried
             for k in range(_UNROLLED):
                 left = [self._vector(rows, k * at_row + g * row_step)
@@ -240,16 +265,20 @@ class TileCode:
         for row in range(tile.thread_rows):
             group, lane = divmod(row, tile.lanes)
             mask = f"<{tile.lanes} x i32> splat (i32 {lane})"
-            every = f.emit(f"shufflevector {tile.vector} {left[group]}, {tile.vector} poison, "
+            every = f.emit(f"shufflevector {self.vector} {left[group]}, {self.vector} poison, "
                            f"{mask}")  # fmt: skip
             for n, vector in enumerate(right, row * tile.column_groups):
-                operands = (f"{tile.vector} {x}" for x in (every, vector, sums[n]))
-                after[n] = f.intrinsic(tile.vector, f"@llvm.fma.{self.suffix}", *operands)
+                operands = (f"{self.vector} {x}" for x in (every, vector, sums[n]))
+                after[n] = f.intrinsic(self.vector, f"@llvm.fma.{self.suffix}", *operands)
         return after
 
     def _vector(self, start: str, offset: int) -> str:
-        f = self.f
-        return f.emit(f"load {self.tile.vector}, ptr {f.offset(start, offset)}, align {_VECTOR}")
+        place = self.behind(start, offset)
+        return self.f.emit(f"load {self.vector}, ptr {place}, align {_VECTOR}")
+
+    def behind(self, pointer: str, offset: int) -> str:
+        """So many bytes behind a pointer."""
+        return self.f.offset(pointer, offset) if offset else pointer
 
     def thread_row(self, group: str) -> str:
         """The first row of the tile that is in a group of the thread's rows."""
@@ -262,10 +291,9 @@ class TileCode:
         )
 
     def _place(self, warp: str, groups: int, group: str, lanes: int, lane: str) -> str:
-        f = self.f
-        number = f.emit(f"add i64 {f.emit(f'mul i64 {warp}, {groups}')}, {group}")
-        number = f.emit(f"add i64 {f.emit(f'mul i64 {number}, {lanes}')}, {lane}")
-        return f.emit(f"mul i64 {number}, {self.tile.lanes}")
+        s = Sizes(self.f)
+        number = s.plus(s.times(warp, groups), group)
+        return s.times(s.plus(s.times(number, lanes), lane), self.tile.lanes)
 
     # --- on their way out -----------------------------------------------------------------------
     def deliver(
@@ -277,18 +305,19 @@ class TileCode:
         if tile.rounds == 1:
             self._deliver_round("0", sums, finish, by_rows)
             return
-        with f.loop(0, tile.rounds, name="round") as turn:
-            chosen = [self._chosen(str(turn), n, sums) for n in range(len(sums) // tile.rounds)]
+        with f.loop(0, tile.rounds, name="round", runs=True) as turn:
+            chosen = self._chosen(str(turn), sums)
             self._deliver_round(str(turn), chosen, finish, by_rows)
             gpu.barrier(f)
 
-    def _chosen(self, turn: str, n: int, sums: Sequence[str]) -> str:
-        """Vector n of those of a round."""
+    def _chosen(self, turn: str, sums: Sequence[str]) -> Sequence[str]:
+        """The sums of a round."""
         f, each = self.f, len(sums) // self.tile.rounds
-        found = sums[n]
+        found = sums[:each]
         for k in range(1, self.tile.rounds):
             here = f.emit(f"icmp eq i64 {turn}, {k}")
-            found = f.select(here, self.tile.vector, sums[k * each + n], found)
+            found = [f.select(here, self.tile.sums, sums[k * each + n], one)
+                     for n, one in enumerate(found)]  # fmt: skip
         return found
 
     def _deliver_round(
@@ -300,7 +329,8 @@ class TileCode:
         gpu.barrier(f)
         height = tile.rows // tile.rounds
         each = height // tile.warp_rows
-        with f.loop(self.thread, height * tile.columns, tile.threads, "element") as element:
+        count = height * tile.columns
+        with f.loop(self.thread, count, tile.threads, "element", runs=True) as element:
             if by_rows:
                 staged, column = self.split(str(element), tile.columns)
             else:
@@ -327,7 +357,7 @@ class TileCode:
             thread_row, g = divmod(n, tile.column_groups)
             group, lane = divmod(thread_row, tile.lanes)
             at = (group * _WARP_ROWS * tile.lanes + lane) * pitch + g * _WARP_COLUMNS * _VECTOR
-            f.do(f"store {tile.vector} {vector}, ptr {f.offset(start, at)}, align {_VECTOR}")
+            f.do(f"store {self.vector} {vector}, ptr {self.behind(start, at)}, align {_VECTOR}")
 
 
 class Piece:
@@ -346,18 +376,17 @@ class Piece:
             self.k, line = code.split(code.thread, lines)
         self.reader = factor.reader(line, last)
         self.place = self._place(self.k, line)
-        self.wide: Reader | None = None
+        self.wide: Vectors | None = None
         if factor.aligned is not None and code.copies.asynchronous:
             self.wide_k, vector = code.split(code.thread, lines // tile.lanes)
             line = self.f.emit(f"mul i64 {vector}, {tile.lanes}")
-            self.wide = factor.reader(line, last)
+            self.wide = factor.vectors(line, last, tile.lanes)
             self.wide_place = self._place(self.wide_k, line)
 
     def _place(self, k: str, line: str) -> str:
-        f, tile = self.f, self.tile
-        at = f.emit(f"mul i64 {k}, {tile.pitch(self.lines)}")
-        at = f.emit(f"add i64 {at}, {f.emit(f'mul i64 {line}, {tile.dtype.itemsize}')}")
-        return f.emit(f"add i64 {at}, {self.behind}")
+        s, tile = Sizes(self.f), self.tile
+        at = s.plus(s.times(k, tile.pitch(self.lines)), s.times(line, tile.dtype.itemsize))
+        return s.plus(at, str(self.behind))
 
     def copy(self, depth: str, stage: str) -> None:
         """Copy what begins at a depth to a stage."""
@@ -379,37 +408,45 @@ class Piece:
         """Element by element; adjacent threads copy what is adjacent in memory."""
         f, tile = self.f, self.tile
         count = self.lines * tile.depth
+        pitch = tile.pitch(self.lines)
+        # From one element of the thread to the next: lines, or steps of the depth.
+        deep = self.factor.deep
+        distance = max(tile.threads // (tile.depth if deep else self.lines), 1)
+        step = distance * (tile.dtype.itemsize if deep else pitch)
         with self._threads(count):
-            start = f.emit(f"add i64 {stage}, {self.place}")
-            cursor = self.reader.at(f.emit(f"add i64 {depth}, {self.k}"))
-            copied = []
-            for n in range(max(count // tile.threads, 1)):
-                line, k = self._after(n * tile.threads)
-                source, exists = cursor.element(line, k)
-                step = k * tile.pitch(self.lines) + line * tile.dtype.itemsize
-                copied.append((f.emit(f"add i64 {start}, {step}"), source, exists))
-            self.code.copies.elements(tile.dtype, copied)
+            place = f.emit(f"add i64 {stage}, {self.place}")
+            depth = f.emit(f"add i64 {depth}, {self.k}")
+            each = max(count // tile.threads, 1)
+            if each <= _COPIES:
+                self._copy_some(self.reader.at(depth), place, each, distance, step)
+                return
+            with f.loop(0, each * distance, _COPIES * distance, "copy", runs=True) as turn:
+                if deep:
+                    cursor = self.reader.at(depth, str(turn))
+                else:
+                    cursor = self.reader.at(f.emit(f"add i64 {depth}, {turn}"))
+                moved = f.emit(f"mul i64 {turn}, {step // distance}")
+                moved = f.emit(f"add i64 {place}, {moved}")
+                self._copy_some(cursor, moved, _COPIES, distance, step)
 
-    def _after(self, elements: int) -> tuple[int, int]:
-        """Lines and steps of the depth from an element to the one so many further."""
-        if self.factor.deep:
-            return elements // self.tile.depth, 0
-        return elements % self.lines, elements // self.lines
+    def _copy_some(
+        self, cursor: Cursor, place: str, count: int, distance: int, step: int
+    ) -> None:
+        copied = [(n * step, *cursor.element(n * distance)) for n in range(count)]
+        self.code.copies.elements(self.tile.dtype, place, copied)
 
-    def _copy_vectors(self, reader: Reader, depth: str, stage: str) -> None:
+    def _copy_vectors(self, reader: Vectors, depth: str, stage: str) -> None:
         """16 bytes at once; what is behind the last line becomes zeros."""
         f, tile = self.f, self.tile
         of_line = self.lines // tile.lanes
         count, step = of_line * tile.depth, max(tile.threads // of_line, 1)
         with self._threads(count):
-            start = f.emit(f"add i64 {stage}, {self.wide_place}")
+            place = f.emit(f"add i64 {stage}, {self.wide_place}")
             cursor = reader.at(f.emit(f"add i64 {depth}, {self.wide_k}"))
-            for n in range(max(count // tile.threads, 1)):
-                source, rest = cursor.lines(n * step)
-                rest = f.maximum(f.minimum(rest, tile.lanes), 0)
-                size = f.emit(f"mul i64 {rest}, {tile.dtype.itemsize}")
-                place = f.emit(f"add i64 {start}, {n * step * tile.pitch(self.lines)}")
-                self.code.copies.vector(place, source, f.emit(f"trunc i64 {size} to i32"))
+            self.code.copies.vectors(place, [
+                (n * step * tile.pitch(self.lines), *cursor.vector(n * step))
+                for n in range(max(count // tile.threads, 1))
+            ])  # fmt: skip
 
     def _threads(self, count: int) -> AbstractContextManager[None]:
         """For the threads that have something to copy."""

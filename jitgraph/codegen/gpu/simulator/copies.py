@@ -37,11 +37,15 @@ def emit_copies(module: Module) -> None:
             ["ptr %to", "ptr %from", "i32 %size"],
         )  # fmt: skip
         to = f.emit(f"call ptr @sim_access(ptr %to, i64 {width}, i64 {width}, i64 {WRITE})")
-        f.do(f"call void @llvm.memset.p0.i64(ptr {to}, i8 -1, i64 {width}, i1 false)")
+        # Only shared memory is where it seems to be.
+        outside = f.emit(f"icmp ne ptr {to}, %to")
         size = f.emit("zext i32 %size to i64")
-        of = f.emit(f"call ptr @sim_access(ptr %from, i64 {size}, i64 1, i64 {READ})")
-        with f.if_then(f.emit(f"icmp ne i64 {size}, 0")):
-            f.emit(f"call ptr @sim_access(ptr %from, i64 1, i64 {width}, i64 {READ})")
+        much = f.emit(f"icmp ugt i64 {size}, {width}")
+        with f.if_then(f.emit(f"or i1 {outside}, {much}")):
+            address = f.emit("ptrtoint ptr %to to i64")
+            f.do(f"call void @fault(i64 {Kind.SHARED}, i64 {address}, i64 {size})")
+        f.do(f"call void @llvm.memset.p0.i64(ptr {to}, i8 -1, i64 {width}, i1 false)")
+        of = f.emit(f"call ptr @sim_access(ptr %from, i64 {size}, i64 {width}, i64 {READ})")
         f.do(f"call void @copy_later(ptr {to}, ptr {of}, i64 {size}, i64 {width})")
         f.do("ret void")
     f = FunctionBuilder(module, f"sim_{_COPY}.commit.group")
@@ -70,9 +74,7 @@ def _emit_list(module: Module) -> None:
     rest = f.emit("sub i64 %width, %size")
     f.do(f"call void @note_copy(ptr {f.offset('%to', '%size')}, ptr @zeros, i64 {rest})")
     f.do("ret void")
-    f = FunctionBuilder(
-        module, "note_copy", ["ptr %to", "ptr %from", "i64 %size"], internal=True
-    )
+    f = FunctionBuilder(module, "note_copy", ["ptr %to", "ptr %from", "i64 %size"], internal=True)
     with f.if_then(f.emit("icmp eq i64 %size, 0")):
         f.do("ret void")
     list_ = f.emit("call ptr @copies_of()")
@@ -106,6 +108,8 @@ def _emit_wait(module: Module) -> None:
         do, keep, done = f.label("do"), f.label("keep"), f.label("done")
         f.branch_if(due, do, keep)
         f.block(do)
+        # Who else wants what is written now has yet to meet this thread.
+        f.do(f"call ptr @sim_access(ptr {to}, i64 {size}, i64 1, i64 {WRITE})")
         f.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
         f.branch(done)
         f.block(keep)

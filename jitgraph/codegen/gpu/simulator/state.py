@@ -112,8 +112,8 @@ def result_of(kind: Kind) -> int:
 
 
 def emit_state(module: Module) -> None:
-    """The variables; the lock (`@enter` and `@leave`) of whatever touches the device; `sim_enter`
-    and `sim_wait`, which have nothing to do but to count."""
+    """The variables; the lock (`@enter` and `@leave`) of whatever touches the device; `sim_enter`,
+    `sim_current` and `sim_wait`, which have nothing to do but to count."""
     module.declare(f"@sim = global [{len(FIELDS)} x i64] zeroinitializer, align 64")
     module.declare("@sim_place = global [4 x i32] zeroinitializer, align 16")
     module.declare(f"@sim_shared_memory = global [{SHARED_BYTES} x i8] zeroinitializer, align 256")
@@ -139,6 +139,9 @@ def emit_state(module: Module) -> None:
     f.do("call i32 @pthread_mutex_unlock(ptr @mutex)")
     f.do("ret void")
     f = FunctionBuilder(module, "sim_enter", ["ptr %context"], returns="i32")
+    f.do("ret i32 0")
+    f = FunctionBuilder(module, "sim_current", ["ptr %context"], returns="i32")
+    f.do("store ptr null, ptr %context")
     f.do("ret i32 0")
     f = FunctionBuilder(module, "sim_wait", ["ptr %stream"], returns="i32")
     put(f, "waits", f.emit(f"add i64 {get(f, 'waits')}, 1"))
