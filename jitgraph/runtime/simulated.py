@@ -41,7 +41,10 @@ class SimulatedDevice(Device):
         shared: Mapping[str, int] = MappingProxyType({}),
     ) -> Kernels:
         self.require_shared(shared)
-        return _Module(simulation.linked(image), names)
+        code = simulation.linked(image)
+        for name, size in shared.items():
+            simulation.allow_shared(code, name, size)
+        return _Module(code, names)
 
     def whereabouts(self, address: int) -> str:
         blocks = simulator.live_allocations().items()

@@ -31,6 +31,8 @@ class DeviceModule(Module):
         self.kernels: list[str] = []
         #: Kernels that several steps may launch, by name.
         self.routines: dict[str, FunctionBuilder] = {}
+        #: Bytes of dynamic shared memory at most, of kernels that must ask for that.
+        self.dynamic: dict[str, int] = {}
 
     def kernel(
         self, name: str, parameters: Sequence[str], threads: int = THREADS, resident: int = 0
@@ -131,8 +133,11 @@ def shared_memory(f: FunctionBuilder, size: int, align: int = 16) -> str:
     return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "shared")
 
 
-def dynamic_memory(f: FunctionBuilder) -> str:
-    """Memory that the threads of a block share, of the size that the launch says."""
+def dynamic_memory(f: FunctionBuilder, most: int = 0) -> str:
+    """Memory that the threads of a block share, of the size that the launch says: at most so much
+    where a block needs more than every block may have."""
+    if most and isinstance(f.module, DeviceModule):
+        f.module.dynamic[f.symbol] = most
     name = f"@{f.symbol}_dynamic"
     f.module.declare(f"{name} = external addrspace(3) global [0 x i8], align 16")
     return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "dynamic")

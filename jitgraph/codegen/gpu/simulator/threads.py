@@ -21,7 +21,6 @@ from jitgraph.codegen.gpu.simulator.state import (
     INVALID_VALUE,
     MOST_THREADS,
     NAME_BYTES,
-    SHARED_BYTES,
     STAMP_SHIFT,
     SUCCESS,
     WARP,
@@ -392,7 +391,7 @@ def _emit_run(module: Module) -> None:
     put(f, "kernel", "%kernel", "ptr")
     dynamic = f.emit("zext i32 %dynamic to i64")
     size = f.emit(f"add i64 {described(f, 'shared')}, {dynamic}")
-    with f.if_then(f.emit(f"icmp ugt i64 {size}, {SHARED_BYTES}")):
+    with f.if_then(f.emit(f"icmp ugt i64 {size}, {described(f, 'most')}")):
         f.do(f"ret i32 {INVALID_VALUE}")
     put(f, "bytes", size)
     put(f, "parameters", "%parameters", "ptr")
