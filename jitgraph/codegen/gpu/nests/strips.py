@@ -83,6 +83,8 @@ class Strips:
                       if nest.level[item.leaf] > nest.depth]  # fmt: skip
         self.stores = [(k, item) for k, item in enumerate(kernel.stores, first)
                        if item.combine is None]  # fmt: skip
+        #: Buffers that are written only if an i1 holds.
+        self.only: Mapping[Buffer, str] = {}
 
     @property
     def any_wide(self) -> bool:
@@ -98,16 +100,27 @@ class Strips:
 
     def write(self, places: Sequence[Place], wide: str | None) -> None:
         """The stores of all strips that combine nothing."""
-        if not self.stores:
-            return
-        if wide is None or self.width == 1 or not self._any_near(self.stores):
-            self._write(places, False)
+        conditions = {self.only.get(item.access.buffer): None for _, item in self.stores}
+        for condition in conditions:
+            stores = [(k, item) for k, item in self.stores
+                      if self.only.get(item.access.buffer) == condition]  # fmt: skip
+            if condition is None:
+                self._write_either(places, stores, wide)
+                continue
+            with self.f.if_then(condition):
+                self._write_either(places, stores, wide)
+
+    def _write_either(
+        self, places: Sequence[Place], stores: Sequence[tuple[int, Store]], wide: str | None
+    ) -> None:
+        if wide is None or self.width == 1 or not self._any_near(stores):
+            self._write(places, stores, False)
             return
         near, apart, done = (self.f.label(n) for n in ("wide", "narrow", "stored"))
         self.f.branch_if(wide, near, apart)
         for label, together in ((near, True), (apart, False)):
             self.f.block(label)
-            self._write(places, together)
+            self._write(places, stores, together)
             self.f.branch(done)
         self.f.block(done)
 
@@ -198,9 +211,11 @@ class Strips:
         return scope
 
     # --- stores ---------------------------------------------------------------------------------
-    def _write(self, places: Sequence[Place], together: bool) -> None:
+    def _write(
+        self, places: Sequence[Place], stores: Sequence[tuple[int, Store]], together: bool
+    ) -> None:
         for place in places:
-            for k, item in self.stores:
+            for k, item in stores:
                 values = [scope.outside.lower(item.value) for scope in place.scopes]
                 if together and is_near(item.access):
                     self._store_wide(values, place.pointers[k], item.access.buffer.dtype)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from jitgraph.codegen.gpu.nests.points import split_index
 from jitgraph.codegen.gpu.nests.strips import Place, Strips
+from jitgraph.codegen.gpu.nests.together import dealt
 from jitgraph.codegen.innermost import is_zero
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
@@ -147,12 +148,6 @@ class Sweep:
                 more = f.emit(f"mul i64 {index}, {self.nest.size(stride)}")
                 total = f.emit(f"add i64 {total}, {more}")
         return one.placed(partials, total, self.nest.size(places[-1]))
-
-
-def dealt(accumulators: Sequence[Accumulator], flat: Sequence[str]) -> list[list[str]]:
-    """The registers of all states, state by state."""
-    rest = iter(flat)
-    return [[next(rest) for _ in one.types()] for one in accumulators]
 
 
 def product(f: FunctionBuilder, sizes: Sequence[str]) -> str:
