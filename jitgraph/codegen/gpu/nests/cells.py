@@ -71,6 +71,27 @@ class Cells:
         return sum(part.reduces for part in self.parts)
 
     @property
+    def row(self) -> int | None:
+        """The known extent of all inner loops, if threads can hold in registers what kernels pass
+        each other."""
+        rows = [part for part in self.parts if part.kind == "strips"]
+        extents = {e for part in rows for e in part.kernel.extents[self.depth :]}
+        alone = all(len(part.kernel.extents) == self.depth + 1 for part in rows)
+        if any(part.kind == "points" for part in self.parts) or not alone or len(extents) != 1:
+            return None
+        (extent,) = extents
+        for part in self.parts:
+            kernel = part.kernel
+            if any(s.view.buffer in self.places for s in kernel.sources):
+                return None
+            for access in kernel.accesses():
+                near = (0, *[0] * self.depth, access.buffer.dtype.itemsize)
+                if access.buffer in self.places and (part.kind != "strips" or near != (
+                    access.offset, *access.strides)):  # fmt: skip
+                    return None
+        return extent if isinstance(extent, int) else None
+
+    @property
     def groups_of_locals(self) -> list[list[Buffer]]:
         """The locals of each part of the memory."""
         found: list[list[Buffer]] = [[] for _ in set(self.places.values())]

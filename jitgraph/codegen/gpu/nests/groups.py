@@ -16,10 +16,12 @@ from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.nests.cells import Cells, Part
 from jitgraph.codegen.gpu.nests.points import run_at, split_index
-from jitgraph.codegen.gpu.nests.strips import Strips, copies_of
+from jitgraph.codegen.gpu.nests.strips import Held, Strips, copies_of
 from jitgraph.codegen.gpu.nests.sweeps import Sweep, product
 from jitgraph.codegen.gpu.nests.together import (
+    LOG_THREADS,
     agreed,
+    dealt,
     group_words,
     meet,
     registers_of,
@@ -55,11 +57,26 @@ class Plan:
     wide: tuple[bool, ...]
     #: Bytes of dynamic shared memory at most.
     most_shared: int
+    #: If rows are held in registers: the threads of a group, and each one's elements.
+    group: int = 0
+    elements: int = 0
+    #: Whether they may be overwritten by other groups.
+    in_place: bool = False
+
+    @property
+    def places(self) -> dict[Buffer, int]:
+        """What is in memory of the group, and in which part of that."""
+        return {} if self.group else self.cells.places
+
+    @property
+    def locals(self) -> int:
+        """Parts of the memory of a group, but for copies of totals."""
+        return len(set(self.places.values()))
 
     def parameters(self) -> list[str]:
         cells = self.cells
         more = ["i64 %points", "i64 %log_group", "i64 %log_block", "i64 %area", "i64 %far_area"]
-        more += [f"i64 %o{k}" for k in range(len(set(cells.places.values())) + len(cells.copies))]
+        more += [f"i64 %o{k}" for k in range(self.locals + len(cells.copies))]
         more += ["i1 %near", "i1 %all_near", *(f"i1 %wide{k}" for k in range(len(cells.parts)))]
         more += ["ptr %scratch"]
         for k in range(len(cells.copies)):
@@ -118,7 +135,13 @@ class _Group:
         self.p, self.cells, self.depth = arguments.emitter, plan.cells, rows.depth
         self.f = f = arguments.begin(more=plan.parameters(), threads=1 << LOG_MOST)
         self.shared = gpu.shared_memory(f, plan.static_bytes(f))
-        self.dynamic = gpu.dynamic_memory(f, plan.most_shared)
+        if plan.places or self.cells.copies:
+            self.dynamic = gpu.dynamic_memory(f, plan.most_shared)
+        #: Literals where the size of groups is known, so that the assembler can use that.
+        self.log_group, self.log_block = "%log_group", "%log_block"
+        if plan.group:
+            log = plan.group.bit_length() - 1
+            self.log_group, self.log_block = str(log), str(max(log, LOG_THREADS))
         self._threads()
         places = self._places()
         self.context = context = arguments.context(rows, places)
@@ -148,21 +171,23 @@ class _Group:
                      for op, x in (("udiv", numbers[0]), ("urem", numbers[0]),
                                    ("udiv", numbers[1]))]  # fmt: skip
             self.block, self.part, self.blocks = (f.emit(f"zext i32 {x} to i64") for x in found)
-        self.step = f.emit("shl i64 1, %log_group")
-        self.log_tile = f.emit("sub i64 %log_block, %log_group")
+        self.step = str(self.plan.group or f.emit(f"shl i64 1, {self.log_group}"))
+        self.log_tile = f.emit(f"sub i64 {self.log_block}, {self.log_group}")
         self.rank = f.emit(f"and i64 {thread}, {f.emit(f'sub i64 {self.step}, 1')}")
-        self.within = f.emit(f"lshr i64 {thread}, %log_group")
+        self.within = f.emit(f"lshr i64 {thread}, {self.log_group}")
         self.leads = f.emit(f"icmp eq i64 {f.emit(f'or i64 {self.rank}, {self.part}')}, 0")
 
     def _places(self) -> dict[str, str]:
         """Where the memory of the group is, by key."""
-        f, cells, key = self.f, self.cells, self.p.memory.key
+        f, plan, cells, key = self.f, self.plan, self.cells, self.p.memory.key
+        places = {key(b): "null" for b in (*cells.kept, *cells.places)}
+        if not plan.places and not cells.copies:
+            return places
         here = f.offset(self.dynamic, f.emit(f"mul i64 {self.within}, %area"))
         there = f.offset("%scratch", f.emit(f"mul i64 {self.block}, %far_area"))
         area = f.select("%near", "ptr", here, there)
-        starts = [f.offset(area, f"%o{k}") for k in range(len(set(cells.places.values())))]
-        places = {key(b): starts[k] for b, k in cells.places.items()}
-        places |= {key(b): "null" for b in cells.kept}
+        starts = [f.offset(area, f"%o{k}") for k in range(plan.locals)]
+        places |= {key(b): starts[k] for b, k in plan.places.items()}
         for k, (copy, _) in enumerate(cells.copies.values()):
             near = f.offset(here, f"%o{k + len(starts)}")
             group = f.emit(f"add i64 {f.emit(f'shl i64 {self.block}, {self.log_tile}')}, "
@@ -205,7 +230,7 @@ class _Group:
         with f.if_then("%all_near"):
             gpu.barrier(f)
             tile = f.emit(f"shl i64 1, {self.log_tile}")
-            first = len(set(self.cells.places.values()))
+            first = self.plan.locals
             for k, (copy, item) in enumerate(self.cells.copies.values()):
                 size, start = copy.dtype.itemsize, f.offset(self.dynamic, f"%o{first + k}")
                 one = Accumulator(f, item, 1)
@@ -230,14 +255,15 @@ class _Group:
         """All kernels at one point of the shared loops."""
         f, cells, plan = self.f, self.cells, self.plan
         self.known: dict[Buffer, Register] = {}
+        self.held: Held = {b: [] for b in cells.places} if plan.group else {}
         self.stage, self.slots, self.words = (1 if cells.copies else 0), self.shared, 0
         with ExitStack() as rest:
             for k, part in enumerate(cells.parts):
                 if k in plan.meetings:
-                    meet(f, "%log_group")
+                    meet(f, self.log_group)
                 self._part(k, part, index, rest)
             if len(cells.parts) in plan.meetings or cells.stages == 1:
-                meet(f, "%log_group")
+                meet(f, self.log_group)
 
     def _now(self, stage: int) -> str:
         """Whether a stage is done by this launch, where those before it have been done."""
@@ -251,7 +277,8 @@ class _Group:
         for leaf, buffer in part.taken.items():
             nest.registers[leaf] = self.known[buffer]
         pointers = nest.start()
-        origins = [self.cells.rows.get(a.buffer, a) for a in nest.accesses]
+        rows = {} if self.plan.group else self.cells.rows
+        origins = [rows.get(a.buffer, a) for a in nest.accesses]
         far = [nest.pointer(o.buffer, o.offset) if o is not a else p
                for p, a, o in zip(pointers, nest.accesses, origins, strict=True)]  # fmt: skip
         for loop, i in enumerate(index):
@@ -291,16 +318,52 @@ class _Group:
     def _strips(
         self, k: int, nest: Nest, pointers: list[str], index: Mapping[int, str], rest: ExitStack
     ) -> None:
-        f, kernel, width = self.f, nest.kernel, self.cells.width
+        f, kernel = self.f, nest.kernel
         items = [s for s in kernel.stores if s.combine is not None]
         accumulators = [accumulator(f, s, 1) for s in items]
+        if self.plan.group:
+            states = self._held(nest, pointers, index, accumulators)
+        else:
+            states = self._swept(k, nest, pointers, index, accumulators)
+        if not items:
+            return
+        states = self._agreed(accumulators, states, rest)
+        now = f.emit(f"and i1 {self.real}, {self._now(self.stage)}")
+        for item, one, state in zip(items, accumulators, states, strict=True):
+            value, buffer = one.result(state), item.access.buffer
+            if buffer in self.cells.kept:
+                self.known[buffer] = told(f, value, buffer.dtype, self.log_group)
+                continue
+            with f.if_then(f.emit(f"and i1 {self.leads}, {now}")):
+                store(f, value, pointers[nest.number(item)], buffer.dtype)
+
+    def _held(
+        self, nest: Nest, pointers: list[str], index: Mapping[int, str],
+        accumulators: Sequence[Accumulator],
+    ) -> list[list[str]]:  # fmt: skip
+        """A sweep whose elements stay in registers."""
+        nest.compute(self.depth, pointers)
+        extents = [nest.size(nest.kernel.extents[-1])]
+        sweep = Sweep(nest, pointers, index, extents, 1, self.step, self.plan.elements, None,
+                      self.held)  # fmt: skip
+        if self.plan.group < 1 << LOG_THREADS:  # else all groups have a point
+            sweep.strips.writes = self.real
+            sweep.strips.reads = self.real if self.plan.in_place else None
+        return sweep.at_once(self.rank, accumulators)
+
+    def _swept(
+        self, k: int, nest: Nest, pointers: list[str], index: Mapping[int, str],
+        accumulators: Sequence[Accumulator],
+    ) -> list[list[str]]:  # fmt: skip
+        """A sweep of strips."""
+        f, kernel, width = self.f, nest.kernel, self.cells.width
         now = self.real
         if self.plan.divisible:
             now = f.emit(f"and i1 {now}, {self._now(self.stage)}")
         with self._guarded(now) as results:
             nest.compute(self.depth, pointers)
             extents = [nest.size(e) for e in kernel.extents[self.depth :]]
-            own = {*self.cells.places, *(copy for copy, _ in self.cells.copies.values())}
+            own = {*self.plan.places, *(copy for copy, _ in self.cells.copies.values())}
             outside = [x for _, x in Strips(nest, width).loads if x.access.buffer not in own]
             most = _MOST_COPIES if outside else 1
             if any(one.is_compensated for one in accumulators):
@@ -318,19 +381,7 @@ class _Group:
                                   strict=True):  # fmt: skip
                 for type_, initial, register in zip(one.types(), one.initial(), state, strict=True):
                     results.register(type_, register, initial)
-        if not items:
-            return
-        flat = iter([str(r) for r in results.found])
-        states = [[next(flat) for _ in one.types()] for one in accumulators]
-        states = self._agreed(accumulators, states, rest)
-        now = f.emit(f"and i1 {self.real}, {self._now(self.stage)}")
-        for item, one, state in zip(items, accumulators, states, strict=True):
-            value, buffer = one.result(state), item.access.buffer
-            if buffer in self.cells.kept:
-                self.known[buffer] = told(f, value, buffer.dtype, "%log_group")
-                continue
-            with f.if_then(f.emit(f"and i1 {self.leads}, {now}")):
-                store(f, value, pointers[nest.number(item)], buffer.dtype)
+        return dealt(accumulators, [str(r) for r in results.found])
 
     def _agreed(
         self, accumulators: Sequence[Accumulator], states: list[list[str]], rest: ExitStack
@@ -339,7 +390,7 @@ class _Group:
         f, stage = self.f, self.stage
         if self.plan.divisible:
             states = self._gathered(accumulators, states)
-        states = agreed(f, accumulators, states, self.slots, "%log_group")
+        states = agreed(f, accumulators, states, self.slots, self.log_group)
         self.slots = f.offset(self.slots, group_words(accumulators))
         if self.plan.divisible:
             stays = f.emit(f"icmp eq i64 %phase, {stage}")
@@ -369,9 +420,9 @@ class _Group:
         f.branch(done)
         f.block(done)
         flat = [r for state in states for r in state]
-        after = iter([f.phi(t, [(b, load), (a, before)])
-                      for t, a, b in zip(types, flat, found, strict=True)])  # fmt: skip
-        return [[next(after) for _ in one.types()] for one in accumulators]
+        after = [f.phi(t, [(b, load), (a, before)])
+                 for t, a, b in zip(types, flat, found, strict=True)]  # fmt: skip
+        return dealt(accumulators, after)
 
     def _slots(self, count: int, part: str) -> list[str]:
         """Where the words of a part's states are, of this stage and point."""

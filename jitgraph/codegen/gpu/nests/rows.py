@@ -14,8 +14,10 @@ points add up is joined by a last step. All is decided by sizes alone, but for w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from jitgraph.codegen.expansions import op_length
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.nests.cells import Cells
 from jitgraph.codegen.gpu.nests.groups import LOG_MOST, Plan, emit_kernel
@@ -23,6 +25,7 @@ from jitgraph.codegen.gpu.nests.reductions import emit_reductions, log_of
 from jitgraph.codegen.gpu.nests.strips import aligned
 from jitgraph.codegen.gpu.nests.sweeps import ceil_div, product
 from jitgraph.codegen.gpu.nests.together import LOG_THREADS, LOG_WARP
+from jitgraph.codegen.innermost import is_zero
 from jitgraph.ir.kernel import Access, Buffer, Kernel, Load, Rows, Store
 from jitgraph.ir.types import I64, Type
 from jitgraph.ir.values import Value
@@ -31,6 +34,9 @@ from jitgraph.ir.values import Value
 _POINTS = 17
 #: Strips of a row from which on it is the work of a whole block, and of a large one.
 _LONG, _LONGER = 1024, 4096
+#: Of rows in registers: elements of a thread, words of them that it has, and how much code all of
+#: its copies of the bodies may be.
+_ELEMENTS, _WORDS, _CODE = 16, 64, 800
 #: Bytes of rows for each 256 threads, as a power of two: more of them leave room for few blocks.
 _LOG_ROOM = 15
 #: Blocks at most: each has memory for what all points add up, and for long rows. Fewer, where the
@@ -58,7 +64,15 @@ class _Nest:
         divisible = bool(cells.stages) and not meetings and all(
             part.kind != "points" for part in cells.parts
         )
-        self.plan = Plan(cells, divisible, meetings, (), 0)
+        group, elements = _held(rows, cells, self._in_place())
+        self.plan = Plan(cells, divisible and not group, meetings, (), 0, group, elements,
+                         bool(self._in_place()))  # fmt: skip
+
+    def _in_place(self) -> list[Load]:
+        """What is read of memory that the nest writes to."""
+        written, local = self.arguments.written, self.rows.locals
+        return [x for k in self.rows.kernels for x in k.loads if x.access.buffer not in local
+                and self.p.memory.key(x.access.buffer) in written]  # fmt: skip
 
     def emit(self) -> None:
         p, f, cells = self.p, self.f, self.cells
@@ -76,7 +90,7 @@ class _Nest:
         all_near = f.emit(f"and i1 {self._fits(self.full_area, tile, limit)}, {near}")
         area = f.select(all_near, "i64", self.full_area, self.area)
         blocks = ceil_div(f, points, tile)
-        if cells.places or cells.copies:
+        if self.plan.places or cells.copies:
             most = f.select(cut, "i64", blocks, self._most_blocks(near, all_near))
             blocks = f.minimum(blocks, most)
         far = f.select(near, "i64", 0, f.emit(f"mul i64 {blocks}, {self.far_area}"))
@@ -147,8 +161,9 @@ class _Nest:
         def size(buffer: Buffer) -> str:
             return p.rounded(p.product_of((*buffer.extents, buffer.dtype.itemsize)))
 
-        locals_ = [max(group, key=lambda b: b.number) for group in cells.groups_of_locals]
-        again = [all(b in cells.rows for b in group) for group in cells.groups_of_locals]
+        groups = cells.groups_of_locals if self.plan.places else []
+        locals_ = [max(group, key=lambda b: b.number) for group in groups]
+        again = [all(b in cells.rows for b in group) for group in groups]
         starts: dict[int, str] = {}
         self.area = self.far_area = "0"
         for wanted in (False, True):
@@ -166,6 +181,8 @@ class _Nest:
     def _log_group(self, points: str) -> str:
         """The threads of a group, as a power of two."""
         f = self.f
+        if self.plan.group:
+            return str(self.plan.group.bit_length() - 1)
         count = log_of(f, self.longest)
         wanted = f.emit(f"sub i64 {_POINTS}, {log_of(f, points)}")
         worth = f.emit(f"sub i64 {count}, 2")
@@ -197,7 +214,7 @@ class _Nest:
     def _wide(self, k: int) -> str:
         """The flag of a kernel's strips."""
         part, cells = self.cells.parts[k], self.cells
-        if part.kind != "strips":
+        if part.kind != "strips" or self.plan.group:
             return "false"
         accesses = [cells.rows.get(a.buffer, a) for a in part.kernel.accesses()]
         own = {*cells.kept, *(b for b in cells.places if b not in cells.rows)}
@@ -224,3 +241,27 @@ class _Nest:
         )
         name = f"{self.arguments.name}_total"
         emit_reductions(lambda k: p.arguments(k, p.device.fresh(name)), kernel)
+
+
+def _held(rows: Rows, cells: Cells, in_place: Sequence[Load]) -> tuple[int, int]:
+    """Threads of a group that hold rows in registers, and the elements of each; zeros if they
+    cannot."""
+    extent = cells.row
+    if extent is None or extent < 2 or any(
+        all(map(is_zero, x.access.strides[rows.depth :])) for x in in_place
+    ):
+        return 0, 0
+    code = sum(op_length(v) for part in cells.parts if part.kind == "strips"
+               for v in part.kernel.body())  # fmt: skip
+    code += sum(len(part.kernel.loads) + len(part.kernel.stores) for part in cells.parts)
+    words = sum(max(-(-group[0].dtype.itemsize // 4), 1) for group in cells.groups_of_locals)
+    most = min(_ELEMENTS, _WORDS // max(words, 1), _CODE // max(code, 1))
+    if most < 2:
+        return 0, 0
+    group = max(_power(-(-extent // most)), min(1 << LOG_WARP, _power(-(-extent // 4))))
+    return (group, -(-extent // group)) if group <= 1 << LOG_MOST else (0, 0)
+
+
+def _power(number: int) -> int:
+    """The least power of two that is not smaller."""
+    return 1 << (number - 1).bit_length()
