@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+import kernels
 import ml_dtypes
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 import jitgraph as jg
 import jitgraph.tensor as T
-from jitgraph.codegen.gpu import backend, simulator
+from jitgraph.codegen.gpu import backend, simulation, simulator
 from jitgraph.codegen.gpu.ptx import assemble, ptx, tool
 from jitgraph.codegen.gpu.target import device_target
 from jitgraph.errors import MissingPackageError
@@ -133,6 +134,103 @@ def test_row_nests(
     _check(made, _array(shape, dtype, seed), dtype)
 
 
+# --- rows of every length -------------------------------------------------------------------------
+def _softmaxes(x: Any, g: Any) -> list[Any]:
+    exp = T.exp(x - x.max(1, keepdims=True))
+    y = exp / exp.sum(1, keepdims=True)
+    return [y, T.log(exp.sum(1)), *jg.grad((y * g).sum(), [x])]
+
+
+def _normals(x: Any, g: Any) -> list[Any]:
+    centred, scale = x - x.mean(1, keepdims=True), g[0] + 1
+    y = centred / T.sqrt((centred**2).mean(1, keepdims=True) + 1e-3) * scale
+    return [y, x.argmax(1), *jg.grad((y * g).sum(), [x, g])]
+
+
+@cache
+def _of_rows(
+    made: Callable[..., list[Any]], dtype: str, length: int | None, mode: str
+) -> Any:
+    x, g = (T.matrix(name, dtype=dtype, shape=(None, length)) for name in "xg")
+    how = {"device": "simulated"} if mode == "device" else {"mode": mode}
+    return jg.function([x, g], made(x, g), **how)
+
+
+def _check_rows(
+    made: Callable[..., list[Any]], dtype: str, shape: tuple[int, int], known: bool
+) -> None:
+    x, g = (_array(shape, dtype, seed) for seed in (1, 2))
+    if made is _softmaxes and shape[0] > 2:
+        x[0, shape[1] // 2], x[1, 0], x[2, -1] = np.nan, np.inf, -np.inf
+    wanted = _of_rows(made, dtype, None, "interpreted")(x, g)
+    found = _of_rows(made, dtype, shape[1] if known else None, "device")(x, g)
+    tolerance = _TOLERANCE.get(dtype, 1e-11)
+    for a, b in zip(found, wanted, strict=True):
+        a, b = comparable(np.asarray(a)), comparable(np.asarray(b))
+        near = 20 * tolerance * max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0)))
+        np.testing.assert_allclose(a, b, 20 * tolerance, near)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("made", [_softmaxes, _normals])
+@pytest.mark.parametrize("known", [2, 31, 257, 1024])
+def test_rows_in_registers(made: Callable[..., list[Any]], dtype: str, known: int) -> None:
+    for points in (3, 70):
+        _check_rows(made, dtype, (points, known), True)
+
+
+# Strips of a warp and of a block; all the shared memory there is, and more; rows in parts.
+@pytest.mark.parametrize("length", [5, 4100, 14500, 19400, 19500, 32764, 32765, 41000])
+@pytest.mark.parametrize("made", [_softmaxes, _normals])
+def test_rows_in_memory(made: Callable[..., list[Any]], length: int) -> None:
+    _check_rows(made, "float32", (3, length), False)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_long_rows(dtype: str) -> None:
+    for length in (9700, 17000, 70000):
+        _check_rows(_normals, dtype, (2, length), False)
+
+
+def test_very_long_rows_are_the_work_of_many_blocks() -> None:
+    x = T.fmatrix("x")
+    function = jg.function([x], T.nnet.softmax(x), device="simulated")
+    counts = []
+    for shape in ((3, 33000), (3, 1000), (130, 400)):
+        array = _array(shape, "float32", 0)
+        first, before = np.asarray(function(array)), simulator.launches()
+        np.testing.assert_array_equal(np.asarray(function(array)), first)
+        counts.append(simulator.launches() - before)
+    assert counts == [3, 1, 1]
+
+
+def test_rows_may_be_written_over_what_is_read() -> None:
+    x = T.matrix("x", dtype="float32", shape=(None, 9))
+    function = jg.function([x], T.nnet.softmax(T.dot(x, x.T)[:, :9] + 0 * x), device="simulated")
+    array = _array((37, 9), "float32", 0)
+    exp = array.astype("f8") @ array.T.astype("f8")
+    exp = np.exp(exp[:, :9] - exp[:, :9].max(1, keepdims=True))
+    np.testing.assert_allclose(np.asarray(function(array)), exp / exp.sum(1, keepdims=True), 1e-4,
+                               1e-6)  # fmt: skip
+
+
+def test_shared_memory_has_to_be_asked_for() -> None:
+    text = """
+@k.asked = external addrspace(3) global [0 x i8], align 16
+define ptx_kernel void @k() #0 {
+  store i8 1, ptr addrspacecast (ptr addrspace(3) getelementptr (i8, ptr addrspace(3) @k.asked, i64 99999) to ptr)
+  ret void
+}
+attributes #0 = { nounwind }
+"""  # noqa: E501
+    assert kernels.launch(text, 1, 1, [], dynamic=100_000) == 1
+    simulation.allow_shared(kernels.code(text), "k", 100_000)
+    assert kernels.launch(text, 1, 1, [], dynamic=100_000) == 0
+    assert kernels.launch(text, 1, 1, [], dynamic=99_999) == 700
+    assert "past the end of the shared memory" in str(simulator.last_fault())
+    simulator.clear_fault()
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 50000), (50000, 2, 2)])
 def test_sums_are_as_exact_as_their_type(shape: tuple[int, ...]) -> None:
     on_device, _ = _functions(_sums, "float32")
@@ -204,7 +302,9 @@ def test_kernels_fit_into_registers(arch: str) -> None:
     function = jg.function([x, v], [x.sum(), T.exp(x) + v, T.nnet.softmax(x), x.T + v[:, None]])
     text = _image(function, arch)
     assert ".v4.b32" in text
-    _, reports = assemble(text, arch)
-    for report in reports.values():
-        assert report.stack == report.spill_stores == report.spill_loads == 0
-        assert report.registers <= 128
+    made = [_of_rows(one, "float32", length, "native")
+            for one in (_softmaxes, _normals) for length in (None, 1024)]  # fmt: skip
+    for ptx_ in (text, *(_image(one, arch) for one in made)):
+        for report in assemble(ptx_, arch)[1].values():
+            assert report.stack == report.spill_stores == report.spill_loads == 0
+            assert report.registers <= 160

@@ -71,6 +71,14 @@ class Cells:
         return sum(part.reduces for part in self.parts)
 
     @property
+    def words(self) -> int:
+        """About how many words of 32 bits a thread has at once: of a strip, and of what has been
+        reduced."""
+        return 2 * self.stages + max((sum(max(a.buffer.dtype.itemsize // 4, 1) * self.width
+                        for a in part.kernel.accesses() if not all(map(is_zero, a.strides)))
+                    for part in self.parts if part.kind == "strips"), default=0)  # fmt: skip
+
+    @property
     def row(self) -> int | None:
         """The known extent of all inner loops, if threads can hold in registers what kernels pass
         each other."""

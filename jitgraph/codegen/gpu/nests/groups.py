@@ -41,7 +41,10 @@ from jitgraph.ir.values import Value
 
 #: Threads of the largest blocks, as a power of two.
 LOG_MOST = 9
-_MOST_COPIES = 4
+_MOST_COPIES = 2
+#: Words of a thread above which registers matter more than how many threads there are, and above
+#: which the largest blocks would have too few.
+_MANY_WORDS, _MOST_WORDS = 24, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,12 @@ class Plan:
     elements: int = 0
     #: Whether they may be overwritten by other groups.
     in_place: bool = False
+
+    @property
+    def log_most(self) -> int:
+        """Threads of the largest blocks: each has half of the registers if there are twice as
+        many."""
+        return LOG_THREADS if self.cells.words > _MOST_WORDS else LOG_MOST
 
     @property
     def places(self) -> dict[Buffer, int]:
@@ -133,7 +142,9 @@ class _Group:
     def __init__(self, arguments: Arguments, rows: Rows, plan: Plan) -> None:
         self.arguments, self.rows, self.plan = arguments, rows, plan
         self.p, self.cells, self.depth = arguments.emitter, plan.cells, rows.depth
-        self.f = f = arguments.begin(more=plan.parameters(), threads=1 << LOG_MOST)
+        threads = max(plan.group, 1 << LOG_THREADS) if plan.group else 1 << plan.log_most
+        resident = int(self.cells.words > _MANY_WORDS)
+        self.f = f = arguments.begin(more=plan.parameters(), threads=threads, resident=resident)
         self.shared = gpu.shared_memory(f, plan.static_bytes(f))
         if plan.places or self.cells.copies:
             self.dynamic = gpu.dynamic_memory(f, plan.most_shared)

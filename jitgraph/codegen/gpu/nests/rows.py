@@ -188,11 +188,11 @@ class _Nest:
         worth = f.emit(f"sub i64 {count}, 2")
         log_group = f.maximum(f.minimum(count, LOG_WARP), f.minimum(wanted, worth))
         log_group = f.minimum(log_group, LOG_THREADS)
-        for strips, log in ((_LONG, LOG_THREADS), (_LONGER, LOG_MOST)):
+        for strips, log in ((_LONG, LOG_THREADS), (_LONGER, self.plan.log_most)):
             long = f.emit(f"icmp sge i64 {self.longest}, {strips}")
             log_group = f.select(long, "i64", log, log_group)
         least = f.emit(f"sub i64 {log_of(f, self.full_area)}, {_LOG_ROOM - LOG_THREADS}")
-        return f.minimum(f.maximum(log_group, least), LOG_MOST)
+        return f.minimum(f.maximum(log_group, least), self.plan.log_most)
 
     def _parts(self, points: str) -> str:
         """Into how many parts rows are cut."""
@@ -202,6 +202,7 @@ class _Nest:
         few = f.emit(f"icmp ule i64 {points}, {_FEW}")
         long = f.emit(f"icmp uge i64 {self.longest}, {_CUT}")
         wanted = ceil_div(f, str(_PARTS), f.maximum(points, 1))
+        wanted = f.minimum(wanted, 1 << self.plan.log_most)
         parts = f.minimum(wanted, f.emit(f"lshr i64 {self.longest}, {_LOG_PART}"))
         return f.select(f.emit(f"and i1 {few}, {long}"), "i64", parts, 1)
 
