@@ -152,7 +152,7 @@ def _of_rows(
     made: Callable[..., list[Any]], dtype: str, length: int | None, mode: str
 ) -> Any:
     x, g = (T.matrix(name, dtype=dtype, shape=(None, length)) for name in "xg")
-    how = {"device": "simulated"} if mode == "device" else {"mode": mode}
+    how: dict[str, Any] = {"device": "simulated"} if mode == "device" else {"mode": mode}
     return jg.function([x, g], made(x, g), **how)
 
 
