@@ -131,11 +131,10 @@ class _Nest:
         each = [f"i64 {ceil_div(f, strips, parts)}" for strips in self.strips]
         kernel = emit_kernel(self.arguments, self.rows, plan)
         blocks = f.emit(f"mul i64 {blocks}, {parts}")
-        for phase in range(plan.phases):
-            number = f.select(cut, "i64", phase, -1)
-            following = blocks if not phase else f.select(cut, "i64", blocks, 0)
+        with f.loop(0, f.select(cut, "i64", plan.phases, 1), name="phase") as phase:
+            number = f.select(cut, "i64", str(phase), -1)
             values = [*more, f"i64 {parts}", f"i64 {number}", f"ptr {states}", *each]
-            self.arguments.launch(kernel, following, threads, values, shared=room)
+            self.arguments.launch(kernel, blocks, threads, values, shared=room)
 
     # --- sizes ----------------------------------------------------------------------------------
     def _strips(self) -> None:

@@ -140,34 +140,48 @@ def agreed(
     """The states of neighbouring threads as one, which the first thread of each group has, or of
     each of its warps. Warps meet once, and need the memory until they meet again."""
     types = [t for one in accumulators for t in one.types()]
-    near = f.minimum(log_group, LOG_WARP)
-    states = [_shuffled(f, *pair, near) for pair in zip(accumulators, states, strict=True)]
-    warp, block, done = f.current, f.label("block"), f.label("agreed")
-    f.branch_if(f.emit(f"icmp sle i64 {log_group}, {LOG_WARP}"), done, block)
-    f.block(block)
-    thread = gpu.thread(f)
-    lane = f.emit(f"and i64 {thread}, {(1 << LOG_WARP) - 1}")
-    words = words_of(f, types, [r for state in states for r in state])
+    near, beyond = f.minimum(log_group, LOG_WARP), f.emit(f"sub i64 {log_group}, {LOG_WARP}")
+    several = f.emit(f"icmp sgt i64 {beyond}, 0")
+    rounds = f.select(several, "i64", 2, 1)
+    carried = [("i64", near), *zip(types, [r for s in states for r in s], strict=True)]
+    with f.loop(0, rounds, name="round", accumulators=carried) as loop:
+        states = dealt(accumulators, loop.carried[1:])
+        states = [_shuffled(f, *pair, loop.carried[0])
+                  for pair in zip(accumulators, states, strict=True)]  # fmt: skip
+        flat = [r for state in states for r in state]
+        before, pass_on, done = f.current, f.label("pass_on"), f.label("passed")
+        first = f.emit(f"icmp eq i64 {loop}, 0")
+        f.branch_if(f.emit(f"and i1 {first}, {several}"), pass_on, done)
+        f.block(pass_on)
+        passed = _passed_on(f, types, flat, shared, beyond)
+        last = f.current
+        f.branch(done)
+        f.block(done)
+        loop.carry(beyond, *(f.phi(t, [(x, before), (y, last)])
+                             for t, x, y in zip(types, flat, passed, strict=True)))  # fmt: skip
+    return dealt(accumulators, loop.results[1:])
+
+
+def _passed_on(
+    f: FunctionBuilder, types: Sequence[str], flat: Sequence[str], shared: str, log_count: str
+) -> list[str]:
+    """For the first threads of each warp the states of the group's warps."""
+    thread, words = gpu.thread(f), words_of(f, types, flat)
     size = len(words) * _WORD
-    number = f.emit(f"lshr i64 {thread}, {LOG_WARP}")
+    lane = f.emit(f"and i64 {thread}, {(1 << LOG_WARP) - 1}")
+    warp = f.emit(f"lshr i64 {thread}, {LOG_WARP}")
     with f.if_then(f.emit(f"icmp eq i64 {lane}, 0")):
-        mine = f.offset(shared, f.emit(f"mul i64 {number}, {size}"))
+        mine = f.offset(shared, f.emit(f"mul i64 {warp}, {size}"))
         for k, word in enumerate(words):
             f.do(f"store i32 {word}, ptr {f.offset(mine, k * _WORD)}")
     gpu.barrier(f)
-    beyond = f.emit(f"sub i64 {log_group}, {LOG_WARP}")
-    others = f.emit(f"sub i64 {f.emit(f'shl i64 1, {beyond}')}, 1")
-    first = f.emit(f"and i64 {number}, {f.emit(f'xor i64 {others}, -1')}")
-    which = f.emit(f"add i64 {first}, {f.emit(f'and i64 {lane}, {others}')}")
+    within = f.emit(f"sub i64 {f.emit(f'shl i64 1, {log_count}')}, 1")
+    start = f.emit(f"and i64 {warp}, {f.emit(f'xor i64 {within}, -1')}")
+    which = f.emit(f"add i64 {start}, {f.emit(f'and i64 {lane}, {within}')}")
     at = f.offset(shared, f.emit(f"mul i64 {which}, {size}"))
-    words = [f.emit(f"load i32, ptr {f.offset(at, k * _WORD)}") for k in range(len(words))]
-    far = dealt(accumulators, registers_of(f, types, words))
-    far = [_shuffled(f, *pair, beyond) for pair in zip(accumulators, far, strict=True)]
-    last = f.current
-    f.branch(done)
-    f.block(done)
-    flat = zip(types, [r for s in states for r in s], [r for s in far for r in s], strict=True)
-    return dealt(accumulators, [f.phi(t, [(a, warp), (b, last)]) for t, a, b in flat])
+    return registers_of(
+        f, types, [f.emit(f"load i32, ptr {f.offset(at, k * _WORD)}") for k in range(len(words))]
+    )
 
 
 def _shuffled(
