@@ -88,16 +88,23 @@ class Cells:
         if any(part.kind == "points" for part in self.parts) or not alone or len(extents) != 1:
             return None
         (extent,) = extents
-        for part in self.parts:
-            kernel = part.kernel
-            if any(s.view.buffer in self.places for s in kernel.sources):
-                return None
-            for access in kernel.accesses():
-                near = (0, *[0] * self.depth, access.buffer.dtype.itemsize)
-                if access.buffer in self.places and (part.kind != "strips" or near != (
-                    access.offset, *access.strides)):  # fmt: skip
-                    return None
+        if not all(map(self.by_elements, self.places)):
+            return None
         return extent if isinstance(extent, int) else None
+
+    def by_elements(self, buffer: Buffer) -> bool:
+        """Whether each element of a local is touched by one thread only, the same in all kernels,
+        along single loops."""
+        for part in self.parts:
+            if any(s.view.buffer is buffer for s in part.kernel.sources):
+                return False
+            for access in part.kernel.accesses():
+                near = (0, *[0] * self.depth, buffer.dtype.itemsize)
+                if access.buffer is buffer and (
+                    part.kind != "strips" or near != (access.offset, *access.strides)
+                ):
+                    return False
+        return True
 
     @property
     def groups_of_locals(self) -> list[list[Buffer]]:

@@ -156,6 +156,8 @@ class _Group:
         self._threads()
         places = self._places()
         self.context = context = arguments.context(rows, places)
+        self.padded = {b for b in plan.places if self.cells.by_elements(b)
+                       and b not in self.cells.rows}  # fmt: skip
         self._clear(places)
         sizes = Nest(context, self.cells.parts[0].kernel, self.depth)
         shared = [sizes.size(e) for e in rows.shared]
@@ -383,6 +385,7 @@ class _Group:
             wide = f"%wide{k}" if self.plan.wide[k] else None
             sweep = Sweep(nest, pointers, index, extents, width, self.step, copies, wide)
             sweep.strips.only = dict.fromkeys(self.cells.rows, "%near")
+            sweep.strips.padded = self.padded
             begin, end = self.rank, product(f, sweep.extents)
             if self.plan.divisible:
                 first = f.emit(f"mul i64 {self.part}, %each{k}")

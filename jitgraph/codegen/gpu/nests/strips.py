@@ -100,6 +100,8 @@ class Strips:
         self.only: Mapping[Buffer, str] = {}
         self.writes: str | None = None
         self.reads: str | None = None
+        #: Buffers that are aligned, with room for whole strips.
+        self.padded: Collection[Buffer] = ()
 
     @property
     def any_wide(self) -> bool:
@@ -133,7 +135,9 @@ class Strips:
     def _write_either(
         self, places: Sequence[Place], stores: Sequence[tuple[int, Store]], wide: str | None
     ) -> None:
-        if wide is None or self.width == 1 or not self._any_near(stores):
+        self._write(places, [(k, s) for k, s in stores if self._is_padded(s.access)], True)
+        stores = [(k, s) for k, s in stores if not self._is_padded(s.access)]
+        if wide is None or not self._any_near(stores):
             self._write(places, stores, False)
             return
         near, apart, done = (self.f.label(n) for n in ("wide", "narrow", "stored"))
@@ -152,11 +156,11 @@ class Strips:
         self, places: Sequence[Place], wide: str | None
     ) -> list[dict[Value, list[Register]]]:
         """Of each strip, the elements of each load."""
-        f = self.f
+        f, loads = self.f, [x for x in self.loads if not self._is_padded(x[1].access)]
         if self.reads is not None:
             raw = self._guarded(places, self.reads)
-        elif wide is None:
-            raw = [self._raw(place, k, False) for place in places for k, _ in self.loads]
+        elif wide is None or not self._any_near(loads):
+            raw = [self._raw(place, k, False) for place in places for k, _ in loads]
         else:
             near, apart, done = (f.label(n) for n in ("wide", "narrow", "loaded"))
             f.branch_if(wide, near, apart)
@@ -164,16 +168,25 @@ class Strips:
             for label, together in ((near, True), (apart, False)):
                 f.block(label)
                 paths.append([self._raw(place, k, together)
-                              for place in places for k, _ in self.loads])  # fmt: skip
+                              for place in places for k, _ in loads])  # fmt: skip
                 f.branch(done)
             f.block(done)
             types = [memory_type(part_dtype(item.leaf.dtype)) for _ in places
-                     for _, item in self.loads]  # fmt: skip
+                     for _, item in loads]  # fmt: skip
             raw = [[f.phi(type_, [(a, near), (b, apart)]) for a, b in zip(x, y, strict=True)]
                    for type_, x, y in zip(types, *paths, strict=True)]  # fmt: skip
         rest = iter(raw)
-        return [{item.leaf: self._elements(next(rest), item.leaf.dtype) for _, item in self.loads}
-                for _ in places]  # fmt: skip
+        found = [{x.leaf: self._elements(next(rest), x.leaf.dtype) for _, x in loads}
+                 for _ in places]  # fmt: skip
+        for place, registers in zip(places, found, strict=True):
+            for k, x in self.loads:
+                if (k, x) not in loads:
+                    whole = self._raw(place, k, True)
+                    registers[x.leaf] = self._elements(whole, x.leaf.dtype)
+        return found
+
+    def _is_padded(self, access: Access) -> bool:
+        return self.width > 1 and access.buffer in self.padded
 
     def _guarded(self, places: Sequence[Place], condition: str) -> list[list[str]]:
         """The elements of each strip and load where a condition holds, else anything."""
