@@ -272,6 +272,12 @@ def test_what_is_overwritten_is_not_filled_first() -> None:
     assert simulator.launches() == before + 1
 
 
+def test_equal_reductions_are_one_kernel() -> None:
+    x, y = T.fmatrix("x"), T.fmatrix("y")
+    text = _image(jg.function([x, y], [x.sum(0), y.sum(0)]), "sm_90")
+    assert text.count(".entry") == text.count(".shared .align") == 2
+
+
 def test_a_sum_that_only_the_call_knows() -> None:
     x, y = T.fmatrix("x"), T.fmatrix("y")
     function = jg.function([x, y], jg.grad((x * y * x).sum(), [x, y]), device="simulated")
