@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jitgraph import inputs, modes
+from jitgraph.config import EXACT, Products
 from jitgraph.driver import Compilation, Interface, Layout, default_layout
 from jitgraph.errors import (
     InputError,
@@ -42,12 +43,11 @@ from jitgraph.tensor.shared import SharedVariable
 if TYPE_CHECKING:
     from jitgraph.profiling import Profile
     from jitgraph.runtime.variant import Variant
+    from jitgraph.transfer import Gate
 
 STAGES = ("graph", "optimised", "schedule", "llvm", "asm")
 #: Those that only programs for a device have.
 DEVICE_STAGES = ("ptx", "sass")
-
-
 #: What a variant returns for arguments it was not made for.
 REFUSED = object()
 #: The version of what a pickle of a compiled function holds.
@@ -76,8 +76,8 @@ class Plan:
     mode: str = "native"
     #: Where it computes.
     device: str = "cpu"
-    #: How exactly it multiplies there (`config.precision`).
-    precision: str = "exact"
+    #: How it multiplies matrices there.
+    products: Products = EXACT
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -111,6 +111,8 @@ class State:
     #: Native functions of the regions of a program that is checked step by step.
     regions: dict[Function, Any] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    #: Of a function on a device.
+    gate: Gate | None = None
 
 
 class _Methods:
@@ -138,21 +140,15 @@ class _Methods:
         return next(iter(state.compilations.values()))
 
     def dump(self, stage: str = "all") -> str:
-        """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them; of functions
-        on a device also ptx and sass."""
+        """The text of a stage: graph, optimised, schedule, llvm, asm, ptx and sass (GPUs), all."""
         return dump_stage(self.compilation, stage)
 
     def profile(self, *args: Any, **kwargs: Any) -> Profile:
         """Run the program for a while with these inputs, and report what each of its steps costs:
         see `jitgraph.profiling`. Shared variables stay as they are."""
-        from jitgraph.profiling import profile
-
         plan = self._state.plan
         arrays = coerced(plan, by_input(self.name, plan.arguments, args, kwargs))
-        layout = layout_of(plan, arrays)
-        inputs = [*arrays, *map(_intact, plan.shared)]
-        fail = partial(explain, plan)
-        return profile(plan.function, layout, inputs, plan.algebra, fail, plan.device)
+        return profiled(plan, layout_of(plan, arrays), arrays)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -235,7 +231,8 @@ class _Methods:
         takes = ", ".join(f"{i.describe()}: {i.type}" for i in plan.inputs)
         gives = ", ".join(str(r.type) for r in plan.outputs)
         updates = f", updates {', '.join(u.describe() for u in plan.updated)}" * bool(plan.updated)
-        return f"<compiled {self.name}({takes}) -> {gives or 'None'}{updates}>"
+        where = f", on {plan.device}" * (plan.device != "cpu")
+        return f"<compiled {self.name}({takes}) -> {gives or 'None'}{updates}{where}>"
 
     def _repr_html_(self) -> str:
         import html
@@ -256,14 +253,14 @@ class _Methods:
     def _transferred(self, values: Sequence[Any]) -> Any:
         """Call the native program of a device with values of its inputs; a `DeviceArray`, a list of
         such, or None."""
-        from jitgraph import transfer
-
         state = self._state
-        device = transfer.device_of(state.plan.device)
-        headers = [transfer.header(device, argument, value)
-                   for argument, value in zip(state.plan.arguments, values, strict=True)]
+        if (gate := state.gate) is None:
+            from jitgraph.transfer import Gate
+
+            gate = state.gate = Gate(state.plan.device, state.plan.arguments)
+        headers = gate.headers(values)
         result = REFUSED if state.native is None else state.native(*headers)
-        return transfer.wrapped(device, self._tried(headers) if result is REFUSED else result)
+        return gate.results(self._tried(headers) if result is REFUSED else result)
 
     def _tried(self, arrays: Sequence[Any]) -> Any:
         """Call the variant for arrays that the inputs take."""
@@ -346,7 +343,7 @@ def compile_variant(state: State, layout: Layout) -> None:
             return
         plan = state.plan
         made = Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device,
-                           precision=plan.precision, text=state.texts.get(layout))  # fmt: skip
+                           products=plan.products, text=state.texts.get(layout))  # fmt: skip
         variant = Variant(
             made.code,
             made.signature.params,
@@ -406,12 +403,10 @@ class _OnDevice(CompiledFunction):  # type: ignore[misc, valid-type]
         return found if plan.keys is None else dict(zip(plan.keys, found, strict=True))
 
     def _fail(self, code: int, *args: Any) -> Any:
-        from jitgraph import transfer
-
-        plan = self._state.plan
-        device = transfer.device_of(plan.device)
-        device.check()
-        inputs = coerced(plan, [transfer.on_host(device, a) for a in args])
+        plan, gate = self._state.plan, self._state.gate
+        assert gate is not None  # it was called
+        gate.device.check()
+        inputs = coerced(plan, [gate.on_host(a) for a in args])
         explain(plan, code, *inputs, *(s.slots.host() for s in plan.shared))
         raise self._unexplained(code)
 
@@ -447,6 +442,14 @@ class _Watched(CompiledFunction):  # type: ignore[misc, valid-type]
                            numbers=(), keys=None, mode="native")  # fmt: skip
             state.regions[region] = dormant(plan)
         return [*map(np.asarray, state.regions[region](*given) or ())]
+
+
+def profiled(plan: Plan, layout: Layout, arrays: Sequence[Any]) -> Profile:
+    """What the steps of a plan's program cost with these inputs."""
+    from jitgraph.profiling import profile
+
+    return profile(plan.function, layout, [*arrays, *map(_intact, plan.shared)], plan.algebra,
+                   partial(explain, plan), plan.device, plan.products)  # fmt: skip
 
 
 def compiled_function(plan: Plan, layout: Layout) -> Any:

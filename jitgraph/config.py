@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from jitgraph.cpus import usable_cpus
@@ -19,18 +20,32 @@ from jitgraph.errors import OptionError
 
 #: How exact products are on a GPU.
 PRECISIONS = ("exact", "tf32", "bf16", "f16")
+#: Who computes matrix products there.
+PRODUCTS = ("auto", "own", "cublas")
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "floatX": ("float64", "float32", "float16", "bfloat16"),
     "algebra": ("real", "ieee"),
     "on_unused_input": ("raise", "warn", "ignore"),
     "cache": (True, False),
     "precision": PRECISIONS,
+    "products": PRODUCTS,
 }
 _SETTINGS = (*_CHOICES, "num_threads", "device")
 _DEVICE = re.compile(r"cpu|simulated|cuda(:\d+)?")
 _MOST_THREADS = 4096
 #: Values as the environment gives them, where they are not the text itself.
 _SPELLED = {"cache": {"1": True, "0": False}}
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """How matrix products are computed on a GPU: the settings of these names."""
+
+    precision: str = "exact"
+    products: str = "own"
+
+
+EXACT = Products()
 
 
 class Config:
@@ -46,6 +61,9 @@ class Config:
     precision: of f32 products and convolutions on a GPU. "exact" has every bit of f32; otherwise
         tensor cores multiply operands rounded to 10 ("tf32", "f16") or 7 bits ("bf16"), and "f16"
         overflows from 65520 on. Sums are f32, and other devices exact, always.
+    products: who computes matrix products on a GPU: "own", kernels of ours, into which what follows
+        a product is fused; "cublas", cuBLASLt (`pip install nvidia-cublas`), all that it can;
+        "auto", cuBLASLt if it is installed, large ones and such of unknown sizes.
     device: where functions compute that do not say it: "cpu", "cuda" (a GPU), "cuda:1" (the second
         one), or "simulated" (a GPU that the CPU pretends to be, for tests and for seeing).
     """
@@ -56,6 +74,7 @@ class Config:
     cache: bool = True
     device: str = "cpu"
     precision: str = "exact"
+    products: str = "auto"
     num_threads_cell: ctypes.c_int64
 
     def __init__(self) -> None:

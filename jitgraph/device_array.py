@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from jitgraph.errors import DeviceError, DTypeError, InputError
-from jitgraph.ir.types import DTYPES, is_bfloat16, is_supported
+from jitgraph.ir.types import DTYPES, Type, is_bfloat16, is_supported
+from jitgraph.location import caller_location
 
 if TYPE_CHECKING:
     from jitgraph.runtime.device import Device, Header
@@ -39,60 +40,60 @@ class DeviceArray:
     `np.asarray(x)` or `x.get()`. It may still be in the making: `block_until_ready` waits for it.
     """
 
-    __slots__ = ("__weakref__", "device", "header")
+    __slots__ = ("__weakref__", "_header", "device")
     __hash__ = None  # type: ignore[assignment]
 
     #: The device it is on.
     device: Device
     #: NumPy's object for it, whose data the host cannot read.
-    header: Header
+    _header: Header
 
     def __init__(self, header: Header, device: Device) -> None:
-        self.header = header
+        self._header = header
         self.device = device
 
     # --- what it is ----------------------------------------------------------------------------
     @property
     def shape(self) -> tuple[int, ...]:
         """The extents."""
-        shape: tuple[int, ...] = self.header.shape
+        shape: tuple[int, ...] = self._header.shape
         return shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the elements."""
-        dtype: np.dtype[Any] = self.header.dtype
+        dtype: np.dtype[Any] = self._header.dtype
         return dtype
 
     @property
     def ndim(self) -> int:
         """How many axes there are."""
-        return self.header.ndim
+        return self._header.ndim
 
     @property
     def size(self) -> int:
         """How many elements there are."""
-        return self.header.size
+        return self._header.size
 
     @property
     def itemsize(self) -> int:
         """The bytes of an element."""
-        return self.header.itemsize
+        return self._header.itemsize
 
     @property
     def nbytes(self) -> int:
         """The bytes of all elements."""
-        return self.header.nbytes
+        return self._header.nbytes
 
     @property
     def strides(self) -> tuple[int, ...]:
         """The bytes from one element to the next along each axis: always those of C order."""
-        return self.header.strides
+        return self._header.strides
 
     # --- to the host ---------------------------------------------------------------------------
     def get(self) -> np.ndarray[Any, Any]:
         """A copy on the host."""
-        return self.device.download(self.header)
+        return self.device.download(self._header)
 
     to_host = get
 
@@ -103,7 +104,7 @@ class DeviceArray:
 
     def copy(self) -> DeviceArray:
         """A copy on the same device."""
-        return DeviceArray(self.device.duplicate(self.header), self.device)
+        return DeviceArray(self.device.duplicate(self._header), self.device)
 
     __copy__ = copy
 
@@ -140,7 +141,7 @@ class DeviceArray:
         return bool(self.get())
 
     def __len__(self) -> int:
-        return len(self.header)
+        return len(self._header)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.get())
@@ -153,6 +154,12 @@ class DeviceArray:
         text = np.array2string(self.get(), separator=", ", prefix=prefix)
         shape = "" if self.size else f"shape={self.shape}, "
         return f"{prefix}{text}, {shape}{where})"
+
+    def __str__(self) -> str:
+        return repr(self) if self.nbytes > _PRINTED_BYTES else str(self.get())
+
+    def __format__(self, form: str) -> str:
+        return format(self.get(), form) if form else str(self)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"
@@ -169,7 +176,7 @@ class DeviceArray:
             "version": 3,
             "shape": self.shape,
             "typestr": self.dtype.str,
-            "data": (_address(self.header) if self.size else 0, False),
+            "data": (_address(self._header) if self.size else 0, False),
             "strides": None,
             "stream": self.device.stream,
         }
@@ -209,24 +216,40 @@ class DeviceArray:
         given = self.copy() if copy else self
         lent = _Lent(given)
         return dlpack.exported(
-            _address(given.header), self.shape, self.dtype, wanted, lent, max_version
+            _address(given._header), self.shape, self.dtype, wanted, lent, max_version
         )
 
     # --- what it does not do -------------------------------------------------------------------
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> NoReturn:
-        self._refuse(f"np.{ufunc.__name__}")
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """One without axes, such as a loss, is the number it holds. With others only compiled
+        functions compute."""
+        out = kwargs.get("out", ())
+        if not all(isinstance(x, _COMPUTED_WITH) for x in (*inputs, *out)):
+            return NotImplemented
+        arrays = [x for x in inputs if isinstance(x, DeviceArray) and x.ndim]
+        for x in (*arrays, *(x for x in out if isinstance(x, DeviceArray))):
+            x._refuse(f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else ""))
+        return getattr(ufunc, method)(*map(_as_number, inputs), **kwargs)
 
     def __getitem__(self, key: Any) -> NoReturn:
         self._refuse("indexing")
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
-        raise InputError("arrays on a device never change", hint=_HINT)
+        raise InputError(f"{self._described()} never changes", hint=_HINT,
+                         location=caller_location())  # fmt: skip
+
+    def __getattr__(self, name: str) -> NoReturn:
+        message = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if not name.startswith("_") and hasattr(np.ndarray, name):
+            message += f"\n  {_HINT}"
+        raise AttributeError(message, name=name, obj=self)
 
     def _refuse(self, what: str) -> NoReturn:
-        raise InputError(
-            f"{what} is nothing that arrays on a device ({self.device.name}) do by themselves",
-            hint=_HINT,
-        )
+        raise InputError(f"{what} does not work on {self._described()}", hint=_HINT,
+                         location=caller_location())  # fmt: skip
+
+    def _described(self) -> str:
+        return f"an array of a device ({Type(self.dtype, self.shape)} on {self.device.name})"
 
     @classmethod
     def of(cls, value: Any) -> DeviceArray:
@@ -246,21 +269,37 @@ class DeviceArray:
         return _adopted(device, dlpack.imported(_asked(value, stream=device.stream)), value)
 
 
-def _operator(name: str) -> Any:
-    def method(self: DeviceArray, *others: Any) -> NoReturn:
-        self._refuse(f"the operator {name.strip('_')}")
+_COMPUTED_WITH = (DeviceArray, np.ndarray, np.generic, int, float, complex, list, tuple)
 
-    method.__name__ = name
+
+def _as_number(x: Any) -> Any:
+    return x.get()[()] if isinstance(x, DeviceArray) else x
+
+
+def _operator(ufunc: np.ufunc, reflected: bool) -> Any:
+    def method(self: DeviceArray, *others: Any) -> Any:
+        if not all(isinstance(x, _COMPUTED_WITH) for x in others):
+            return NotImplemented
+        return ufunc(*others, self) if reflected else ufunc(self, *others)
+
     return method
 
 
-_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor",
-           "lshift", "rshift", "divmod")  # fmt: skip
-for _name in (
-    *("eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert"),
-    *(prefix + name for name in _BINARY for prefix in ("", "r")),
-):
-    setattr(DeviceArray, f"__{_name}__", _operator(f"__{_name}__"))
+_BINARY = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide,
+    "floordiv": np.floor_divide, "mod": np.remainder, "pow": np.power, "matmul": np.matmul,
+    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift,
+    "rshift": np.right_shift, "divmod": np.divmod,
+}  # fmt: skip
+_OTHERS = {
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+    "ge": np.greater_equal, "neg": np.negative, "pos": np.positive, "abs": np.absolute,
+    "invert": np.invert,
+}  # fmt: skip
+for _name, _ufunc in (_BINARY | _OTHERS).items():
+    setattr(DeviceArray, f"__{_name}__", _operator(_ufunc, False))
+    if _name in _BINARY:
+        setattr(DeviceArray, f"__r{_name}__", _operator(_ufunc, True))
 
 
 class _Lent:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
+from jitgraph.config import EXACT, Products
 from jitgraph.errors import JitgraphError, OptionError, ShapeError
 from jitgraph.ir.builder import Rewritten
 from jitgraph.ir.function import Function
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from jitgraph.codegen.llvm import Compiled, Module
     from jitgraph.codegen.signature import Signature
     from jitgraph.ir.kernel import Program
+    from jitgraph.ir.values import Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,8 @@ class Compilation:
     #: for the very device.
     device: str = "cpu"
     target: DeviceTarget | None = None
-    precision: str = "exact"
+    #: How matrices are multiplied on the device.
+    products: Products = EXACT
     #: Whether the code takes the times of its steps (`codegen.probes`).
     probed: bool = False
     #: The function after all passes as text, where that is known already.
@@ -144,7 +148,7 @@ class Compilation:
                 else:
                     self._module = _gpu().emit(
                         program, signature, self.device_target, contract=contract,
-                        precision=self.precision, probed=self.probed,
+                        products=self._products, probed=self.probed,
                     )  # fmt: skip
         return self._module
 
@@ -154,6 +158,16 @@ class Compilation:
         if self.target is None:
             self.target = _devices().device(self.device).target
         return self.target
+
+    @property
+    def _products(self) -> Products:
+        """As asked for, where the device has a library and the function use for it."""
+        asked = self.products.products
+        if asked == "auto" and not (
+            self.function.has_op(_multiplies) and _devices().device(self.device).has_library
+        ):
+            asked = "own"
+        return replace(self.products, products=asked)
 
     @property
     def _backend(self) -> Any:
@@ -195,8 +209,8 @@ class Compilation:
         slots = (*face.param_slots, *face.result_slots)
         cells = [None if slot is None else slots.index(slot) for slot in slots]
         target = None if self.device == "cpu" else self.device_target
-        precision = None if self.device == "cpu" else self.precision
-        kind = (face.single, face.nothing, self.algebra, self.probed, target, precision)
+        how = None if self.device == "cpu" else self._products
+        kind = (face.single, face.nothing, self.algebra, self.probed, target, how)
         return repr((self.layout, cells, *kind))
 
     @property
@@ -281,6 +295,18 @@ def _devices() -> Any:
     from jitgraph.runtime import devices
 
     return devices
+
+
+def _multiplies(op: Op) -> bool:
+    """Whether this may be a product for a library."""
+    from jitgraph.codegen.gpu.products.library import WORTHWHILE
+
+    if op.name != "matmul":
+        return False
+    a, b = (value.type.shape for value in op.args)
+    sizes = (*a, *b[:-2], b[-1])
+    known = [n for n in sizes if isinstance(n, int)]
+    return min(len(a), len(b)) > 1 and (len(known) < len(sizes) or prod(known) >= WORTHWHILE)
 
 
 def _on_device(device: str, entry: Entry) -> Compiled:

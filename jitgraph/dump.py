@@ -14,13 +14,14 @@ import importlib
 import runpy
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches, unified_diff
 from pathlib import Path
 from typing import Any
 
 import jitgraph.tensor as T
 from jitgraph.compiled import DEVICE_STAGES, STAGES, CompiledFunction, dump_stage
+from jitgraph.config import Products, config
 from jitgraph.driver import Compilation, Interface, default_layout
 from jitgraph.errors import InputError, JitgraphError
 from jitgraph.function import place
@@ -187,14 +188,19 @@ def _logged(name: str, compilation: Compilation) -> Target:
 
 def _device(options: argparse.Namespace, made: Compilation | None = None) -> dict[str, Any]:
     """What to compile for: what the options say, else what the function was made for."""
+    how = Products(config.precision, config.products)
     arch = options.arch or (_ARCH if options.stage in DEVICE_STAGES and not made else None)
     if arch is not None:
         from jitgraph.codegen.gpu.target import device_target
 
-        return {"device": "cuda", "target": device_target(arch)}
+        if how.products == "auto":  # nobody knows what such a machine has
+            how = replace(how, products="own")
+        return {"device": "cuda", "target": device_target(arch), "products": how}
     if options.device is not None:
-        return {"device": place(options.device)}
-    return {} if made is None else {"device": made.device, "target": made.target}
+        return {"device": place(options.device), "products": how}
+    if made is None:
+        return {}
+    return {"device": made.device, "target": made.target, "products": made.products}
 
 
 # --- showing -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jitgraph.compiled import Plan, compiled_function, dormant, expected_layout
-from jitgraph.config import PRECISIONS, config
+from jitgraph.config import PRECISIONS, Products, config
 from jitgraph.errors import DTypeError, InputError, OptionError, ShapeError, UpdateError
 from jitgraph.inputs import Argument, In, Out, as_input
 from jitgraph.ir.elementwise import cast, symbolic
@@ -121,7 +121,7 @@ def planned(
     where = place(device)
     return Plan(
         fn, arguments, shared, updated, single, nothing, algebra, numbers, keys, device=where,
-        precision=precision,
+        products=Products(precision, config.products),
     )  # fmt: skip
 
 
@@ -395,18 +395,25 @@ def subgraph(inputs: Sequence[Variable], outputs: Any) -> Callable[..., Any]:
 
 # --- eval --------------------------------------------------------------------------------------
 def _evaluate(expression: Variable, givens: Mapping[Any, Any]) -> Any:
-    """`expression.eval({x: 1.0})`: compiled once per expression and set of variables."""
+    """`expression.eval({x: 1.0})`: compiled once per expression, set of variables and device,
+    which is that of the shared variables. It binds none of them to the CPU."""
     cache: dict[Any, Any] | None = getattr(expression, "evaluators", None)
     if cache is None:
         cache = expression.evaluators = {}
     given = {_named(expression, key): value for key, value in givens.items()}
-    key = frozenset(map(id, given))
+    shared = [v for v in topological([expression]) if isinstance(v, SharedVariable)]
+    free = [s for s in shared if s.slots.home is None]
+    device = next((s.slots.home for s in shared if s.slots.home is not None), config.device)
+    key = device, frozenset(map(id, given))
     if key not in cache:
         variables = tuple(given)
         cut = {v: type(v)(v.type, None, v.name, v.location) for v in variables
                if isinstance(v, Value) and v.op is not None}  # fmt: skip
         cache[key] = variables, function([cut.get(v, v) for v in variables], expression,
-                                         givens=cut, on_unused_input="ignore")  # fmt: skip
+                                         givens=cut, on_unused_input="ignore",
+                                         device=device)  # fmt: skip
+        for s in free if device == "cpu" else ():
+            s.slots.home = None
     order, compiled = cache[key]
     return np.asarray(compiled(*(given[v] for v in order)))
 

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from jitgraph.compiled import (
     dump_stage,
     explain,
     layout_of,
+    profiled,
     refuse_all,
 )
 from jitgraph.driver import Compilation
@@ -49,6 +50,9 @@ from jitgraph.tensor.number import Number
 from jitgraph.tensor.variable import Variable
 from jitgraph.tracing import Place, Restart, is_tracing, tracing
 from jitgraph.trees import LEAF, Node, Structure, flatten, leaf_names, unflatten
+
+if TYPE_CHECKING:
+    from jitgraph.profiling import Profile
 
 #: What a leaf is: one of Python's numbers, or dtype and rank.
 Kind = Any
@@ -157,6 +161,11 @@ def name_of(function: Callable[..., Any]) -> str:
     return getattr(inner, "__name__", type(inner).__name__)
 
 
+def _flat(count: int) -> Structure:
+    """The tree of a call with so many arguments that are leaves."""
+    return Node(tuple, None, (Node(tuple, None, (LEAF,) * count), Node(dict, (), ())))
+
+
 def _kind(leaf: Any) -> Kind:
     """What a trace depends on of a leaf; None for what has no dtype."""
     kind = type(leaf)
@@ -231,6 +240,8 @@ class _Methods:
     _label: str
     _lock: threading.RLock
     _programs: dict[Any, _Program | _Sized]
+    #: Those with callables of their own whose arguments are leaves, by the kinds of these.
+    _quick: dict[tuple[Kind, ...], _Program]
     _chain: _Chain
     _bound: weakref.WeakKeyDictionary[Any, Any]
     #: Whose result this is, of which arguments, where it is not that of `jit`.
@@ -241,6 +252,9 @@ class _Methods:
         """Everything the native entry does not take as it is."""
         if is_tracing():
             return self.__wrapped__(*args, **kwargs)
+        kinds = tuple(map(_kind, args))
+        if not kwargs and (known := self._quick.get(kinds)) is not None:
+            return unflatten(known.out, known.packed(*args))
         call = self._parameters.call(args, dict(kwargs) if kwargs else kwargs)
         program = self._program(call)
         if program is None:
@@ -249,6 +263,9 @@ class _Methods:
             return self._on_chain(program, call.leaves)
         if program.packed is None:
             self._pack(program, call.leaves)
+        flat = call.structure == _flat(len(args)) and not call.static
+        if flat and self._programs.get((kinds, call.structure, ())) is program:
+            self._quick[kinds] = program
         return unflatten(program.out, program.packed(*call.leaves))
 
     def _program(self, call: _Call) -> _Program | None:
@@ -408,10 +425,8 @@ class _Methods:
         """On the chain if the native entry can do all there is to do."""
         from jitgraph.runtime.variant import PYTHON, TYPED
 
-        plain = call.structure == Node(tuple, None, (
-            Node(tuple, None, (LEAF,) * len(inputs)), Node(dict, (), ())
-        ))  # fmt: skip
-        device = place(self._device)
+        plain = call.structure == _flat(len(inputs))
+        device = self._device = place(self._device)
         native = plain and out == LEAF and not call.static and self._chain.arguments in (
             -1, len(inputs)) and device == "cpu"  # fmt: skip
         numbers = tuple(PYTHON if k in PYTHON_NUMBERS else TYPED for k in kinds) if native else ()
@@ -466,11 +481,19 @@ class _Methods:
         plan = self._known(call).plan
         layout = layout_of(plan, coerced(plan, call.leaves), coordinates=COORDINATES)
         return Compilation(plan.function, layout, plan.interface(), plan.algebra, plan.device,
-                           precision=plan.precision)  # fmt: skip
+                           products=plan.products)  # fmt: skip
 
     def dump(self, *args: Any, stage: str = "all", **kwargs: Any) -> str:
         """The text of a stage: graph, optimised, schedule, llvm, asm, or all of them."""
         return dump_stage(self.lower(*args, **kwargs), stage)
+
+    def profile(self, *args: Any, **kwargs: Any) -> Profile:
+        """Run it for a while with these arguments, and report what each of its steps costs: see
+        `jitgraph.profiling`. Shared variables stay as they are."""
+        call = self._parameters.call(args, kwargs)
+        plan = self._known(call).plan
+        arrays = coerced(plan, call.leaves)
+        return profiled(plan, layout_of(plan, arrays, coordinates=COORDINATES), arrays)
 
     @property
     def traces(self) -> int:
@@ -548,7 +571,7 @@ def jit(
 
     static_argnames, static_argnums: arguments whose values the trace may depend on, such as flags
     or numbers of steps; they must be hashable. algebra, device, precision: as for
-    `function`.
+    `function`; `config.device` is that of the first call.
     """
     if f is None:
         return functools.partial(
@@ -557,6 +580,10 @@ def jit(
         )  # fmt: skip
     if not callable(f):
         raise InputError(f"jit takes a function, not {f!r:.60}", location=caller_location())
+    if device is not None:
+        from jitgraph.runtime.devices import canonical
+
+        canonical(device)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     made = _Untraced()
@@ -567,7 +594,7 @@ def jit(
     made._algebra, made._device, made._precision = algebra, device, precision
     made._label = name or name_of(f)
     made._lock = threading.RLock()
-    made._programs = {}
+    made._programs, made._quick = {}, {}
     made._chain = _Chain()
     made._bound = weakref.WeakKeyDictionary()
     return made

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jitgraph as jg
+import jitgraph.tensor as T
 from jitgraph.errors import DeviceError, DTypeError, InputError, OptionError
 from jitgraph.runtime import devices, dlpack
 from jitgraph.runtime.device import address_of
@@ -83,6 +84,25 @@ class TestArray:
         with pytest.raises(ValueError, match="ambiguous"):
             bool(jg.device_put([1, 2], "simulated"))
 
+    def test_without_axes_is_a_number(self):
+        """As a loss is in a training loop."""
+        x, n = jg.device_put(np.float32(2.5), "simulated"), jg.device_put(7, "simulated")
+        assert (x + 1, 1 - x, -x, x * n, n % 4, 2**n) == (3.5, -1.5, -2.5, 17.5, 3, 128)
+        assert (x < 3, x >= n, x == 2.5, min(x, n) is x) == (True, False, True, True)
+        assert type(x + 1) is np.float32
+        assert divmod(n, 4) == (1, 3)
+        total = np.zeros(2)
+        total += x
+        x += n
+        assert (total.tolist(), x, np.isnan(x)) == ([2.5, 2.5], 9.5, False)
+
+    def test_with_variables(self):
+        """An array of a device is a constant of an expression, on either side."""
+        x, v = jg.device_put([1.0, 2.0], "simulated"), T.dvector("v")
+        for result in (x * v, v * x, np.multiply(x, v), np.multiply(v, x)):
+            assert result.eval({v: [3, 4]}).tolist() == [3, 8]
+        assert (x @ v).eval({v: [3, 4]}) == 11
+
     def test_sequence(self):
         x = jg.device_put([[1, 2], [3, 4], [5, 6]], "simulated")
         assert len(x) == 3
@@ -97,6 +117,8 @@ class TestArray:
     def test_text(self):
         x = jg.device_put(np.float32([1, 2.5]), "simulated")
         assert repr(x) == "DeviceArray([1. , 2.5], dtype=float32, device='simulated')"
+        assert (str(x), f"{x}") == ("[1.  2.5]", "[1.  2.5]")
+        assert f"{jg.device_put(2.5, 'simulated'):.3f}" == "2.500"
         assert x._repr_html_().startswith("<pre>DeviceArray([1. ,")
         empty = jg.device_put(np.zeros((0, 3)), "simulated")
         assert "shape=(0, 3)" in repr(empty)
@@ -157,6 +179,8 @@ class TestRefusals:
             lambda x: x + 1, lambda x: 1 - x, lambda x: x @ x, lambda x: -x, lambda x: x == x,
             lambda x: x < 1, lambda x: abs(x), lambda x: x[0], lambda x: np.sin(x),
             lambda x: np.ones(3) * x, lambda x: divmod(x, 2), lambda x: 2**x, lambda x: hash(x),
+            lambda x: np.sum(x), lambda x: jg.device_put(2.0, "simulated") * x,
+            lambda x: np.add(1, 2, out=jg.device_put(2.0, "simulated")),
         ],
     )  # fmt: skip
     def test_computes_nothing(self, compute):
@@ -164,6 +188,19 @@ class TestRefusals:
         with pytest.raises(TypeError) as caught:
             compute(x)
         assert "unhashable" in str(caught.value) or "jitgraph.jit(device=" in str(caught.value)
+
+    def test_says_what_was_asked_of_what(self):
+        x = jg.device_put(np.zeros((2, 3), "f4"), "simulated")
+        with pytest.raises(InputError, match=r"np\.add .*f32\[2, 3\] on simulated") as caught:
+            x + 1
+        assert "x + 1" in str(caught.value)
+        with pytest.raises(AttributeError, match=r"'reshape'\n.*jitgraph\.jit\(device="):
+            x.reshape(3, 2)
+        with pytest.raises(AttributeError, match=r"'colour'$"):
+            x.colour  # noqa: B018
+        with pytest.raises(TypeError, match="unsupported operand"):
+            x + None
+        assert (x == None) is False  # noqa: E711
 
     def test_never_changes(self):
         x = jg.device_put([1.0, 2.0, 3.0], "simulated")
@@ -218,7 +255,7 @@ class TestForeign:
         x = jg.from_dlpack(other)
         del other
         gc.collect()
-        assert address_of(x.header) == address
+        assert address_of(x._header) == address
         assert (x.device, x.dtype) == (gpu, data.dtype)
         np.testing.assert_array_equal(x.get(), data)
         assert jg.device_put(x, "cuda") is x
@@ -256,7 +293,7 @@ class TestForeign:
         address = address_of(other.header)
         other.said |= {"data": (address + 8, False), "shape": (7,)}
         x = jg.device_put(other, "cuda")
-        assert address_of(x.header) not in range(address, address + 64)
+        assert address_of(x._header) not in range(address, address + 64)
         assert x.tolist() == [1, 2, 3, 4, 5, 6, 7]
 
     @pytest.mark.parametrize(
@@ -330,7 +367,7 @@ class TestLent:
             assert ("versioned" in repr(capsule)) == (version is not None and version >= (1, 0))
             found = dlpack.imported(capsule)
             assert (found.address, found.shape, found.dtype, found.device) == (
-                address_of(x.header), array.shape, array.dtype, (dlpack.CUDA, 0),
+                address_of(x._header), array.shape, array.dtype, (dlpack.CUDA, 0),
             )  # fmt: skip
             assert len(dlpack._exported) == 1
             del found
@@ -338,7 +375,7 @@ class TestLent:
 
     def test_outlives_its_array(self, gpu):
         x = jg.device_put(np.arange(3), "cuda")
-        address = address_of(x.header)
+        address = address_of(x._header)
         found = dlpack.imported(x.__dlpack__())
         del x
         gc.collect()
@@ -365,12 +402,12 @@ class TestLent:
             with pytest.raises(BufferError):
                 x.__dlpack__(**options)
         copied = dlpack.imported(x.__dlpack__(copy=True))
-        assert copied.address != address_of(x.header)
+        assert copied.address != address_of(x._header)
 
     def test_interface(self, gpu):
         x = jg.device_put(sample((2, 3), "f4"), "cuda")
         said = x.__cuda_array_interface__
-        assert said["data"] == (address_of(x.header), False)
+        assert said["data"] == (address_of(x._header), False)
         assert (said["shape"], said["typestr"], said["version"]) == ((2, 3), "<f4", 3)
         assert jg.device_put(np.zeros((0, 2)), "cuda").__cuda_array_interface__["data"][0] == 0
         assert not hasattr(jg.device_put([1.0], "simulated"), "__cuda_array_interface__")

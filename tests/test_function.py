@@ -354,6 +354,21 @@ def test_eval() -> None:
 
 
 # --- algebra -------------------------------------------------------------------------------------
+
+
+def test_eval_goes_where_shared_variables_are() -> None:
+    """And binds none of them: a look at one is no reason not to train it on a device."""
+    w = jg.shared(np.ones(3), name="w")
+    doubled = w * 2
+    assert doubled.eval().tolist() == [2, 2, 2]
+    step = jg.function([], w.sum(), updates=[(w, w + 1)], device="simulated")
+    assert (float(step()), w.device) == (3, "simulated")
+    for _ in range(2):
+        assert doubled.eval().tolist() == [4, 4, 4]
+    assert (w + T.zeros(3)).eval().tolist() == [2, 2, 2]
+    assert "on simulated" in repr(step)
+
+
 def test_real_algebra_cancels_what_ieee_keeps() -> None:
     x, y = T.dvectors("x", "y")
     given = np.array([1.0, np.inf, np.nan]), np.array([2.0, 1.0, 1.0])

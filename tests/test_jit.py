@@ -426,3 +426,48 @@ def test_errors_of_calls_name_the_line_in_the_function() -> None:
         jg.jit(lambda x: x + T.dscalar("free"))(1.0)
     with pytest.raises(InputError, match="takes a function"):
         jg.jit(3)
+
+
+class TestTheShortWay:
+    """Calls with leaves alone, whose program is a callable of its own, are looked up by kind."""
+
+    def test_it_gives_what_the_long_one_does(self):
+        @jg.jit
+        def f(x, y):
+            return {"sum": x + y, "first": (x[0], y)}
+
+        rng = np.random.default_rng(0)
+        for dtype in (np.float64, np.float32, np.float64):
+            for n in (3, 1, 5):
+                x, y = rng.random((n, 2)).astype(dtype), rng.random(2).astype(dtype)
+                for _ in range(2):
+                    found = f(x, y)
+                    np.testing.assert_array_equal(found["sum"], x + y)
+                    assert found["sum"].dtype == dtype
+                    np.testing.assert_array_equal(found["first"][0], x[0])
+        assert list(f(x, 2)) == ["sum", "first"]
+        np.testing.assert_array_equal(f(x, y=y)["sum"], x + y)
+
+    def test_programs_for_some_extents_are_told_apart(self):
+        @jg.jit
+        def f(x):
+            return [x * k for k in range(x.shape[0])]
+
+        for n in (2, 3, 2, 4):
+            assert len(f(np.arange(float(n)))) == n
+
+    def test_static_arguments_are_told_apart(self):
+        @jg.jit(static_argnums=1)
+        def f(x, n):
+            return [x] * n
+
+        x = np.arange(3.0)
+        assert [len(f(x, n)) for n in (2, 3, 2)] == [2, 3, 2]
+        np.testing.assert_array_equal(f(x, 1)[0], x)
+
+    def test_trees_and_leaves_are_told_apart(self):
+        f = jg.jit(lambda x: {"y": np.sum(x[0]) if isinstance(x, tuple) else np.sum(x)})
+        x = np.arange(4.0)
+        assert f(x)["y"] == 6
+        assert f((x, x))["y"] == 6
+        assert f(x)["y"] == 6

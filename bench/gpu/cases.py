@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-import jitgraph.tensor as T
 from bench.case import Array, Case, Inputs
 from bench.cases import convolution, loops, programs, rows, training
 from bench.cases.elementwise import DTYPES, arithmetic, fused, uniform
@@ -119,14 +117,13 @@ def _products(n: int) -> Iterator[Case]:
             inputs=scaled(uniform(dtype, (m, m // 4), (m // 4, m), (m,)), 0.1),
             flops=2.0 * m * m * (m // 4), tolerance=5, expression=layer,
         )  # fmt: skip
-    if "precision" in inspect.signature(T.matmul).parameters:
-        for precision in ("tf32", "bf16"):
-            yield Case(
-                name=f"product {precision} {n}³", group="products", family="product",
-                inputs=uniform(np.float32, (n, n), (n, n)), flops=2.0 * n**3, tolerance=1000,
-                expression=lambda xp, a, b, p=precision: xp.matmul(a, b, precision=p),
-                options={"precision": precision},
-            )  # fmt: skip
+    for precision, tolerance in (("tf32", 100), ("bf16", 1000)):
+        yield Case(
+            name=f"product {precision} {n}³", group="products", family="product",
+            inputs=uniform(np.float32, (n, n), (n, n)), flops=2.0 * n**3, tolerance=tolerance,
+            expression=lambda xp, a, b: xp.matmul(a, b), options={"precision": precision},
+            quick=precision == "tf32",
+        )  # fmt: skip
     batch, d = max(n // 64, 2), 8 if n < 64 else 64
     length = max(n // 4, 16)
     yield Case(

@@ -179,10 +179,10 @@ class _LoopEmitter:
             emitter.put(count, done, I64)
 
     def _look_for_signals(self, count: str) -> None:
-        """Let the user stop a loop that may never end."""
-        if self.step.steps != UNBOUNDED:
-            return
+        """Let the user stop a loop that may never end, or work that is done again and again."""
         f, each = self.f, STEPS if self.step.body.work() else SCALAR_STEPS
+        if isinstance(self.step.steps, int) and self.step.steps < each:
+            return
         due = f.emit(f"and i64 {count}, {each - 1}")
         with f.if_then(f.emit(f"icmp eq i64 {due}, {each - 1}")):
             going_on = f.emit(f"icmp eq i32 {f.emit('call i32 @signals()')}, 0")

@@ -21,6 +21,7 @@ FUNCTIONS = {
     "new_device_array": "ptr @new_device_array(ptr, i32, i32, ptr)",
     "take_device_spare": "ptr @take_device_spare(ptr, ptr, i32, i32, ptr)",
     "release_gil": "ptr @release_gil()",
+    "this_thread": "i64 @this_thread()",
     "acquire_gil": "void @acquire_gil(ptr)",
     "signals": "i32 @signals()",
     "pool_take": "ptr @pool_take(i64)",

@@ -58,6 +58,7 @@ API = (
     "PyGILState_Release",
     "PyEval_SaveThread",
     "PyEval_RestoreThread",
+    "PyThread_get_thread_ident",
     "PyObject_Vectorcall",
     "PyTraceMalloc_Track",
     # NumPy's own memory handler, ours, and whether arrays may be made by hand.
@@ -209,6 +210,11 @@ define void @acquire_gil(ptr %state) nounwind {{
   call void %restore(ptr %state)
   ret void
 }}
+define i64 @this_thread() nounwind {{
+  %number = load ptr, {link("PyThread_get_thread_ident")}
+  %this = call i64 %number()
+  ret i64 %this
+}}
 define i32 @signals() nounwind {{
   %ensure = load ptr, {link("PyGILState_Ensure")}
   %state = call i32 %ensure()
@@ -227,6 +233,7 @@ def helpers() -> str:
         void @hold_all(ptr objects, i64 count), @drop_all(ptr objects, i64 count)
         void @commit(ptr outs, ptr slots, i64 count)
         i1   @descr_fits(ptr descr, i32 typenum, i32 alias)
+        i64  @this_thread()                 a number that no other thread has now
         ptr  @release_gil()
         void @acquire_gil(ptr state)        without the GIL
         i32  @signals()                     handles Ctrl-C, with or without the GIL: not 0, and a

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from jitgraph.errors import InternalError
 from jitgraph.ir.pickling import Before
 from jitgraph.ir.printer import print_function
-from jitgraph.ir.values import Value, topological
+from jitgraph.ir.values import Op, Value, topological
 
 
 class Function:
@@ -51,6 +51,14 @@ class Function:
     def __reduce__(self) -> tuple[Any, ...]:
         values = self.params, self.results, self.checks
         return _function, (Before((*self.params, *self.ops)), *values, self.name)
+
+    def has_op(self, holds: Callable[[Op], bool]) -> bool:
+        """Whether the function, or a region in it, has an op of which that holds."""
+        return any(
+            holds(op)
+            or any(isinstance(x, Function) and x.has_op(holds) for x in op.attrs.values())
+            for op in (value.op for value in self.ops if value.op is not None)
+        )
 
     def __str__(self) -> str:
         if self._text is None:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from jitgraph.codegen import probes
-from jitgraph.config import config
+from jitgraph.config import Products, config
 from jitgraph.driver import Compilation, Interface, Layout
 from jitgraph.errors import InternalError
 from jitgraph.ir.function import Function
@@ -37,7 +37,8 @@ def profile(
     inputs: Sequence[Array],
     algebra: str,
     fail: Callable[..., object],
-    device: str = "cpu",
+    device: str,
+    products: Products,
 ) -> Profile:
     """What the steps of the variant for `layout` do with the inputs, one array per parameter.
 
@@ -46,7 +47,8 @@ def profile(
     that stopped.
     """
     interface = Interface((None,) * len(function.params), (None,) * len(function.results), False)
-    compilation = Compilation(function, layout, interface, algebra, device, probed=True)
+    compilation = Compilation(function, layout, interface, algebra, device, products=products,
+                              probed=True)  # fmt: skip
     program = compilation.program
     if device == "cpu":
         ceilings, timed = limits(), True

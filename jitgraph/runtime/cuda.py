@@ -13,12 +13,15 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jitgraph.codegen.gpu import record
 from jitgraph.codegen.gpu.target import DeviceTarget, Version, device_target
 from jitgraph.errors import DeviceError, DriverError, NoDeviceError
 from jitgraph.runtime.device import Device, Kernels, Timer
+
+if TYPE_CHECKING:
+    from jitgraph.runtime.cublas import Library
 
 #: The version of the driver's interface that functions are asked for by.
 _INTERFACE = 12000
@@ -122,7 +125,7 @@ class CudaDevice(Device):
         return int(address)
 
     def fail(self, status: int, what: str = "") -> None:
-        if status != record.OUT_OF_MEMORY:
+        if status != record.OUT_OF_MEMORY and status < record.LIBRARY:
             name, text = self._error(status)
             sticky = status in _STICKY
             message = f"{self.name}: {name}, {text}" + (f" ({what})" if what else "")
@@ -161,6 +164,11 @@ class CudaDevice(Device):
         for name, size in shared.items():
             self.ask("cuFuncSetAttribute", loaded.handles[name], dynamic, size)
         return loaded
+
+    def _library(self) -> Library | None:
+        from jitgraph.runtime.cublas import installed
+
+        return installed()
 
     def unload(self, module: Any) -> None:
         """Forget a module, once nothing of it runs any more."""

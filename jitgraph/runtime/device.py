@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
@@ -25,6 +27,9 @@ from jitgraph.codegen.pyobjects import ARRAY_HANDLER, BFLOAT16
 from jitgraph.codegen.signature import singleton
 from jitgraph.errors import DeviceError, DeviceMemoryError, DriverError, NoDeviceError
 from jitgraph.ir.types import is_bfloat16
+
+if TYPE_CHECKING:
+    from jitgraph.runtime.cublas import Library, Multiplier
 
 Header: TypeAlias = np.ndarray[Any, Any]
 
@@ -90,6 +95,8 @@ class Device(ABC):
             )
         self.name = name
         self.target = target
+        self._preparing = threading.Lock()
+        self._multiplier: Multiplier | None = None
         self._words = (ctypes.c_uint64 * len(record.WORDS))()
         # Arrays may be freed at the very end of the process.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._words))
@@ -168,6 +175,41 @@ class Device(ABC):
         """So many events; None where a device has no clock."""
         return None
 
+    # --- the library of matrix products ---------------------------------------------------------
+    def _library(self) -> Library | None:
+        """cuBLASLt, if it is there."""
+        return None
+
+    @cached_property
+    def _found_library(self) -> Library | None:
+        return self._library()
+
+    @cached_property
+    def has_library(self) -> bool:
+        """Whether products are for cuBLASLt where nobody says who computes them: it is there, and
+        the driver is new enough for it."""
+        try:
+            self.prepare_library()
+        except DeviceError:
+            return False
+        return True
+
+    def prepare_library(self) -> None:
+        """Let generated code call cuBLASLt from now on. Raises DeviceError where there is none."""
+        from jitgraph.runtime.cublas import OWN, Multiplier
+
+        with self._preparing:
+            if self._multiplier is not None:
+                return
+            if self._found_library is None:
+                raise DeviceError(
+                    "config.products is 'cublas', but there is no cuBLASLt",
+                    hint=f"pip install nvidia-cublas; {OWN}",
+                )
+            self._multiplier = Multiplier(self, self._found_library)
+            for word, value in self._multiplier.words.items():
+                self._words[record.WORDS.index(word)] = value
+
     @property
     def stream(self) -> int:
         """The stream that all work goes to: a CUstream."""
@@ -175,9 +217,12 @@ class Device(ABC):
 
     def call(self, function: str, *arguments: int) -> None:
         """Call a function of the record; raises if it fails."""
-        status = self._calls[function](*arguments)
-        if status:
+        if status := self.try_call(function, *arguments):
             self.fail(status, record.FUNCTIONS[function])
+
+    def try_call(self, function: str, *arguments: int) -> int:
+        """The same; gives the CUresult."""
+        return int(self._calls[function](*arguments))
 
     def enter(self) -> None:
         """Make the device's context that of this thread."""
@@ -190,8 +235,18 @@ class Device(ABC):
         if status:
             self.fail(status)
 
+    def note(self, status: int) -> None:
+        """Leave an error for `check`."""
+        self._words[record.WORDS.index("error")] = status
+
     def fail(self, status: int, what: str = "") -> None:
-        """Raise the error that a CUresult means."""
+        """Raise the error that a CUresult, or a status of the library of products, means."""
+        if status >= record.LIBRARY:
+            from jitgraph.runtime.cublas import OWN, described
+
+            name = described(status - record.LIBRARY)
+            message = f"{self.name}: cuBLASLt cannot compute a matrix product ({name})"
+            raise DriverError(message, code=status - record.LIBRARY, name=name, hint=OWN)
         name, text = self._error(status)
         where = f" ({what})" if what else ""
         if status == record.OUT_OF_MEMORY:

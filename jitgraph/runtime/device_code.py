@@ -20,6 +20,8 @@ class DeviceCode:
         *objects, image = entry.objects
         names, shared = entry.header["kernels"], entry.header["shared"]
         self._device = device
+        if entry.header["library"]:
+            device.prepare_library()
         self._kernels = device.load(image, names, shared=shared) if names else None
         imports = addresses(entry.header["imports"]) | {"device": device.record}
         self._host = load_objects(objects, imports=imports)

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from jitgraph.codegen.gpu import record, simulation, simulator
 from jitgraph.codegen.gpu.target import device_target
 from jitgraph.codegen.llvm import Compiled
 from jitgraph.errors import DriverError
 from jitgraph.runtime.device import Device, Kernels
+
+if TYPE_CHECKING:
+    from jitgraph.runtime.simulated_cublas import SimulatedLibrary
 
 _ARCHITECTURE = "sm_90"
 #: Few, so that small arrays are work for several blocks each.
@@ -45,6 +49,14 @@ class SimulatedDevice(Device):
         for name, size in shared.items():
             simulation.allow_shared(code, name, size)
         return _Module(code, names)
+
+    #: Its own kernels are what it is there to prove.
+    has_library = False
+
+    def _library(self) -> SimulatedLibrary:
+        from jitgraph.runtime.simulated_cublas import SimulatedLibrary
+
+        return SimulatedLibrary(self)
 
     def whereabouts(self, address: int) -> str:
         blocks = simulator.live_allocations().items()

@@ -116,3 +116,11 @@ def test_modes_look_at_what_the_device_does() -> None:
 def test_unknown_devices() -> None:
     with pytest.raises(OptionError, match="no device 'gpu'"):
         jg.function([], T.constant(1.0), device="gpu")
+
+
+def test_jit_stays_where_its_first_call_was() -> None:
+    f = jg.jit(lambda x: x + 1)
+    assert isinstance(f(np.ones(2)), jg.DeviceArray)
+    with jg.config.override(device="cpu"):
+        assert isinstance(f(np.ones((2, 2))), jg.DeviceArray)
+        assert isinstance(jg.jit(lambda x: x + 1)(np.ones(2)), np.ndarray)

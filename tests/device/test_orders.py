@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import jitgraph as jg
 import jitgraph.tensor as T
+from jitgraph.errors import OutOfBoundsError
 from tests.device.conftest import DEVICE
 
 SIZES = st.sampled_from([0, 1, 2, 31, 32, 33, 63, 64, 255, 256, 257, 1023, 1024, 1025, 2100])
@@ -131,3 +132,46 @@ def test_writes_to_computed_places(dtype: str, n: int, places: int, seed: int) -
     np.add.at(expected[3], i, w)
     for found, known in zip(writing(dtype)(x, v, y, w, i), expected, strict=True):
         np.testing.assert_array_equal(np.asarray(found), known)
+
+
+@cache
+def combining(dtype: str) -> Any:
+    x, v, i = T.tensor(dtype, (None, None)), T.tensor(dtype, (None, None)), T.lvector()
+    made = [x.at[i].add(v), x.at[i].max(v), x.at[i].min(v), x.at[i, 1].add(v[:, 0])]
+    with jg.config.override(device=DEVICE):
+        return jg.function([x, v, i], made)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "uint32", "int64", "uint64"])
+@given(SIZES, st.sampled_from([1, 2, 5, 1000]), SEEDS)
+@quick
+def test_combines_integers(dtype: str, n: int, places: int, seed: int) -> None:
+    """Of all magnitudes, so sums wrap around."""
+    r, known = np.random.default_rng(seed), np.iinfo(dtype)
+    x, v = (r.integers(known.min, known.max, (m, 2), dtype, endpoint=True) for m in (places, n))
+    i = r.integers(-places, places, n)
+    expected = [x.copy() for _ in range(4)]
+    np.add.at(expected[0], i, v)
+    np.maximum.at(expected[1], i, v)
+    np.minimum.at(expected[2], i, v)
+    np.add.at(expected[3], (i, 1), v[:, 0])
+    for found, wanted in zip(combining(dtype)(x, v, i), expected, strict=True):
+        np.testing.assert_array_equal(np.asarray(found), wanted)
+    if n:
+        i[n // 2] = places
+        with pytest.raises(OutOfBoundsError, match=f"index {places} is out of bounds"):
+            combining(dtype)(x, v, i)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "complex64"])
+def test_adds_few_values_as_the_cpu_does(dtype: str) -> None:
+    """One by one, beginning with what is there: to the bit."""
+    x, v, i = T.tensor(dtype, (None, None)), T.tensor(dtype, (None, None)), T.lvector()
+    r = np.random.default_rng(0)
+    given = [r.normal(size=(40, 2)).astype(dtype), r.normal(size=(100, 2)).astype(dtype),
+             r.integers(-40, 40, 100)]  # fmt: skip
+    found, wanted = (
+        np.asarray(jg.function([x, v, i], x.at[i].add(v), device=device)(*given))
+        for device in (DEVICE, "cpu")
+    )
+    assert found.tobytes() == wanted.tobytes()

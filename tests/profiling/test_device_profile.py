@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ import jitgraph.tensor as T
 from jitgraph.codegen.gpu.ptx import assemble, ptx
 from jitgraph.codegen.gpu.streams import STREAMS, streams
 from jitgraph.codegen.gpu.target import device_target
+from jitgraph.driver import Compilation
 from jitgraph.errors import DTypeError, MissingPackageError, OptionError, ShapeError
-from jitgraph.profiling import Level, Limits, Profile
+from jitgraph.profiling import Level, Limits, Profile, measure
 from jitgraph.runtime import devices
 from jitgraph.runtime.device_limits import device_limits
 
@@ -43,6 +45,22 @@ def test_launches_and_bytes() -> None:
     assert "Infinity" not in report.to_json()
     with pytest.raises(OptionError, match="simulated"):
         report.plot()
+
+
+def test_functions_under_jit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are profiled like others, and as precisely as they compute."""
+    made = []
+
+    def compilation(*args: Any, **kwargs: Any) -> Compilation:
+        made.append(Compilation(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(measure, "Compilation", compilation)
+    f = jg.jit(lambda tree: tree["a"] @ tree["b"], device="simulated", precision="tf32")
+    report = f.profile({"a": np.ones((3, 4), "f4"), "b": np.ones((4, 5), "f4")})
+    assert [s.kind for s in report.steps] == ["product"]
+    assert [m.products.precision for m in made] == ["tf32"]
+    assert jg.jit(np.exp).profile(np.ones(3)).timed
 
 
 def test_loops_are_one_step() -> None:

@@ -123,7 +123,7 @@ class TestStart:
         x = jg.device_put([1.0, 2.0], "cuda:1")
         assert x.device is devices.device("cuda:1")
         assert devices.device("cuda") is not x.device
-        assert devices.device_of(x.header) is x.device
+        assert devices.device_of(x._header) is x.device
         with pytest.raises(NoDeviceError, match="no cuda:7"):
             jg.device_put(x, "cuda:7")
         with jg.config.override(device="cuda"):

@@ -14,6 +14,7 @@ from bench.peers.base import NotHere
 #: Modules here by name of the peer, in the order of the table.
 PEERS = {
     "jitgraph": "on_jitgraph",
+    "jitgraph without cuBLASLt": "on_jitgraph",
     "jax": "on_jax",
     "torch.compile": "on_torch",
     "torch": "on_torch",

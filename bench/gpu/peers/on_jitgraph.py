@@ -1,4 +1,5 @@
-"""jitgraph: the program of the CPU's benchmark, compiled for the device."""
+"""jitgraph: the program of the CPU's benchmark, compiled for the device; where cuBLASLt is
+installed, products also by kernels of jitgraph's own."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from bench.case import Case, results
 from bench.gpu import peers
 from bench.gpu.peers import Running
 from bench.peers import on_jitgraph
+from bench.peers.base import NotHere
 from jitgraph.config import config
 from jitgraph.runtime import devices
 
@@ -22,9 +24,16 @@ class Adapter(peers.Peer):
         return jg.__version__
 
     def prepare(self, case: Case, arrays: list[Any]) -> Running:
-        with config.override(device=self.device):
-            function, arguments = on_jitgraph.compiled(case, arrays)
         device = devices.device(self.device)
+        own = self.name != "jitgraph"
+        if own and (case.group != "products" or device is None or not device.has_library):
+            raise NotHere("the same")
+        settings = {
+            "device": self.device, "products": "own" if own else "auto",
+            "precision": case.options.get("precision", "exact"),
+        }  # fmt: skip
+        with config.override(**settings):
+            function, arguments = on_jitgraph.compiled(case, arrays)
         given = [a if device is None or not isinstance(a, np.ndarray) else
                  jg.device_put(a, device) for a in arguments]  # fmt: skip
         stateful = hasattr(function, "shared")

@@ -1,5 +1,5 @@
 """torch on the GPU: "torch" runs the program as it stands (or torch's own function for it),
-"torch.compile" what that makes of it. Products of float32 are exact unless the case says tf32."""
+"torch.compile" what that makes of it. Products of f32 are exact unless the case says otherwise."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ NAMESPACE = Names(
 )
 #: Hundreds of steps unrolled take the compiler minutes.
 UNROLLED = ("recurrent net",)
+#: torch's names; "medium" is bf16.
+_PRECISIONS = {"exact": "highest", "tf32": "high", "bf16": "medium"}
 
 
 def arrays_of(given: Any) -> list[Any]:
@@ -43,8 +45,8 @@ class Adapter(peers.Peer):
         return str(torch.__version__)
 
     def prepare(self, case: Case, arrays: list[Any]) -> Running:
-        if case.options.get("precision"):
-            raise NotHere("another precision")
+        precision = _PRECISIONS[case.options.get("precision", "exact")]
+        torch.set_float32_matmul_precision(precision)  # the compiler reads it, and each call
         tensors = [a if scalar(a) else torch.from_numpy(a).to(self.device) for a in arrays]
         program = self._program(case)
         if case.state:
@@ -52,6 +54,7 @@ class Adapter(peers.Peer):
         leaves = [tensors[i].requires_grad_() for i in case.wrt]
 
         def call() -> Any:
+            torch.set_float32_matmul_precision(precision)
             if leaves:
                 return torch.autograd.grad(program(*tensors), leaves)
             return program(*tensors)

@@ -14,6 +14,7 @@ from jitgraph.codegen.llvm import Module, object_code
 from jitgraph.codegen.llvm import assembly as text_of_assembly
 from jitgraph.codegen.signature import Signature, slot_table
 from jitgraph.codegen.target import host
+from jitgraph.config import EXACT, Products
 from jitgraph.ir.kernel import Program
 from jitgraph.store import Entry
 
@@ -38,11 +39,11 @@ def emit(
     target: DeviceTarget,
     *,
     contract: bool,
-    precision: str = "exact",
+    products: Products = EXACT,
     probed: bool = False,
 ) -> Modules:
     """The program as LLVM IR, before LLVM's own passes; if `probed`, one that takes its times."""
-    module, device = Module(host()), DeviceModule(target, precision)
+    module, device = Module(host()), DeviceModule(target, products)
     declare_functions(module)
     module.declare(slot_table(len(signature.outputs)))
     constants = emit_device_program(
@@ -60,7 +61,7 @@ def compiled(modules: Modules, name: str) -> Entry:
     shared = {k: device.dynamic[k] for k in device.kernels if k in device.dynamic}
     header = {
         "kind": "function", "name": name, "imports": module.imports, "kernels": device.kernels,
-        "shared": shared, "constants": modules.constants,
+        "shared": shared, "constants": modules.constants, "library": device.library_calls > 0,
     }  # fmt: skip
     return Entry(header, (*objects, image(device)))
 

@@ -10,6 +10,7 @@ from jitgraph.codegen.gpu.target import DeviceTarget
 from jitgraph.codegen.iterations import library_text as iterations_text
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 from jitgraph.codegen.mathlib.angles import library_text as angles_text
+from jitgraph.config import EXACT, Products
 
 #: Threads of a block, unless a kernel wants another number.
 THREADS = 256
@@ -23,10 +24,12 @@ class DeviceModule(Module):
 
     target: DeviceTarget
 
-    def __init__(self, target: DeviceTarget, precision: str = "exact") -> None:
+    def __init__(self, target: DeviceTarget, products: Products = EXACT) -> None:
         super().__init__(target)
-        #: How exact products of f32 are (`config.precision`).
-        self.precision = precision
+        #: How exact products of f32 are, and who computes them (`config.products`).
+        self.precision, self.products = products.precision, products.products
+        #: How many places there are where the host calls the library of products.
+        self.library_calls = 0
         #: The names of the kernels, in the order in which the host knows them.
         self.kernels: list[str] = []
         #: Kernels that several steps may launch, by name.

@@ -315,6 +315,8 @@ class DeviceEmitter(OnDevice):
         self.module.declare(
             f"@constant_places = dso_local global [{len(constants)} x ptr] zeroinitializer"
         )
+        calls = self.device.library_calls
+        self.module.declare(f"@plans = dso_local global [{calls} x ptr] zeroinitializer")
         f = FunctionBuilder(self.module, "constant_table", ["ptr %pairs"], passes="quick")
         for k, (name, size) in enumerate(constants):
             f.do(f"store ptr {name}, ptr {f.offset('%pairs', 16 * k)}")

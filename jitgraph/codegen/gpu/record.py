@@ -24,8 +24,9 @@ FUNCTIONS = {
 }
 #: What they are called with. `error`: the last CUresult that was not 0. `handler`: the NEP 49
 #: handler of arrays in the device's memory. `sms`: multiprocessors. `shared`: bytes of shared
-#: memory that a block may have.
-STATE = ("context", "stream", "error", "handler", "sms", "shared")
+#: memory that a block may have. `plan`, `multiply`, `describe`: functions of a library of matrix
+#: products (`codegen.gpu.products.library`), null where no program has asked for it.
+STATE = ("context", "stream", "error", "handler", "sms", "shared", "plan", "multiply", "describe")
 WORDS = (*FUNCTIONS, *STATE)
 #: The types of the functions' parameters.
 PARAMETERS = {
@@ -40,6 +41,8 @@ PARAMETERS = {
     "enter": ("ptr",),
 }
 OUT_OF_MEMORY = 2
+#: What the status codes of that library are raised by, to tell them from the driver's.
+LIBRARY = 10_000
 
 
 def offset(name: str) -> int:

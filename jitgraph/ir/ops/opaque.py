@@ -175,12 +175,7 @@ def _axes(types: Sequence[Type]) -> tuple[str, ...]:
 
 def is_opaque(fn: Function) -> bool:
     """Whether a function, or a region in it, calls Python."""
-    ops = (value.op for value in fn.ops if value.op is not None)
-    return any(
-        op.definition.opaque
-        or any(isinstance(held, Function) and is_opaque(held) for held in op.attrs.values())
-        for op in ops
-    )
+    return fn.has_op(lambda op: op.definition.opaque)
 
 
 # --- called from native code -------------------------------------------------------------------

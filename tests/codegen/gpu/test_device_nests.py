@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -314,3 +315,23 @@ def test_kernels_fit_into_registers(arch: str) -> None:
         for report in assemble(ptx_, arch)[1].values():
             assert report.stack == report.spill_stores == report.spill_loads == 0
             assert report.registers <= 160
+
+
+@pytest.mark.parametrize("arch", ["sm_75", "sm_90", "sm_100"])
+def test_integers_are_combined_by_atomics(arch: str) -> None:
+    """Where there are instructions for them, and without sorting."""
+    i = T.lvector("i")
+    image = {}
+    for dtype in ("int32", "uint64", "int16", "float32"):
+        x, v = T.tensor(dtype, (None,)), T.tensor(dtype, (None,))
+        image[dtype] = _image(jg.function([x, v, i], [x.at[i].add(v), x.at[i].max(v)]), arch)
+    for dtype, suffix in (("int32", "32"), ("uint64", "64")):
+        kinds = set(re.findall(r"(?:atom|red)\.\S*?(add|max)\.[us]" + suffix, image[dtype]))
+        assert kinds == {"add", "max"}
+        assert image[dtype].count(".entry") < image["int16"].count(".entry")
+    assert not re.search(r"\b(atom|red)\.", image["int16"] + image["float32"])
+    try:
+        _, reports = assemble(image["int32"], arch)
+    except MissingPackageError:
+        pytest.skip("there is no ptxas")
+    assert all(r.stack == r.spill_stores == 0 for r in reports.values())

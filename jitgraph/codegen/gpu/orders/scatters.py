@@ -1,16 +1,20 @@
-"""Writes to computed places, sorted by place: whoever writes is alone and the order is known.
+"""Writes to computed places.
+
+What comes to the same in any order (sums and extrema of integers) is combined in memory by atomic
+instructions, by a thread for each value. Devices have them for 32 and 64 bits. Other writes are
+sorted by place: whoever writes is alone and the order is known.
 
     out[index[i]] += x[i]      index   2 0 2 1 2          sorted   0 | 1 | 2 2 2
                                x       a b c d e          from     1   3   0 2 4
     thread of 0: += b          thread of 1: += d          thread of 2: += a, c, e, in this order
 
 The order is stable, so of several values that are put in one place the last one stays. Long runs
-are cut: what each stretch of `STRETCH` comes to is added by the thread of the first one.
+are cut: what each further stretch of `STRETCH` comes to is added by the thread of the first one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jitgraph.codegen.gpu import launching as gl
 from jitgraph.codegen.gpu import module as gpu
@@ -22,10 +26,12 @@ from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.reductions import Accumulator
 from jitgraph.codegen.registers import Register, load, register_type, store
 from jitgraph.ir.kernel import Kernel
-from jitgraph.ir.types import I64
+from jitgraph.ir.types import I64, kind_of
 
 #: Elements of a run that one thread adds up.
 STRETCH = 128
+#: The atomic instructions of what combines integers in any order: with and without sign.
+_ATOMIC = {"add": ("add", "add"), "maximum": ("max", "umax"), "minimum": ("min", "umin")}
 
 
 def scatters(kernel: Kernel) -> bool:
@@ -50,11 +56,22 @@ class _Scatter:
         (self.item,) = kernel.stores
         self.dtype = self.item.access.buffer.dtype
 
+    @property
+    def instruction(self) -> str:
+        """That which combines in any order, if there is one."""
+        kind = kind_of(self.dtype)
+        if kind not in "iu" or self.dtype.itemsize < 4 or self.item.combine not in _ATOMIC:
+            return ""
+        return _ATOMIC[self.item.combine][kind == "u"]
+
     def emit(self) -> None:
         p, f = self.p, self.p.f
         n = p.product_of(self.kernel.extents[: self.depth])
         width = p.product_of(self.kernel.extents[self.depth :])
         total = f.emit(f"mul i64 {n}, {width}")
+        if self.instruction:
+            self._launch(self._at_once, ["i64 %total"], [f"i64 {total}"], total)
+            return
         made = p.scratch_memory(f.emit(f"mul i64 {n}, 8"))
         self._launch(self._places, ["ptr noalias %made", "i64 %n"], [f"ptr {made}", f"i64 {n}"], n)
         ordered = order_of_array(p, I64, made, "1", n)
@@ -88,17 +105,25 @@ class _Scatter:
         self.arguments.launch(f, blocks, gpu.THREADS, values)
 
     # --- kernels --------------------------------------------------------------------------------
+    def _at_once(self, f: FunctionBuilder) -> None:
+        """Values are combined where they belong, in whatever order."""
+        nest = self._nest()
+        with gl.each_point(f, "%total") as point, nest.within(nest.scope()):
+            indices = split_index(f, str(point), [nest.size(e) for e in self.kernel.extents])
+            pointers = self._moved(nest, indices, 0, nest.start())
+            nest.compute(nest.rank, pointers)
+            value = nest.outside.lower(self.item.value)
+            out = f.offset(pointers[-1], self._place(nest))
+            f.do(f"atomicrmw {self.instruction} ptr {out}, {register_type(self.dtype)} {value} "
+                 'syncscope("device") monotonic')  # fmt: skip
+
     def _places(self, f: FunctionBuilder) -> None:
         """How far from its start in the array each write goes."""
         nest = Nest(self.arguments.context(self.kernel), self.kernel, self.depth)
         with gl.each_point(f, "%n") as point, nest.within(nest.scope()):
             pointers = self._moved(nest, self._outer(nest, str(point)), 0, nest.start())
             nest.compute(self.depth, pointers)
-            place = "0"
-            for index, stride in self.item.indices:
-                by = f.emit(f"mul i64 {nest.outside.lower(index)}, {nest.size(stride)}")
-                place = f.emit(f"add i64 {place}, {by}")
-            gl.write(f, "i64", place, "%made", str(point))
+            gl.write(f, "i64", self._place(nest), "%made", str(point))
 
     def _put(self, f: FunctionBuilder) -> None:
         """The last value of each run is written."""
@@ -119,23 +144,36 @@ class _Scatter:
             first = self._is_first(f, k)
             cut = f.emit(f"icmp eq i64 {f.emit(f'urem i64 {k}, {STRETCH}')}, 0")
             with f.if_then(f.emit(f"or i1 {first}, {cut}")):
-                total = self._run(nest, k, rest, combine)
+                total = self._run(nest, k, rest, combine, self._before(nest, k, rest, first))
                 here, beside, done = f.label("here"), f.label("beside"), f.label("kept")
                 f.branch_if(first, here, beside)
                 f.block(here)
-                before = load(f, self._out(nest, k, rest), self.dtype)
-                joined = nest.merged(combine, self.dtype, before, total, 1)
-                self._store(nest, k, rest, joined)
+                self._store(nest, k, rest, total)
                 f.branch(done)
                 f.block(beside)
                 store(f, total, self._part(f, k, rest), self.dtype)
                 f.block(done)
 
-    def _run(self, nest: Nest, k: str, rest: str, combine: str) -> Register:
-        """What a run comes to, up to the end of the stretch."""
+    def _before(self, nest: Nest, k: str, rest: str, first: str) -> list[str]:
+        """What a stretch begins with: the first one with what is in memory."""
+        f, kind = nest.f, register_type(self.dtype)
+        there, beside, done = f.label("there"), f.label("none"), f.label("before")
+        out = self._out(nest, k, rest)
+        f.branch_if(first, there, beside)
+        f.block(there)
+        found = _parts(load(f, out, self.dtype))
+        f.branch(done)
+        f.block(beside)
+        f.branch(done)
+        f.block(done)
+        neutral = _parts(Accumulator(f, self.item, 1).neutral())
+        return [f.phi(kind, [(a, there), (b, beside)]) for a, b in zip(found, neutral, strict=True)]
+
+    def _run(
+        self, nest: Nest, k: str, rest: str, combine: str, parts: Sequence[str]
+    ) -> Register:  # fmt: skip
+        """What a run comes to, with what was before, up to the end of the stretch."""
         f = nest.f
-        neutral = Accumulator(f, self.item, 1).neutral()
-        parts = [neutral] if isinstance(neutral, str) else list(neutral)
         kinds = [register_type(self.dtype)] * len(parts)
         stretch = f.emit(f"udiv i64 {k}, {STRETCH}")
         end = f.emit(f"mul i64 {f.emit(f'add i64 {stretch}, 1')}, {STRETCH}")
@@ -151,8 +189,7 @@ class _Scatter:
         f.block(body)
         value = self._value(nest, at, rest)
         after = nest.merged(combine, self.dtype, _register(state), value, 1)
-        more = [after] if isinstance(after, str) else list(after)
-        f.end_loop(header, [f.emit(f"add i64 {at}, 1"), *more])
+        f.end_loop(header, [f.emit(f"add i64 {at}, 1"), *_parts(after)])
         f.block(done)
         return _register(state)
 
@@ -222,6 +259,14 @@ class _Scatter:
                         for p, a in zip(pointers, nest.accesses, strict=True)]  # fmt: skip
         return pointers
 
+    def _place(self, nest: Nest) -> str:
+        """How far from its start in the array a write goes."""
+        f, place = nest.f, "0"
+        for index, stride in self.item.indices:
+            by = f.emit(f"mul i64 {nest.outside.lower(index)}, {nest.size(stride)}")
+            place = f.emit(f"add i64 {place}, {by}")
+        return place
+
     def _value(self, nest: Nest, k: str, rest: str) -> Register:
         """The value that the element at a place in the order brings."""
         with nest.within(nest.scope()):
@@ -244,6 +289,10 @@ class _Scatter:
         stretch = f.emit(f"udiv i64 {k}, {STRETCH}")
         cell = f.emit(f"add i64 {f.emit(f'mul i64 {stretch}, %width')}, {rest}")
         return f.offset("%parts", f.emit(f"mul i64 {cell}, {self.dtype.itemsize}"))
+
+
+def _parts(register: Register) -> list[str]:
+    return [register] if isinstance(register, str) else list(register)
 
 
 def _register(parts: list[str]) -> Register:

@@ -17,6 +17,7 @@ from jitgraph.codegen.gpu.module import DeviceModule
 from jitgraph.codegen.gpu.nests.points import emit_points, run_at, split_index
 from jitgraph.codegen.gpu.products.arithmetic import Sizes
 from jitgraph.codegen.gpu.products.copies import asynchronous
+from jitgraph.codegen.gpu.products.library import emit_by_library
 from jitgraph.codegen.gpu.products.lines import THREADS as LINE_THREADS
 from jitgraph.codegen.gpu.products.lines import Lines, depth_of_round, is_deep, lines_of_block
 from jitgraph.codegen.gpu.products.matrices import Matrix
@@ -60,6 +61,8 @@ def emit_product(p: OnDevice, step: Product, name: str) -> bool:
     """Run a product and its epilogue."""
     if step.batch and _is_tiny(step):
         return emit_points(p.arguments(kernel := as_kernel(step), name), kernel)
+    if emit_by_library(p, step, name):
+        return True
     arguments = p.arguments(step, name)
     rows, columns, depth = (p.size(s) for s in (step.rows, step.columns, step.inner))
     problem = Problem(
