@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from jitgraph.codegen.gpu import backend, simulation, simulator
 from jitgraph.codegen.gpu.ptx import assemble, ptx, tool
 from jitgraph.codegen.gpu.target import device_target
 from jitgraph.errors import MissingPackageError
+from jitgraph.runtime import devices
 from tests.arrays import comparable
 
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -203,6 +205,22 @@ def test_very_long_rows_are_the_work_of_many_blocks() -> None:
         np.testing.assert_array_equal(np.asarray(function(array)), first)
         counts.append(simulator.launches() - before)
     assert counts == [3, 1, 1]
+
+
+def test_results_do_not_depend_on_how_much_shared_memory_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device, shapes = devices.device("simulated"), [(150, 700), (3, 12000), (2, 33000)]
+    found = []
+    for room in (device.target.shared_bytes, 64 << 10):
+        monkeypatch.setattr(device, "target", replace(device.target, shared_bytes=room))
+        x, g = T.fmatrix("x"), T.fmatrix("g")
+        function = jg.function([x, g], _normals(x, g), device="simulated")
+        assert function.compilation.device_target.shared_bytes == room
+        calls = [function(*(_array(shape, "float32", k) for k in (0, 1))) for shape in shapes]
+        found.append([np.asarray(result) for results in calls for result in results])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_rows_may_be_written_over_what_is_read() -> None:

@@ -25,6 +25,7 @@ from jitgraph.codegen.gpu.nests.reductions import emit_reductions, log_of
 from jitgraph.codegen.gpu.nests.strips import aligned
 from jitgraph.codegen.gpu.nests.sweeps import ceil_div, product
 from jitgraph.codegen.gpu.nests.together import LOG_THREADS, LOG_WARP
+from jitgraph.codegen.gpu.target import ARCHITECTURES
 from jitgraph.codegen.innermost import is_zero
 from jitgraph.ir.kernel import Access, Buffer, Kernel, Load, Rows, Store
 from jitgraph.ir.types import I64, Type
@@ -39,9 +40,12 @@ _LONG, _LONGER = 1024, 4096
 _ELEMENTS, _WORDS, _CODE = 16, 64, 800
 #: Bytes of rows for each 256 threads, as a power of two: more of them leave room for few blocks.
 _LOG_ROOM = 15
-#: Blocks at most: each has memory for what all points add up, and for long rows. Fewer, where the
-#: first of these is not shared memory.
-_BLOCKS, _FAR_BLOCKS = 512, 256
+#: Blocks at most: each has memory for what all points add up, or for long rows. Fewer, where the
+#: first of these is not shared memory; then it is that on no device, since it decides how many
+#: copies are added up.
+_BLOCKS, _FAR_BLOCKS = 512, 128
+_LEAST_SHARED = min(size for _, size in ARCHITECTURES.values())
+_MOST_BLOCKS = (1 << 31) - 1
 #: Bytes of scratch memory that long rows may take together.
 _SCRATCH = 1 << 28
 #: Strips of rows that are cut into parts, how many such rows there are at most, how many blocks
@@ -84,10 +88,12 @@ class _Nest:
         tile = f.emit(f"shl i64 1, {f.emit(f'sub i64 {log_block}, {log_group}')}")
         parts = self._parts(points)
         cut = f.emit(f"icmp ugt i64 {parts}, 1")
-        limit = p.device.target.shared_bytes - self.plan.static_bytes(f)
+        static = self.plan.static_bytes(f)
+        limit = p.device.target.shared_bytes - static
         whole = f.emit(f"xor i1 {cut}, true")
         near = f.emit(f"and i1 {self._fits(self.area, tile, limit)}, {whole}")
-        all_near = f.emit(f"and i1 {self._fits(self.full_area, tile, limit)}, {near}")
+        least = min(limit, _LEAST_SHARED - static)
+        all_near = f.emit(f"and i1 {self._fits(self.full_area, tile, least)}, {near}")
         area = f.select(all_near, "i64", self.full_area, self.area)
         blocks = ceil_div(f, points, tile)
         if self.plan.places or cells.copies:
@@ -207,9 +213,10 @@ class _Nest:
 
     def _most_blocks(self, near: str, all_near: str) -> str:
         f = self.f
-        room = f.emit(f"udiv i64 {_SCRATCH}, {f.maximum(self.far_area, 1)}")
-        most = f.select(near, "i64", _BLOCKS, f.maximum(f.minimum(room, _BLOCKS), 1))
-        return f.minimum(most, f.select(all_near, "i64", _BLOCKS, _FAR_BLOCKS))
+        room = f.maximum(f.emit(f"udiv i64 {_SCRATCH}, {f.maximum(self.far_area, 1)}"), 1)
+        if self.cells.copies:
+            return f.minimum(room, f.select(all_near, "i64", _BLOCKS, _FAR_BLOCKS))
+        return f.select(near, "i64", _MOST_BLOCKS, f.minimum(room, _BLOCKS))
 
     def _wide(self, k: int) -> str:
         """The flag of a kernel's strips."""
