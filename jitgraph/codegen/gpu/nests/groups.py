@@ -44,7 +44,7 @@ LOG_MOST = 9
 _MOST_COPIES = 2
 #: Words of a thread above which registers matter more than how many threads there are, and above
 #: which the largest blocks would have too few.
-_MANY_WORDS, _MOST_WORDS = 24, 40
+_MANY_WORDS, _MOST_WORDS = 20, 40
 
 
 @dataclass(frozen=True, slots=True)
