@@ -21,6 +21,8 @@ from jitgraph.trees import LEAF, Node, Structure, flatten, leaf_names, unflatten
 #: What a leaf is: one of Python's numbers, or dtype and rank.
 Kind = Any
 PYTHON_NUMBERS = (float, int, complex, bool)
+#: Classes of arrays whose dtypes are NumPy's, as far as any were met.
+_ARRAYS: set[type] = {np.ndarray}
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ def flat(count: int) -> Structure:
 def kind_of_leaf(leaf: Any) -> Kind:
     """What a trace depends on of a leaf; None for what has no dtype."""
     kind = type(leaf)
-    if kind is np.ndarray:
+    if kind in _ARRAYS:
         return leaf.dtype, leaf.ndim
     if kind in PYTHON_NUMBERS:
         return kind
@@ -141,6 +143,7 @@ def kind_of_leaf(leaf: Any) -> Kind:
         return Value
     if hasattr(leaf, "__array__"):
         if isinstance(dtype := getattr(leaf, "dtype", None), np.dtype):  # of a device
+            _ARRAYS.add(kind)
             return dtype, leaf.ndim
         array = np.asarray(leaf)
         return array.dtype, array.ndim

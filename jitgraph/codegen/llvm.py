@@ -93,10 +93,14 @@ class Module:
     def merged(self, function: FunctionBuilder) -> FunctionBuilder:
         """A finished function, or the one of the same text that was here before: equal kernels, as
         in loops that Python has unrolled, are compiled once."""
-        first = self._merged.setdefault(str(function).replace(function.name, "@", 1), function)
+        first = self._merged.setdefault(self._unnamed(function), function)
         if first is not function:
             self.functions.remove(function)
         return first
+
+    def _unnamed(self, function: FunctionBuilder) -> str:
+        """The text of a function, without its name."""
+        return str(function).replace(function.name, "@", 1)
 
     def metadata(self, operands: str, *, distinct: bool = False) -> str:
         """The name (`!3`) of the node `!{operands}`. A distinct node gets itself as its first

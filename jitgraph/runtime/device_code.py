@@ -18,11 +18,11 @@ class DeviceCode:
 
     def __init__(self, device: Device, entry: Entry) -> None:
         *objects, image = entry.objects
-        names = entry.header["kernels"]
+        names, shared = entry.header["kernels"], entry.header["shared"]
         self._device = device
         if entry.header["library"]:
             device.prepare_library()
-        self._kernels = device.load(image, names) if names else None
+        self._kernels = device.load(image, names, shared=shared) if names else None
         imports = addresses(entry.header["imports"]) | {"device": device.record}
         self._host = load_objects(objects, imports=imports)
         self._constants: list[int] = []

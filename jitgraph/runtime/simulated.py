@@ -46,7 +46,10 @@ class SimulatedDevice(Device):
         shared: Mapping[str, int] = MappingProxyType({}),
     ) -> Kernels:
         self.require_shared(shared)
-        return _Module(simulation.linked(image), names)
+        code = simulation.linked(image)
+        for name, size in shared.items():
+            simulation.allow_shared(code, name, size)
+        return _Module(code, names)
 
     #: Its own kernels are what it is there to prove.
     has_library = False

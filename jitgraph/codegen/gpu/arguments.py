@@ -104,10 +104,10 @@ class Arguments:
         return self.f.emit(f"mul i64 {host.multiprocessors(self.f)}, {rounds}")
 
     def launch(
-        self, kernel: FunctionBuilder, blocks: str, threads: int, more: Sequence[str] = (),
+        self, kernel: FunctionBuilder, blocks: str, threads: int | str, more: Sequence[str] = (),
         shared: str = "0",
     ) -> None:  # fmt: skip
-        """Launch a finished kernel; no blocks are no work."""
+        """Launch a finished kernel; no blocks are no work. `threads` is a number or an i32."""
         number = self.emitter.device.launched(kernel)
         values = [*self.values, *more]
         cells = self.f.record(values)

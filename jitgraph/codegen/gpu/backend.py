@@ -58,9 +58,10 @@ def compiled(modules: Modules, name: str) -> Entry:
     """Object code of the host, and the device's image as the last object."""
     module, device = modules.host, modules.device
     objects = tuple(object_code(unit, module.target) for unit in module.units())
+    shared = {k: device.dynamic[k] for k in device.kernels if k in device.dynamic}
     header = {
         "kind": "function", "name": name, "imports": module.imports, "kernels": device.kernels,
-        "constants": modules.constants, "library": device.library_calls > 0,
+        "shared": shared, "constants": modules.constants, "library": device.library_calls > 0,
     }  # fmt: skip
     return Entry(header, (*objects, image(device)))
 

@@ -34,6 +34,8 @@ class DeviceModule(Module):
         self.kernels: list[str] = []
         #: Kernels that several steps may launch, by name.
         self.routines: dict[str, FunctionBuilder] = {}
+        #: Bytes of dynamic shared memory at most, of kernels that must ask for that.
+        self.dynamic: dict[str, int] = {}
 
     def kernel(
         self, name: str, parameters: Sequence[str], threads: int = THREADS, resident: int = 0
@@ -56,6 +58,27 @@ class DeviceModule(Module):
             number += 1
             made = f"{name}_{number}"
         return made
+
+    def merged(self, function: FunctionBuilder) -> FunctionBuilder:
+        first = super().merged(function)
+        if first is not function:
+            for line in self._own_memory(function):
+                del self._declarations[line]
+        return first
+
+    def _unnamed(self, function: FunctionBuilder) -> str:
+        """With shared memory of the same size, which bears the kernel's name."""
+        text, own = super()._unnamed(function), []
+        for line, name in self._own_memory(function).items():
+            own.append(line.removeprefix(name))
+            text = re.sub(rf"{re.escape(name)}(?![\w.$])", "@", text)
+        return "\n".join([text, *own])
+
+    def _own_memory(self, function: FunctionBuilder) -> dict[str, str]:
+        """The lines that declare a kernel's shared memory, and its names."""
+        names = (_shared_name(function), _dynamic_name(function))
+        return {line: name for line in self._declarations for name in names
+                if line.startswith(f"{name} =")}  # fmt: skip
 
     def launched(self, function: FunctionBuilder) -> int:
         """The number of a finished kernel, or of the equal one that was here before."""
@@ -128,15 +151,26 @@ def barrier(f: FunctionBuilder) -> None:
 
 def shared_memory(f: FunctionBuilder, size: int, align: int = 16) -> str:
     """So many bytes that all threads of a block share."""
-    name = f"@{f.symbol}.shared"
+    name = _shared_name(f)
     f.module.declare(
         f"{name} = internal addrspace(3) global [{size} x i8] undef, align {align}"
     )
     return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "shared")
 
 
-def dynamic_memory(f: FunctionBuilder) -> str:
-    """Memory that the threads of a block share, of the size that the launch says."""
-    name = f"@{f.symbol}_dynamic"
+def dynamic_memory(f: FunctionBuilder, most: int = 0) -> str:
+    """Memory that the threads of a block share, of the size that the launch says: at most so much
+    where a block needs more than every block may have."""
+    if most and isinstance(f.module, DeviceModule):
+        f.module.dynamic[f.symbol] = most
+    name = _dynamic_name(f)
     f.module.declare(f"{name} = external addrspace(3) global [0 x i8], align 16")
     return f.emit(f"addrspacecast ptr addrspace(3) {name} to ptr", "dynamic")
+
+
+def _shared_name(f: FunctionBuilder) -> str:
+    return f"@{f.symbol}.shared"
+
+
+def _dynamic_name(f: FunctionBuilder) -> str:
+    return f"@{f.symbol}_dynamic"

@@ -25,7 +25,7 @@ class _Counting(OnDevice):
     """Counts launches, those of regions too."""
 
     def launch(
-        self, number: int, blocks: str, threads: int, shared: str, parameters: str
+        self, number: int, blocks: str, threads: int | str, shared: str, parameters: str
     ) -> None:
         super().launch(number, blocks, threads, shared, parameters)
         count = self.f.emit("load i64, ptr @launches")

@@ -229,7 +229,7 @@ class OnDevice(ProgramEmitter):
         self._written |= {self.memory.key(b) for b in step.writes()}
 
     def launch(
-        self, number: int, blocks: str, threads: int, shared: str, parameters: str
+        self, number: int, blocks: str, threads: int | str, shared: str, parameters: str
     ) -> None:
         """Launch kernel `number` of the device's module."""
         code = self.f.emit(

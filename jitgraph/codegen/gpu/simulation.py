@@ -9,13 +9,15 @@ handle.
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator, Sequence
 
 from jitgraph.codegen.gpu.simulator import imports
 from jitgraph.codegen.gpu.simulator.checks import ATOMIC, ORDERED, READ, WRITE
 from jitgraph.codegen.gpu.simulator.intrinsics import AT_SITES, SYNCHRONISES, function_of
-from jitgraph.codegen.gpu.simulator.state import SHARED_BYTES
+from jitgraph.codegen.gpu.simulator.state import DESCRIPTOR, SHARED_BYTES
+from jitgraph.codegen.gpu.target import STATIC_SHARED
 from jitgraph.codegen.llvm import Compiled, Unit, load_objects, object_code
 from jitgraph.codegen.loader import CodegenError
 from jitgraph.codegen.target import host
@@ -57,6 +59,14 @@ def linked(image: bytes) -> Compiled:
 def handle(code: Compiled, kernel: str) -> int:
     """What `sim_launch` takes for a kernel of this code."""
     return code.address(f"{kernel}.descriptor")
+
+
+def allow_shared(code: Compiled, kernel: str, dynamic: int) -> None:
+    """Let blocks of a kernel have so much dynamic shared memory, as `cuFuncSetAttribute` does."""
+    start = handle(code, kernel)
+    words = (ctypes.c_int64 * len(DESCRIPTOR)).from_address(start)
+    whole = words[DESCRIPTOR.index("shared")] + dynamic
+    words[DESCRIPTOR.index("most")] = min(whole, SHARED_BYTES)
 
 
 def simulated_unit(text: str, kernels: Sequence[str]) -> Unit:
@@ -335,6 +345,6 @@ def _table(constants: dict[str, int]) -> str:
 def _descriptor(kernel: str, shared: int, waits: bool, constants: int) -> str:
     name = f'@{kernel}.name = internal constant [{len(kernel) + 1} x i8] c"{kernel}\\00"'
     words = [f"ptr @{kernel}.thunk", f"i64 {shared}", f"i64 {int(waits)}", f"ptr @{kernel}.name",
-             "ptr @constants", f"i64 {constants}"]  # fmt: skip
+             "ptr @constants", f"i64 {constants}", f"i64 {STATIC_SHARED}"]  # fmt: skip
     types = ", ".join(word.split()[0] for word in words)
     return f"{name}\n@{kernel}.descriptor = global {{ {types} }} {{ {', '.join(words)} }}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import kernels
 import ml_dtypes
 import numpy as np
 import pytest
@@ -16,10 +18,11 @@ from hypothesis import strategies as st
 
 import jitgraph as jg
 import jitgraph.tensor as T
-from jitgraph.codegen.gpu import backend, simulator
+from jitgraph.codegen.gpu import backend, simulation, simulator
 from jitgraph.codegen.gpu.ptx import assemble, ptx, tool
 from jitgraph.codegen.gpu.target import device_target
 from jitgraph.errors import MissingPackageError
+from jitgraph.runtime import devices
 from tests.arrays import comparable
 
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -134,6 +137,119 @@ def test_row_nests(
     _check(made, _array(shape, dtype, seed), dtype)
 
 
+# --- rows of every length -------------------------------------------------------------------------
+def _softmaxes(x: Any, g: Any) -> list[Any]:
+    exp = T.exp(x - x.max(1, keepdims=True))
+    y = exp / exp.sum(1, keepdims=True)
+    return [y, T.log(exp.sum(1)), *jg.grad((y * g).sum(), [x])]
+
+
+def _normals(x: Any, g: Any) -> list[Any]:
+    centred, scale = x - x.mean(1, keepdims=True), g[0] + 1
+    y = centred / T.sqrt((centred**2).mean(1, keepdims=True) + 1e-3) * scale
+    return [y, x.argmax(1), *jg.grad((y * g).sum(), [x, g])]
+
+
+@cache
+def _of_rows(
+    made: Callable[..., list[Any]], dtype: str, length: int | None, mode: str
+) -> Any:
+    x, g = (T.matrix(name, dtype=dtype, shape=(None, length)) for name in "xg")
+    how: dict[str, Any] = {"device": "simulated"} if mode == "device" else {"mode": mode}
+    return jg.function([x, g], made(x, g), **how)
+
+
+def _check_rows(
+    made: Callable[..., list[Any]], dtype: str, shape: tuple[int, int], known: bool
+) -> None:
+    x, g = (_array(shape, dtype, seed) for seed in (1, 2))
+    if made is _softmaxes and shape[0] > 2:
+        x[0, shape[1] // 2], x[1, 0], x[2, -1] = np.nan, np.inf, -np.inf
+    wanted = _of_rows(made, dtype, None, "interpreted")(x, g)
+    found = _of_rows(made, dtype, shape[1] if known else None, "device")(x, g)
+    tolerance = _TOLERANCE.get(dtype, 1e-11)
+    for a, b in zip(found, wanted, strict=True):
+        a, b = comparable(np.asarray(a)), comparable(np.asarray(b))
+        near = 20 * tolerance * max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0)))
+        np.testing.assert_allclose(a, b, 20 * tolerance, near)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("made", [_softmaxes, _normals])
+@pytest.mark.parametrize("known", [2, 31, 257, 1024])
+def test_rows_in_registers(made: Callable[..., list[Any]], dtype: str, known: int) -> None:
+    for points in (3, 70):
+        _check_rows(made, dtype, (points, known), True)
+
+
+# Strips of a warp and of a block; all the shared memory there is, and more; rows in parts.
+@pytest.mark.parametrize("length", [5, 4100, 14500, 19400, 19500, 32764, 32765, 41000])
+@pytest.mark.parametrize("made", [_softmaxes, _normals])
+def test_rows_in_memory(made: Callable[..., list[Any]], length: int) -> None:
+    _check_rows(made, "float32", (3, length), False)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_long_rows(dtype: str) -> None:
+    for length in (9700, 70000):
+        _check_rows(_normals, dtype, (2, length), False)
+
+
+def test_very_long_rows_are_the_work_of_many_blocks() -> None:
+    x = T.fmatrix("x")
+    function = jg.function([x], T.nnet.softmax(x), device="simulated")
+    counts = []
+    for shape in ((3, 33000), (3, 1000), (130, 400)):
+        array = _array(shape, "float32", 0)
+        first, before = np.asarray(function(array)), simulator.launches()
+        np.testing.assert_array_equal(np.asarray(function(array)), first)
+        counts.append(simulator.launches() - before)
+    assert counts == [3, 1, 1]
+
+
+def test_results_do_not_depend_on_how_much_shared_memory_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device, shapes = devices.device("simulated"), [(150, 700), (3, 12000), (2, 33000)]
+    found = []
+    for room in (device.target.shared_bytes, 64 << 10):
+        monkeypatch.setattr(device, "target", replace(device.target, shared_bytes=room))
+        x, g = T.fmatrix("x"), T.fmatrix("g")
+        function = jg.function([x, g], _normals(x, g), device="simulated")
+        assert function.compilation.device_target.shared_bytes == room
+        calls = [function(*(_array(shape, "float32", k) for k in (0, 1))) for shape in shapes]
+        found.append([np.asarray(result) for results in calls for result in results])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_rows_may_be_written_over_what_is_read() -> None:
+    x = T.matrix("x", dtype="float32", shape=(None, 9))
+    function = jg.function([x], T.nnet.softmax(T.dot(x, x.T)[:, :9] + 0 * x), device="simulated")
+    array = _array((37, 9), "float32", 0)
+    exp = array.astype("f8") @ array.T.astype("f8")
+    exp = np.exp(exp[:, :9] - exp[:, :9].max(1, keepdims=True))
+    np.testing.assert_allclose(np.asarray(function(array)), exp / exp.sum(1, keepdims=True), 1e-4,
+                               1e-6)  # fmt: skip
+
+
+def test_shared_memory_has_to_be_asked_for() -> None:
+    text = """
+@k.asked = external addrspace(3) global [0 x i8], align 16
+define ptx_kernel void @k() #0 {
+  store i8 1, ptr addrspacecast (ptr addrspace(3) getelementptr (i8, ptr addrspace(3) @k.asked, i64 99999) to ptr)
+  ret void
+}
+attributes #0 = { nounwind }
+"""  # noqa: E501
+    assert kernels.launch(text, 1, 1, [], dynamic=100_000) == 1
+    simulation.allow_shared(kernels.code(text), "k", 100_000)
+    assert kernels.launch(text, 1, 1, [], dynamic=100_000) == 0
+    assert kernels.launch(text, 1, 1, [], dynamic=99_999) == 700
+    assert "past the end of the shared memory" in str(simulator.last_fault())
+    simulator.clear_fault()
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 50000), (50000, 2, 2)])
 def test_sums_are_as_exact_as_their_type(shape: tuple[int, ...]) -> None:
     on_device, _ = _functions(_sums, "float32")
@@ -175,6 +291,12 @@ def test_what_is_overwritten_is_not_filled_first() -> None:
     assert simulator.launches() == before + 1
 
 
+def test_equal_reductions_are_one_kernel() -> None:
+    x, y = T.fmatrix("x"), T.fmatrix("y")
+    text = _image(jg.function([x, y], [x.sum(0), y.sum(0)]), "sm_90")
+    assert text.count(".entry") == text.count(".shared .align") == 2
+
+
 def test_a_sum_that_only_the_call_knows() -> None:
     x, y = T.fmatrix("x"), T.fmatrix("y")
     function = jg.function([x, y], jg.grad((x * y * x).sum(), [x, y]), device="simulated")
@@ -205,10 +327,12 @@ def test_kernels_fit_into_registers(arch: str) -> None:
     function = jg.function([x, v], [x.sum(), T.exp(x) + v, T.nnet.softmax(x), x.T + v[:, None]])
     text = _image(function, arch)
     assert ".v4.b32" in text
-    _, reports = assemble(text, arch)
-    for report in reports.values():
-        assert report.stack == report.spill_stores == report.spill_loads == 0
-        assert report.registers <= 128
+    made = [_of_rows(one, "float32", length, "native")
+            for one in (_softmaxes, _normals) for length in (None, 1024)]  # fmt: skip
+    for ptx_ in (text, *(_image(one, arch) for one in made)):
+        for report in assemble(ptx_, arch)[1].values():
+            assert report.stack == report.spill_stores == report.spill_loads == 0
+            assert report.registers <= 160
 
 
 @pytest.mark.parametrize("arch", ["sm_75", "sm_90", "sm_100"])

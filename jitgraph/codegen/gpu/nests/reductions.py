@@ -18,10 +18,11 @@ from jitgraph.codegen.gpu import module as gpu
 from jitgraph.codegen.gpu.arguments import Arguments
 from jitgraph.codegen.gpu.nests.points import permuted, split_index, with_stores
 from jitgraph.codegen.gpu.nests.strips import aligned, copies_of, width_of
-from jitgraph.codegen.gpu.nests.sweeps import Sweep, ceil_div, dealt, product
+from jitgraph.codegen.gpu.nests.sweeps import Sweep, ceil_div, product
 from jitgraph.codegen.gpu.nests.together import (
     LOG_THREADS,
     LOG_WARP,
+    dealt,
     join,
     registers_of,
     shared_words,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from jitgraph.codegen.expansions import op_length, part_dtype
 from jitgraph.codegen.innermost import is_zero
@@ -28,6 +28,10 @@ WIDEST = 16
 #: Elements of a strip, and how much code all of its copies of the body, or of several, may be.
 _LONGEST = 8
 _STRIP_CODE, _CODE = 256, 96
+
+
+#: What is in registers of a buffer: an element of each strip.
+Held: TypeAlias = dict[Buffer, list[Register]]
 
 
 @dataclass(slots=True)
@@ -76,13 +80,28 @@ def _fitting(kernel: Kernel, wanted: int, code: int) -> int:
 class Strips:
     """Writes the body of a nest for strips of `width` elements."""
 
-    def __init__(self, nest: Nest, width: int) -> None:
-        self.nest, self.f, self.width = nest, nest.f, width
+    def __init__(self, nest: Nest, width: int, held: Held | None = None) -> None:
+        """`held` are buffers in registers, of strips of one element."""
+        self.nest, self.f, self.width, self.held = nest, nest.f, width, {} if held is None else held
         kernel, first = nest.kernel, len(nest.kernel.loads)
-        self.loads = [(k, item) for k, item in enumerate(kernel.loads)
-                      if nest.level[item.leaf] > nest.depth]  # fmt: skip
-        self.stores = [(k, item) for k, item in enumerate(kernel.stores, first)
-                       if item.combine is None]  # fmt: skip
+        loads = [(k, item) for k, item in enumerate(kernel.loads)
+                 if nest.level[item.leaf] > nest.depth]  # fmt: skip
+        stores = [(k, item) for k, item in enumerate(kernel.stores, first) if item.combine is None]
+        self.loads = [(k, x) for k, x in loads if x.access.buffer not in self.held]
+        self.stores = [(k, s) for k, s in stores if s.access.buffer not in self.held]
+        self.taken = [x for _, x in loads if x.access.buffer in self.held]
+        self.kept = [s for _, s in stores if s.access.buffer in self.held]
+        body = {a for v in nest.body if v.op is not None for a in v.op.args}
+        #: Whether the body asks where it is.
+        self.indexed = not body.isdisjoint(kernel.iterators) or not set(kernel.roots()).isdisjoint(
+            kernel.iterators
+        )
+        #: Buffers that are written only if an i1 holds; one for all others, and one for loads.
+        self.only: Mapping[Buffer, str] = {}
+        self.writes: str | None = None
+        self.reads: str | None = None
+        #: Buffers that are aligned, with room for whole strips.
+        self.padded: Collection[Buffer] = ()
 
     @property
     def any_wide(self) -> bool:
@@ -93,21 +112,39 @@ class Strips:
         """The loads of all strips, then their bodies: `scopes` of the places has the registers of
         each element. `wide` is an i1."""
         loaded = self._loaded(places, wide if self._any_near(self.loads) else None)
-        for place, registers in zip(places, loaded, strict=True):
+        for number, (place, registers) in enumerate(zip(places, loaded, strict=True)):
+            registers.update({x.leaf: [self.held[x.access.buffer][number]] for x in self.taken})
             place.scopes = [self._element(place, e, registers) for e in range(self.width)]
+        for item in self.kept:
+            self.held[item.access.buffer] = [place.scopes[0].outside.lower(item.value)
+                                             for place in places]  # fmt: skip
 
     def write(self, places: Sequence[Place], wide: str | None) -> None:
         """The stores of all strips that combine nothing."""
-        if not self.stores:
-            return
-        if wide is None or self.width == 1 or not self._any_near(self.stores):
-            self._write(places, False)
+        conditions = dict.fromkeys(self.only.get(item.access.buffer, self.writes)
+                                   for _, item in self.stores)  # fmt: skip
+        for condition in conditions:
+            stores = [(k, item) for k, item in self.stores
+                      if self.only.get(item.access.buffer, self.writes) == condition]  # fmt: skip
+            if condition is None:
+                self._write_either(places, stores, wide)
+                continue
+            with self.f.if_then(condition):
+                self._write_either(places, stores, wide)
+
+    def _write_either(
+        self, places: Sequence[Place], stores: Sequence[tuple[int, Store]], wide: str | None
+    ) -> None:
+        self._write(places, [(k, s) for k, s in stores if self._is_padded(s.access)], True)
+        stores = [(k, s) for k, s in stores if not self._is_padded(s.access)]
+        if wide is None or not self._any_near(stores):
+            self._write(places, stores, False)
             return
         near, apart, done = (self.f.label(n) for n in ("wide", "narrow", "stored"))
         self.f.branch_if(wide, near, apart)
         for label, together in ((near, True), (apart, False)):
             self.f.block(label)
-            self._write(places, together)
+            self._write(places, stores, together)
             self.f.branch(done)
         self.f.block(done)
 
@@ -119,9 +156,11 @@ class Strips:
         self, places: Sequence[Place], wide: str | None
     ) -> list[dict[Value, list[Register]]]:
         """Of each strip, the elements of each load."""
-        f = self.f
-        if wide is None:
-            raw = [self._raw(place, k, False) for place in places for k, _ in self.loads]
+        f, loads = self.f, [x for x in self.loads if not self._is_padded(x[1].access)]
+        if self.reads is not None:
+            raw = self._guarded(places, self.reads)
+        elif wide is None or not self._any_near(loads):
+            raw = [self._raw(place, k, False) for place in places for k, _ in loads]
         else:
             near, apart, done = (f.label(n) for n in ("wide", "narrow", "loaded"))
             f.branch_if(wide, near, apart)
@@ -129,16 +168,38 @@ class Strips:
             for label, together in ((near, True), (apart, False)):
                 f.block(label)
                 paths.append([self._raw(place, k, together)
-                              for place in places for k, _ in self.loads])  # fmt: skip
+                              for place in places for k, _ in loads])  # fmt: skip
                 f.branch(done)
             f.block(done)
             types = [memory_type(part_dtype(item.leaf.dtype)) for _ in places
-                     for _, item in self.loads]  # fmt: skip
+                     for _, item in loads]  # fmt: skip
             raw = [[f.phi(type_, [(a, near), (b, apart)]) for a, b in zip(x, y, strict=True)]
                    for type_, x, y in zip(types, *paths, strict=True)]  # fmt: skip
         rest = iter(raw)
-        return [{item.leaf: self._elements(next(rest), item.leaf.dtype) for _, item in self.loads}
-                for _ in places]  # fmt: skip
+        found = [{x.leaf: self._elements(next(rest), x.leaf.dtype) for _, x in loads}
+                 for _ in places]  # fmt: skip
+        for place, registers in zip(places, found, strict=True):
+            for k, x in self.loads:
+                if (k, x) not in loads:
+                    whole = self._raw(place, k, True)
+                    registers[x.leaf] = self._elements(whole, x.leaf.dtype)
+        return found
+
+    def _is_padded(self, access: Access) -> bool:
+        return self.width > 1 and access.buffer in self.padded
+
+    def _guarded(self, places: Sequence[Place], condition: str) -> list[list[str]]:
+        """The elements of each strip and load where a condition holds, else anything."""
+        f, before = self.f, self.f.current
+        load, done = f.label("load"), f.label("loaded")
+        f.branch_if(condition, load, done)
+        f.block(load)
+        raw = [self._raw(place, k, False) for place in places for k, _ in self.loads]
+        f.branch(done)
+        f.block(done)
+        types = [memory_type(part_dtype(item.leaf.dtype)) for _ in places for _, item in self.loads]
+        return [[f.phi(type_, [(r, load), ("zeroinitializer", before)]) for r in registers]
+                for type_, registers in zip(types, raw, strict=True)]  # fmt: skip
 
     def _raw(self, place: Place, k: int, together: bool) -> list[str]:
         """The elements of a load as they are in memory, part by part."""
@@ -181,7 +242,7 @@ class Strips:
     def _element(self, place: Place, e: int, loaded: Mapping[Value, list[Register]]) -> Scope:
         nest, f = self.nest, self.f
         scope = nest.scope()
-        for loop, index in place.indices.items():
+        for loop, index in place.indices.items() if self.indexed else ():
             last = loop == nest.rank - 1
             if last and e:
                 index = f.emit(f"add i64 {index}, {e}")
@@ -198,9 +259,11 @@ class Strips:
         return scope
 
     # --- stores ---------------------------------------------------------------------------------
-    def _write(self, places: Sequence[Place], together: bool) -> None:
+    def _write(
+        self, places: Sequence[Place], stores: Sequence[tuple[int, Store]], together: bool
+    ) -> None:
         for place in places:
-            for k, item in self.stores:
+            for k, item in stores:
                 values = [scope.outside.lower(item.value) for scope in place.scopes]
                 if together and is_near(item.access):
                     self._store_wide(values, place.pointers[k], item.access.buffer.dtype)

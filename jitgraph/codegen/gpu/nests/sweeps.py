@@ -11,12 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from jitgraph.codegen.gpu.nests.points import split_index
-from jitgraph.codegen.gpu.nests.strips import Place, Strips
+from jitgraph.codegen.gpu.nests.strips import Held, Place, Strips
+from jitgraph.codegen.gpu.nests.together import dealt
 from jitgraph.codegen.innermost import is_zero
 from jitgraph.codegen.llvm import FunctionBuilder
 from jitgraph.codegen.nests import Nest
 from jitgraph.codegen.places import FirstPlace
 from jitgraph.codegen.reductions import Accumulator
+from jitgraph.ir.opdef import Size
+
+#: Elements in registers that are reduced one after the other.
+_CHAIN = 4
 
 
 class Sweep:
@@ -24,13 +29,13 @@ class Sweep:
 
     def __init__(
         self, nest: Nest, pointers: list[str], outer: Mapping[int, str], extents: Sequence[str],
-        width: int, step: str, copies: int, wide: str | None,
+        width: int, step: str, copies: int, wide: str | None, held: Held | None = None,
     ) -> None:  # fmt: skip
         """`pointers` are where the accesses are at the indices `outer`; `extents` those of the
         nest's inner loops; `step` is from one strip of the thread to its next."""
         self.nest, self.f, self.pointers, self.outer = nest, nest.f, pointers, outer
         self.width, self.step, self.copies = width, step, copies
-        self.strips = Strips(nest, width)
+        self.strips = Strips(nest, width, held)
         self.wide = wide if self.strips.any_wide else None
         self.loops = range(nest.depth, nest.rank)
         f = self.f
@@ -49,6 +54,38 @@ class Sweep:
         if self.copies > 1:
             begin, start, states = self._round(begin, end, start, states, self.copies)
         return self._round(begin, end, start, states, 1)[2]
+
+    def at_once(self, begin: str, accumulators: Sequence[Accumulator]) -> list[list[str]]:
+        """All `copies` elements of a thread of a single loop, from `begin` on, of which the last
+        one need not be there; gives the states of what they reduce."""
+        f, (loop,), step = self.f, self.loops, int(self.step)
+        self.accumulators = accumulators
+        first, places = self._moved_along(loop, begin), []
+        for number in range(self.copies):
+            index, there, distance = begin, None, number * step
+            pointers = first
+            if distance + step > int(self.last):
+                index = f.emit(f"add i64 {begin}, {distance}")
+                there = [f.emit(f"icmp slt i64 {index}, {self.last}")]
+                index = f.select(there[0], "i64", index, begin)
+                pointers = self._moved_along(loop, index)
+            elif number:
+                index = f.emit(f"add i64 {begin}, {distance}")
+                pointers = [f.offset(p, s * distance) if isinstance(s, int) and s
+                            else self.nest.along(p, s, str(distance))
+                            for p, s in zip(first, self._strides(loop), strict=True)]  # fmt: skip
+            places.append(Place({loop: index}, pointers, there))
+        return self._absorbed(places, [one.initial() for one in accumulators], _CHAIN)
+
+    def _moved_along(self, loop: int, index: str) -> list[str]:
+        """The pointers at an index of a loop."""
+        return [self.nest.along(p, stride, index)
+                for p, stride in zip(self.pointers, self._strides(loop), strict=True)]  # fmt: skip
+
+    def _strides(self, loop: int) -> list[Size]:
+        """How the accesses move along a loop. What is in registers has no place."""
+        return [0 if a.buffer in self.strips.held else a.strides[loop]
+                for a in self.nest.accesses]  # fmt: skip
 
     def _round(
         self, begin: str, end: str, start: list[str], states: list[list[str]], copies: int
@@ -70,7 +107,7 @@ class Sweep:
             for _ in range(copies):
                 places.append(self._place(indices, whole))
                 indices = self._moved(indices)
-            states = self._absorbed(places, dealt(self.accumulators, flat), whole)
+            states = self._absorbed(places, dealt(self.accumulators, flat))
             following = f.emit(f"add i64 {loop.carried[0]}, {stride}")
             loop.carry(following, *indices, *(r for state in states for r in state))
         results = loop.results
@@ -118,26 +155,30 @@ class Sweep:
         return Place(at, pointers, there)
 
     def _absorbed(
-        self, places: Sequence[Place], states: list[list[str]], whole: bool
+        self, places: Sequence[Place], states: list[list[str]], chain: int = 1
     ) -> list[list[str]]:
-        """The states with strips added."""
+        """The states with strips added: some of them one after the other, if that is `chain`."""
         f, wide = self.f, self.wide
         if wide is not None and places[0].there is not None:
             wide = f.emit(f"and i1 {wide}, {places[0].there[-1]}")
         self.strips.compute(places, wide)
         after = []
         for one, state in zip(self.accumulators, states, strict=True):
-            after.append(one.absorb(state, [self._partials(one, p) for p in places]))
+            count = 1 if isinstance(one, FirstPlace) else chain
+            several = [places[k : k + count] for k in range(0, len(places), count)]
+            after.append(one.absorb(state, [self._partials(one, some) for some in several]))
         self.strips.write(places, wide)
         return after
 
-    def _partials(self, one: Accumulator, place: Place) -> list[str]:
+    def _partials(self, one: Accumulator, several: Sequence[Place]) -> list[str]:
         partials = one.identity()
-        for e, scope in enumerate(place.scopes):
-            mask = None if place.there is None else place.there[e]
-            partials = one.add(partials, scope.outside.lower(one.store.value), mask, str(e))
+        for place in several:
+            for e, scope in enumerate(place.scopes):
+                mask = None if place.there is None else place.there[e]
+                partials = one.add(partials, scope.outside.lower(one.store.value), mask, str(e))
         if not isinstance(one, FirstPlace):
             return partials
+        (place,) = several
         places = one.store.places
         assert places is not None
         f, total = self.f, "0"
@@ -147,12 +188,6 @@ class Sweep:
                 more = f.emit(f"mul i64 {index}, {self.nest.size(stride)}")
                 total = f.emit(f"add i64 {total}, {more}")
         return one.placed(partials, total, self.nest.size(places[-1]))
-
-
-def dealt(accumulators: Sequence[Accumulator], flat: Sequence[str]) -> list[list[str]]:
-    """The registers of all states, state by state."""
-    rest = iter(flat)
-    return [[next(rest) for _ in one.types()] for one in accumulators]
 
 
 def product(f: FunctionBuilder, sizes: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ RECORD_BYTES = 16
 STAMP_SHIFT = 16
 MOST_THREADS = 1024
 #: The words of a kernel's descriptor.
-DESCRIPTOR = ("thunk", "shared", "synchronises", "name", "constants", "constant_count")
+DESCRIPTOR = ("thunk", "shared", "synchronises", "name", "constants", "constant_count", "most")
 
 SUCCESS, INVALID_VALUE, OUT_OF_MEMORY = 0, 1, 2
 ILLEGAL_ADDRESS, MISALIGNED, LAUNCH_FAILED = 700, 716, 719

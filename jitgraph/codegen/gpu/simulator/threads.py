@@ -33,7 +33,6 @@ from jitgraph.codegen.gpu.simulator.state import (
     result_of,
     warp_stamp,
 )
-from jitgraph.codegen.gpu.target import STATIC_SHARED
 from jitgraph.codegen.llvm import FunctionBuilder, Module
 
 STACK_BYTES = 128 << 10
@@ -392,7 +391,7 @@ def _emit_run(module: Module) -> None:
     put(f, "kernel", "%kernel", "ptr")
     dynamic = f.emit("zext i32 %dynamic to i64")
     size = f.emit(f"add i64 {described(f, 'shared')}, {dynamic}")
-    with f.if_then(f.emit(f"icmp ugt i64 {size}, {STATIC_SHARED}")):
+    with f.if_then(f.emit(f"icmp ugt i64 {size}, {described(f, 'most')}")):
         f.do(f"ret i32 {INVALID_VALUE}")
     put(f, "bytes", size)
     put(f, "parameters", "%parameters", "ptr")
