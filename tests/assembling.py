@@ -79,7 +79,8 @@ class Summary:
                 yield f"{amount:6} {_WANTS[want]}: {who}"
 
 
-_made: list[tuple[Again, DeviceModule]] = []
+#: What emits each program again, and its kernels if they have copies that run by themselves.
+_made: list[tuple[Again, DeviceModule | None]] = []
 _seen: set[int] = set()
 _numbers = count()
 _summary = Summary()
@@ -94,7 +95,9 @@ def _programs_are_noted() -> Iterator[None]:
         program: Program, signature: Signature, target: DeviceTarget, **how: Any
     ) -> backend.Modules:
         modules = emit(program, signature, target, **how)
-        _made.append((partial(emit, program, signature, **how), modules.device))
+        again = partial(emit, program, signature, **how)
+        # A test may have changed what the device can do, until it ends.
+        _made.append((again, modules.device if asynchronous(target) else None))
         return modules
 
     with pytest.MonkeyPatch.context() as patch:
@@ -109,9 +112,9 @@ def _kernels_assemble(request: pytest.FixtureRequest) -> Iterator[None]:
         _assemble(*_made.pop(), request.node.nodeid)
 
 
-def _assemble(again: Again, device: DeviceModule, test: str) -> None:
+def _assemble(again: Again, device: DeviceModule | None, test: str) -> None:
     """All kernels of a program that no other before had."""
-    newer = device if asynchronous(device.target) else again(device_target(WITH_COPIES)).device
+    newer = again(device_target(WITH_COPIES)).device if device is None else device
     older = again(device_target(WITHOUT_COPIES)).device
     checks = next(_numbers) % ONE_OF == 0
     if checks:

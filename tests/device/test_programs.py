@@ -1,4 +1,5 @@
-"""Random programs, loops and gradients on the device: tests of the CPU's."""
+"""Random programs, loops and gradients on the device: tests of the CPU's. Of three that take
+minutes each day has one, and a run where a device is named all."""
 
 import numpy as np
 import pytest
@@ -7,25 +8,28 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.types import F64, Extent, Type
 from jitgraph.ir.values import Value
+from tests import test_control_programs, test_gradients, test_programs
 from tests.device.conftest import some
 from tests.native import compiled
-from tests.test_control_programs import (  # noqa: F401
-    test_every_meaning_of_a_program_with_regions,
-)
 from tests.test_gradients import (  # noqa: F401
     STRUCTURAL,
     adjoints,
     check_cases,
     test_complex_gradients,
     test_empty_arrays_have_empty_gradients,
-    test_random_programs,
     test_third_order,
     total,
 )
 from tests.test_programs import (  # noqa: F401
-    test_in_every_dtype,
     test_native_agrees_with_the_interpreter,
 )
+
+LONG = (
+    test_gradients.test_random_programs,
+    test_programs.test_in_every_dtype,
+    test_control_programs.test_every_meaning_of_a_program_with_regions,
+)
+globals().update({test.__name__: test for test in some(LONG, 1)})
 
 
 @pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")

@@ -96,7 +96,7 @@ def trained(name: str, dtype: str, device: str | None) -> list[Array]:
 
 
 @pytest.mark.parametrize("dtype", some(["float64", "float32"], 1))
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", some(list(PROGRAMS), 2))
 def test_learns_as_on_the_cpu(name: str, dtype: str) -> None:
     bound = 1e-10 if dtype == "float64" else 2e-4
     for got, want in zip(trained(name, dtype, None), trained(name, dtype, "cpu"), strict=True):

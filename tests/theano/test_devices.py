@@ -91,7 +91,7 @@ def test_no_gpu(theano: Any, T: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One error, where the first function is compiled; the CPU goes on."""
     monkeypatch.setattr(devices, "_found", {})
 
-    def none(ordinal: int) -> None:
+    def none(ordinal: int, *, stream: int = 0) -> None:
         raise NoDeviceError("there is no NVIDIA driver on this machine")
 
     monkeypatch.setattr(cuda, "CudaDevice", none)
