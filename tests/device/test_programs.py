@@ -8,7 +8,9 @@ from jitgraph.ir.function import Function
 from jitgraph.ir.ops.joining import concatenate
 from jitgraph.ir.types import F64, Extent, Type
 from jitgraph.ir.values import Value
-from tests import test_control_programs, test_gradients, test_programs
+from tests import test_control_programs as regions
+from tests import test_gradients as gradients
+from tests import test_programs as programs
 from tests.device.conftest import some
 from tests.native import compiled
 from tests.test_gradients import (  # noqa: F401
@@ -25,9 +27,9 @@ from tests.test_programs import (  # noqa: F401
 )
 
 LONG = (
-    test_gradients.test_random_programs,
-    test_programs.test_in_every_dtype,
-    test_control_programs.test_every_meaning_of_a_program_with_regions,
+    gradients.test_random_programs,
+    programs.test_in_every_dtype,
+    regions.test_every_meaning_of_a_program_with_regions,
 )
 globals().update({test.__name__: test for test in some(LONG, 1)})
 
