@@ -94,7 +94,7 @@ class Module:
         """A finished function, or the one of the same text that was here before: equal kernels, as
         in loops that Python has unrolled, are compiled once."""
         first = self._merged.setdefault(self._unnamed(function), function)
-        if first is not function:
+        if first is not function and function in self.functions:  # not if asked for once more
             self.functions.remove(function)
         return first
 

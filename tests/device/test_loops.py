@@ -60,3 +60,15 @@ def test_a_condition_is_waited_for_once_a_step() -> None:
     found: list[Any] = []
     assert waits(lambda: found.extend(f(np.ones(3)))) <= 4 + 1
     assert [float(x) for x in found] == [12.0, 5.0]
+
+
+def test_what_is_computed_of_a_late_scalar_is_given_to_a_loop() -> None:
+    """As an argument of its steps, which read it where it is."""
+    x = T.lvector("x")
+    total = x.sum()
+    least = T.minimum(total, 1)
+    rows, _ = jg.scan(lambda s: T.stack([s, least]), sequences=[x])
+    f = jg.function([x], [rows, least])
+    found, one = f([3, 4, 5])
+    np.testing.assert_array_equal(found, [[3, 1], [4, 1], [5, 1]])
+    assert int(one) == 1

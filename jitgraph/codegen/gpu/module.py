@@ -63,7 +63,7 @@ class DeviceModule(Module):
         first = super().merged(function)
         if first is not function:
             for line in self._own_memory(function):
-                del self._declarations[line]
+                self._declarations.pop(line, None)
         return first
 
     def _unnamed(self, function: FunctionBuilder) -> str:

@@ -170,8 +170,9 @@ class OnDevice(ProgramEmitter):
         if value in self.bindings or not self.late_leaves(value):
             return None
         if value not in self.late:
-            self.late[value] = self.element_cell()
-            self._scalar_to(value, self.late[value])
+            place = self.element_cell()
+            self._scalar_to(value, place)
+            self.late[value] = place  # not before: it would be computed from itself
         return self.late[value]
 
     def scratch_cell(self) -> str:

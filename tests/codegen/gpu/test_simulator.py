@@ -16,8 +16,10 @@ import pytest
 from kernels import BARRIER, WARP_BARRIER, Memory, driver, kernel, launch
 
 from jitgraph.codegen.gpu import simulation, simulator
+from jitgraph.codegen.gpu.module import DeviceModule
 from jitgraph.codegen.gpu.simulator.checks import ATOMIC, ORDERED, READ, WRITE
 from jitgraph.codegen.gpu.simulator.state import Kind, result_of
+from jitgraph.codegen.gpu.target import device_target
 from jitgraph.codegen.loader import CodegenError
 
 AXPY = kernel("ptr noalias %x, ptr noalias %y, i64 %n", """
@@ -763,3 +765,12 @@ def test_threads_of_the_host_take_turns() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(100)))
+
+
+def test_a_kernel_like_another_may_be_launched_again() -> None:
+    module = DeviceModule(device_target("sm_80"))
+    first, second = (module.kernel(name, ["ptr %x"]) for name in ("one", "two"))
+    for made in (first, second):
+        made.do("ret void")
+    assert [module.launched(made) for made in (first, second, second, first)] == [0] * 4
+    assert module.functions == [first]
